@@ -1,0 +1,48 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint types unit integration fmt bench help
+
+demo: .venv/demo ## The whole story on this machine, with no AWS account
+	@$(BIN)/assumed demo
+
+test: lint types .venv/dev ## Everything that CI runs: lint, types, tests
+	$(BIN)/pytest
+
+lint: .venv/dev ## Style and likely mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev ## mypy, strict
+	$(BIN)/mypy
+
+unit: .venv/dev ## The fast tests: no process, no socket
+	$(BIN)/pytest tests/unit
+
+integration: .venv/dev ## Real processes, HTTP, files and the real AWS CLI
+	$(BIN)/pytest tests/integration
+
+fmt: .venv/dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/dev ## Measure; the results are in bench/results
+	$(BIN)/python -m bench
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Debian 12's pip knows no dependency groups (PEP 735), so pip comes first.
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+.venv/demo: .venv/pip pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[demo]"
+	@touch $@
+
+.venv/dev: .venv/demo pyproject.toml
+	$(BIN)/pip install --quiet --group dev
+	@touch $@

@@ -1,0 +1,172 @@
+"""The error tree: every error that a user can meet has a code, a message and a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, unique
+
+
+@unique
+class Retry(Enum):
+    """When trying again may help; `schedule.retry_delay` turns it into a time."""
+
+    BACK_OFF = "back off"
+    """Trouble that passes: a network, a throttled or broken endpoint, a full disk."""
+    SLOWLY = "slowly"
+    """A refusal that a person has to mend elsewhere (IAM is eventually consistent)."""
+    ON_CHANGE = "on change"
+    """Not before the source of the calling credentials changes."""
+
+
+class AssumedError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: what happened, to which file, line or profile; never a secret.
+        hint: what to do next; never a secret.
+    """
+
+    code = "Error"
+    exit_status = 1
+    retry = Retry.BACK_OFF
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AssumedError):
+    """The command line asks for something that does not exist, such as an unknown profile."""
+
+    code = "Usage"
+    exit_status = 2
+
+
+class ConfigurationError(AssumedError):
+    """The configuration is wrong; `problems` holds every mistake, one line each."""
+
+    code = "Configuration"
+    exit_status = 78  # EX_CONFIG of sysexits.h; the systemd units do not restart on it
+
+    def __init__(self, problems: Sequence[str], *, hint: str) -> None:
+        super().__init__("\n".join(problems), hint=hint)
+        self.problems = tuple(problems)
+
+
+class SourceMissing(AssumedError):
+    """The calling credentials are not there, or not valid any more, until somebody acts."""
+
+    code = "SourceMissing"
+    retry = Retry.ON_CHANGE
+
+
+class SourceUnavailable(AssumedError):
+    """The calling credentials can't be had just now: an endpoint or a process failed."""
+
+    code = "SourceUnavailable"
+
+
+class ParentNotReady(AssumedError):
+    """The managed profile that a chained profile is assumed from has no valid session."""
+
+    code = "ParentNotReady"
+    retry = Retry.ON_CHANGE
+
+    def __init__(self, *, profile: str, parent: str) -> None:
+        super().__init__(
+            f"profile {profile}: its source profile {parent} has no valid session yet",
+            hint=f"it follows by itself once {parent} is refreshed: see `assumed status {parent}`",
+        )
+        self.parent = parent
+
+
+class AssumeRoleDenied(AssumedError):
+    """STS refused AssumeRole: the trust policy or the caller's policy says no."""
+
+    code = "AccessDenied"
+    retry = Retry.SLOWLY
+
+
+class StsRequestRefused(AssumedError):
+    """STS understood the request and refused it for what it asks, or refused the caller's keys."""
+
+    retry = Retry.SLOWLY
+
+    def __init__(self, message: str, *, hint: str, code: str) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class SourceRejected(StsRequestRefused):
+    """STS does not accept the calling credentials: expired, deleted or mistyped."""
+
+    retry = Retry.ON_CHANGE
+
+
+class StsThrottled(AssumedError):
+    """STS asks for fewer calls."""
+
+    code = "Throttling"
+
+
+class StsUnavailable(AssumedError):
+    """No usable answer from STS: network, time-out, 5xx, or an answer that makes no sense."""
+
+    def __init__(self, message: str, *, hint: str, code: str = "StsUnavailable") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class CredentialsFileError(AssumedError):
+    """The credentials file was left as it was."""
+
+    code = "CredentialsFile"
+
+
+class CredentialsFileMalformed(CredentialsFileError):
+    """The credentials file can't be read by botocore either, for any profile."""
+
+    code = "CredentialsFileMalformed"
+
+    def __init__(self, *, path: str, line: int, problem: str, mend: str) -> None:
+        super().__init__(f"{path}:{line}: {problem}", hint=mend)
+        self.path, self.line = path, line
+
+
+class ProfileNotOurs(CredentialsFileError):
+    """The section holds credentials that somebody else put there."""
+
+    code = "ProfileNotOurs"
+    retry = Retry.SLOWLY
+
+
+class ProfileAmbiguous(CredentialsFileError):
+    """The AWS SDKs would not all read the same credentials from this section."""
+
+    code = "ProfileAmbiguous"
+    retry = Retry.SLOWLY
+
+
+class CredentialsFileUnwritable(CredentialsFileError):
+    """The operating system refused to read or to replace the file."""
+
+    code = "CredentialsFileUnwritable"
+
+
+class AlreadyRunning(AssumedError):
+    """Another daemon holds this socket or this credentials file."""
+
+    code = "AlreadyRunning"
+
+
+class DaemonUnreachable(AssumedError):
+    """A daemon seems to be there and does not answer, or its socket can't be trusted."""
+
+    code = "DaemonUnreachable"
+
+
+class UnexpectedError(AssumedError):
+    """A defect of this program, kept from taking other profiles down."""
+
+    code = "Unexpected"

@@ -1,0 +1,164 @@
+"""Events with flat fields, for people and for machines, and nothing secret in either.
+
+An event has a stable name (`profile_refreshed`) and fields (`profile="deploy"`). Callers never
+pass a secret; redaction is the second lock on that door, for the texts of libraries.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum, unique
+from pathlib import Path
+
+_LOGGER = logging.getLogger("assumed")
+
+_SECRETS = re.compile(
+    r"""
+    # A value behind one of the names that AWS gives its secrets, in INI, JSON, XML or a URL.
+    (?P<name>(?i:secret_?access_?key|(?:session|security)[-_]?token)["']?\s*[:=>]\s*["']?)[^\s"'<,&}]+
+    # A word of 40 characters in both cases and with a digit, as secret access keys are.
+    | (?<![\w/+=.-])(?=\S*[a-z])(?=\S*[A-Z])(?=\S*[0-9])[A-Za-z0-9/+]{40}(?![\w/+=.-])
+    # A long word of base64, as session tokens are.
+    | (?<![\w/+=.-])[A-Za-z0-9/+]{120,}={0,2}(?![\w/+=.-])
+    """,
+    re.VERBOSE,
+)
+
+
+@unique
+class LogFormat(StrEnum):
+    """The values of `--log-format`."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def event(
+    level: int, name: str, /, *, defect: BaseException | None = None, **fields: object
+) -> None:
+    """Log one event.
+
+    Args:
+        level: a level of `logging`.
+        name: what happened, stable, in snake_case.
+        defect: an exception whose traceback belongs into the log: a mistake of this program.
+        fields: flat values; None is left out.
+    """
+    if _LOGGER.isEnabledFor(level):
+        present = {key: value for key, value in fields.items() if value is not None}
+        _LOGGER.log(level, name, extra={"fields": present}, exc_info=defect)
+
+
+def event_fields(record: logging.LogRecord) -> Mapping[str, object]:
+    """Return the fields of an event; of a library's record, an empty mapping."""
+    fields: Mapping[str, object] = getattr(record, "fields", {})
+    return fields
+
+
+def redact(text: str) -> str:
+    """Return `text` with everything that looks like an AWS secret replaced by `[redacted]`."""
+    return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", text)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return an aware time as RFC 3339 in UTC, to the second: `2026-11-24T13:05:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class TextFormatter(logging.Formatter):
+    """One line an event, for people: time, level, event, `field=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        parts = [timestamp(_created(record)), f"{record.levelname:<7}", _name(record)]
+        parts += [f"{key}={_text(value)}" for key, value in event_fields(record).items()]
+        if record.exc_info:
+            parts.append("\n" + self.formatException(record.exc_info))
+        return redact(" ".join(parts))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object an event, for machines: `time`, `level`, `event` and its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        entry: dict[str, object] = {
+            "time": timestamp(_created(record)),
+            "level": record.levelname.lower(),
+            "event": _name(record),
+            **{key: _json(value) for key, value in event_fields(record).items()},
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return redact(json.dumps(entry, ensure_ascii=False))
+
+
+FORMATTERS: Mapping[LogFormat, type[logging.Formatter]] = {
+    LogFormat.TEXT: TextFormatter,
+    LogFormat.JSON: JsonFormatter,
+}
+
+
+def configure(
+    *,
+    level: str = "info",
+    log_format: LogFormat = LogFormat.TEXT,
+    log_file: Path | None = None,
+    journal: logging.Handler | None = None,
+) -> None:
+    """Send events to one place: the journal, a file, or standard error.
+
+    What libraries log is shown from WARNING on whatever the level is: below that botocore and
+    urllib3 print requests and answers, and the answer of AssumeRole *is* the secret.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`, for this program's own events.
+        log_format: how a line looks; the journal has fields of its own.
+        log_file: appended to, and opened anew after it was rotated away.
+        journal: a handler for the journal of systemd, used where no file is asked for.
+
+    Raises:
+        OSError: `log_file` can't be opened for writing.
+    """
+    handler: logging.Handler
+    if log_file is not None:
+        handler = logging.handlers.WatchedFileHandler(log_file, encoding="utf-8")
+    elif journal is not None:
+        handler = journal
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    if handler is not journal:
+        handler.setFormatter(FORMATTERS[log_format]())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    _LOGGER.setLevel(level.upper())
+
+
+def _created(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _name(record: logging.LogRecord) -> str:
+    if record.name == _LOGGER.name:
+        return record.getMessage()
+    return f"{record.name}: {record.getMessage()}"
+
+
+def _json(value: object) -> object:
+    if isinstance(value, datetime):
+        return timestamp(value)
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _text(value: object) -> str:
+    plain = str(_json(value))
+    if plain.isascii() and plain.isprintable() and plain and not set(plain) & set(" \"'="):
+        return plain
+    return json.dumps(plain, ensure_ascii=False)

@@ -1,0 +1,220 @@
+"""Plain frozen types that every room shares. They know nothing of files, AWS or time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum, unique
+from pathlib import Path
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProfile:
+    """A profile of the AWS config and credentials files that holds the calling credentials."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"profile {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedProfile:
+    """Another profile of this configuration: its session makes the call (role chaining)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"managed profile {self.name}"
+
+
+Source = SourceProfile | ManagedProfile
+
+
+@dataclass(frozen=True, slots=True)
+class LifetimeShare:
+    """A share of a session's lifetime: `50%` is `LifetimeShare(0.5)`."""
+
+    fraction: float
+
+
+RefreshBefore = timedelta | LifetimeShare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleDefinition:
+    """One profile that is kept fresh, and the AssumeRole call that does it.
+
+    Names and units are those of STS and of the AWS config file. `region` is None where neither
+    the profile nor the defaults name one: `sts` then looks at the source profile's.
+    """
+
+    profile: str
+    role_arn: str
+    source: Source
+    role_session_name: str
+    duration_seconds: int = 3600
+    refresh_before: RefreshBefore = timedelta(minutes=15)
+    region: str | None = None
+    external_id: str | None = None
+    policy: str | None = None
+    policy_arns: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    transitive_tag_keys: tuple[str, ...] = ()
+    source_identity: str | None = None
+    overwrite: bool = False
+    enabled: bool = True
+
+    @property
+    def parent(self) -> str | None:
+        """The managed profile that this one is chained to, if it is."""
+        return self.source.name if isinstance(self.source, ManagedProfile) else None
+
+    def is_same_call(self, other: RoleDefinition) -> bool:
+        """Whether both make the same AssumeRole call, whenever and wherever it is written."""
+        return self == replace(
+            other,
+            refresh_before=self.refresh_before,
+            overwrite=self.overwrite,
+            enabled=self.enabled,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What a configuration file says: definitions in the file's order, by profile name."""
+
+    path: Path
+    profiles: Mapping[str, RoleDefinition]
+    credentials_file: Path | None = None
+    """None: where the AWS SDKs look (`AWS_SHARED_CREDENTIALS_FILE`, `~/.aws/credentials`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallingCredentials:
+    """Whatever signs the AssumeRole call; `session_token` is None for long-term keys."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A role session's credentials as STS issued them, always handed on as one set.
+
+    `expiration` is aware UTC and by STS's clock. `principal_arn` is the assumed-role ARN,
+    `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION-NAME`.
+    """
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expiration: datetime
+    principal_arn: str
+
+    @property
+    def account_id(self) -> str:
+        """The twelve digits of the account that the role is in."""
+        return self.principal_arn.split(":")[4]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Credentials on the clock that counts suspend, so that no wall clock can lie about them.
+
+    Args:
+        credentials: what STS issued.
+        expires_at: seconds of `Clock.boottime()`.
+        lifetime: from STS's own `Date` to `Expiration`.
+        refreshed_at: aware UTC, by the local wall clock: for people to read; None where the
+            session was found in the file.
+        is_stored: it is in the credentials file.
+        trusts_wall_clock: `expires_at` was reckoned with the local wall clock, for STS had not
+            told its time yet.
+    """
+
+    credentials: Credentials
+    expires_at: float
+    lifetime: timedelta
+    refreshed_at: datetime | None = None
+    is_stored: bool = False
+    trusts_wall_clock: bool = False
+
+
+@unique
+class ProfileState(StrEnum):
+    """What `status` says of a profile."""
+
+    PENDING = "pending"
+    VALID = "valid"
+    FAILING = "failing"
+    EXPIRED = "expired"
+    NEEDS_LOGIN = "needs-login"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why the last refresh of a profile failed: `last_error` of `status --json`."""
+
+    code: str
+    message: str
+    hint: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileStatus:
+    """One row of `status`. Times are aware UTC by the local wall clock, but `expires_at` (STS's).
+
+    `seconds_left` is None where no session is known, and never negative.
+    """
+
+    profile: str
+    role_arn: str
+    source: str
+    state: ProfileState
+    expires_at: datetime | None = None
+    seconds_left: int | None = None
+    refreshed_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    refreshes: int = 0
+    consecutive_failures: int = 0
+    last_error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStatus:
+    """The daemon itself, as `status --json` shows it."""
+
+    pid: int
+    version: str
+    started_at: datetime
+    config: str
+    config_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The answer to `assumed status`; `daemon` is None where none runs."""
+
+    daemon: DaemonStatus | None
+    profiles: tuple[ProfileStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one asked-for refresh came to: refreshed, still fresh and left alone, or failed."""
+
+    profile: str
+    was_fresh: bool = False
+    expires_at: datetime | None = None
+    failure: Failure | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the profile holds a session that need not be refreshed now."""
+        return self.failure is None

@@ -1,0 +1,533 @@
+"""The editor of the credentials file's text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from botocore.configloader import raw_config_parse
+from botocore.exceptions import ConfigParseError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assumed.errors import CredentialsFileMalformed, ProfileAmbiguous, ProfileNotOurs
+from assumed.model import Credentials
+from assumed.profiles_file import (
+    OUR_KEYS,
+    Put,
+    Remove,
+    edit,
+    is_long_term,
+    is_ours,
+    read,
+    remove_profile,
+    set_profile,
+)
+
+PATH = "/home/kim/.aws/credentials"
+NEW = Credentials(
+    access_key_id="ASIANEWNEWNEWNEWNEWN",
+    secret_access_key="new/secret+access/key",
+    session_token="new/token+of/session==",
+    expiration=datetime(2026, 11, 24, 13, 5, tzinfo=UTC),
+    principal_arn="arn:aws:sts::222222222222:assumed-role/deploy/kim@laptop",
+)
+WRITTEN = {
+    "aws_access_key_id": "ASIANEWNEWNEWNEWNEWN",
+    "aws_secret_access_key": "new/secret+access/key",
+    "aws_session_token": "new/token+of/session==",
+    "aws_account_id": "222222222222",
+    "x_security_token_expires": "2026-11-24T13:05:00Z",
+    "x_principal_arn": "arn:aws:sts::222222222222:assumed-role/deploy/kim@laptop",
+    "manager": "assumed",
+}
+SECTION = b"[deploy]\n" + b"".join(f"{k} = {v}\n".encode() for k, v in WRITTEN.items())
+LONG_TERM = b"[deploy]\naws_access_key_id = AKIAOLDOLDOLDOLDOLDO\naws_secret_access_key = old\n"
+TEMPORARY = (
+    b"[deploy]\naws_access_key_id = ASIAOLDOLDOLDOLDOLDO\naws_secret_access_key = old\n"
+    b"aws_session_token = old\n"
+)
+
+
+def put(data: bytes, profile: str = "deploy", *, overwrite: bool = False) -> bytes:
+    return set_profile(data, profile, NEW, overwrite=overwrite, path=PATH)
+
+
+def remove(data: bytes, profile: str = "deploy") -> bytes:
+    return remove_profile(data, profile, path=PATH)
+
+
+def as_botocore_reads(data: bytes, folder: Path) -> Mapping[str, Mapping[str, str]] | None:
+    """Return the sections, or None where botocore refuses the file."""
+    file = folder / "credentials"
+    file.write_bytes(data)
+    try:
+        raw_config_parse(str(file))
+    except ConfigParseError:
+        return None
+    sections: Mapping[str, Mapping[str, str]] = raw_config_parse(str(file), parse_subsections=False)
+    return sections
+
+
+# What is written
+
+
+def test_given_an_empty_file_when_a_profile_is_set_then_its_section_holds_every_key_of_ours() -> (
+    None
+):
+    assert put(b"") == SECTION
+    assert tuple(WRITTEN) == OUR_KEYS
+
+
+def test_an_expiration_in_another_zone_is_written_in_utc() -> None:
+    elsewhere = NEW.expiration.astimezone(timezone(timedelta(hours=5, minutes=30)))
+
+    data = set_profile(b"", "deploy", replace(NEW, expiration=elsewhere), path=PATH)
+
+    assert data == SECTION
+
+
+@pytest.mark.parametrize("bad", ["", "two words", "line\nfeed", "é"])
+def test_a_credential_that_the_file_could_not_hold_is_a_defect_of_the_caller(bad: str) -> None:
+    with pytest.raises(ValueError, match="aws_session_token is empty, or not printable ASCII"):
+        set_profile(b"", "deploy", replace(NEW, session_token=bad), path=PATH)
+
+
+def test_values_are_replaced_where_they_stand_and_new_keys_go_behind_the_last_of_ours() -> None:
+    data = (
+        b"# mine\n\n[deploy]  # the role\nregion=eu-west-1\naws_secret_access_key=old\n\n"
+        b"aws_session_token\t=  old  \n; a note\noutput = json\naws_access_key_id = ASIAOLD\n"
+        b"s3 =\n    max_queue_size = 5\n[other]\nk = v\n"
+    )
+
+    assert put(data) == (
+        b"# mine\n\n[deploy]  # the role\nregion=eu-west-1\n"
+        b"aws_secret_access_key=new/secret+access/key\n\n"
+        b"aws_session_token\t=  new/token+of/session==  \n; a note\noutput = json\n"
+        b"aws_access_key_id = ASIANEWNEWNEWNEWNEWN\n"
+        b"aws_account_id = 222222222222\n"
+        b"x_security_token_expires = 2026-11-24T13:05:00Z\n"
+        b"x_principal_arn = arn:aws:sts::222222222222:assumed-role/deploy/kim@laptop\n"
+        b"manager = assumed\n"
+        b"s3 =\n    max_queue_size = 5\n[other]\nk = v\n"
+    )
+
+
+def test_a_section_with_none_of_our_keys_gets_them_right_below_its_header() -> None:
+    data = b"[deploy]\n# a note\n  region =\n  s3 =\n    a = b\n[other]\n"
+
+    assert put(data).startswith(b"[deploy]\n  aws_access_key_id = ASIANEWNEWNEWNEWNEWN\n"), (
+        "as far in as the next line, which would continue a value that stands less far in"
+    )
+    assert put(data).endswith(b"# a note\n  region =\n  s3 =\n    a = b\n[other]\n")
+
+
+def test_the_old_name_of_the_token_goes_for_botocore_would_prefer_it() -> None:
+    data = TEMPORARY + b"aws_security_token = old\nregion = eu-west-1\n"
+
+    section = read(put(data), path=PATH)["deploy"]
+
+    assert section == {**WRITTEN, "region": "eu-west-1"}
+
+
+def test_keys_that_only_botocore_reads_are_written_anew() -> None:
+    data = b"[deploy]\r\n AWS_Access_Key_ID: ASIAOLD\r\n aws_session_token: old\r\n"
+
+    assert put(data).startswith(
+        b"[deploy]\r\n aws_access_key_id = ASIANEWNEWNEWNEWNEWN\r\n"
+        b" aws_session_token = new/token+of/session==\r\n aws_secret_access_key = "
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", SECTION),
+        (b"\n", b"\n" + SECTION),
+        (b"# only this\n", b"# only this\n" + SECTION),
+        (b"[a]\nk = v", b"[a]\nk = v\n" + SECTION.removesuffix(b"\n")),
+        (b"[a]\r\nk = v\r\n", b"[a]\r\nk = v\r\n" + SECTION.replace(b"\n", b"\r\n")),
+        (
+            b"[a]\r\nk = v",
+            b"[a]\r\nk = v\r\n" + SECTION.replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
+        ),
+    ],
+    ids=["empty", "blank", "comment", "no end of line", "CRLF", "CRLF, no end of line"],
+)
+def test_a_new_section_keeps_to_the_line_ends_of_the_file_and_goes_without_a_trace(
+    before: bytes, after: bytes
+) -> None:
+    assert put(before) == after
+    assert remove(after) == before
+
+
+def test_the_last_line_of_a_file_without_line_end_stays_without() -> None:
+    assert put(b"[deploy]") == SECTION.removesuffix(b"\n")
+    assert put(b"[a]\r\n[deploy]\r\naws_session_token=x").endswith(b"\r\nmanager = assumed")
+
+
+def test_a_second_edit_with_the_same_credentials_changes_nothing() -> None:
+    data = put(b"[a]\nk = v\n\n" + TEMPORARY + b"\n# end")
+
+    assert put(data) == data
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize("mark", [b"", b"manager = assumed\naws_session_token = left-over\n"])
+def test_long_term_keys_are_refused_with_the_very_yaml_to_add(mark: bytes) -> None:
+    with pytest.raises(ProfileNotOurs) as caught:
+        put(b"# x\n" + LONG_TERM + mark)
+
+    assert caught.value.message == f"{PATH}:2: profile deploy holds long-term keys"
+    assert caught.value.hint.endswith("\nprofiles:\n  deploy:\n    overwrite: true")
+
+
+def test_long_term_keys_are_replaced_where_overwrite_says_so_and_handed_out_for_a_backup() -> None:
+    result = edit(LONG_TERM, {"deploy": Put(NEW, overwrite=True)}, path=PATH)
+
+    assert read(result.data, path=PATH)["deploy"] == WRITTEN
+    assert result.replaced_keys == {
+        "deploy": {"aws_access_key_id": "AKIAOLDOLDOLDOLDOLDO", "aws_secret_access_key": "old"}
+    }
+    assert result.taken_over == ()
+
+
+@pytest.mark.parametrize(
+    ("mark", "tool"),
+    [
+        (b"manager = awsume", "awsume"),
+        (b"autoawsume = true", "awsume"),
+        (b"granted_sso_account_id = 222222222222", "granted"),
+        (b"credential_process = granted credential-process --profile deploy", "granted"),
+        (b"x_security_token_expires = 2026-11-24T13:05:00+01:00", "saml2aws"),
+        (b"x_principal_arn = arn:aws:sts::222222222222:assumed-role/a/b", "saml2aws"),
+        (b"manager = aws secret", "another tool"),
+    ],
+)
+def test_what_another_tool_manages_is_refused_unless_overwrite_says_otherwise(
+    mark: bytes, tool: str
+) -> None:
+    data = TEMPORARY + mark + b"\n"
+
+    with pytest.raises(ProfileNotOurs, match=f"profile deploy is managed by {tool}"):
+        put(data)
+    assert is_ours(read(put(data, overwrite=True), path=PATH)["deploy"])
+
+
+def test_temporary_credentials_that_nobody_marked_are_taken_over_and_that_is_told() -> None:
+    result = edit(TEMPORARY, {"deploy": Put(NEW), "new": Put(NEW)}, path=PATH)
+
+    assert result.taken_over == ("deploy",)
+    assert read(result.data, path=PATH)["deploy"] == WRITTEN
+    assert edit(result.data, {"deploy": Put(NEW)}, path=PATH).taken_over == ()
+
+
+def test_a_section_with_settings_only_is_nobodys_and_is_filled() -> None:
+    result = edit(b"[deploy]\nregion = eu-west-1\n", {"deploy": Put(NEW)}, path=PATH)
+
+    assert result.taken_over == ()
+    assert read(result.data, path=PATH)["deploy"] == {**WRITTEN, "region": "eu-west-1"}
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({}, False),
+        ({"region": "eu-west-1"}, False),
+        ({"aws_access_key_id": "AKIAX", "aws_secret_access_key": "x"}, True),
+        ({"aws_access_key_id": "AKIAX", "aws_session_token": "left over"}, True),
+        ({"aws_access_key_id": "ASIAX", "aws_secret_access_key": "x"}, False),
+        ({"aws_access_key_id": "minio", "aws_secret_access_key": "x"}, True),
+        ({"aws_secret_access_key": "x"}, True),
+        ({"aws_access_key_id": "LSIAX", "aws_session_token": "x"}, False),
+        ({"aws_access_key_id": "x", "aws_security_token": "x"}, False),
+    ],
+)
+def test_long_term_keys_are_told_by_their_prefix_or_by_the_missing_token(
+    section: dict[str, str], *, expected: bool
+) -> None:
+    assert is_long_term(section) is expected
+
+
+def test_one_refused_profile_leaves_the_others_be() -> None:
+    changes = {"deploy": Put(NEW), "second": Put(NEW)}
+
+    result = edit(LONG_TERM, changes, path=PATH)
+
+    assert list(result.refused) == ["deploy"]
+    assert result.data == LONG_TERM + SECTION.replace(b"[deploy]", b"[second]")
+
+
+def test_an_edit_that_is_all_refused_gives_back_the_very_bytes() -> None:
+    assert edit(LONG_TERM, {"deploy": Put(NEW)}, path=PATH).data is not None
+    assert edit(LONG_TERM, {"deploy": Put(NEW)}, path=PATH).data == LONG_TERM
+
+
+# Logout
+
+
+def test_remove_takes_our_keys_and_nothing_else() -> None:
+    data = SECTION.replace(b"manager", b"region = eu-west-1\n# mine\nmanager") + b"[a]\nk=v\n"
+
+    assert remove(data) == b"[deploy]\nregion = eu-west-1\n# mine\n[a]\nk=v\n"
+
+
+def test_a_section_that_is_not_ours_is_never_removed() -> None:
+    for data in (LONG_TERM, TEMPORARY, b"[deploy]\n", b"[a]\nk=v\n"):
+        assert remove(data) == data
+
+
+def test_the_long_term_keys_that_somebody_put_into_our_section_stay_and_work_again() -> None:
+    data = put(b"").replace(b"ASIANEWNEWNEWNEWNEWN", b"AKIAMINE").replace(b"new/secret", b"mine")
+
+    section = read(remove(data), path=PATH)["deploy"]
+
+    assert section == {
+        "aws_access_key_id": "AKIAMINE",
+        "aws_secret_access_key": "mine+access/key",
+    }
+
+
+def test_an_empty_section_stays_where_somebody_wrote_into_it() -> None:
+    assert remove(SECTION.replace(b"[deploy]", b"[deploy] # mine")) == b"[deploy] # mine\n"
+    assert remove(SECTION.replace(b"manager", b"# mine\nmanager")) == b"[deploy]\n# mine\n"
+    assert remove(SECTION + b"# of the next\n[a]\n") == b"# of the next\n[a]\n"
+
+
+def test_a_header_stays_where_a_line_below_it_would_continue_the_value_above() -> None:
+    ours = SECTION.replace(b"\n", b"\n  ")
+    data = b"[a]\nk = v\n" + ours + b"[b]\n  k = w\n"
+
+    assert read(remove(data), path=PATH) == {"a": {"k": "v"}, "deploy": {}, "b": {"k": "w"}}
+
+
+def test_many_removals_are_told() -> None:
+    data = SECTION + SECTION.replace(b"[deploy]", b"[second]") + b"[a]\nk = v\n"
+
+    result = edit(data, {"deploy": Remove(), "second": Remove(), "a": Remove()}, path=PATH)
+
+    assert (result.data, result.removed) == (b"[a]\nk = v\n", ("deploy", "second"))
+
+
+# What can't be read
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "problem"),
+    [
+        (b"\xef\xbb\xbf[a]\nk = v\n", 1, "byte order mark"),
+        (b"[a]\nk = v\nname = caf\xe9\n", 3, "not UTF-8"),
+        (b"[a]\nk = v\0\n", 2, "NUL"),
+        (b"[a]\nk = v\rl = w\n", 2, "carriage return"),
+        (b"[a]\nk = v\r", 2, "carriage return"),
+        (b"[a]\r\r\nk = v\n", 1, "carriage return"),
+        (b"# x\nk = v\n[a]\n", 2, r"before the first \[section\]"),
+        (b"[a]\n[b]\n\n[a]\n", 4, r"a second section \[a\]; the first is in line 1"),
+        (b"[a]\nregion = v\nREGION = w\n", 3, "the key region a second time"),
+        (b"[a]\nk = v\nAKIAX\n", 3, "no `key = value`"),
+        (b"[a]\n = v\n", 2, "no `key = value`"),
+        (b"[]\n", 1, r"before the first \[section\]"),
+        (b"[a]\n[]\n", 2, "no `key = value`"),
+        (b"[a]\nk = v\n[b\n", 3, "no `key = value`"),
+        (b"[a]\ns3 =\n  x = y\n  z\n", 2, "nested block"),
+        (b"[a]\naws_session_tok", 2, "no `key = value`"),
+    ],
+)
+def test_what_botocore_cannot_read_is_refused_with_its_line(
+    data: bytes, line: int, problem: str
+) -> None:
+    for attempt in (lambda: read(data, path=PATH), lambda: put(data), lambda: remove(data)):
+        with pytest.raises(CredentialsFileMalformed, match=problem) as caught:
+            attempt()
+        assert caught.value.message.startswith(f"{PATH}:{line}: ")
+        assert caught.value.hint
+
+
+def test_no_message_repeats_what_may_be_a_secret() -> None:
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    for data in (f"[a]\n{secret}\n", f"[a]\n{secret}=\n{secret}:\n", f"{secret} = x\n"):
+        with pytest.raises(CredentialsFileMalformed) as caught:
+            read(data.encode(), path=PATH)
+        shown = caught.value.message + caught.value.hint + repr(caught.value)
+        assert secret.lower() not in shown.lower()
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"[deploy]\naws_session_token = x\n  region = eu-west-1\n", 3),
+        (b"[DEFAULT]\naws_security_token = x\n", 2),
+        (b"[a]\n[deploy] # see [prod]\naws_session_token = x\n", 2),
+        (b"[a]\n[ deploy ]\naws_session_token = x\n", 2),
+        (b"[deploy]x\naws_session_token = x\n", 1),
+        (b"[deploy]\n  region =\n  aws_session_token = x\n", 1),
+        (b"[deploy]\nname = x\n  aws_session_token = y\n", 3),
+        (b"[deploy]\nregion = x\n[a]\nname = x\n  [deploy]\n  aws_access_key_id = y\n", 6),
+    ],
+    ids=[
+        "our key is continued",
+        "a token for every profile",
+        "a header with more brackets",
+        "a header with spaces",
+        "a header with text behind it",
+        "an indented key below an empty one",
+        "an indented key below another",
+        "an indented header",
+    ],
+)
+def test_a_section_that_the_sdks_read_differently_is_refused_with_its_line(
+    data: bytes, line: int
+) -> None:
+    with pytest.raises(ProfileAmbiguous) as caught:
+        put(data)
+    assert caught.value.message.startswith(f"{PATH}:{line}: profile deploy: ")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "a]", "[a", " a", "a ", '"a"', "a\nb", "a #b", "DEFAULT", "__proto__", "profile a"],
+)
+def test_a_name_that_no_header_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(ProfileAmbiguous):
+        put(b"", name)
+
+
+@pytest.mark.parametrize("name", ["default", "a b", "a.b", "kim@team/prod", "grün", "a#b", "x:y=z"])
+def test_any_other_name_can_be_written(name: str, tmp_path: Path) -> None:
+    assert as_botocore_reads(put(b"", name), tmp_path) == {name: WRITTEN}
+
+
+# Properties
+
+LINES = st.sampled_from(
+    (
+        "[a]",
+        "[deploy]",
+        " [deploy]",
+        "[deploy] # the [role]",
+        "[DEFAULT]",
+        "[ c ]",
+        "aws_access_key_id = ASIAX",
+        "AWS_SECRET_ACCESS_KEY: x",
+        "aws_session_token=tok ; x",
+        "  aws_session_token = t2",
+        "aws_security_token = z",
+        "# comment",
+        "  ; comment",
+        "",
+        "  ",
+        "s3 =",
+        "  max = 3",
+        "\tx=1",
+        "region",
+        "k = v # c",
+        "manager = assumed",
+        "  [q]",
+        "\x0c",
+        "k\u00a0= é",
+        "x: y=z",
+        "[]",
+        "[a]b]",
+    )
+)
+FILES = st.builds(
+    lambda head, lines, end, last: (end.join([*head, *lines]) + (end if last else "")).encode(),
+    st.sampled_from(([], ["[deploy]"], ["[a]"], ["[a]", "k = v", "", "[b]", "region = x"])),
+    st.lists(LINES, max_size=8),
+    st.sampled_from(("\n", "\r\n")),
+    st.booleans(),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("aws")
+
+
+@settings(deadline=None, max_examples=400)
+@given(data=FILES)
+def test_whatever_the_file_our_reader_reads_what_botocore_reads(data: bytes, folder: Path) -> None:
+    expected = as_botocore_reads(data, folder)
+    if expected == {}:
+        # botocore does not look into [DEFAULT] where there is no section to inherit from it.
+        return
+    if expected is None:
+        with pytest.raises(CredentialsFileMalformed):
+            read(data, path=PATH)
+    else:
+        assert read(data, path=PATH) == expected
+
+
+@settings(deadline=None, max_examples=400)
+@given(data=FILES, overwrite=st.booleans())
+def test_whatever_the_file_an_edit_changes_our_keys_alone(
+    data: bytes, folder: Path, *, overwrite: bool
+) -> None:
+    try:
+        edited = put(data, overwrite=overwrite)
+    except (CredentialsFileMalformed, ProfileNotOurs, ProfileAmbiguous):
+        return
+    before, after = read(data, path=PATH), as_botocore_reads(edited, folder)
+
+    assert after is not None
+    assert {key: after["deploy"][key] for key in WRITTEN} == WRITTEN
+    inherited = read(data + b"\n[probe]\n", path=PATH)["probe"]
+    foreign = {**inherited, **before.get("deploy", {})}
+    foreign.pop("aws_security_token", None)
+    assert after == {**before, "deploy": foreign | WRITTEN}
+    assert foreign_lines(edited) == foreign_lines(data), "every other line, byte for byte"
+    assert put(edited, overwrite=overwrite) == edited, "twice is once"
+
+
+@settings(deadline=None, max_examples=400)
+@given(data=FILES)
+def test_whatever_the_file_logout_after_refresh_gives_it_back_where_the_section_was_new(
+    data: bytes,
+) -> None:
+    try:
+        if "deploy" in read(data, path=PATH):
+            return
+        edited = put(data)
+    except (CredentialsFileMalformed, ProfileAmbiguous):
+        return
+
+    assert remove(edited) == data
+
+
+def foreign_lines(data: bytes) -> list[bytes]:
+    """Return the lines of a file that are none of our keys in [deploy], nor its header."""
+    kept, section = [], ""
+    for line in data.splitlines():
+        text = line.decode().strip()
+        if text.startswith("[") and "]" in text[2:] and not line.startswith(b"  "):
+            section = text[1 : text.rfind("]")]
+        key = text.replace(":", "=").split("=")[0].strip().lower()
+        is_key_of_ours = key in OUR_KEYS or key == "aws_security_token"
+        if section != "deploy" or (not is_key_of_ours and text != "[deploy]"):
+            kept.append(line)
+    return kept
+
+
+# Cost
+
+
+def test_a_thousand_profiles_of_a_thousand_are_one_pass() -> None:
+    names = [f"team-{number}" for number in range(1000)]
+    data = b"".join(SECTION.replace(b"deploy", name.encode(), 1) for name in names)
+    newer = replace(NEW, session_token="newer")
+    few, many = {name: Put(newer) for name in names[:10]}, {name: Put(newer) for name in names}
+
+    def took(changes: Mapping[str, Put]) -> float:
+        start = time.process_time()
+        edit(data, changes, path=PATH)
+        return time.process_time() - start
+
+    # Anything done once a profile over the whole file would be a hundred times as much.
+    assert min(took(many) for _ in range(3)) < 10 * min(took(few) for _ in range(3))

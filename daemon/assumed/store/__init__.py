@@ -1,0 +1,286 @@
+"""The credentials file on disk: locks, merges, replaces it whole, writes many profiles at once.
+
+| to change | open |
+| --- | --- |
+| when refreshes are one rewrite | `group` |
+| how the file is read while others write it | `reading`, `lease` |
+| how a new file takes the old one's place | `replace`, `rename` |
+| how a file is rewritten where it is | `in_place` |
+| who may read it | `attributes` |
+| what is kept of replaced long-term keys | `backup` |
+| the locks beside it | `locks`, `names` |
+| what the system's refusals mean | `failures` |
+| what a profile of the file tells | `stored` |
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from pathlib import Path
+
+from assumed import profiles_file
+from assumed.clock import Clock, SystemClock
+from assumed.errors import CredentialsFileError
+from assumed.log import event
+from assumed.model import Credentials
+from assumed.profiles_file import Put, Remove, is_ours
+from assumed.store.attributes import PRIVATE, access_list, is_private
+from assumed.store.backup import back_up
+from assumed.store.failures import during, unwritable
+from assumed.store.group import GroupCommit
+from assumed.store.in_place import Overwriter, repair_in_place
+from assumed.store.locks import DaemonLock, commit_lock
+from assumed.store.names import Place
+from assumed.store.notices import Notices
+from assumed.store.reading import FileSignature, open_settled
+from assumed.store.replace import MountPointError, Replacer, repair
+from assumed.store.stored import StoredProfile
+
+__all__ = ["CredentialsFile", "DaemonLock", "FileSignature", "StoredProfile", "WriteMode", "hold"]
+
+
+@unique
+class WriteMode(StrEnum):
+    """The values of `credentials_file: write:`."""
+
+    REPLACE = "replace"
+    IN_PLACE = "in-place"
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    profile: str
+    put: Put
+
+
+def hold(path: Path, config: str) -> DaemonLock:
+    """Lock the file `path`, which is made for that, for the life of a daemon; see `DaemonLock`."""
+    return DaemonLock(path, config=config)
+
+
+class CredentialsFile:
+    """The only door to the credentials file; safe to use from many threads and processes.
+
+    Args:
+        path: as the user names it; symbolic links are followed, and stay.
+        write: whether a new file takes the place of the old one, or the old one gets new bytes.
+        clock: for the window in which refreshes are one rewrite.
+        sleep: waits some seconds; for that window, and between looks at a file that is busy.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        write: WriteMode = WriteMode.REPLACE,
+        clock: Clock | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._path = path
+        self._write_mode = write
+        self._sleep = sleep
+        self._notices = Notices()
+        self._own_last_write: FileSignature | None = None
+        self._group = GroupCommit(self._commit_group, clock=clock or SystemClock(), sleep=sleep)
+
+    @property
+    def path(self) -> Path:
+        """The file behind all symbolic links, whether it is there or not."""
+        return Place.of(self._path).file
+
+    def exists(self) -> bool:
+        """Whether there is a file, whatever it holds."""
+        return self.signature() is not None
+
+    def signature(self) -> FileSignature | None:
+        """Return what changes whenever somebody writes the file: one stat, nothing is read."""
+        return FileSignature.at(self.path)
+
+    def is_own_last_write(self) -> bool:
+        """Whether nobody wrote the file since this object did."""
+        return self._own_last_write is not None and self.signature() == self._own_last_write
+
+    def read(self) -> Mapping[str, StoredProfile]:
+        """Return all profiles by name, in the order of the file; none where it is missing.
+
+        Raises:
+            CredentialsFileMalformed: botocore can't read the file either.
+            CredentialsFileUnwritable: the system refuses to open or to read it.
+        """
+        path = self.path
+        file = open_settled(path, sleep=self._sleep)
+        if file is None:
+            return {}
+        with file:
+            sections = profiles_file.read(file.data, path=str(path))
+        return {
+            name: StoredProfile.from_section(name, section) for name, section in sections.items()
+        }
+
+    def write(self, profile: str, credentials: Credentials, *, overwrite: bool = False) -> None:
+        """Write a profile; returns once it is on disk.
+
+        Called by many threads at once it is one rewrite for what comes within about 50 ms. The
+        last one wins, also over credentials that expire later: what they allow may have changed.
+
+        Args:
+            profile: the name of the section.
+            credentials: what is written.
+            overwrite: also over long-term keys, which are backed up first, and over what another
+                tool manages.
+
+        Raises:
+            CredentialsFileMalformed: botocore can't read the file either.
+            ProfileNotOurs: somebody else's credentials are there.
+            ProfileAmbiguous: the AWS SDKs would not all read the credentials.
+            CredentialsFileUnwritable: the system refuses. The file is as it was.
+        """
+        self._group.submit(_Write(profile, Put(credentials, overwrite)))
+
+    def remove(self, profiles: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Remove what we wrote, and return the profiles that it was removed from.
+
+        Args:
+            profiles: only these; None is every profile with our mark.
+
+        Raises:
+            CredentialsFileMalformed: botocore can't read the file either.
+            ProfileAmbiguous: a profile can't be told apart from what stands below it; what else
+                was to go is gone.
+            CredentialsFileUnwritable: the system refuses. The file is as it was.
+        """
+        if not self.exists():
+            return ()
+        result: profiles_file.Edit | None = None
+        with self._committing() as (place, replacer):
+
+            def edit(data: bytes) -> bytes:
+                nonlocal result
+                sections = profiles_file.read(data, path=str(place.file))
+                chosen = [name for name, section in sections.items() if is_ours(section)]
+                if profiles is not None:
+                    chosen = [name for name in chosen if name in profiles]
+                changes = {name: Remove() for name in chosen}
+                result = profiles_file.edit(data, changes, path=str(place.file))
+                return result.data
+
+            self._commit(place, replacer, edit)
+        if result is None:
+            return ()
+        for refusal in result.refused.values():
+            raise refusal
+        return result.removed
+
+    def recover(self) -> None:
+        """Tidy up after a run that was killed in the middle of a commit; call it once at start.
+
+        Where there is nothing to tidy up nothing is created, nor is a lock waited for.
+
+        Raises:
+            CredentialsFileUnwritable: the system refuses.
+        """
+        place = Place.of(self._path)
+        if any(os.path.lexists(left_over) for left_over in (place.new, place.journal)):
+            with self._committing():
+                pass
+
+    def close(self) -> None:
+        """Take no more writes, and return when those that were asked for are done."""
+        self._group.close()
+
+    def hold(self, config: str) -> DaemonLock:
+        """Take the lock that a daemon holds for its life; use it in a `with`, or `release` it.
+
+        Args:
+            config: the daemon's configuration file, to tell it to a second daemon.
+
+        Raises:
+            AlreadyRunning: another daemon holds it; the message names its pid and configuration.
+            CredentialsFileUnwritable: the lock can't be had.
+        """
+        return hold(Place.of(self._path).daemon, config)
+
+    @contextmanager
+    def _committing(self) -> Iterator[tuple[Place, Replacer]]:
+        place = Place.of(self._path)
+        with (
+            during("write", place.file),
+            commit_lock(place.lock, sleep=self._sleep) as lock,
+        ):
+            repair(place, lock, self._notices)
+            repair_in_place(place, self._notices)
+            yield place, Replacer(place, lock, self._sleep, self._notices)
+
+    def _commit(self, place: Place, replacer: Replacer, edit: Callable[[bytes], bytes]) -> None:
+        self._tighten(place)
+        if self._write_mode is WriteMode.IN_PLACE and FileSignature.at(place.file) is not None:
+            in_place = True
+        else:
+            in_place = False
+            try:
+                self._own_last_write = replacer.commit(edit)
+            except MountPointError:
+                self._notices.once(
+                    "credentials_file_is_a_mount_point",
+                    path=place.file,
+                    hint="written in place; `write: in-place` says so in the configuration",
+                )
+                in_place = True
+        if in_place:
+            overwriter = Overwriter(place, self._sleep, self._notices)
+            self._own_last_write = overwriter.commit(edit)
+
+    def _tighten(self, place: Place) -> None:
+        """Take the file away from everybody else's eyes, even before it is written."""
+        try:
+            descriptor = os.open(place.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            # The commit meets the same refusal, and says so.
+            return
+        try:
+            status = os.fstat(descriptor)
+            acl = access_list(descriptor)
+            if not is_private(status, acl) and acl is None:
+                os.fchmod(descriptor, PRIVATE)
+                event(
+                    logging.WARNING,
+                    "credentials_file_permissions_tightened",
+                    path=place.file,
+                    mode=f"{status.st_mode & 0o777:04o}",
+                )
+        except OSError as error:
+            if error.errno not in {errno.EPERM, errno.EROFS}:
+                raise unwritable(place.file, "change the mode", error) from error
+        finally:
+            os.close(descriptor)
+
+    def _commit_group(self, group: Sequence[_Write]) -> Sequence[CredentialsFileError | None]:
+        changes = {write.profile: write.put for write in group}
+        result: profiles_file.Edit | None = None
+        with self._committing() as (place, replacer):
+
+            def edit(data: bytes) -> bytes:
+                nonlocal result
+                result = profiles_file.edit(data, changes, path=str(place.file))
+                if result.replaced_keys and back_up(place, result.replaced_keys):
+                    event(
+                        logging.WARNING,
+                        "long_term_keys_backed_up",
+                        profiles=", ".join(result.replaced_keys),
+                        path=place.backup,
+                    )
+                return result.data
+
+            self._commit(place, replacer, edit)
+        if result is None:
+            return [None] * len(group)
+        for profile in result.taken_over:
+            event(logging.INFO, "profile_taken_over", profile=profile, path=place.file)
+        return [result.refused.get(write.profile) for write in group]

@@ -1,0 +1,161 @@
+"""The same file with new bytes: for names that no other file can take, and for hard links.
+
+A write lease makes readers and writers wait for the moment that it takes. What a crash half-way
+leaves is mended with a journal beside the file, which holds the old bytes and the new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from assumed.errors import CredentialsFileUnwritable
+from assumed.store.failures import during
+from assumed.store.lease import LeaseKind, LeaseState
+from assumed.store.names import Place
+from assumed.store.notices import Notices
+from assumed.store.reading import FileSignature, OpenFile, open_settled
+from assumed.store.replace import Edit, sync_folder, write_all, write_new
+
+_ROUNDS = 50
+_LET_OTHERS_GO_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Overwriter:
+    """Writes into the file that is there, under the commit lock.
+
+    Args:
+        place: where the file is; it has to exist.
+        sleep: waits some seconds.
+        notices: for what a person should know.
+    """
+
+    place: Place
+    sleep: Callable[[float], None]
+    notices: Notices
+
+    def commit(self, edit: Edit) -> FileSignature:
+        """Edit the file and return what it is then.
+
+        Raises:
+            CredentialsFileUnwritable: the system refuses, or others write without a pause.
+        """
+        for _ in range(_ROUNDS):
+            file = open_settled(self.place.file, sleep=self.sleep, kind=LeaseKind.WRITE)
+            if file is None:
+                break
+            with file:
+                if file.lease is LeaseState.UNSUPPORTED:
+                    self.notices.once("credentials_file_without_leases", path=self.place.file)
+                data = edit(file.data)
+                if data == file.data:
+                    return file.signature
+                self._write(file, data)
+                signature = FileSignature.of(os.fstat(file.descriptor))
+                if not file.is_awaited():
+                    return signature
+            # Somebody waits to open it; a writer among them may have read the old bytes before.
+            self.sleep(_LET_OTHERS_GO_SECONDS)
+        raise CredentialsFileUnwritable(
+            f"{self.place.file}: other programs change it without a pause",
+            hint=f"see which ones: `fuser -v {self.place.file}`",
+        )
+
+    def _write(self, file: OpenFile, data: bytes) -> None:
+        with during("write the journal", self.place.journal):
+            _write_journal(self.place, file.data, data)
+        with during("write", self.place.file):
+            try:
+                _overwrite(file.descriptor, data)
+            except OSError:
+                # The old bytes have their room still, unless the disk itself fails.
+                _overwrite(file.descriptor, file.data)
+                self.place.journal.unlink()
+                raise
+        with during("remove", self.place.journal):
+            self.place.journal.unlink()
+
+
+def repair_in_place(place: Place, notices: Notices) -> None:
+    """Finish a write in place that was killed half-way.
+
+    A file that is neither the old one, nor the new one, nor something in between has been written
+    by somebody else since: it stays as it is.
+
+    Raises:
+        CredentialsFileUnwritable: the system refuses.
+    """
+    with during("repair", place.file):
+        try:
+            journal = _read_journal(place.journal)
+        except FileNotFoundError:
+            return
+        if journal is not None:
+            _finish(place, *journal, notices)
+        place.journal.unlink()
+
+
+def _finish(place: Place, old: bytes, new: bytes, notices: Notices) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(place.file, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            data = _read(descriptor)
+            if data not in {old, new} and _is_between(data, old, new):
+                _overwrite(descriptor, new)
+                notices.once("credentials_file_mended", path=place.file)
+        finally:
+            os.close(descriptor)
+
+
+def _is_between(data: bytes, old: bytes, new: bytes) -> bool:
+    """Whether every byte is the old one or the new one at its place."""
+    if not min(len(old), len(new)) <= len(data) <= max(len(old), len(new)):
+        return False
+    return all(
+        byte is None or byte in {was, will}
+        for byte, was, will in zip_longest(data, old, new, fillvalue=None)
+    )
+
+
+def _overwrite(descriptor: int, data: bytes) -> None:
+    write_all(descriptor, data)
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)
+
+
+def _write_journal(place: Place, old: bytes, new: bytes) -> None:
+    payload = old + new
+    head = {"old": len(old), "sha256": hashlib.sha256(payload).hexdigest()}
+    try:
+        write_new(place.journal, json.dumps(head).encode() + b"\n" + payload, like=None).close()
+        sync_folder(place.folder)
+    except OSError:
+        place.journal.unlink(missing_ok=True)
+        raise
+
+
+def _read_journal(path: Path) -> tuple[bytes, bytes] | None:
+    """Return the old bytes and the new ones; None where it was not whole when we were killed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        head, _, payload = _read(descriptor).partition(b"\n")
+    finally:
+        os.close(descriptor)
+    try:
+        fields = json.loads(head)
+        is_whole = fields["sha256"] == hashlib.sha256(payload).hexdigest()
+        length = int(fields["old"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (payload[:length], payload[length:]) if is_whole else None
+
+
+def _read(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)

@@ -1,0 +1,75 @@
+"""Renames that say what was there: the compare-and-swap of a file system.
+
+Source: renameat2(2); glibc has it from 2.28 on. Python does not offer it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+_NOT_TO_BE_HAD = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
+
+
+class ExchangeUnsupportedError(Exception):
+    """Neither this file system nor this system knows how to exchange two names."""
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Exchange two names of one folder in one step.
+
+    Raises:
+        ExchangeUnsupportedError: it can't be had here.
+        OSError: any other reason.
+    """
+    _renameat2(one, other, _RENAME_EXCHANGE)
+
+
+def place_new(source: Path, target: Path) -> None:
+    """Rename `source` to `target` where nothing has that name.
+
+    Raises:
+        FileExistsError: something has.
+        OSError: any other reason.
+    """
+    try:
+        _renameat2(source, target, _RENAME_NOREPLACE)
+    except ExchangeUnsupportedError:
+        os.link(source, target)
+        source.unlink()
+
+
+def _renameat2(source: Path, target: Path, flags: int) -> None:
+    function = _libc_renameat2()
+    if function is None:
+        raise ExchangeUnsupportedError
+    result = function(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags)
+    if result == 0:
+        return
+    reason = ctypes.get_errno()
+    if reason in _NOT_TO_BE_HAD:
+        raise ExchangeUnsupportedError
+    raise OSError(reason, os.strerror(reason), str(target))
+
+
+@cache
+def _libc_renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_uint,
+    )
+    return function

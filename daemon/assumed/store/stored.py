@@ -1,0 +1,75 @@
+"""A profile as the credentials file has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from assumed.model import Credentials
+from assumed.profiles_file import is_long_term, is_ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredProfile:
+    """One section of the credentials file; what is missing or unreadable is None.
+
+    `expiration` is aware UTC. `manager` is the mark of the tool that keeps the section.
+    """
+
+    name: str
+    access_key_id: str | None
+    secret_access_key: str | None = field(repr=False)
+    session_token: str | None = field(repr=False)
+    account_id: str | None
+    expiration: datetime | None
+    principal_arn: str | None
+    manager: str | None
+    is_ours: bool
+    is_long_term: bool
+
+    @classmethod
+    def from_section(cls, name: str, section: Mapping[str, str]) -> StoredProfile:
+        """Return a section of `profiles_file.read` as a profile."""
+        token = section.get("aws_security_token") or section.get("aws_session_token")
+        return cls(
+            name=name,
+            access_key_id=section.get("aws_access_key_id") or None,
+            secret_access_key=section.get("aws_secret_access_key") or None,
+            session_token=token or None,
+            account_id=section.get("aws_account_id") or None,
+            expiration=_time(section.get("x_security_token_expires", "")),
+            principal_arn=section.get("x_principal_arn") or None,
+            manager=section.get("manager") or None,
+            is_ours=is_ours(section),
+            is_long_term=is_long_term(section),
+        )
+
+    def credentials(self) -> Credentials | None:
+        """Return what we wrote here, whole; None where it is not ours, or not whole any more."""
+        if not self.is_ours or self.is_long_term:
+            return None
+        if not (
+            self.access_key_id
+            and self.secret_access_key
+            and self.session_token
+            and self.expiration
+            and self.principal_arn
+            and self.principal_arn.count(":") >= 5  # noqa: PLR2004 -- arn:aws:sts::ACCOUNT:…
+        ):
+            return None
+        return Credentials(
+            access_key_id=self.access_key_id,
+            secret_access_key=self.secret_access_key,
+            session_token=self.session_token,
+            expiration=self.expiration,
+            principal_arn=self.principal_arn,
+        )
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None

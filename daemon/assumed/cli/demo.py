@@ -1,0 +1,23 @@
+"""`assumed demo`: the whole story on this machine, with no AWS account."""
+
+from __future__ import annotations
+
+import click
+
+from assumed.cli.options import Options, common_options
+
+
+@click.command("demo")
+@common_options
+@click.pass_context
+def command(context: click.Context, options: Options) -> None:
+    """Tell the whole story on this machine, with no AWS account, in under a minute.
+
+    An embedded STS, IAM and S3 play AWS; nothing of yours is read or written.
+
+    Example: assumed demo
+    """
+    from assumed.demo import story  # noqa: PLC0415 - moto takes seconds to import
+
+    options.configure_log(level="error")
+    context.exit(0 if story.tell(click.echo) else 1)

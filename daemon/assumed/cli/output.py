@@ -1,0 +1,127 @@
+"""What commands print: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from assumed.errors import AssumedError, ConfigurationError
+from assumed.model import Failure, Outcome, ProfileState, ProfileStatus, Status
+
+if TYPE_CHECKING:
+    from assumed.daemon.once import LiveCheck
+
+TROUBLE = frozenset({ProfileState.FAILING, ProfileState.EXPIRED, ProfileState.NEEDS_LOGIN})
+
+_COLOURS = {
+    ProfileState.VALID: "green",
+    ProfileState.FAILING: "yellow",
+    ProfileState.EXPIRED: "red",
+    ProfileState.NEEDS_LOGIN: "red",
+}
+_HEADERS = ("PROFILE", "ROLE", "SOURCE", "STATE", "EXPIRES IN", "NEXT REFRESH", "LAST ERROR")
+
+
+def print_error(error: AssumedError) -> None:
+    """Print what is wrong, and what to do next, to standard error."""
+    if isinstance(error, ConfigurationError):
+        lines = [*error.problems, error.hint]
+    else:
+        lines = [f"assumed: {error.message}", f"  {error.hint}"]
+    click.echo("\n".join(lines), err=True)
+
+
+def print_status(status: Status, *, now: datetime) -> None:
+    """Print a table, coloured on a terminal, and under it each error with its hint."""
+    rows = [_cells(profile, now) for profile in status.profiles]
+    if sys.stdout.isatty():
+        _print_rich(status.profiles, rows)
+    else:
+        widths = [max(map(len, column)) for column in zip(_HEADERS, *rows, strict=True)]
+        for row in (_HEADERS, *rows):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            click.echo(line.rstrip())
+    for profile in status.profiles:
+        if profile.last_error is not None:
+            click.echo(f"\n{_explained(profile.profile, profile.last_error)}")
+    if status.daemon is None:
+        click.echo("no daemon runs: this is what the credentials file tells", err=True)
+    elif status.daemon.config_error is not None:
+        click.echo(
+            f"the configuration on disk is wrong and not used:\n{status.daemon.config_error}",
+            err=True,
+        )
+
+
+def outcome_line(outcome: Outcome, *, now: datetime) -> str:
+    """Return what one refresh came to, in a line."""
+    if outcome.failure is not None:
+        return _explained(outcome.profile, outcome.failure)
+    left = outcome.expires_at - now if outcome.expires_at else timedelta(0)
+    did = "still fresh" if outcome.was_fresh else "refreshed"
+    return f"{outcome.profile}: {did}, expires in {duration(left)}"
+
+
+def live_check_line(check: LiveCheck) -> str:
+    """Return who a profile became, and for how long."""
+    if check.outcome.failure is not None:
+        return _explained(check.outcome.profile, check.outcome.failure)
+    assert check.session is not None  # noqa: S101 - where there is no failure there is a session
+    became = check.session.credentials.principal_arn
+    return f"{check.outcome.profile}: {became}, for {duration(check.session.lifetime)}"
+
+
+def duration(left: timedelta) -> str:
+    """Return a length of time for people: `2h05m`, `44m`, `37s`."""
+    seconds = max(0, int(left.total_seconds()))
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m" if minutes else f"{seconds}s"
+
+
+def utc_now() -> datetime:
+    """Return the wall clock's time, to tell people how long it is until something."""
+    return datetime.now(UTC)
+
+
+def _explained(profile: str, failure: Failure) -> str:
+    return f"{profile}: {failure.code}: {failure.message}\n  {failure.hint}"
+
+
+def _cells(status: ProfileStatus, now: datetime) -> tuple[str, ...]:
+    left = None if status.seconds_left is None else timedelta(seconds=status.seconds_left)
+    next_in = status.next_attempt_at - now if status.next_attempt_at else None
+    return (
+        status.profile,
+        status.role_arn.split(":", 4)[4],
+        status.source,
+        str(status.state),
+        duration(left) if left else "-",
+        f"in {duration(next_in)}" if next_in is not None else "-",
+        status.last_error.code if status.last_error else "-",
+    )
+
+
+def _print_rich(profiles: Sequence[ProfileStatus], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in _HEADERS:
+        table.add_column(header, overflow="fold")
+    for profile, row in zip(profiles, rows, strict=True):
+        colour = _COLOURS.get(profile.state, "")
+        table.add_row(
+            *(
+                Text(cell, style=colour if header == "STATE" else "")
+                for header, cell in zip(_HEADERS, row, strict=True)
+            )
+        )
+    Console(no_color="NO_COLOR" in os.environ).print(table)

@@ -1,0 +1,23 @@
+"""Whether the daemon answers a command, or the command does the work itself."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from assumed.cli.options import Options
+from assumed.delivery.client import DaemonClient, find_daemon
+
+
+def daemon_of(options: Options) -> DaemonClient | None:
+    """Return the running daemon of this user; None where none runs, or not with this `--config`.
+
+    Raises:
+        DaemonUnreachable: it does not answer, or its socket can't be trusted.
+    """
+    client = find_daemon(os.environ, pwd.getpwuid(os.geteuid()).pw_name)
+    if client is None or options.config is None:
+        return client
+    status = client.status()
+    is_same = status.daemon is not None and status.daemon.config == str(options.config_path())
+    return client if is_same else None

@@ -1,0 +1,256 @@
+"""`assumed run`: the daemon."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import random
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from enum import Enum, auto
+from pathlib import Path
+
+from assumed import __version__
+from assumed.clock import SystemClock
+from assumed.daemon.assemble import (
+    credentials_path,
+    load_configuration,
+    make_jobs,
+    make_refresher,
+    stored_credentials,
+)
+from assumed.delivery.address import daemon_socket, listen, private_folder
+from assumed.delivery.api import application
+from assumed.delivery.server import Server
+from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachable
+from assumed.log import event
+from assumed.model import Credentials, DaemonStatus, Outcome, ProfileState, Status
+from assumed.scheduler import HEARTBEAT, RefreshScheduler
+from assumed.service.notify import notifier, watchdog_interval
+from assumed.sources import SourceProfiles
+from assumed.store import CredentialsFile, hold
+
+_READY_SECONDS = 20
+_INTERRUPTED = 130
+
+
+class _Wish(Enum):
+    """What the main thread is asked for, by signals and by the scheduler."""
+
+    READY = auto()
+    RELOAD = auto()
+    TERMINATE = auto()
+    INTERRUPT = auto()
+
+
+_SIGNALS = {
+    signal.SIGHUP: _Wish.RELOAD,
+    signal.SIGTERM: _Wish.TERMINATE,
+    signal.SIGINT: _Wish.INTERRUPT,
+}
+
+
+class Daemon:
+    """The daemon: keeps a configuration's profiles fresh until it is asked to stop."""
+
+    def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
+        """Read everything and make every object; nothing runs yet.
+
+        Raises:
+            ConfigurationError: with every mistake in the configuration.
+            AlreadyRunning: another daemon holds the socket or the credentials file.
+            AssumedError: the socket or the lock can't be made.
+        """
+        self._config_path = config_path
+        self._environ = environ
+        self._clock = SystemClock()
+        self._started_at = self._clock.now()
+        self._sources = SourceProfiles()
+        self._configuration = load_configuration(config_path, self._sources)
+        self._config_error: str | None = None
+        self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
+        self._file = CredentialsFile(credentials_path(self._configuration, environ))
+        self._notifier = notifier(environ)
+        every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
+        self._jobs = make_jobs(self._configuration, beat=self._beat, every=every)
+        self._scheduler = RefreshScheduler(
+            clock=self._clock,
+            refresher=make_refresher(self._clock, self._sources, self._file),
+            jobs=self._jobs,
+            jitter=random.random,
+        )
+        self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
+
+    def run(self) -> int:
+        """Keep the profiles fresh until a signal ends it; return the exit status.
+
+        SIGTERM ends it with 0, SIGINT with 130; SIGHUP reloads the configuration.
+
+        Raises:
+            AlreadyRunning: another daemon holds the socket or the credentials file.
+            AssumedError: the socket or the lock can't be made.
+        """
+        for signal_number, wish in _SIGNALS.items():
+            signal.signal(signal_number, lambda *_, wish=wish: self._wishes.put(wish))
+        with ExitStack() as stack:
+            stack.enter_context(self._file.hold(str(self._config_path)))
+            server = Server(application(self), self._listen(stack))
+            self._start(stack, server)
+            return self._obey()
+
+    def status(self, profiles: Sequence[str]) -> Status:
+        """Return the status of the daemon and of `profiles`, of all where none is named.
+
+        Raises:
+            UsageError: a profile that is not in the configuration.
+        """
+        return Status(
+            daemon=DaemonStatus(
+                pid=os.getpid(),
+                version=__version__,
+                started_at=self._started_at,
+                config=str(self._config_path),
+                config_error=self._config_error,
+            ),
+            profiles=self._scheduler.statuses(profiles),
+        )
+
+    def refresh(self, profiles: Sequence[str], *, force: bool) -> dict[str, Future[Outcome]]:
+        """Refresh profiles now; return the outcomes to come.
+
+        Raises:
+            UsageError: a profile that is not in the configuration, or is disabled there.
+        """
+        return self._scheduler.refresh(profiles, force=force)
+
+    def _listen(self, stack: ExitStack) -> socket.socket:
+        path = daemon_socket(self._environ)
+        try:
+            private_folder(path.parent)
+            stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))
+            listener = listen(path)
+        except OSError as error:
+            raise DaemonUnreachable(
+                f"{path}: the socket can't be made: {error.strerror}",
+                hint="set XDG_RUNTIME_DIR to a folder of your own",
+            ) from error
+        stack.callback(path.unlink, missing_ok=True)
+        return listener
+
+    def _start(self, stack: ExitStack, server: Server) -> None:
+        event(
+            logging.INFO,
+            "daemon_started",
+            version=__version__,
+            config=self._config_path,
+            credentials_file=self._file.path,
+            profiles=len(self._configuration.profiles),
+            pid=os.getpid(),
+        )
+        self._file.recover()
+        self._scheduler.apply(self._configuration.profiles, self._stored())
+        server.start()
+        stack.callback(server.stop)
+        self._jobs.start()
+        stack.callback(self._stop)
+
+    def _stop(self) -> None:
+        self._notifier.stopping()
+        self._scheduler.stop()
+        self._jobs.shutdown(wait=False)
+        self._file.close()
+        event(logging.INFO, "daemon_stopped")
+
+    def _obey(self) -> int:
+        is_ready = False
+        ready_by = self._clock.boottime() + _READY_SECONDS
+        while True:
+            timeout = None if is_ready else max(0.0, ready_by - self._clock.boottime())
+            try:
+                wish = self._wishes.get(timeout=timeout)
+            except queue.Empty:
+                wish = _Wish.READY
+            match wish:
+                case _Wish.READY:
+                    is_ready = True
+                    self._notifier.ready()
+                    self._tell_status()
+                case _Wish.RELOAD:
+                    self._reload()
+                case _Wish.TERMINATE:
+                    return 0
+                case _Wish.INTERRUPT:
+                    return _INTERRUPTED
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            configuration = load_configuration(self._config_path, self._sources)
+        except AssumedError as error:
+            self._config_error = str(error)
+            problems = error.problems if isinstance(error, ConfigurationError) else [str(error)]
+            for problem in problems:
+                event(logging.ERROR, "configuration_refused", problem=problem, hint=error.hint)
+        else:
+            self._config_error = None
+            if credentials_path(configuration, self._environ) != self._file.path:
+                event(
+                    logging.WARNING,
+                    "restart_needed",
+                    hint="the credentials file is another one now: it takes a restart to use it",
+                )
+            self._configuration = configuration
+            self._scheduler.apply(configuration.profiles, self._stored())
+            event(
+                logging.INFO,
+                "configuration_reloaded",
+                config=self._config_path,
+                profiles=len(configuration.profiles),
+            )
+        finally:
+            # systemd shows "reloading" until it is told otherwise, after a refusal too.
+            self._notifier.ready()
+            self._tell_status()
+
+    def _stored(self) -> Mapping[str, Credentials]:
+        try:
+            return stored_credentials(self._file)
+        except AssumedError as error:
+            event(
+                logging.WARNING,
+                "credentials_file_unreadable",
+                error_code=error.code,
+                error=error.message,
+                hint=error.hint,
+            )
+            return {}
+
+    def _beat(self) -> None:
+        """Called by the scheduler itself: if it is stuck, systemd's watchdog is not fed."""
+        try:
+            self._scheduler.heartbeat()
+            self._tell_status()
+        except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
+            event(logging.ERROR, "defect", defect=error)
+        self._notifier.watchdog()
+
+    def _tell_status(self) -> None:
+        if not self._notifier.is_heard:
+            return
+        statuses = [
+            status
+            for status in self._scheduler.statuses()
+            if status.state is not ProfileState.DISABLED
+        ]
+        valid = sum(status.state is ProfileState.VALID for status in statuses)
+        attempts = [status.next_attempt_at for status in statuses if status.next_attempt_at]
+        text = f"{valid} of {len(statuses)} profiles valid"
+        if attempts:
+            text += f", next refresh {min(attempts).astimezone():%H:%M}"
+        if self._config_error is not None:
+            text += "; the configuration on disk is wrong and not used"
+        self._notifier.status(text)

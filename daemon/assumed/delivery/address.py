@@ -1,0 +1,131 @@
+"""Where the daemon's socket is, and who may be trusted there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from assumed.errors import DaemonUnreachable
+
+_SOCKET = "assumed.sock"
+_SYSTEM_FOLDER = Path("/run/assumed")
+_LONGEST_SOCKET_PATH = 107  # sockaddr_un(7): 108 bytes with the final NUL
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
+    state_home = environ.get("XDG_STATE_HOME", "")
+    # The XDG base directory specification: a relative path is to be ignored.
+    base = Path(state_home) if state_home.startswith("/") else Path.home() / ".local" / "state"
+    return base / "assumed"
+
+
+def daemon_socket(environ: Mapping[str, str]) -> Path:
+    """Return where a daemon of this environment makes its socket.
+
+    That is in `$RUNTIME_DIRECTORY` (systemd's own, `/run/assumed/USER` for the system unit), in
+    `$XDG_RUNTIME_DIR/assumed`, or in the `run` folder of the state folder.
+    """
+    if folder := environ.get("RUNTIME_DIRECTORY"):
+        return Path(folder.split(":")[0]) / _SOCKET
+    if folder := environ.get("XDG_RUNTIME_DIR"):
+        return Path(folder) / "assumed" / _SOCKET
+    return state_folder(environ) / "run" / _SOCKET
+
+
+def client_sockets(environ: Mapping[str, str], user: str) -> tuple[Path, ...]:
+    """Return where a client looks for the daemon of `user`, in order."""
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    places = [
+        Path(runtime) / "assumed" / _SOCKET if runtime else None,
+        _SYSTEM_FOLDER / user / _SOCKET,
+        state_folder(environ) / "run" / _SOCKET,
+    ]
+    return tuple(place for place in places if place is not None)
+
+
+def listen(path: Path) -> socket.socket:
+    """Listen at `path`: mode 0600, in a folder of mode 0700 that is ours.
+
+    The caller has made sure, by a lock, that no other daemon listens there: what is at `path` is
+    what a daemon left that was killed.
+
+    Raises:
+        DaemonUnreachable: the folder is somebody else's, or the path is too long.
+        OSError: it can't be made.
+    """
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise DaemonUnreachable(
+            f"{path} is too long a path for a socket",
+            hint=f"set XDG_RUNTIME_DIR to a path of under {_LONGEST_SOCKET_PATH - 21} characters",
+        )
+    private_folder(path.parent)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The mode of a socket is its maker's umask; to set it later would leave a moment between.
+    old = os.umask(0o177)
+    try:
+        listener.bind(os.fspath(path))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(old)
+    return listener
+
+
+def private_folder(folder: Path) -> None:
+    """Make `folder`, mode 0700, or see that it is ours and make it so.
+
+    Raises:
+        DaemonUnreachable: it is a link, or another user's.
+        OSError: it can't be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise DaemonUnreachable(
+            f"{folder} is not a folder of this user: somebody else could answer in it",
+            hint="remove it, or set XDG_RUNTIME_DIR to a folder of your own",
+        )
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def connect(path: Path) -> socket.socket | None:
+    """Return a connection to the daemon at `path`; None where nothing listens.
+
+    Raises:
+        DaemonUnreachable: another user listens there.
+        OSError: it can't be reached for another reason.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(os.fspath(path))
+        owner = _peer_user(connection, path)
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    if owner != os.geteuid():
+        connection.close()
+        raise DaemonUnreachable(
+            f"{path} belongs to user {owner}, not to you: it is not trusted",
+            hint="run this as the user whose daemon it is",
+        )
+    return connection
+
+
+def _peer_user(connection: socket.socket, path: Path) -> int:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return path.lstat().st_uid
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    _, user, _ = struct.unpack("3i", credentials)
+    return int(user)

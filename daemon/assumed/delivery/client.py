@@ -1,0 +1,117 @@
+"""The client of the local socket, which every command uses."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from assumed.delivery.address import client_sockets, connect
+from assumed.delivery.shapes import outcome_from_json, status_from_json
+from assumed.errors import AssumedError, DaemonUnreachable, UsageError
+from assumed.model import Outcome, Status
+
+_STATUS_TIMEOUT_SECONDS = 5.0
+
+
+def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
+    """Return a client of this user's daemon; None where none runs.
+
+    Raises:
+        DaemonUnreachable: another user listens where the daemon should, or the socket is broken.
+    """
+    for path in client_sockets(environ, user):
+        try:
+            connection = connect(path)
+        except OSError as error:
+            raise _unreachable(path, error) from error
+        if connection is not None:
+            connection.close()
+            return DaemonClient(path)
+    return None
+
+
+class DaemonClient:
+    """Talks to the daemon at a socket; one connection a request."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def status(self, profiles: Sequence[str] = ()) -> Status:
+        """Return the status of the daemon and of `profiles`, of all where none is named.
+
+        Raises:
+            UsageError: a profile that the daemon does not know.
+            DaemonUnreachable: no answer, or none that makes sense.
+        """
+        query = urlencode([("profile", profile) for profile in profiles])
+        shape = self._request("GET", f"/v1/status?{query}", None, _STATUS_TIMEOUT_SECONDS)
+        try:
+            return status_from_json(shape)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unreachable(self.path, error) from error
+
+    def refresh(self, profiles: Sequence[str], *, force: bool) -> tuple[Outcome, ...]:
+        """Have profiles refreshed now, all where none is named; returns when all are tried.
+
+        Raises:
+            UsageError: a profile that the daemon does not know.
+            DaemonUnreachable: no answer, or none that makes sense.
+        """
+        asked = {"profiles": list(profiles), "force": force}
+        shape = self._request("POST", "/v1/refresh", asked, None)
+        try:
+            return tuple(outcome_from_json(outcome) for outcome in shape["outcomes"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unreachable(self.path, error) from error
+
+    def _request(self, method: str, target: str, body: object, timeout: float | None) -> Any:
+        connection = _Connection(self.path, timeout)
+        try:
+            connection.request(
+                method,
+                target,
+                body=None if body is None else json.dumps(body),
+                headers={"Content-Type": "application/json", "Connection": "close"},
+            )
+            answer = connection.getresponse()
+            shape = json.loads(answer.read())
+            if answer.status == http.client.OK:
+                return shape
+            raise _refusal(shape["error"])
+        except AssumedError:
+            raise
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            raise _unreachable(self.path, error) from error
+        finally:
+            connection.close()
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        connection = connect(self._path)
+        if connection is None:
+            raise ConnectionRefusedError("the daemon has stopped")
+        connection.settimeout(self.timeout)
+        self.sock: socket.socket = connection
+
+
+def _refusal(error: Mapping[str, str]) -> AssumedError:
+    if error["code"] == UsageError.code:
+        return UsageError(error["message"], hint=error["hint"])
+    return DaemonUnreachable(error["message"], hint=error["hint"])
+
+
+def _unreachable(path: Path, error: Exception) -> DaemonUnreachable:
+    return DaemonUnreachable(
+        f"the daemon at {path} does not answer: {type(error).__name__}: {error}",
+        hint="see its log: `journalctl --user -u assumed`; and restart it",
+    )

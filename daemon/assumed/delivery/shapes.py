@@ -1,0 +1,89 @@
+"""The JSON shapes of the socket and of `--json`: version 1, as DESIGN and README write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from assumed.log import timestamp
+from assumed.model import (
+    DaemonStatus,
+    Failure,
+    Outcome,
+    ProfileState,
+    ProfileStatus,
+    Status,
+)
+
+VERSION = 1
+
+
+def status_to_json(status: Status) -> dict[str, Any]:
+    """Return what `assumed status --json` prints."""
+    return {
+        "version": VERSION,
+        "daemon": _plain(asdict(status.daemon)) if status.daemon else None,
+        "profiles": [_plain(asdict(profile)) for profile in status.profiles],
+    }
+
+
+def status_from_json(shape: Mapping[str, Any]) -> Status:
+    """Return the status that `shape` is of.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is of no status of version 1.
+    """
+    daemon = shape["daemon"]
+    return Status(
+        daemon=DaemonStatus(**_timed(daemon)) if daemon else None,
+        profiles=tuple(
+            ProfileStatus(
+                **{
+                    **_timed(profile),
+                    "state": ProfileState(profile["state"]),
+                    "last_error": _failure(profile["last_error"]),
+                }
+            )
+            for profile in shape["profiles"]
+        ),
+    )
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return one outcome of a refresh that was asked for."""
+    return _plain(asdict(outcome))
+
+
+def outcome_from_json(shape: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that `shape` is of.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is of no outcome.
+    """
+    return Outcome(**{**_timed(shape), "failure": _failure(shape["failure"])})
+
+
+def _failure(shape: Mapping[str, Any] | None) -> Failure | None:
+    return None if shape is None else Failure(**_timed(shape))
+
+
+def _plain(shape: dict[str, Any]) -> dict[str, Any]:
+    return {key: _plain_value(value) for key, value in shape.items()}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, datetime):
+        return timestamp(value)
+    return _plain(value) if isinstance(value, dict) else value
+
+
+def _timed(shape: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the fields back whose name says that they are times."""
+    return {
+        key: datetime.fromisoformat(value)
+        if value is not None and (key == "at" or key.endswith("_at"))
+        else value
+        for key, value in shape.items()
+    }

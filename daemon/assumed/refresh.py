@@ -1,0 +1,242 @@
+"""One profile, once: source -> STS -> store -> session. It knows nothing of the scheduler."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from botocore.session import Session as BotocoreSession
+
+from assumed.clock import Clock
+from assumed.errors import ParentNotReady
+from assumed.model import (
+    CallingCredentials,
+    Credentials,
+    RoleDefinition,
+    Session,
+)
+from assumed.schedule import refresh_due_in
+from assumed.sources import ResolvedSource
+from assumed.sts import AssumedRole
+
+# STS tells its time to the second.
+_NOTABLE_SECONDS = 2
+
+
+class Sources(Protocol):
+    """What a refresh asks of `sources.SourceProfiles`."""
+
+    def resolve(self, name: str) -> ResolvedSource:
+        """Return the source profile `name`."""
+        ...
+
+    def fingerprint(self, name: str) -> str | None:
+        """Return what changes when the credentials of `name` may have."""
+        ...
+
+
+class Sts(Protocol):
+    """What a refresh asks of `sts.SecurityTokenService`."""
+
+    def assume_role(
+        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+    ) -> AssumedRole:
+        """Call AssumeRole once."""
+        ...
+
+
+class Store(Protocol):
+    """What a refresh asks of `store.CredentialsFile`."""
+
+    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
+        """Return when the credentials are on disk."""
+        ...
+
+
+class Refresher:
+    """Refreshes profiles and holds their sessions; safe to use from many threads."""
+
+    def __init__(self, *, clock: Clock, sources: Sources, sts: Sts, store: Store) -> None:
+        self._clock = clock
+        self._sources = sources
+        self._sts = sts
+        self._store = store
+        self._lock = threading.Lock()
+        self._definitions: Mapping[str, RoleDefinition] = {}
+        self._sessions: dict[str, Session] = {}
+        self._corrected: set[str] = set()
+
+    def define(self, definitions: Mapping[str, RoleDefinition]) -> None:
+        """Take over a configuration; sessions of roles that it does not name are forgotten."""
+        with self._lock:
+            self._definitions = definitions
+            self._sessions = {
+                profile: session
+                for profile, session in self._sessions.items()
+                if profile in definitions
+                and is_session_of(definitions[profile], session.credentials)
+            }
+
+    def keep(self, stored: Mapping[str, Credentials]) -> None:
+        """Hold the sessions that the file has already, expired ones too, of these very roles.
+
+        Args:
+            stored: credentials with our mark, by profile.
+        """
+        now, boottime = self._clock.now(), self._clock.boottime()
+        with self._lock:
+            for profile, credentials in stored.items():
+                definition = self._definitions.get(profile)
+                if definition is None or not is_session_of(definition, credentials):
+                    continue
+                self._sessions.setdefault(
+                    profile,
+                    Session(
+                        credentials=credentials,
+                        expires_at=boottime + (credentials.expiration - now).total_seconds(),
+                        lifetime=timedelta(seconds=definition.duration_seconds),
+                        is_stored=True,
+                        trusts_wall_clock=True,
+                    ),
+                )
+
+    def session(self, profile: str) -> Session | None:
+        """Return the session of a profile, expired or not; None where there is none."""
+        with self._lock:
+            return self._sessions.get(profile)
+
+    def left(self, profile: str) -> timedelta:
+        """Return what is left of a profile's session; zero or less where there is none."""
+        session = self.session(profile)
+        if session is None:
+            return timedelta(0)
+        return timedelta(seconds=session.expires_at - self._clock.boottime())
+
+    def due_in(self, definition: RoleDefinition, *, jitter: float) -> timedelta:
+        """Return how long from now a refresh is due; zero or less where it is now."""
+        session = self.session(definition.profile)
+        if session is None or not session.is_stored:
+            return timedelta(0)
+        return self._session_due_in(definition, session, jitter=jitter)
+
+    def refresh(self, definition: RoleDefinition) -> Session:
+        """Assume the role and write the profile; returns once it is on disk.
+
+        A session that an earlier try could not write is written now, with no further call.
+
+        Raises:
+            ParentNotReady: the profile that this one is chained to has no valid session.
+            AssumedError: what `sources`, `sts` and `store` raise. Where the store failed the new
+                session is held nevertheless.
+        """
+        session = self._unstored_session(definition) or self._assume(definition)
+        self._store.write(definition.profile, session.credentials, overwrite=definition.overwrite)
+        stored = replace(session, is_stored=True)
+        self._hold(definition, stored)
+        return stored
+
+    def take_corrected(self) -> tuple[str, ...]:
+        """Return the profiles whose kept session ends at another time than it seemed, once."""
+        with self._lock:
+            corrected, self._corrected = tuple(self._corrected), set()
+            return corrected
+
+    def source_fingerprint(self, definition: RoleDefinition) -> str | None:
+        """Return what changes when the calling credentials of a profile may have."""
+        try:
+            return self._sources.fingerprint(self._root(definition))
+        except ParentNotReady:
+            return None
+
+    def _session_due_in(
+        self, definition: RoleDefinition, session: Session, *, jitter: float
+    ) -> timedelta:
+        return refresh_due_in(
+            timedelta(seconds=session.expires_at - self._clock.boottime()),
+            lifetime=session.lifetime,
+            refresh_before=definition.refresh_before,
+            jitter=jitter,
+        )
+
+    def _unstored_session(self, definition: RoleDefinition) -> Session | None:
+        session = self.session(definition.profile)
+        if session is None or session.is_stored:
+            return None
+        is_due = self._session_due_in(definition, session, jitter=0) <= timedelta(0)
+        return None if is_due else session
+
+    def _assume(self, definition: RoleDefinition) -> Session:
+        caller, botocore_session = self._caller(definition)
+        # Measured before the call, so that a session is never taken for longer than it is.
+        asked_at = self._clock.boottime()
+        answer = self._sts.assume_role(definition, caller, botocore_session)
+        lifetime = answer.credentials.expiration - answer.answered_at
+        session = Session(
+            credentials=answer.credentials,
+            expires_at=asked_at + lifetime.total_seconds(),
+            lifetime=lifetime,
+            refreshed_at=self._clock.now(),
+        )
+        self._hold(definition, session)
+        self._correct_by(answer.answered_at, asked_at)
+        return session
+
+    def _hold(self, definition: RoleDefinition, session: Session) -> None:
+        with self._lock:
+            # A reload may have changed the definition while the call was on its way.
+            now_defined = self._definitions.get(definition.profile)
+            if now_defined is not None and now_defined.is_same_call(definition):
+                self._sessions[definition.profile] = session
+
+    def _caller(self, definition: RoleDefinition) -> tuple[CallingCredentials, BotocoreSession]:
+        source = self._sources.resolve(self._root(definition))
+        if definition.parent is None:
+            return source.credentials(), source.session
+        parent = self.session(definition.parent)
+        if parent is None or parent.expires_at <= self._clock.boottime():
+            raise ParentNotReady(profile=definition.profile, parent=definition.parent)
+        held = parent.credentials
+        return (
+            CallingCredentials(held.access_key_id, held.secret_access_key, held.session_token),
+            source.session,
+        )
+
+    def _root(self, definition: RoleDefinition) -> str:
+        """Return the source profile at the top of a chain: its endpoint and CA settings hold."""
+        with self._lock:
+            while (parent := definition.parent) is not None:
+                # A reload may have taken the parent away while this refresh was on its way.
+                if parent not in self._definitions:
+                    raise ParentNotReady(profile=definition.profile, parent=parent)
+                definition = self._definitions[parent]
+        return definition.source.name
+
+    def _correct_by(self, answered_at: datetime, asked_at: float) -> None:
+        """Reckon anew, by STS's time, when the sessions that were found in the file end."""
+        with self._lock:
+            for profile, session in self._sessions.items():
+                if not session.trusts_wall_clock:
+                    continue
+                left = session.credentials.expiration - answered_at
+                expires_at = asked_at + left.total_seconds()
+                if abs(expires_at - session.expires_at) > _NOTABLE_SECONDS:
+                    self._corrected.add(profile)
+                self._sessions[profile] = replace(
+                    session, expires_at=expires_at, trusts_wall_clock=False
+                )
+
+
+def is_session_of(definition: RoleDefinition, credentials: Credentials) -> bool:
+    """Whether credentials are of this very role and session name.
+
+    Source: the assumed-role ARN in the IAM user guide's "IAM identifiers": it has the role's
+    name, not its path.
+    """
+    _, partition, _, _, account, role = definition.role_arn.split(":", 5)
+    role_name = role.rsplit("/", 1)[-1]
+    session_name = definition.role_session_name
+    expected = f"arn:{partition}:sts::{account}:assumed-role/{role_name}/{session_name}"
+    return credentials.principal_arn == expected

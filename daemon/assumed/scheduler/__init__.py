@@ -1,0 +1,546 @@
+"""APScheduler jobs around `refresh`: one date job a profile, armed anew whatever came of the last.
+
+What is decided here is only who waits for whom; when is `schedule`'s to say, how is `refresh`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
+
+from assumed.clock import Clock
+from assumed.errors import AssumedError, ParentNotReady, Retry, UnexpectedError, UsageError
+from assumed.log import event
+from assumed.model import (
+    Credentials,
+    Failure,
+    Outcome,
+    ProfileState,
+    ProfileStatus,
+    RoleDefinition,
+    Session,
+)
+from assumed.refresh import Refresher
+from assumed.schedule import retry_delay
+
+HEARTBEAT = timedelta(seconds=15)
+_NOTABLE_STEP = timedelta(seconds=1)
+_SHORTEST_BEAT_SECONDS = 1
+_NOW = timedelta(0)
+
+
+class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
+    """APScheduler's background scheduler, awake at least once each `every`.
+
+    By itself it waits on the monotonic clock until the next job, however far that is. That clock
+    stands still while the machine sleeps, and the wait knows nothing of a step of the wall clock.
+    """
+
+    def __init__(self, beat: Callable[[], None], *, every: timedelta = HEARTBEAT) -> None:
+        """Arrange nothing yet.
+
+        Args:
+            beat: called from each pass over the jobs, at most once a second.
+            every: how long the scheduler sleeps at the most; positive.
+        """
+        super().__init__(timezone="UTC")
+        self._beat = beat
+        self._every = every.total_seconds()
+        self._last_beat = -math.inf
+
+    def _process_jobs(self) -> float:
+        now = time.monotonic()
+        if now - self._last_beat >= _SHORTEST_BEAT_SECONDS:
+            self._last_beat = now
+            self._beat()
+        wait: float | None = super()._process_jobs()
+        return self._every if wait is None else min(wait, self._every)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What the scheduler knows of one profile; guarded by the scheduler's lock."""
+
+    definition: RoleDefinition
+    due_at: float | None = None
+    """Seconds of `Clock.boottime()`; None while in flight and while it waits for somebody."""
+    in_flight: bool = False
+    awaits_parent: bool = False
+    refreshes: int = 0
+    failures: int = 0
+    failing_since: datetime | None = None
+    error: AssumedError | None = None
+    failure: Failure | None = None
+    source_fingerprint: str | None = None
+    said_expired: bool = False
+    waiters: list[Future[Outcome]] = field(default_factory=list)
+
+
+class RefreshScheduler:
+    """Keeps every profile of a configuration fresh; safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        refresher: Refresher,
+        jobs: BaseScheduler,
+        jitter: Callable[[], float],
+        repeats: bool = True,
+    ) -> None:
+        """Arrange nothing yet.
+
+        Args:
+            clock: the source of time.
+            refresher: refreshes one profile, and holds the sessions.
+            jobs: APScheduler, started and shut down by the caller; `heartbeat` has to be called
+                from its passes.
+            jitter: draws from 0 to 1.
+            repeats: plan the next refresh of each profile; else only what is asked for is done.
+        """
+        self._clock = clock
+        self._refresher = refresher
+        self._jobs = jobs
+        self._jitter = jitter
+        self._repeats = repeats
+        self.first_pass: Future[None] = Future()
+        """Done when every profile has been tried, or was found fresh."""
+        self._lock = threading.RLock()
+        self._entries: dict[str, _Entry] = {}
+        self._children: dict[str, list[_Entry]] = {}
+        self._untried: set[str] = set()
+        self._wall_clock_offset = self._offset()
+
+    def apply(
+        self, definitions: Mapping[str, RoleDefinition], stored: Mapping[str, Credentials]
+    ) -> None:
+        """Take over a configuration, the first or a changed one; only what differs is planned.
+
+        Args:
+            definitions: by profile; parents of chains among them.
+            stored: the credentials with our mark that the file holds.
+        """
+        with self._lock:
+            self._refresher.define(definitions)
+            self._refresher.keep(stored)
+            for profile in [name for name in self._entries if name not in definitions]:
+                self._drop(self._entries.pop(profile))
+            changes = [
+                (definition, self._entries.get(profile))
+                for profile, definition in definitions.items()
+            ]
+            self._entries = {
+                definition.profile: entry or _Entry(definition) for definition, entry in changes
+            }
+            self._children = {}
+            for definition, _ in changes:
+                if definition.parent is not None:
+                    child = self._entries[definition.profile]
+                    self._children.setdefault(definition.parent, []).append(child)
+            enabled = {name for name, definition in definitions.items() if definition.enabled}
+            new = {definition.profile for definition, entry in changes if entry is None}
+            self._untried = (self._untried | new) & enabled
+            for definition, entry in changes:
+                if not self._repeats:
+                    continue
+                if entry is None:
+                    self._plan(self._entries[definition.profile])
+                elif entry.definition != definition:
+                    self._redefine(entry, definition)
+            self._look_for_first_pass()
+
+    def refresh(self, profiles: Sequence[str], *, force: bool) -> dict[str, Future[Outcome]]:
+        """Refresh profiles now; what is still fresh is left alone unless forced.
+
+        Args:
+            profiles: names; none for all that are enabled.
+            force: also refresh what is still fresh.
+
+        Returns:
+            The outcome to come of each profile.
+
+        Raises:
+            UsageError: a name that is not in the configuration, or is disabled there.
+        """
+        with self._lock:
+            entries = [self._enabled_entry(profile) for profile in profiles] or [
+                entry for entry in self._entries.values() if entry.definition.enabled
+            ]
+            return {entry.definition.profile: self._ask(entry, force=force) for entry in entries}
+
+    def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
+        """Return the status of each profile, in the order of the configuration.
+
+        Args:
+            profiles: names; none for all.
+
+        Raises:
+            UsageError: a name that is not in the configuration.
+        """
+        with self._lock:
+            entries = [self._entry(name) for name in profiles] or list(self._entries.values())
+            return tuple(self._status(entry) for entry in entries)
+
+    def heartbeat(self) -> None:
+        """Notice what no job tells: a stepped wall clock, a changed source, an expired session."""
+        with self._lock:
+            offset = self._offset()
+            step = offset - self._wall_clock_offset
+            if abs(step) > _NOTABLE_STEP:
+                self._wall_clock_offset = offset
+                event(logging.INFO, "wall_clock_stepped", seconds=round(step.total_seconds()))
+                for entry in self._entries.values():
+                    self._arm(entry)
+            for entry in self._entries.values():
+                self._retry_if_source_changed(entry)
+                self._say_if_expired(entry)
+
+    def stop(self) -> None:
+        """Start no refresh any more; whoever waits for one is told."""
+        with self._lock:
+            for entry in self._entries.values():
+                self._drop(entry)
+            self._entries.clear()
+
+    # Planning
+
+    def _plan(self, entry: _Entry) -> None:
+        """Arm a profile by what is known of its session."""
+        if not entry.definition.enabled:
+            self._disarm(entry)
+            return
+        due_in = self._refresher.due_in(entry.definition, jitter=self._jitter())
+        if due_in > _NOW:
+            self._untried.discard(entry.definition.profile)
+            self._arm_in(entry, due_in)
+        else:
+            self._attempt(entry)
+
+    def _redefine(self, entry: _Entry, definition: RoleDefinition) -> None:
+        is_same_call = entry.definition.is_same_call(definition)
+        entry.definition = definition
+        entry.failures, entry.failing_since, entry.error, entry.failure = 0, None, None, None
+        if entry.in_flight:
+            return  # `_finish` sees that the definition is another one.
+        if is_same_call or not definition.enabled:
+            self._plan(entry)
+        else:
+            self._attempt(entry)
+
+    def _ask(self, entry: _Entry, *, force: bool) -> Future[Outcome]:
+        answer: Future[Outcome] = Future()
+        answer.set_running_or_notify_cancel()  # Whoever waits may go; the refresh goes on.
+        definition = entry.definition
+        is_fresh = self._refresher.due_in(definition, jitter=0) > _NOW and entry.failure is None
+        if is_fresh and not force:
+            session = self._refresher.session(definition.profile)
+            answer.set_result(
+                Outcome(
+                    profile=definition.profile,
+                    was_fresh=True,
+                    expires_at=session.credentials.expiration if session else None,
+                )
+            )
+            return answer
+        entry.waiters.append(answer)
+        self._attempt(entry)
+        return answer
+
+    def _attempt(self, entry: _Entry) -> None:
+        """Refresh now; where the parent of a chain has no valid session, that one first."""
+        if entry.in_flight:
+            return
+        parent = self._parent(entry)
+        if parent is not None and self._refresher.left(parent.definition.profile) <= _NOW:
+            entry.awaits_parent = True
+            if not self._is_coming(parent):
+                self._attempt(parent)
+            return
+        self._arm_in(entry, _NOW)
+
+    def _parent(self, entry: _Entry) -> _Entry | None:
+        parent = entry.definition.parent
+        return None if parent is None else self._entries.get(parent)
+
+    def _is_coming(self, entry: _Entry) -> bool:
+        is_due = entry.due_at is not None and entry.due_at <= self._clock.boottime()
+        return entry.in_flight or entry.awaits_parent or is_due
+
+    def _arm_in(self, entry: _Entry, delay: timedelta) -> None:
+        if not entry.definition.enabled:
+            return
+        entry.awaits_parent = False
+        entry.due_at = self._clock.boottime() + max(delay, _NOW).total_seconds()
+        self._arm(entry)
+
+    def _arm(self, entry: _Entry) -> None:
+        """Turn `due_at` into a job of APScheduler, which counts in the wall clock's time."""
+        if entry.due_at is None:
+            return
+        self._jobs.add_job(
+            self._run,
+            "date",
+            run_date=self._wall_time(entry.due_at),
+            args=[entry.definition.profile],
+            id=entry.definition.profile,
+            replace_existing=True,
+            # By default a job that is over a second late is dropped for good.
+            misfire_grace_time=None,
+            # APScheduler counts a job as running until after it has armed the next one.
+            max_instances=2**31,
+        )
+
+    def _disarm(self, entry: _Entry) -> None:
+        entry.due_at = None
+        with suppress(JobLookupError):
+            self._jobs.remove_job(entry.definition.profile)
+
+    def _drop(self, entry: _Entry) -> None:
+        self._disarm(entry)
+        gone = UsageError(
+            f"profile {entry.definition.profile} is not refreshed any more",
+            hint="it left the configuration, or the daemon is stopping",
+        )
+        self._answer(entry, self._failure(gone))
+
+    # Running
+
+    def _run(self, profile: str) -> None:
+        """The job: refresh once, and whatever came of it arm the next."""
+        with self._lock:
+            entry = self._entries.get(profile)
+            if entry is None or entry.in_flight or not entry.definition.enabled:
+                return
+            entry.in_flight, entry.due_at = True, None
+            definition = entry.definition
+        result: Session | AssumedError
+        started_at = self._clock.boottime()
+        # Before the try, so that a change in the midst of it counts as one.
+        source_fingerprint = self._refresher.source_fingerprint(definition)
+        try:
+            result = self._refresher.refresh(definition)
+        except AssumedError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - a defect must not end the refreshing
+            event(logging.ERROR, "defect", profile=profile, defect=error)
+            result = UnexpectedError(
+                f"profile {profile}: {type(error).__name__}: this is a mistake in assumed",
+                hint="please report it with the traceback in the log; it is tried again",
+            )
+        took = timedelta(seconds=self._clock.boottime() - started_at)
+        with self._lock:
+            entry.in_flight = False
+            entry.source_fingerprint = source_fingerprint
+            if self._entries.get(profile) is entry:
+                self._finish(entry, definition, result, took)
+
+    def _finish(
+        self,
+        entry: _Entry,
+        definition: RoleDefinition,
+        result: Session | AssumedError,
+        took: timedelta,
+    ) -> None:
+        if not definition.is_same_call(entry.definition):
+            self._attempt(entry)
+            return
+        if isinstance(result, AssumedError):
+            parent = self._parent(entry)
+            if isinstance(result, ParentNotReady) and parent and self._is_coming(parent):
+                entry.awaits_parent = True
+                return
+            self._failed(entry, result)
+        else:
+            self._succeeded(entry, result, took)
+        self._untried.discard(entry.definition.profile)
+        self._wake_children(entry)
+        for profile in self._refresher.take_corrected():
+            if not self._entries[profile].in_flight:
+                self._plan(self._entries[profile])
+        self._look_for_first_pass()
+
+    def _succeeded(self, entry: _Entry, session: Session, took: timedelta) -> None:
+        definition = entry.definition
+        failures, failing_since = entry.failures, entry.failing_since
+        entry.failures, entry.failing_since, entry.error, entry.failure = 0, None, None, None
+        entry.refreshes += 1
+        entry.said_expired = False
+        if self._repeats:
+            self._arm_in(entry, self._refresher.due_in(definition, jitter=self._jitter()))
+        event(
+            logging.INFO,
+            "profile_recovered" if failures else "profile_refreshed",
+            profile=definition.profile,
+            role_arn=definition.role_arn,
+            expires_at=session.credentials.expiration,
+            seconds_left=_whole_seconds(self._refresher.left(definition.profile)),
+            next_attempt_at=self._next_attempt_at(entry),
+            access_key_id=session.credentials.access_key_id,
+            took_seconds=round(took.total_seconds(), 3),
+            failures=failures or None,
+            failing_since=failing_since,
+        )
+        self._answer(entry, None)
+
+    def _failed(self, entry: _Entry, error: AssumedError) -> None:
+        definition = entry.definition
+        is_news = entry.failure is None or entry.failure.code != error.code
+        entry.failures += 1
+        entry.error, entry.failure = error, self._failure(error)
+        entry.failing_since = entry.failing_since or entry.failure.at
+        left = self._refresher.left(definition.profile)
+        delay = retry_delay(error.retry, failures=entry.failures, left=left, jitter=self._jitter())
+        if delay is None:
+            self._disarm(entry)
+        elif self._repeats:
+            self._arm_in(entry, delay)
+        # Repeats are summed up: the 2nd, 4th, 8th… failure says how many there were.
+        is_power_of_two = entry.failures & (entry.failures - 1) == 0
+        event(
+            logging.WARNING if is_news or is_power_of_two else logging.DEBUG,
+            "refresh_failed",
+            profile=definition.profile,
+            role_arn=definition.role_arn,
+            error_code=error.code,
+            error=error.message,
+            hint=error.hint,
+            attempt=entry.failures,
+            failing_since=entry.failing_since if entry.failures > 1 else None,
+            seconds_left=_whole_seconds(left),
+            next_attempt_at=self._next_attempt_at(entry),
+            waits_for="a change of its source" if delay is None else None,
+        )
+        self._answer(entry, entry.failure)
+
+    def _wake_children(self, parent: _Entry) -> None:
+        """Whoever waits for this profile goes on: after a failure, to say that it can't."""
+        for entry in self._children.get(parent.definition.profile, []):
+            is_waiting = entry.due_at is None and not entry.in_flight
+            if entry.awaits_parent or (is_waiting and parent.failure is None):
+                self._arm_in(entry, _NOW)
+
+    def _answer(self, entry: _Entry, failure: Failure | None) -> None:
+        session = self._refresher.session(entry.definition.profile)
+        waiters, entry.waiters = entry.waiters, []
+        for waiter in waiters:
+            waiter.set_result(
+                Outcome(
+                    profile=entry.definition.profile,
+                    expires_at=session.credentials.expiration if session else None,
+                    failure=failure,
+                )
+            )
+
+    def _look_for_first_pass(self) -> None:
+        if not self._untried and not self.first_pass.done():
+            self.first_pass.set_result(None)
+
+    # Noticing
+
+    def _retry_if_source_changed(self, entry: _Entry) -> None:
+        if entry.error is None or entry.error.retry is not Retry.ON_CHANGE or entry.in_flight:
+            return
+        if isinstance(entry.error, ParentNotReady):
+            return
+        fingerprint = self._refresher.source_fingerprint(entry.definition)
+        if fingerprint != entry.source_fingerprint:
+            entry.source_fingerprint = fingerprint
+            event(logging.INFO, "source_changed", profile=entry.definition.profile)
+            self._attempt(entry)
+
+    def _say_if_expired(self, entry: _Entry) -> None:
+        if entry.failure is None or entry.said_expired:
+            return
+        session = self._refresher.session(entry.definition.profile)
+        if session is not None and self._refresher.left(entry.definition.profile) <= _NOW:
+            entry.said_expired = True
+            event(
+                logging.ERROR,
+                "profile_expired",
+                profile=entry.definition.profile,
+                expires_at=session.credentials.expiration,
+                error_code=entry.failure.code,
+                hint=entry.failure.hint,
+            )
+
+    # Telling
+
+    def _entry(self, profile: str) -> _Entry:
+        try:
+            return self._entries[profile]
+        except KeyError:
+            raise UsageError(
+                f"profile {profile} is not in the configuration",
+                hint=f"known are: {', '.join(self._entries) or 'none'}",
+            ) from None
+
+    def _enabled_entry(self, profile: str) -> _Entry:
+        entry = self._entry(profile)
+        if not entry.definition.enabled:
+            raise UsageError(
+                f"profile {profile} is disabled in the configuration",
+                hint="take `enabled: false` away there",
+            )
+        return entry
+
+    def _status(self, entry: _Entry) -> ProfileStatus:
+        definition = entry.definition
+        session = self._refresher.session(definition.profile)
+        left = self._refresher.left(definition.profile)
+        return ProfileStatus(
+            profile=definition.profile,
+            role_arn=definition.role_arn,
+            source=str(definition.source),
+            state=_state(entry, session, left),
+            expires_at=session.credentials.expiration if session else None,
+            seconds_left=_whole_seconds(left) if session else None,
+            refreshed_at=session.refreshed_at if session else None,
+            next_attempt_at=self._next_attempt_at(entry),
+            refreshes=entry.refreshes,
+            consecutive_failures=entry.failures,
+            last_error=entry.failure,
+        )
+
+    def _failure(self, error: AssumedError) -> Failure:
+        return Failure(
+            code=error.code, message=error.message, hint=error.hint, at=self._clock.now()
+        )
+
+    def _next_attempt_at(self, entry: _Entry) -> datetime | None:
+        return None if entry.due_at is None else self._wall_time(entry.due_at)
+
+    def _wall_time(self, boottime: float) -> datetime:
+        return self._clock.now() + timedelta(seconds=boottime - self._clock.boottime())
+
+    def _offset(self) -> timedelta:
+        """Return how the wall clock stands to the clock that never jumps."""
+        epoch = datetime.fromtimestamp(0, UTC)
+        return self._clock.now() - epoch - timedelta(seconds=self._clock.boottime())
+
+
+def _state(entry: _Entry, session: Session | None, left: timedelta) -> ProfileState:
+    if not entry.definition.enabled:
+        return ProfileState.DISABLED
+    waits_for_source = entry.error is not None and entry.error.retry is Retry.ON_CHANGE
+    if waits_for_source and not isinstance(entry.error, ParentNotReady):
+        return ProfileState.NEEDS_LOGIN
+    if session is not None and left <= _NOW:
+        return ProfileState.EXPIRED
+    if entry.failure is not None:
+        return ProfileState.FAILING
+    return ProfileState.PENDING if session is None else ProfileState.VALID
+
+
+def _whole_seconds(left: timedelta) -> int:
+    return max(0, int(left.total_seconds()))

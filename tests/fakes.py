@@ -1,0 +1,243 @@
+"""Small typed fakes of what touches the real world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.executors.base import BaseExecutor, run_job
+from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
+from botocore.session import Session as BotocoreSession
+from freezegun.api import FrozenDateTimeFactory
+
+from assumed.errors import AssumedError, SourceMissing
+from assumed.model import (
+    CallingCredentials,
+    Credentials,
+    ManagedProfile,
+    ProfileStatus,
+    RoleDefinition,
+    SourceProfile,
+)
+from assumed.refresh import Refresher
+from assumed.scheduler import HEARTBEAT, RefreshScheduler
+from assumed.sts import AssumedRole
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LONG_TERM = CallingCredentials("AKIAEXAMPLE", "long-term-secret", None)
+
+
+class FakeClock:
+    """Moves only when told; the wall clock can be stepped by itself."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self._now = now
+        self._boottime = 1000.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def boottime(self) -> float:
+        return self._boottime
+
+    def advance(self, by: timedelta) -> None:
+        self._now += by
+        self._boottime += by.total_seconds()
+
+    def step_wall_clock(self, by: timedelta) -> None:
+        self._now += by
+
+
+class FakeSource:
+    def __init__(self, name: str, fingerprint: str) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.session = BotocoreSession()
+
+    def credentials(self) -> CallingCredentials:
+        return LONG_TERM
+
+
+class FakeSources:
+    """Source profiles by name; one that is not there is missing until it is added."""
+
+    def __init__(self, *names: str) -> None:
+        self.known = {name: FakeSource(name, f"{name} 1") for name in names}
+
+    def resolve(self, name: str) -> Any:
+        if name not in self.known:
+            raise SourceMissing(f"profile {name} is nowhere", hint="add it")
+        return self.known[name]
+
+    def fingerprint(self, name: str) -> str | None:
+        return self.known[name].fingerprint if name in self.known else None
+
+
+class FakeSts:
+    """Issues sessions by a clock of its own, which a test can set apart from the local one."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.skew = timedelta(0)
+        self.failures: list[AssumedError] = []
+        self.failing: dict[str, AssumedError] = {}
+        self.calls: list[tuple[RoleDefinition, CallingCredentials]] = []
+        self.during_call: Callable[[RoleDefinition], None] = lambda _: None
+
+    def assume_role(
+        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+    ) -> AssumedRole:
+        self.calls.append((definition, caller))
+        self.during_call(definition)
+        if definition.profile in self.failing:
+            raise self.failing[definition.profile]
+        if self.failures:
+            raise self.failures.pop(0)
+        now = (self._clock.now() + self.skew).replace(microsecond=0)
+        return AssumedRole(
+            issued(definition, now + timedelta(seconds=definition.duration_seconds), self.number),
+            now,
+        )
+
+    @property
+    def number(self) -> int:
+        return len(self.calls)
+
+    @property
+    def called(self) -> list[str]:
+        return [definition.profile for definition, _ in self.calls]
+
+
+class ProfilesInMemory:
+    """A credentials file that is no file."""
+
+    def __init__(self) -> None:
+        self.profiles: dict[str, Credentials] = {}
+        self.failures: list[AssumedError] = []
+        self.writes = 0
+
+    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
+        self.writes += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        self.profiles[profile] = credentials
+
+
+class DeferredRuns(BaseExecutor):  # type: ignore[misc]
+    """Keeps what APScheduler submits until the pass is over, as a thread would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.submitted: list[tuple[Job, list[datetime]]] = []
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        self.submitted.append((job, run_times))
+
+    def run(self) -> None:
+        submitted, self.submitted = self.submitted, []
+        for job, run_times in submitted:
+            self._run_job_success(job.id, run_job(job, "default", run_times, "tests"))
+
+
+class SteppedJobs(BaseScheduler):  # type: ignore[misc]
+    """APScheduler's own logic with no thread: a pass is made when the test asks for one."""
+
+    def __init__(self) -> None:
+        super().__init__(timezone="UTC")
+        self._runs = DeferredRuns()
+        self.add_executor(self._runs)
+
+    def wakeup(self) -> None:
+        pass
+
+    def run_due(self) -> None:
+        self._process_jobs()
+        while self._runs.submitted:
+            self._runs.run()
+            self._process_jobs()
+
+    def next_at(self) -> datetime | None:
+        return min((job.next_run_time for job in self.get_jobs()), default=None)
+
+
+class Simulation:
+    """The real scheduler and refresher in a time that only the test moves."""
+
+    def __init__(self, frozen: FrozenDateTimeFactory, *, jitter: float = 0.5) -> None:
+        self._frozen = frozen
+        self.clock = FakeClock()
+        self.sources = FakeSources("keys")
+        self.sts = FakeSts(self.clock)
+        self.store = ProfilesInMemory()
+        self.refresher = Refresher(
+            clock=self.clock, sources=self.sources, sts=self.sts, store=self.store
+        )
+        self.jobs = SteppedJobs()
+        self.scheduler = RefreshScheduler(
+            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=lambda: jitter
+        )
+
+    def start(
+        self, *definitions: RoleDefinition, stored: Mapping[str, Credentials] | None = None
+    ) -> None:
+        self.apply(*definitions, stored=stored)
+        self.jobs.start()
+        self.jobs.run_due()
+
+    def apply(
+        self, *definitions: RoleDefinition, stored: Mapping[str, Credentials] | None = None
+    ) -> None:
+        by_profile = {definition.profile: definition for definition in definitions}
+        self.scheduler.apply(by_profile, stored or {})
+
+    def run_for(self, span: timedelta, *, at_each_stop: Callable[[], None] = lambda: None) -> None:
+        """Move from job to job and heartbeat to heartbeat, as the real scheduler wakes."""
+        end = self.clock.now() + span
+        while self.clock.now() < end:
+            beat = self.clock.now() + HEARTBEAT
+            stop = min(end, beat, self.jobs.next_at() or end)
+            self.pass_time(max(stop - self.clock.now(), timedelta(0)))
+            at_each_stop()
+            self.scheduler.heartbeat()
+            self.jobs.run_due()
+            at_each_stop()
+
+    def pass_time(self, span: timedelta) -> None:
+        """Let time go by with nobody looking, as in a suspend."""
+        self.clock.advance(span)
+        self._frozen.tick(span)
+
+    def step_wall_clock(self, by: timedelta) -> None:
+        self.clock.step_wall_clock(by)
+        self._frozen.tick(by)
+
+    def status(self, profile: str) -> ProfileStatus:
+        return self.scheduler.statuses([profile])[0]
+
+
+def role(profile: str, *, parent: str | None = None, **changes: Any) -> RoleDefinition:
+    """A definition that differs from the plainest one by `changes`."""
+    fields: dict[str, Any] = {
+        "profile": profile,
+        "role_arn": f"arn:aws:iam::111122223333:role/{profile}",
+        "source": SourceProfile("keys") if parent is None else ManagedProfile(parent),
+        "role_session_name": "assumed-me@here",
+    }
+    return RoleDefinition(**{**fields, **changes})
+
+
+def issued(definition: RoleDefinition, expiration: datetime, number: int = 1) -> Credentials:
+    """Credentials as STS issues them for a definition; each call's are others."""
+    _, partition, _, _, account, path = definition.role_arn.split(":", 5)
+    name = path.rsplit("/", 1)[-1]
+    return Credentials(
+        access_key_id=f"ASIA{definition.profile.upper()}{number}",
+        secret_access_key=f"secret-{definition.profile}-{number}",
+        session_token=f"token-{definition.profile}-{number}",
+        expiration=expiration,
+        principal_arn=(
+            f"arn:{partition}:sts::{account}:assumed-role/{name}/{definition.role_session_name}"
+        ),
+    )

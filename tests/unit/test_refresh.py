@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from assumed.errors import (
+    AssumeRoleDenied,
+    CredentialsFileUnwritable,
+    ParentNotReady,
+    SourceMissing,
+    StsUnavailable,
+)
+from assumed.model import RoleDefinition
+from assumed.refresh import Refresher, is_session_of
+from tests.fakes import (
+    LONG_TERM,
+    NOON,
+    FakeClock,
+    FakeSources,
+    FakeSts,
+    ProfilesInMemory,
+    issued,
+    role,
+)
+
+HOUR = timedelta(hours=1)
+DEPLOY = role("deploy")
+
+
+class Bench:
+    def __init__(self, *definitions: RoleDefinition) -> None:
+        self.clock = FakeClock()
+        self.sts = FakeSts(self.clock)
+        self.store = ProfilesInMemory()
+        self.refresher = Refresher(
+            clock=self.clock, sources=FakeSources("keys"), sts=self.sts, store=self.store
+        )
+        self.refresher.define({definition.profile: definition for definition in definitions})
+
+
+def test_a_refresh_ends_with_the_session_in_the_file() -> None:
+    bench = Bench(DEPLOY)
+    session = bench.refresher.refresh(DEPLOY)
+    assert bench.store.profiles["deploy"] == session.credentials
+    assert session.is_stored
+    assert bench.refresher.left("deploy") == HOUR
+    assert bench.sts.calls == [(DEPLOY, LONG_TERM)]
+
+
+def test_given_a_live_session_when_sts_fails_then_the_profile_keeps_it() -> None:
+    bench = Bench(DEPLOY)
+    bench.refresher.refresh(DEPLOY)
+    before = dict(bench.store.profiles)
+    bench.clock.advance(timedelta(minutes=45))
+    bench.sts.failures.append(StsUnavailable("no answer", hint="wait"))
+    with pytest.raises(StsUnavailable):
+        bench.refresher.refresh(DEPLOY)
+    assert bench.store.profiles == before
+    assert bench.refresher.left("deploy") == timedelta(minutes=15)
+
+
+@pytest.mark.parametrize("skew", [timedelta(days=-1), timedelta(hours=3)])
+def test_a_lifetime_is_told_by_the_clock_of_sts_and_not_by_the_wall(skew: timedelta) -> None:
+    bench = Bench(DEPLOY)
+    bench.sts.skew = skew
+    bench.refresher.refresh(DEPLOY)
+    bench.clock.step_wall_clock(timedelta(hours=-7))
+    assert bench.refresher.left("deploy") == HOUR
+
+
+def test_a_session_is_never_taken_for_longer_than_it_is_when_the_answer_comes_late() -> None:
+    bench = Bench(DEPLOY)
+    bench.sts.during_call = lambda _: bench.clock.advance(timedelta(seconds=-3))
+    bench.clock.advance(timedelta(seconds=10))
+    asked_at = bench.clock.boottime()
+    session = bench.refresher.refresh(DEPLOY)
+    assert session.expires_at == asked_at + HOUR.total_seconds()
+
+
+def test_a_chained_profile_is_assumed_with_the_session_of_its_parent() -> None:
+    child = role("child", parent="deploy")
+    bench = Bench(DEPLOY, child)
+    parent = bench.refresher.refresh(DEPLOY).credentials
+    bench.refresher.refresh(child)
+    _, caller = bench.sts.calls[-1]
+    assert (caller.access_key_id, caller.session_token) == (
+        parent.access_key_id,
+        parent.session_token,
+    )
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_without_a_valid_parent_a_chained_profile_calls_nobody(is_expired: bool) -> None:
+    child = role("child", parent="deploy")
+    bench = Bench(DEPLOY, child)
+    if is_expired:
+        bench.refresher.refresh(DEPLOY)
+        bench.clock.advance(HOUR)
+    calls = bench.sts.number
+    with pytest.raises(ParentNotReady):
+        bench.refresher.refresh(child)
+    assert bench.sts.number == calls
+
+
+def test_what_could_not_be_written_is_written_later_with_no_further_call() -> None:
+    bench = Bench(DEPLOY)
+    bench.store.failures.append(CredentialsFileUnwritable("disk full", hint="make room"))
+    with pytest.raises(CredentialsFileUnwritable):
+        bench.refresher.refresh(DEPLOY)
+    held = bench.refresher.session("deploy")
+    assert held is not None
+    assert bench.refresher.due_in(DEPLOY, jitter=0) == timedelta(0)
+
+    bench.refresher.refresh(DEPLOY)
+    assert bench.sts.number == 1
+    assert bench.store.profiles["deploy"] == held.credentials
+
+
+def test_what_could_not_be_written_for_too_long_is_assumed_anew() -> None:
+    bench = Bench(DEPLOY)
+    bench.store.failures.append(CredentialsFileUnwritable("disk full", hint="make room"))
+    with pytest.raises(CredentialsFileUnwritable):
+        bench.refresher.refresh(DEPLOY)
+    bench.clock.advance(timedelta(minutes=50))
+    bench.refresher.refresh(DEPLOY)
+    assert bench.sts.number == 2
+
+
+def test_a_session_in_the_file_is_kept_where_it_is_of_this_very_role_and_session_name() -> None:
+    other = role("other", role_session_name="somebody-else")
+    bench = Bench(DEPLOY, role("other"))
+    expiration = NOON + timedelta(minutes=50)
+    bench.refresher.keep(
+        {
+            "deploy": issued(DEPLOY, expiration),
+            "other": issued(other, expiration),
+            "gone": issued(role("gone"), expiration),
+        }
+    )
+    assert bench.refresher.left("deploy") == timedelta(minutes=50)
+    assert bench.refresher.session("other") is None
+    assert bench.refresher.session("gone") is None
+
+
+def test_a_kept_session_is_corrected_once_sts_has_told_its_time() -> None:
+    bench = Bench(DEPLOY, role("other"))
+    bench.refresher.keep({"deploy": issued(DEPLOY, NOON + timedelta(minutes=50))})
+    bench.sts.skew = timedelta(minutes=20)
+    bench.refresher.refresh(role("other"))
+    assert bench.refresher.left("deploy") == timedelta(minutes=30)
+    assert bench.refresher.take_corrected() == ("deploy",)
+    assert bench.refresher.take_corrected() == ()
+
+
+def test_a_session_of_another_role_is_forgotten_when_the_definition_changes() -> None:
+    bench = Bench(DEPLOY)
+    bench.refresher.refresh(DEPLOY)
+    changed = role("deploy", role_arn="arn:aws:iam::111122223333:role/another")
+    bench.refresher.define({"deploy": changed})
+    assert bench.refresher.session("deploy") is None
+
+
+def test_an_answer_that_comes_after_the_definition_changed_is_not_held() -> None:
+    bench = Bench(DEPLOY)
+    changed = role("deploy", external_id="new")
+    bench.sts.during_call = lambda _: bench.refresher.define({"deploy": changed})
+    bench.refresher.refresh(DEPLOY)
+    assert bench.refresher.session("deploy") is None
+
+
+def test_a_source_that_is_nowhere_is_told_before_any_call() -> None:
+    lost = role("lost", parent=None)
+    bench = Bench(lost)
+    bench.refresher = Refresher(
+        clock=bench.clock, sources=FakeSources(), sts=bench.sts, store=bench.store
+    )
+    bench.refresher.define({"lost": lost})
+    with pytest.raises(SourceMissing):
+        bench.refresher.refresh(lost)
+    assert bench.sts.number == 0
+
+
+def test_a_refusal_leaves_no_session() -> None:
+    bench = Bench(DEPLOY)
+    bench.sts.failures.append(AssumeRoleDenied("no", hint="ask"))
+    with pytest.raises(AssumeRoleDenied):
+        bench.refresher.refresh(DEPLOY)
+    assert bench.refresher.session("deploy") is None
+
+
+def test_a_role_with_a_path_is_known_by_its_name_alone() -> None:
+    definition = role("deploy", role_arn="arn:aws:iam::111122223333:role/team/ci/deployer")
+    credentials = issued(definition, NOON)
+    assert ":assumed-role/deployer/" in credentials.principal_arn
+    assert is_session_of(definition, credentials)

@@ -82,6 +82,14 @@ class RoleDefinition:
         )
 
 
+@unique
+class WriteMode(StrEnum):
+    """How the credentials file changes: another takes its place, or it gets new bytes."""
+
+    REPLACE = "replace"
+    IN_PLACE = "in-place"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """What a configuration file says: definitions in the file's order, by profile name."""
@@ -90,6 +98,7 @@ class Configuration:
     profiles: Mapping[str, RoleDefinition]
     credentials_file: Path | None = None
     """None: where the AWS SDKs look (`AWS_SHARED_CREDENTIALS_FILE`, `~/.aws/credentials`)."""
+    write: WriteMode = WriteMode.REPLACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,4 +11,4 @@ from tests.fakes import NOON, Simulation
 @pytest.fixture
 def simulation() -> Iterator[Simulation]:
     with freeze_time(NOON) as frozen:
-        yield Simulation(frozen)  # type: ignore[arg-type] - it is no ticking one
+        yield Simulation(frozen)  # type: ignore[arg-type]  # it is no ticking one

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from assumed.errors import CredentialsFileError
 from assumed.model import Credentials
 from assumed.profiles_file.document import DEFAULTS, Document
-from assumed.profiles_file.editor import Change, Edit, Editor, Put, Remove
+from assumed.profiles_file.editor import Change, Edit, Editor, Put, Remove, is_profile_name
 from assumed.profiles_file.ownership import (
     LONG_TERM_KEYS,
     OUR_KEYS,
@@ -41,6 +41,7 @@ __all__ = [
     "edit",
     "is_long_term",
     "is_ours",
+    "is_profile_name",
     "read",
     "remove_profile",
     "set_profile",

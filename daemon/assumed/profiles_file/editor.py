@@ -125,7 +125,7 @@ class Editor:
         }
 
     def _apply_put(self, profile: str, section: Section | None, put: Put) -> None:
-        if _UNWRITABLE_NAME.search(profile):
+        if not is_profile_name(profile):
             raise ProfileAmbiguous(
                 f"profile {profile!r}: the AWS SDKs don't agree on a section of this name",
                 hint="choose another name: letters, digits and any of ._-/@+",
@@ -289,6 +289,11 @@ class Editor:
 
     def _line_end(self) -> str:
         return "\r" if self._document.lines[0].endswith("\r") else ""
+
+
+def is_profile_name(name: str) -> bool:
+    """Whether all AWS SDKs read a section of this name as this profile."""
+    return _UNWRITABLE_NAME.search(name) is None
 
 
 def _values_of(credentials: Credentials) -> dict[str, str]:

@@ -18,18 +18,18 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum, unique
 from pathlib import Path
 
 from assumed import profiles_file
 from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError
 from assumed.log import event
-from assumed.model import Credentials
+from assumed.model import Credentials, WriteMode
 from assumed.profiles_file import Put, Remove, is_ours
 from assumed.store.attributes import PRIVATE, access_list, is_private
 from assumed.store.backup import back_up
@@ -39,19 +39,11 @@ from assumed.store.in_place import Overwriter, repair_in_place
 from assumed.store.locks import DaemonLock, commit_lock
 from assumed.store.names import Place
 from assumed.store.notices import Notices
-from assumed.store.reading import FileSignature, open_settled
+from assumed.store.reading import FileSignature, open_settled, refuse_no_file
 from assumed.store.replace import MountPointError, Replacer, repair
 from assumed.store.stored import StoredProfile
 
 __all__ = ["CredentialsFile", "DaemonLock", "FileSignature", "StoredProfile", "WriteMode", "hold"]
-
-
-@unique
-class WriteMode(StrEnum):
-    """The values of `credentials_file: write:`."""
-
-    REPLACE = "replace"
-    IN_PLACE = "in-place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +92,14 @@ class CredentialsFile:
         return self.signature() is not None
 
     def signature(self) -> FileSignature | None:
-        """Return what changes whenever somebody writes the file: one stat, nothing is read."""
-        return FileSignature.at(self.path)
+        """Return what changes whenever somebody writes the file: one stat, nothing is read.
+
+        Raises:
+            CredentialsFileUnwritable: the system does not tell.
+        """
+        path = self.path
+        with during("look at", path):
+            return FileSignature.at(path)
 
     def is_own_last_write(self) -> bool:
         """Whether nobody wrote the file since this object did."""
@@ -210,6 +208,9 @@ class CredentialsFile:
     @contextmanager
     def _committing(self) -> Iterator[tuple[Place, Replacer]]:
         place = Place.of(self._path)
+        with during("write", place.file):
+            # Root could leave a lock file beside a device, and change the mode of one.
+            refuse_no_file(place.file)
         with (
             during("write", place.file),
             commit_lock(place.lock, sleep=self._sleep) as lock,
@@ -247,7 +248,8 @@ class CredentialsFile:
         try:
             status = os.fstat(descriptor)
             acl = access_list(descriptor)
-            if not is_private(status, acl) and acl is None:
+            is_file = stat.S_ISREG(status.st_mode)
+            if is_file and not is_private(status, acl) and acl is None:
                 os.fchmod(descriptor, PRIVATE)
                 event(
                     logging.WARNING,

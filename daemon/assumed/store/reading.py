@@ -152,6 +152,24 @@ def open_settled(
     return _open_leased(path, sleep=sleep, kind=kind, must_be_still=must_be_still)
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuse what can be no credentials file; what is missing can be one yet.
+
+    Raises:
+        CredentialsFileUnwritable: it is a folder, a FIFO, a device.
+        OSError: the system does not tell.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise CredentialsFileUnwritable(
+            f"{path} is {_kind_of(mode)}, not a file",
+            hint="remove it, or correct credentials_file: path: or AWS_SHARED_CREDENTIALS_FILE",
+        )
+
+
 def _open_leased(
     path: Path, *, sleep: Callable[[float], None], kind: LeaseKind, must_be_still: bool
 ) -> OpenFile | None:
@@ -181,12 +199,7 @@ def _open(path: Path, kind: LeaseKind, extra_flags: int) -> int | None:
     with during("open", path):
         try:
             # Opening a FIFO or a device could wait or do something: look first.
-            if not stat.S_ISREG(path.lstat().st_mode):
-                raise CredentialsFileUnwritable(
-                    f"{path} is {_kind_of(path.lstat().st_mode)}, not a file",
-                    hint="remove it, or correct credentials_file: path: or "
-                    "AWS_SHARED_CREDENTIALS_FILE",
-                )
+            refuse_no_file(path)
             return os.open(path, access | os.O_NOFOLLOW | extra_flags)
         except FileNotFoundError:
             return None

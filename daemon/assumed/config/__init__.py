@@ -1,0 +1,275 @@
+"""The configuration file: YAML in, definitions out, or every mistake with its line.
+
+| to change | open |
+| --- | --- |
+| which keys there are | `shape` |
+| what a value may be, and what is said of a wrong one | `values` |
+| what holds between keys and between profiles | `rules` |
+| how YAML becomes values with lines | `document` |
+| whose file is read | `trust` |
+| the JSON Schema | `schema` |
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from assumed.config.document import Document, Problem
+from assumed.config.document import Path as KeyPath
+from assumed.config.rules import Mistake, Rules, default_session_name
+from assumed.config.shape import ConfigurationShape, CredentialsFileShape, ProfileShape
+from assumed.config.trust import distrust
+from assumed.config.values import shown
+from assumed.errors import ConfigurationError
+from assumed.model import Configuration
+
+__all__ = ["find", "load", "parse"]
+
+_MOST_BYTES = 16 << 20
+_SECRETS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
+# Keys of the design that later versions bring, so that nobody looks for a slip of the pen.
+_LATER = {
+    "credential_source",
+    "web_identity_token_file",
+    "mfa_serial",
+    "mfa_process",
+    "mfa_session",
+    "fallback_regions",
+    "store",
+    "hooks",
+    "metrics",
+}
+_WRONG_KIND = {
+    "model_type": "it has to be a mapping: keys below it, indented",
+    "dict_type": "it has to be a mapping: keys below it, indented",
+    "tuple_type": "it has to be a list: [one, another]",
+    "missing": "it is missing: there is nothing to keep fresh",
+}
+_SHAPES: Mapping[int, type[BaseModel]] = {
+    1: ConfigurationShape,
+    2: CredentialsFileShape,
+    3: ProfileShape,
+}
+_EXAMPLE = """an example:
+profiles:
+  my-profile:
+    role_arn: arn:aws:iam::111122223333:role/my-role
+    source_profile: default"""
+
+
+def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return the configuration file: the first of the places where it may be that exists.
+
+    Args:
+        explicit: `--config`; then there is no other place.
+        environ: for `ASSUMED_CONFIG` (then there is no other place either), `XDG_CONFIG_HOME`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    named = explicit or environ.get("ASSUMED_CONFIG")
+    if named:
+        return Path(named).expanduser()
+    config_home = environ.get("XDG_CONFIG_HOME", "")
+    # The XDG base directory specification: a relative path is to be ignored.
+    base = Path(config_home) if config_home.startswith("/") else Path("~/.config").expanduser()
+    places = [base / "assumed" / "config.yaml", Path("/etc/assumed/config.yaml")]
+    for place in places:
+        if place.exists():
+            return place
+    raise ConfigurationError(
+        [f"there is no configuration: looked for {' and '.join(map(str, places))}"],
+        hint=f"write {places[0]}, or name one: `--config FILE` or ASSUMED_CONFIG; {_EXAMPLE}",
+    )
+
+
+def load(
+    path: Path,
+    *,
+    user: str,
+    host: str,
+    source_exists: Callable[[str], bool] | None = None,
+) -> Configuration:
+    """Read a configuration file.
+
+    Args:
+        path: of the file.
+        user: for the default role session name, `assumed-USER@HOST`.
+        host: likewise.
+        source_exists: whether the AWS files have a profile; None to take every name.
+
+    Raises:
+        ConfigurationError: with every mistake, `FILE:LINE: KEY: what is wrong, and the mend`.
+    """
+    return parse(_read(path), path, user=user, host=host, source_exists=source_exists)
+
+
+def parse(
+    data: bytes,
+    path: Path,
+    *,
+    user: str,
+    host: str,
+    source_exists: Callable[[str], bool] | None = None,
+) -> Configuration:
+    """Return what the bytes of a configuration file say; see `load`.
+
+    Raises:
+        ConfigurationError: likewise.
+    """
+    document = Document(_decoded(data, path))
+    problems = list(document.problems)
+    if document.value is None:
+        if not problems:
+            problems.append(Problem(1, (), "the file is empty"))
+    elif not isinstance(document.value, dict):
+        problems.append(Problem(document.line(()), (), "it has to begin with a key: `profiles:`"))
+    else:
+        shape, mistakes = _validated(document.value)
+        if shape is not None:
+            rules = Rules(
+                shape,
+                default_name=default_session_name(user, host),
+                source_exists=source_exists,
+                withheld={mistake.meant for mistake in mistakes},
+            )
+            mistakes += rules.mistakes()
+        problems += [
+            Problem(document.line(mistake.where), mistake.where, mistake.text)
+            for mistake in mistakes
+            # What YAML took away there is no second mistake.
+            if mistake.where not in {problem.where for problem in document.problems}
+        ]
+        if shape is not None and not problems:
+            return rules.configuration(path)
+    raise _refused(path, problems)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _unreadable(path, "it is no file")
+        if (reason := distrust(path, descriptor)) is not None:
+            raise ConfigurationError(
+                [f"{path}: {reason}"],
+                hint="a configuration that others may change is not read: it decides whose "
+                "rights are used",
+            )
+        return os.pread(descriptor, _MOST_BYTES, 0)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path, reason: str | None) -> ConfigurationError:
+    return ConfigurationError(
+        [f"{path}: it can't be read: {reason}"], hint=f"write it there; {_EXAMPLE}"
+    )
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _refused(
+            path, [Problem(line, (), "a byte that is not UTF-8: save the file as UTF-8")]
+        ) from None
+
+
+def _refused(path: Path, problems: list[Problem]) -> ConfigurationError:
+    lines: dict[str, None] = {}
+    for problem in sorted(problems, key=lambda problem: problem.line):
+        where = f"{'.'.join(shown(str(part)) for part in problem.where)}: " if problem.where else ""
+        lines[f"{path}:{problem.line}: {where}{problem.text}"] = None
+    return ConfigurationError(
+        list(lines),
+        hint="`assumed check` shows what is still wrong; nothing was changed",
+    )
+
+
+def _validated(value: Any) -> tuple[ConfigurationShape | None, list[Mistake]]:
+    """Return the shape, made without what is wrong in it, so that all the rest is looked at too."""
+    try:
+        return ConfigurationShape.model_validate(value), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    for detail in details:
+        _remove(value, _key_path(detail))
+    mistakes = [_mistake(detail) for detail in details]
+    try:
+        return ConfigurationShape.model_validate(value), mistakes
+    except ValidationError:
+        return None, mistakes
+
+
+def _mistake(detail: ErrorDetails) -> Mistake:
+    where = _key_path(detail)
+    kind = detail["type"]
+    if kind == "mistake":
+        text = detail["msg"]
+    elif kind == "extra_forbidden":
+        return _unknown(where)
+    elif kind in _WRONG_KIND:
+        is_empty = kind != "missing" and detail["input"] is None
+        text = "nothing is written below it" if is_empty else _WRONG_KIND[kind]
+    elif kind == "too_short":
+        text = "it is empty: name at least one profile"
+    elif kind == "too_long":
+        text = f"STS takes at most {detail['ctx']['max_length']}: remove some"
+    else:
+        text = "it can't be understood"
+    return Mistake(where, text)
+
+
+def _key_path(detail: ErrorDetails) -> KeyPath:
+    # pydantic puts "[key]" behind the path of a key that is itself wrong.
+    return tuple(part for part in detail["loc"] if part != "[key]")
+
+
+def _unknown(where: KeyPath) -> Mistake:
+    key = str(where[-1])
+    # Spelled as the others are: `roleArn` and `role-arn` mean role_arn.
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip()).lower().replace("-", "_")
+    if plain in _SECRETS:
+        return Mistake(
+            where, "secrets have no place in this file: `aws configure --profile NAME` keeps them"
+        )
+    if plain in _LATER:
+        return Mistake(where, "this version does not support it: remove it")
+    depth = len(where) + (where[0] == "defaults")
+    known = list(_SHAPES[depth].model_fields)
+    nearest = difflib.get_close_matches(plain, known, 1) or [
+        name for name in known if plain and name.startswith(plain)
+    ]
+    if nearest:
+        text = f"there is no such key; did you mean {nearest[0]}?"
+        return Mistake(where, text, meant=(*where[:-1], nearest[0]))
+    if depth == 1 and plain in ProfileShape.model_fields:
+        return Mistake(where, "it belongs under a profile, or under defaults")
+    return Mistake(where, f"there is no such key; known are {', '.join(known)}")
+
+
+def _remove(value: Any, path: KeyPath) -> None:
+    """Take away the key that leads to `path`, so that what is right can be looked at further."""
+    *above, last = path
+    for index, part in enumerate(above):
+        if isinstance(value[part], list):
+            above, last = above[:index], part
+            break
+        value = value[part]
+    value.pop(last, None)

@@ -1,0 +1,241 @@
+"""What holds between the keys of a profile, and between profiles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from assumed.config.document import Path as KeyPath
+from assumed.config.shape import ConfigurationShape, ProfileShape
+from assumed.config.values import MOST_CHAINED_SECONDS, shown
+from assumed.model import Configuration, ManagedProfile, RoleDefinition, Source, SourceProfile
+from assumed.profiles_file import is_profile_name
+
+_PARTITION_OF_REGION = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+    "eusc-": "aws-eusc",
+}
+_NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
+_LONGEST_SESSION_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong, and the key that it is about; `meant` is the key that it should have been."""
+
+    where: KeyPath
+    text: str
+    meant: KeyPath = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "meant", self.meant or self.where)
+
+
+def default_session_name(user: str, host: str) -> str:
+    """Return `assumed-USER@HOST`, made valid by the rules of STS."""
+    name = f"assumed-{user}@{host.split('.', maxsplit=1)[0]}"
+    return _NOT_IN_A_SESSION_NAME.sub("-", name)[:_LONGEST_SESSION_NAME]
+
+
+class Rules:
+    """The profiles of one configuration, each with the defaults filled in.
+
+    Args:
+        shape: every key of it is well-formed.
+        default_name: the role session name of profiles that have none.
+        source_exists: whether the AWS files have a profile; None to take every name.
+        withheld: keys that were written, and are not in `shape`, for they are wrong.
+    """
+
+    def __init__(
+        self,
+        shape: ConfigurationShape,
+        *,
+        default_name: str,
+        source_exists: Callable[[str], bool] | None,
+        withheld: Set[KeyPath],
+    ) -> None:
+        self._shape = shape
+        self._default_name = default_name
+        self._source_exists = source_exists
+        self._withheld = withheld
+        self._profiles = {
+            name: _merged(shape.defaults, profile) for name, profile in shape.profiles.items()
+        }
+
+    def configuration(self, path: Path) -> Configuration:
+        """Return what the file says; `mistakes` has to be empty."""
+        file = self._shape.credentials_file
+        return Configuration(
+            path=path,
+            profiles=MappingProxyType(
+                {name: self._definition(name) for name in self._profiles},
+            ),
+            credentials_file=Path(file.path).expanduser() if file.path else None,
+            write=file.write,
+        )
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Find everything that is wrong."""
+        file = self._shape.credentials_file.path
+        if file and not Path(file).expanduser().is_absolute():
+            yield Mistake(("credentials_file", "path"), "write it whole, from / or ~ on")
+        looping: set[str] = set()
+        for name, profile in self._profiles.items():
+            if not is_profile_name(name):
+                yield Mistake(
+                    ("profiles", name),
+                    "the AWS SDKs don't agree on a profile of this name: use letters, digits and "
+                    "any of ._-/@+",
+                )
+            if not profile.role_arn and not self._is_withheld(name, "role_arn"):
+                yield Mistake(
+                    ("profiles", name),
+                    "it has no role_arn: add `role_arn: arn:aws:iam::ACCOUNT:role/NAME`",
+                )
+            yield from self._about_source(name, profile, looping)
+            yield from self._about_partition(name, profile)
+            yield from self._about_tags(name, profile)
+
+    def _about_source(
+        self, name: str, profile: ProfileShape, looping: set[str]
+    ) -> Iterator[Mistake]:
+        where = self._where(name, "source_profile")
+        source = profile.source_profile
+        if not source:
+            if not self._is_withheld(name, "source_profile"):
+                yield Mistake(
+                    ("profiles", name),
+                    "it has no source_profile, here or under defaults: add `source_profile: NAME`, "
+                    "the profile whose credentials may assume the role",
+                )
+        elif source == name:
+            yield Mistake(where, "a profile can't be its own source: name the one with the keys")
+        elif source in self._profiles:
+            loop = self._loop(name)
+            if loop and name not in looping:
+                looping.update(loop)
+                yield Mistake(
+                    where, f"a chain that loops: {' -> '.join([*loop, loop[0]])}: break it"
+                )
+            if profile.enabled and not self._profiles[source].enabled:
+                yield Mistake(where, f"{source} is disabled (`enabled: false`), so nothing follows")
+            if profile.duration_seconds > MOST_CHAINED_SECONDS:
+                yield Mistake(
+                    self._where(name, "duration_seconds"),
+                    f"{profile.duration_seconds} s, and {source} is a role itself: STS gives a "
+                    "chained role at most 3600: write 1h or less",
+                )
+        elif not self._exists(source):
+            yield Mistake(
+                where,
+                f"there is no profile {shown(source)}, neither in this file nor in the AWS files: "
+                f"`aws configure --profile {shown(source)}` adds it",
+            )
+
+    def _about_partition(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+        partition = _partition(profile)
+        if not partition:
+            return
+        if profile.region and _partition_of_region(profile.region) != partition:
+            yield Mistake(
+                self._where(name, "region"),
+                f"{profile.region} is not in the partition {partition} of the role_arn: name a "
+                "region of that partition",
+            )
+        parent = self._profiles.get(profile.source_profile)
+        if parent is not None and _partition(parent) not in {partition, ""}:
+            yield Mistake(
+                self._where(name, "role_arn"),
+                f"it is in the partition {partition}, and its source {profile.source_profile} in "
+                f"{_partition(parent)}: no role can be assumed across partitions",
+            )
+        for index, arn in enumerate(profile.policy_arns):
+            if arn.split(":")[1] != partition:
+                yield Mistake(
+                    (*self._where(name, "policy_arns"), index),
+                    f"it is not in the partition {partition} of the role_arn",
+                )
+
+    def _about_tags(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+        first: dict[str, str] = {}
+        for key in profile.tags:
+            other = first.setdefault(key.lower(), key)
+            if other != key:
+                yield Mistake(
+                    (*self._where(name, "tags"), key),
+                    f"the same as {other} to STS, which does not look at capitals: remove one",
+                )
+
+    def _is_withheld(self, name: str, key: str) -> bool:
+        places = {("profiles", name, key), ("defaults", key), ("defaults",)}
+        return not places.isdisjoint(self._withheld)
+
+    def _exists(self, source: str) -> bool:
+        if self._source_exists is None or ("profiles", source) in self._withheld:
+            return True
+        return self._source_exists(source)
+
+    def _where(self, name: str, key: str) -> KeyPath:
+        own = key in self._shape.profiles[name].model_fields_set
+        is_default = not own and key in self._shape.defaults.model_fields_set
+        return ("defaults", key) if is_default else ("profiles", name, key)
+
+    def _loop(self, name: str) -> list[str]:
+        """Return the chain from `name` back to itself; empty where it leads out."""
+        chain = [name]
+        while (source := self._profiles[chain[-1]].source_profile) in self._profiles:
+            if source == name:
+                return chain
+            if source in chain:
+                break
+            chain.append(source)
+        return []
+
+    def _definition(self, name: str) -> RoleDefinition:
+        profile = self._profiles[name]
+        source: Source
+        if profile.source_profile in self._profiles:
+            source = ManagedProfile(profile.source_profile)
+        else:
+            source = SourceProfile(profile.source_profile)
+        return RoleDefinition(
+            profile=name,
+            role_arn=profile.role_arn,
+            source=source,
+            role_session_name=profile.role_session_name or self._default_name,
+            duration_seconds=profile.duration_seconds,
+            refresh_before=profile.refresh_before,
+            region=profile.region or None,
+            external_id=profile.external_id or None,
+            policy=profile.policy or None,
+            policy_arns=profile.policy_arns,
+            tags=MappingProxyType(dict(profile.tags)),
+            transitive_tag_keys=profile.transitive_tag_keys,
+            source_identity=profile.source_identity or None,
+            overwrite=profile.overwrite,
+            enabled=profile.enabled,
+        )
+
+
+def _merged(defaults: ProfileShape, profile: ProfileShape) -> ProfileShape:
+    return defaults.model_copy(
+        update={key: getattr(profile, key) for key in profile.model_fields_set}
+    )
+
+
+def _partition(profile: ProfileShape) -> str:
+    return profile.role_arn.split(":")[1] if profile.role_arn else ""
+
+
+def _partition_of_region(region: str) -> str:
+    found: Mapping[str, str] = _PARTITION_OF_REGION
+    return next((name for start, name in found.items() if region.startswith(start)), "aws")

@@ -1,0 +1,273 @@
+"""The values of the configuration: each takes the text of the file, or says how to mend it.
+
+The limits are those of the AssumeRole reference of STS unless another source is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from assumed.log import redact
+from assumed.model import LifetimeShare, RefreshBefore, WriteMode
+
+LEAST_SESSION_SECONDS = 900
+MOST_SESSION_SECONDS = 43_200
+MOST_CHAINED_SECONDS = 3_600
+MOST_POLICY_CHARACTERS = 2_048
+SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
+REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+){1,3}-\d{1,2}")
+
+_PARTITION = r"aws(?:-[a-z]+){0,3}"
+_ROLE_ARN = re.compile(
+    rf"arn:{_PARTITION}:iam::\d{{12}}:role/(?:[\x21-\x7e]{{1,510}}/)?[\w+=,.@-]{{1,64}}", re.ASCII
+)
+_POLICY_ARN = re.compile(
+    rf"arn:{_PARTITION}:iam::(?:\d{{12}}|aws):policy/(?:[\x21-\x7e]{{1,510}}/)?[\w+=,.@-]{{1,128}}",
+    re.ASCII,
+)
+_DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s?%", re.ASCII)
+_EXTERNAL_ID = re.compile(r"[\w+=,.@:/\\-]{2,1224}", re.ASCII)
+_TAG = re.compile(r"[^\W_]|[\s_.:/=+\-@]")
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_SHORTEST_REFRESH_BEFORE = timedelta(minutes=1)
+_MOST_SHARE = 50
+
+T = TypeVar("T")
+
+
+def mistake(text: str) -> PydanticCustomError:
+    """Return the error for a value that has to be mended; `text` says how."""
+    return PydanticCustomError("mistake", "{text}", {"text": redact(text)})
+
+
+def shown(text: str) -> str:
+    """Return what was written as it may be repeated: short, and no secret."""
+    return redact(text if len(text) <= 80 else f"{text[:77]}…")  # noqa: PLR2004 - a line's worth
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that is written `900`, `900s`, `15m` or `1h30m`.
+
+    Raises:
+        PydanticCustomError: it is written otherwise.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise mistake(f"{shown(text)} is no duration: write seconds (900), 15m or 1h30m")
+    hours, minutes, seconds = (int(number or 0) for number in found.groups())
+    try:
+        return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        raise mistake(f"{shown(text)} is longer than anything lasts") from None
+
+
+def _text(value: object) -> str:
+    if value is None:
+        raise mistake("nothing is written behind it: give it a value, or remove the key")
+    if not isinstance(value, str):
+        raise mistake("this is a list or a mapping: write one value behind the colon")
+    if not value.strip():
+        raise mistake("it is empty: give it a value, or remove the key")
+    return value
+
+
+def _role_arn(value: object) -> str:
+    text = _text(value)
+    if _ROLE_ARN.fullmatch(text):
+        return text
+    mend = "write arn:aws:iam::ACCOUNT:role/NAME"
+    parts = text.split(":", 5)
+    if len(parts) != 6 or parts[0] != "arn":  # noqa: PLR2004 - arn:PARTITION:SERVICE:REGION:ACCOUNT:NAME
+        raise mistake(f"this is no ARN: {mend}")
+    _, partition, service, region, account, name = parts
+    if service == "sts" and name.startswith("assumed-role/"):
+        raise mistake(f"this is the ARN of a session of a role, not of the role: {mend}")
+    if service != "iam":
+        raise mistake(f"this is an ARN of {shown(service) or 'no service'}, not of iam: {mend}")
+    kind = name.partition("/")[0]
+    if kind != "role":
+        raise mistake(f"this is the ARN of a {shown(kind)}, not of a role: {mend}")
+    if not re.fullmatch(_PARTITION, partition):
+        raise mistake(f"{shown(partition) or 'nothing'} is no partition, as aws is: {mend}")
+    if region:
+        raise mistake("a role has no region: leave nothing between the two colons behind iam")
+    if not re.fullmatch(r"\d{12}", account, re.ASCII):
+        raise mistake(f"an account is twelve digits, and {shown(account) or 'nothing'} is not")
+    raise mistake("IAM has no role of such a name: letters, digits and +=,.@-_ behind the last /")
+
+
+def _duration_seconds(value: object) -> int:
+    seconds = round(parse_duration(_text(value)).total_seconds())
+    if seconds < LEAST_SESSION_SECONDS:
+        raise mistake(f"{seconds} s is below 900, the least that STS accepts: write 900 or more")
+    if seconds > MOST_SESSION_SECONDS:
+        raise mistake(f"{seconds} s is above 43200, the most that STS accepts: write 12h or less")
+    return seconds
+
+
+def _refresh_before(value: object) -> RefreshBefore:
+    text = _text(value)
+    share = _SHARE.fullmatch(text)
+    if share is not None:
+        percent = float(share[1])
+        if not 1 <= percent <= _MOST_SHARE:
+            raise mistake(f"{shown(text)} is not between 1% and 50% of the lifetime")
+        return LifetimeShare(percent / 100)
+    if text.endswith("%"):
+        raise mistake(f"{shown(text)} is no share of the lifetime: write 25% or 50%")
+    before = parse_duration(text)
+    if before < _SHORTEST_REFRESH_BEFORE:
+        raise mistake("under a minute before the end there is no time to try again: write 15m")
+    return before
+
+
+def _session_name(value: object) -> str:
+    text = _text(value)
+    if not SESSION_NAME.fullmatch(text):
+        raise mistake("STS takes 2 to 64 letters, digits and +=,.@-_ here")
+    return text
+
+
+def _source_identity(value: object) -> str:
+    text = _session_name(value)
+    if text.lower().startswith("aws:"):
+        raise mistake("what begins with aws: is AWS's own: choose another one")
+    return text
+
+
+def _region(value: object) -> str:
+    text = _text(value)
+    if not REGION.fullmatch(text):
+        raise mistake(f"{shown(text)} is no region: write eu-west-1 or the like")
+    return text
+
+
+def _external_id(value: object) -> str:
+    text = _text(value)
+    if not _EXTERNAL_ID.fullmatch(text):
+        raise mistake("STS takes 2 to 1224 letters, digits and +=,.@:/\\-_ here")
+    return text
+
+
+def _policy(value: object) -> str:
+    if isinstance(value, dict):
+        document: Any = value
+    else:
+        try:
+            document = json.loads(_text(value))
+        except ValueError:
+            raise mistake("this is no JSON: write a policy as JSON text or as a mapping") from None
+    if not isinstance(document, dict) or "Statement" not in document:
+        raise mistake("a policy is a mapping with a `Statement`")
+    # Packed as tightly as JSON goes: STS counts.
+    text = json.dumps(document, separators=(",", ":"))
+    if len(text) > MOST_POLICY_CHARACTERS:
+        raise mistake(f"it is {len(text)} characters, and STS takes 2048: shorten it")
+    return text
+
+
+def _policy_arn(value: object) -> str:
+    text = _text(value)
+    if not _POLICY_ARN.fullmatch(text):
+        raise mistake("this is no ARN of a policy: write arn:aws:iam::ACCOUNT:policy/NAME")
+    return text
+
+
+def _tag_key(value: object) -> str:
+    text = _tag_text(value, 128)
+    if text.lower().startswith("aws:"):
+        raise mistake("what begins with aws: is AWS's own: choose another key")
+    return text
+
+
+def _tag_value(value: object) -> str:
+    return "" if value is None or value == "" else _tag_text(value, 256)
+
+
+def _tag_text(value: object, most: int) -> str:
+    text = _text(value)
+    if len(text) > most:
+        raise mistake(f"it is {len(text)} characters, and STS takes {most}: shorten it")
+    if not all(_TAG.fullmatch(character) for character in text):
+        raise mistake("STS takes letters, digits, spaces and _.:/=+-@ in tags")
+    return text
+
+
+def _boolean(value: object) -> bool:
+    text = _text(value)
+    if text.lower() not in _BOOLEANS:
+        raise mistake(f"{shown(text)} is neither true nor false")
+    return _BOOLEANS[text.lower()]
+
+
+def _write_mode(value: object) -> WriteMode:
+    return _choice(WriteMode, value)
+
+
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
+
+
+def _choice(choices: type[ChoiceT], value: object) -> ChoiceT:
+    text = _text(value)
+    try:
+        return choices(text)
+    except ValueError:
+        raise mistake(f"{shown(text)} is none of: {', '.join(choices)}") from None
+
+
+def _schema(parse: Callable[[object], object], **schema: object) -> tuple[Any, Any]:
+    return PlainValidator(parse), WithJsonSchema(dict(schema))
+
+
+_DURATION_SCHEMA = {"type": ["integer", "string"], "pattern": r"^(\d+h)?(\d+m)?(\d+s?)?$"}
+
+Text = Annotated[str, *_schema(_text, type="string", minLength=1)]
+RoleArn = Annotated[
+    str, *_schema(_role_arn, type="string", pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")
+]
+DurationSeconds = Annotated[
+    int,
+    *_schema(
+        _duration_seconds,
+        **_DURATION_SCHEMA,
+        minimum=LEAST_SESSION_SECONDS,
+        maximum=MOST_SESSION_SECONDS,
+    ),
+]
+RefreshBeforeValue = Annotated[
+    RefreshBefore,
+    *_schema(
+        _refresh_before,
+        type=["integer", "string"],
+        minimum=60,
+        pattern=r"^((\d+h)?(\d+m)?(\d+s?)?|\d+(\.\d+)?\s?%)$",
+    ),
+]
+SessionName = Annotated[str, *_schema(_session_name, type="string", pattern=r"^[\w+=,.@-]{2,64}$")]
+SourceIdentity = Annotated[
+    str, *_schema(_source_identity, type="string", pattern=r"^[\w+=,.@-]{2,64}$")
+]
+Region = Annotated[str, *_schema(_region, type="string", pattern=rf"^{REGION.pattern}$")]
+ExternalId = Annotated[
+    str,
+    *_schema(_external_id, type=["string", "integer"], pattern=r"^[\w+=,.@:/\\-]{2,1224}$"),
+]
+Policy = Annotated[
+    str, *_schema(_policy, type=["string", "object"], maxLength=MOST_POLICY_CHARACTERS)
+]
+PolicyArn = Annotated[
+    str, *_schema(_policy_arn, type="string", pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/")
+]
+TagKey = Annotated[str, *_schema(_tag_key, type="string", maxLength=128)]
+TagValue = Annotated[str, *_schema(_tag_value, type=["string", "number", "null"], maxLength=256)]
+Boolean = Annotated[bool, *_schema(_boolean, type="boolean")]
+Write = Annotated[WriteMode, *_schema(_write_mode, enum=[str(mode) for mode in WriteMode])]

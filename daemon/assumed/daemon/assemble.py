@@ -42,6 +42,11 @@ def credentials_path(configuration: Configuration, environ: Mapping[str, str]) -
     return Path(environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
 
 
+def credentials_file(configuration: Configuration, environ: Mapping[str, str]) -> CredentialsFile:
+    """Return the credentials file that is kept fresh, written as the configuration says."""
+    return CredentialsFile(credentials_path(configuration, environ), write=configuration.write)
+
+
 def stored_credentials(file: CredentialsFile) -> Mapping[str, Credentials]:
     """Return what the file holds under our mark, by profile.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assumed.clock import SystemClock
 from assumed.daemon.assemble import (
-    credentials_path,
+    credentials_file,
     load_configuration,
     make_jobs,
     make_refresher,
@@ -19,7 +19,6 @@ from assumed.model import Credentials, Outcome, Session, Status
 from assumed.refresh import Refresher, Store
 from assumed.scheduler import RefreshScheduler
 from assumed.sources import SourceProfiles
-from assumed.store import CredentialsFile
 
 # botocore's chain has each of these before the credentials file (credentials.py,
 # create_credential_resolver), so that a profile with one of them never sees the file's keys.
@@ -45,7 +44,7 @@ class Once:
     def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
         self._sources = SourceProfiles()
         self.configuration = load_configuration(config_path, self._sources)
-        self._file = CredentialsFile(credentials_path(self.configuration, environ))
+        self._file = credentials_file(self.configuration, environ)
 
     def status(self, profiles: Sequence[str]) -> Status:
         """Return what the credentials file alone tells.

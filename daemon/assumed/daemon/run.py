@@ -17,6 +17,7 @@ from pathlib import Path
 from assumed import __version__
 from assumed.clock import SystemClock
 from assumed.daemon.assemble import (
+    credentials_file,
     credentials_path,
     load_configuration,
     make_jobs,
@@ -28,11 +29,19 @@ from assumed.delivery.api import application
 from assumed.delivery.server import Server
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachable
 from assumed.log import event
-from assumed.model import Credentials, DaemonStatus, Outcome, ProfileState, Status
+from assumed.model import (
+    Configuration,
+    Credentials,
+    DaemonStatus,
+    Outcome,
+    ProfileState,
+    Status,
+    WriteMode,
+)
 from assumed.scheduler import HEARTBEAT, RefreshScheduler
-from assumed.service.notify import notifier, watchdog_interval
+from assumed.service.notify import Notifier, watchdog_interval
 from assumed.sources import SourceProfiles
-from assumed.store import CredentialsFile, hold
+from assumed.store import hold
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
@@ -73,8 +82,8 @@ class Daemon:
         self._configuration = load_configuration(config_path, self._sources)
         self._config_error: str | None = None
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
-        self._file = CredentialsFile(credentials_path(self._configuration, environ))
-        self._notifier = notifier(environ)
+        self._file = credentials_file(self._configuration, environ)
+        self._notifier = Notifier(environ)
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
         self._jobs = make_jobs(self._configuration, beat=self._beat, every=every)
         self._scheduler = RefreshScheduler(
@@ -197,13 +206,12 @@ class Daemon:
                 event(logging.ERROR, "configuration_refused", problem=problem, hint=error.hint)
         else:
             self._config_error = None
-            if credentials_path(configuration, self._environ) != self._file.path:
+            if self._file_settings(configuration) != self._file_settings(self._configuration):
                 event(
                     logging.WARNING,
                     "restart_needed",
-                    hint="the credentials file is another one now: it takes a restart to use it",
+                    hint="credentials_file has changed: that takes a restart",
                 )
-            self._configuration = configuration
             self._scheduler.apply(configuration.profiles, self._stored())
             event(
                 logging.INFO,
@@ -215,6 +223,9 @@ class Daemon:
             # systemd shows "reloading" until it is told otherwise, after a refusal too.
             self._notifier.ready()
             self._tell_status()
+
+    def _file_settings(self, configuration: Configuration) -> tuple[Path, WriteMode]:
+        return credentials_path(configuration, self._environ), configuration.write
 
     def _stored(self) -> Mapping[str, Credentials]:
         try:

@@ -1,0 +1,1 @@
+"""What the operating system and systemd offer a service: one file each."""

@@ -152,6 +152,9 @@ class SteppedJobs(BaseScheduler):  # type: ignore[misc]
     def wakeup(self) -> None:
         pass
 
+    def shutdown(self, wait: bool = True) -> None:
+        super().shutdown(wait)
+
     def run_due(self) -> None:
         self._process_jobs()
         while self._runs.submitted:
@@ -165,7 +168,9 @@ class SteppedJobs(BaseScheduler):  # type: ignore[misc]
 class Simulation:
     """The real scheduler and refresher in a time that only the test moves."""
 
-    def __init__(self, frozen: FrozenDateTimeFactory, *, jitter: float = 0.5) -> None:
+    def __init__(
+        self, frozen: FrozenDateTimeFactory, *, jitter: Callable[[], float] = lambda: 0.5
+    ) -> None:
         self._frozen = frozen
         self.clock = FakeClock()
         self.sources = FakeSources("keys")
@@ -176,7 +181,7 @@ class Simulation:
         )
         self.jobs = SteppedJobs()
         self.scheduler = RefreshScheduler(
-            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=lambda: jitter
+            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
         )
 
     def start(

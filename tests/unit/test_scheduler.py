@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from assumed.errors import (
+    AssumeRoleDenied,
+    CredentialsFileUnwritable,
+    SourceMissing,
+    StsThrottled,
+    StsUnavailable,
+    UsageError,
+)
+from assumed.log import event_fields
+from assumed.model import Outcome, ProfileState
+from assumed.scheduler import HEARTBEAT, HeartbeatScheduler
+from tests.fakes import NOON, Simulation, issued, role
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+# With the jitter of the fixture, 0.5: 15 minutes and 5.5 % of the hour before the end.
+DUE = timedelta(minutes=41, seconds=42)
+DEPLOY, READ = role("deploy"), role("read")
+CHILD, GRANDCHILD = role("child", parent="deploy"), role("grandchild", parent="child")
+
+
+def unavailable() -> StsUnavailable:
+    return StsUnavailable("no answer", hint="wait")
+
+
+def denied() -> AssumeRoleDenied:
+    return AssumeRoleDenied("no", hint="ask")
+
+
+def asked(simulation: Simulation, *profiles: str, force: bool = False) -> dict[str, Outcome]:
+    """Ask for a refresh, let what is due run, and return the outcomes that are there by then."""
+    futures = simulation.scheduler.refresh(profiles, force=force)
+    simulation.jobs.run_due()
+    return {name: future.result() for name, future in futures.items() if future.done()}
+
+
+def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
+    found = [record for record in caplog.records if record.getMessage() == name]
+    return [{"level": record.levelno, **event_fields(record)} for record in found]
+
+
+class TestWhen:
+    def test_each_profile_is_refreshed_at_once_and_again_before_its_end(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        assert simulation.sts.called == ["deploy"]
+        simulation.run_for(DUE - SECOND)
+        assert simulation.sts.called == ["deploy"]
+        simulation.run_for(2 * SECOND)
+        assert simulation.sts.called == ["deploy", "deploy"]
+
+    def test_what_is_fresh_at_the_start_is_kept_and_costs_no_call(
+        self, simulation: Simulation
+    ) -> None:
+        fresh = issued(DEPLOY, NOON + HOUR)
+        simulation.start(DEPLOY, stored={"deploy": fresh})
+        assert simulation.sts.called == []
+        assert simulation.scheduler.first_pass.done()
+        status = simulation.status("deploy")
+        assert (status.state, status.seconds_left) == (ProfileState.VALID, 3600)
+        simulation.run_for(DUE + SECOND)
+        assert simulation.sts.called == ["deploy"]
+
+    def test_what_is_due_or_of_another_session_name_is_assumed_at_the_start(
+        self, simulation: Simulation
+    ) -> None:
+        other = role("read", role_session_name="assumed-you@there")
+        stored = {
+            "deploy": issued(DEPLOY, NOON + 15 * MINUTE),
+            "read": issued(other, NOON + HOUR),
+        }
+        simulation.start(DEPLOY, READ, stored=stored)
+        assert simulation.sts.called == ["deploy", "read"]
+
+    def test_what_fell_due_in_a_suspend_is_refreshed_at_the_next_beat(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY, READ)
+        simulation.pass_time(timedelta(hours=9))
+        assert simulation.status("deploy").state is ProfileState.EXPIRED
+        simulation.run_for(HEARTBEAT)
+        assert simulation.sts.called[2:] == ["deploy", "read"]
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    @pytest.mark.parametrize("step", [timedelta(hours=-5), timedelta(hours=5)])
+    def test_a_step_of_the_wall_clock_moves_no_refresh(
+        self, simulation: Simulation, step: timedelta
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.step_wall_clock(step)
+        simulation.sts.skew = -step
+        simulation.run_for(DUE - SECOND)
+        assert simulation.sts.called == ["deploy"]
+        simulation.run_for(HEARTBEAT)
+        assert simulation.sts.called == ["deploy", "deploy"]
+        assert simulation.status("deploy").seconds_left == pytest.approx(3600, abs=30)
+
+    def test_a_wrong_wall_clock_at_the_start_is_found_out_by_the_first_answer_of_sts(
+        self, simulation: Simulation
+    ) -> None:
+        # The local clock is five hours late: what the file holds seems to last for five more.
+        simulation.sts.skew = timedelta(hours=5)
+        stale = issued(READ, NOON + timedelta(hours=4))
+        simulation.start(DEPLOY, READ, stored={"read": stale})
+        assert simulation.sts.called == ["deploy", "read"]
+        assert simulation.status("read").state is ProfileState.VALID
+
+    def test_a_defect_is_logged_and_the_profile_is_armed_again(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def break_down(_: object) -> None:
+            simulation.sts.during_call = lambda _: None
+            raise ZeroDivisionError
+
+        simulation.sts.during_call = break_down
+        simulation.start(DEPLOY)
+        assert simulation.status("deploy").last_error is not None
+        assert events(caplog, "defect")[0]["profile"] == "deploy"
+        simulation.run_for(MINUTE)
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+
+class TestChains:
+    def test_parents_come_first_whatever_the_order_of_the_file(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(GRANDCHILD, CHILD, DEPLOY)
+        assert simulation.sts.called == ["deploy", "child", "grandchild"]
+        callers = [caller.access_key_id for _, caller in simulation.sts.calls]
+        assert callers == ["AKIAEXAMPLE", "ASIADEPLOY1", "ASIACHILD2"]
+
+    def test_a_chain_stays_fresh_for_a_day(self, simulation: Simulation) -> None:
+        simulation.start(GRANDCHILD, CHILD, DEPLOY)
+        simulation.run_for(timedelta(days=1))
+        assert all(status.state is ProfileState.VALID for status in simulation.scheduler.statuses())
+
+    def test_a_child_of_a_denied_parent_says_so_and_follows_once_it_can(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.sts.failing["deploy"] = denied()
+        simulation.start(CHILD, DEPLOY)
+        error = simulation.status("child").last_error
+        assert error is not None
+        assert error.code == "ParentNotReady"
+        assert simulation.scheduler.first_pass.done()
+        del simulation.sts.failing["deploy"]
+        simulation.run_for(MINUTE)
+        assert simulation.status("child").state is ProfileState.VALID
+
+    def test_a_child_asked_for_brings_its_expired_parent_with_it(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(CHILD, DEPLOY)
+        simulation.pass_time(timedelta(hours=2))
+        outcomes = asked(simulation, "child")
+        assert outcomes["child"].ok
+        assert simulation.sts.called[2:] == ["deploy", "child"]
+
+
+class TestFailures:
+    def test_trouble_of_one_profile_delays_no_other(self, simulation: Simulation) -> None:
+        simulation.sts.failing["deploy"] = denied()
+        simulation.start(DEPLOY, READ)
+        simulation.run_for(timedelta(hours=5))
+        assert simulation.status("read").state is ProfileState.VALID
+        assert simulation.status("read").refreshes == 8
+        assert simulation.status("deploy").state is ProfileState.FAILING
+
+    def test_trouble_that_passes_is_over_before_the_session_is(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.sts.failing["deploy"] = unavailable()
+        simulation.run_for(timedelta(minutes=58))
+        status = simulation.status("deploy")
+        assert status.state is ProfileState.FAILING
+        assert status.consecutive_failures > 5
+        del simulation.sts.failing["deploy"]
+        simulation.run_for(MINUTE)
+        assert simulation.status("deploy").state is ProfileState.VALID
+        assert simulation.status("deploy").consecutive_failures == 0
+
+    def test_an_outage_of_hours_is_neither_given_up_nor_a_storm(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.sts.failing["deploy"] = StsThrottled("slowly", hint="wait")
+        simulation.run_for(timedelta(hours=12))
+        assert simulation.status("deploy").state is ProfileState.EXPIRED
+        assert 100 < len(simulation.sts.called) < 500
+        del simulation.sts.failing["deploy"]
+        simulation.run_for(5 * MINUTE)
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_a_session_that_could_not_be_written_is_written_later_with_no_further_call(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.store.failures = [CredentialsFileUnwritable("full", hint="free some")] * 3
+        simulation.start(DEPLOY)
+        assert simulation.status("deploy").state is ProfileState.FAILING
+        simulation.run_for(MINUTE)
+        assert simulation.sts.called == ["deploy"]
+        assert simulation.store.profiles["deploy"].access_key_id == "ASIADEPLOY1"
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_what_lacks_a_login_is_not_tried_again_until_its_source_changes(
+        self, simulation: Simulation
+    ) -> None:
+        source = simulation.sources.known.pop("keys")
+        simulation.start(DEPLOY)
+        assert simulation.status("deploy").state is ProfileState.NEEDS_LOGIN
+        assert simulation.status("deploy").next_attempt_at is None
+        simulation.run_for(HOUR)
+        assert simulation.status("deploy").consecutive_failures == 1
+        simulation.sources.known["keys"] = source
+        simulation.run_for(HEARTBEAT)
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_what_lacks_a_login_is_tried_again_when_somebody_asks(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.sts.failing["deploy"] = SourceMissing("expired", hint="log in")
+        simulation.start(DEPLOY)
+        outcome = asked(simulation, "deploy")["deploy"]
+        assert outcome.failure is not None
+        assert outcome.failure.code == "SourceMissing"
+        assert simulation.status("deploy").consecutive_failures == 2
+
+
+class TestLog:
+    def test_a_refresh_is_one_line_with_all_that_somebody_asks_at_night(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "assumed")
+        simulation.start(DEPLOY)
+        assert events(caplog, "profile_refreshed") == [
+            {
+                "level": logging.INFO,
+                "profile": "deploy",
+                "role_arn": DEPLOY.role_arn,
+                "expires_at": NOON + HOUR,
+                "seconds_left": 3600,
+                "next_attempt_at": NOON + DUE,
+                "access_key_id": "ASIADEPLOY1",
+                "took_seconds": 0.0,
+            }
+        ]
+
+    def test_repeated_failures_are_summed_up_and_their_end_is_told(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "assumed")
+        simulation.start(DEPLOY)
+        simulation.sts.failing["deploy"] = unavailable()
+        simulation.run_for(timedelta(hours=6))
+        failed = events(caplog, "refresh_failed")
+        assert [event["attempt"] for event in failed] == [1, 2, 4, 8, 16, 32, 64, 128]
+        expired = events(caplog, "profile_expired")
+        assert [(event["level"], event["profile"]) for event in expired] == [
+            (logging.ERROR, "deploy")
+        ]
+        del simulation.sts.failing["deploy"]
+        simulation.run_for(5 * MINUTE)
+        (recovered,) = events(caplog, "profile_recovered")
+        assert recovered["failures"] > 100
+        assert recovered["failing_since"] < NOON + HOUR
+
+    def test_a_failure_of_another_kind_is_news(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "assumed")
+        simulation.sts.failures = [unavailable(), unavailable(), denied(), unavailable()]
+        simulation.start(DEPLOY)
+        simulation.run_for(5 * MINUTE)
+        codes = [event["error_code"] for event in events(caplog, "refresh_failed")]
+        assert codes == ["StsUnavailable", "StsUnavailable", "AccessDenied", "StsUnavailable"]
+
+
+class TestAsking:
+    def test_what_is_fresh_is_left_alone_unless_forced(self, simulation: Simulation) -> None:
+        simulation.start(DEPLOY, READ)
+        outcomes = asked(simulation)
+        assert all(outcome.ok and outcome.was_fresh for outcome in outcomes.values())
+        outcome = asked(simulation, "deploy", force=True)["deploy"]
+        assert outcome.ok
+        assert not outcome.was_fresh
+        assert simulation.sts.called == ["deploy", "read", "deploy"]
+
+    def test_many_who_ask_at_once_share_one_call(self, simulation: Simulation) -> None:
+        simulation.start(DEPLOY)
+        futures = [simulation.scheduler.refresh(["deploy"], force=True) for _ in range(5)]
+        simulation.jobs.run_due()
+        assert all(future["deploy"].result().ok for future in futures)
+        assert simulation.sts.called == ["deploy", "deploy"]
+
+    def test_an_unknown_or_disabled_profile_is_a_wrong_usage(self, simulation: Simulation) -> None:
+        simulation.start(DEPLOY, role("off", enabled=False))
+        for name in ("nope", "off"):
+            with pytest.raises(UsageError, match=name):
+                simulation.scheduler.refresh([name], force=False)
+        with pytest.raises(UsageError, match="nope"):
+            simulation.scheduler.statuses(["nope"])
+        assert simulation.status("off").state is ProfileState.DISABLED
+
+    def test_whoever_waits_is_told_when_the_daemon_stops(self, simulation: Simulation) -> None:
+        simulation.start(DEPLOY)
+        future = simulation.scheduler.refresh(["deploy"], force=True)["deploy"]
+        simulation.scheduler.stop()
+        failure = future.result().failure
+        assert failure is not None
+        assert "stopping" in failure.hint
+        simulation.jobs.run_due()
+        assert simulation.sts.called == ["deploy"]
+
+
+class TestReload:
+    def test_only_what_is_new_is_assumed_and_what_is_gone_is_left(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY, READ)
+        simulation.apply(READ, role("new"))
+        simulation.jobs.run_due()
+        assert simulation.sts.called == ["deploy", "read", "new"]
+        assert [status.profile for status in simulation.scheduler.statuses()] == ["read", "new"]
+        simulation.run_for(HOUR)
+        assert simulation.sts.called.count("deploy") == 1
+
+    def test_another_role_is_assumed_at_once(self, simulation: Simulation) -> None:
+        simulation.start(DEPLOY)
+        simulation.apply(role("deploy", external_id="changed"))
+        simulation.jobs.run_due()
+        assert simulation.sts.calls[-1][0].external_id == "changed"
+
+    def test_another_time_of_refresh_takes_no_call(self, simulation: Simulation) -> None:
+        simulation.start(DEPLOY)
+        simulation.apply(role("deploy", refresh_before=timedelta(minutes=30)))
+        simulation.jobs.run_due()
+        assert simulation.sts.called == ["deploy"]
+        simulation.run_for(timedelta(minutes=27))
+        assert simulation.sts.called == ["deploy", "deploy"]
+
+    def test_a_disabled_profile_is_left_alone_and_taken_up_again(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.apply(role("deploy", enabled=False))
+        simulation.run_for(HOUR)
+        assert simulation.sts.called == ["deploy"]
+        simulation.apply(DEPLOY)
+        simulation.jobs.run_due()
+        assert simulation.sts.called == ["deploy", "deploy"]
+
+    def test_a_definition_that_changes_in_the_midst_of_its_call_wins(
+        self, simulation: Simulation
+    ) -> None:
+        changed = role("deploy", external_id="changed")
+
+        def reload(_: object) -> None:
+            simulation.sts.during_call = lambda _: None
+            simulation.apply(changed)
+
+        simulation.sts.during_call = reload
+        simulation.start(DEPLOY)
+        assert [definition for definition, _ in simulation.sts.calls] == [DEPLOY, changed]
+        held = simulation.refresher.session("deploy")
+        assert held is not None
+        assert held.credentials == simulation.store.profiles["deploy"]
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_a_profile_that_goes_in_the_midst_of_its_call_does_not_come_back(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.sts.during_call = lambda _: simulation.apply(READ)
+        simulation.start(DEPLOY)
+        assert [status.profile for status in simulation.scheduler.statuses()] == ["read"]
+        assert simulation.refresher.session("deploy") is None
+
+
+def test_the_real_scheduler_is_never_asleep_for_longer_than_a_heartbeat() -> None:
+    beats: list[None] = []
+    jobs = HeartbeatScheduler(lambda: beats.append(None))
+    jobs.start(paused=False)
+    try:
+        assert jobs._process_jobs() <= HEARTBEAT.total_seconds()
+        assert beats
+    finally:
+        jobs.shutdown()

@@ -1,0 +1,58 @@
+"""A week of three profiles of an hour each, in a time that only the test moves."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from freezegun import freeze_time
+
+from assumed.model import RoleDefinition
+from tests.fakes import NOON, Simulation, role
+
+WEEK = timedelta(days=7)
+HOUR = timedelta(hours=1)
+# 15 minutes before the end, less a jitter of a hundredth to a tenth of the hour.
+SOONEST, LATEST = timedelta(minutes=39), timedelta(minutes=44, seconds=24)
+
+
+class Week:
+    """Lives through a week, and looks into the file at each moment at which anything happens."""
+
+    def __init__(self, simulation: Simulation, *definitions: RoleDefinition) -> None:
+        self.least_left = HOUR
+        self.called_at: dict[str, list[datetime]] = {}
+        self._simulation = simulation
+        simulation.sts.during_call = self._note
+        simulation.start(*definitions)
+
+    def live(self, span: timedelta) -> None:
+        self._simulation.run_for(span, at_each_stop=self._look)
+
+    def _note(self, definition: RoleDefinition) -> None:
+        now = self._simulation.clock.now()
+        self.called_at.setdefault(definition.profile, []).append(now)
+
+    def _look(self) -> None:
+        now = self._simulation.clock.now() + self._simulation.sts.skew
+        for credentials in self._simulation.store.profiles.values():
+            self.least_left = min(self.least_left, credentials.expiration - now)
+
+
+@pytest.mark.parametrize("skew", [timedelta(0), timedelta(hours=-5)], ids=["right", "wrong clock"])
+def test_in_a_week_nobody_ever_sees_a_session_with_under_15_minutes_left(skew: timedelta) -> None:
+    drawn = random.Random(1)  # noqa: S311 - the same week in every run
+    with freeze_time(NOON) as frozen:
+        simulation = Simulation(frozen, jitter=drawn.random)  # type: ignore[arg-type]
+        simulation.sts.skew = skew
+        week = Week(simulation, role("a"), role("b"), role("c", parent="a"))
+        week.live(WEEK)
+    assert week.least_left >= timedelta(minutes=15)
+    for called_at in week.called_at.values():
+        assert WEEK / LATEST <= len(called_at) <= WEEK / SOONEST + 1
+        gaps = [later - earlier for earlier, later in pairwise(called_at)]
+        # No drift: the last gap of the week is as long as the first.
+        assert min(gaps) >= SOONEST - timedelta(seconds=1)
+        assert max(gaps) <= LATEST + timedelta(seconds=1)

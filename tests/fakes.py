@@ -55,9 +55,13 @@ class FakeSource:
         self.name = name
         self.fingerprint = fingerprint
         self.session = BotocoreSession()
+        self.times_forgotten = 0
 
     def credentials(self) -> CallingCredentials:
         return LONG_TERM
+
+    def forget(self) -> None:
+        self.times_forgotten += 1
 
 
 class FakeSources:

@@ -99,9 +99,7 @@ class StsRequestRefused(AssumedError):
 
 
 class SourceRejected(StsRequestRefused):
-    """STS does not accept the calling credentials: expired, deleted or mistyped."""
-
-    retry = Retry.ON_CHANGE
+    """STS does not accept the calling credentials: expired, deleted, mistyped, or too new."""
 
 
 class StsThrottled(AssumedError):

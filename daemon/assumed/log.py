@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import os
 import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum, unique
+from io import TextIOWrapper
 from pathlib import Path
 
 _LOGGER = logging.getLogger("assumed")
@@ -21,11 +23,13 @@ _LOGGER = logging.getLogger("assumed")
 _SECRETS = re.compile(
     r"""
     # A value behind one of the names that AWS gives its secrets, in INI, JSON, XML or a URL.
-    (?P<name>(?i:secret_?access_?key|(?:session|security)[-_]?token)["']?\s*[:=>]\s*["']?)[^\s"'<,&}]+
+    (?P<name>(?<!</)(?i:secret_?access_?key|(?:session|security)[-_]?token)["']?\s*[:=>]\s*["']?)
+      [^\s"'<,&}\\]+
     # A word of 40 characters in both cases and with a digit, as secret access keys are.
-    | (?<![\w/+=.-])(?=\S*[a-z])(?=\S*[A-Z])(?=\S*[0-9])[A-Za-z0-9/+]{40}(?![\w/+=.-])
+    | (?<![\w/+.-])(?=[A-Z0-9/+]*[a-z])(?=[a-z0-9/+]*[A-Z])(?=[A-Za-z/+]*[0-9])
+      [A-Za-z0-9/+]{40}(?![\w/+=.-])
     # A long word of base64, as session tokens are.
-    | (?<![\w/+=.-])[A-Za-z0-9/+]{120,}={0,2}(?![\w/+=.-])
+    | (?<![\w/+.-])[A-Za-z0-9/+]{120,}={0,2}(?![\w/+=.-])
     """,
     re.VERBOSE,
 )
@@ -61,6 +65,17 @@ def event_fields(record: logging.LogRecord) -> Mapping[str, object]:
     return fields
 
 
+def event_text(record: logging.LogRecord) -> str:
+    """Return an event in one line: its name and `field=value`, nothing secret."""
+    fields = (f"{key}={_text(value)}" for key, value in event_fields(record).items())
+    return redact(" ".join([_one_line(redact(_name(record))), *fields]))
+
+
+def field_text(value: object) -> str:
+    """Return one field's value as text; it is not redacted yet."""
+    return str(_json(value))
+
+
 def redact(text: str) -> str:
     """Return `text` with everything that looks like an AWS secret replaced by `[redacted]`."""
     return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", text)
@@ -76,11 +91,10 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        parts = [timestamp(_created(record)), f"{record.levelname:<7}", _name(record)]
-        parts += [f"{key}={_text(value)}" for key, value in event_fields(record).items()]
+        text = " ".join([timestamp(_created(record)), f"{record.levelname:<7}", event_text(record)])
         if record.exc_info:
-            parts.append("\n" + self.formatException(record.exc_info))
-        return redact(" ".join(parts))
+            text += "\n" + redact(self.formatException(record.exc_info))
+        return text
 
 
 class JsonFormatter(logging.Formatter):
@@ -96,7 +110,12 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return redact(json.dumps(entry, ensure_ascii=False))
+        # Before the escapes of JSON can stand between a secret and its name, and after it for
+        # what is secret by the name of its field.
+        safe = {
+            key: redact(value) if isinstance(value, str) else value for key, value in entry.items()
+        }
+        return redact(json.dumps(safe))
 
 
 FORMATTERS: Mapping[LogFormat, type[logging.Formatter]] = {
@@ -128,7 +147,7 @@ def configure(
     """
     handler: logging.Handler
     if log_file is not None:
-        handler = logging.handlers.WatchedFileHandler(log_file, encoding="utf-8")
+        handler = _PrivateFile(log_file, encoding="utf-8", errors="backslashreplace")
     elif journal is not None:
         handler = journal
     else:
@@ -139,6 +158,14 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
+
+
+class _PrivateFile(logging.handlers.WatchedFileHandler):
+    """A log file that only its owner can read, after it was rotated away too."""
+
+    def _open(self) -> TextIOWrapper:
+        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return super()._open()
 
 
 def _created(record: logging.LogRecord) -> datetime:
@@ -158,7 +185,17 @@ def _json(value: object) -> object:
 
 
 def _text(value: object) -> str:
-    plain = str(_json(value))
+    plain = redact(field_text(value))
     if plain.isascii() and plain.isprintable() and plain and not set(plain) & set(" \"'="):
         return plain
-    return json.dumps(plain, ensure_ascii=False)
+    return _quoted(plain)
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    # JSON escapes few of the characters that end a line or steer a terminal unless all must be
+    # ASCII.
+    return json.dumps(text, ensure_ascii=not text.isprintable())

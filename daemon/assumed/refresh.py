@@ -11,7 +11,7 @@ from typing import Protocol
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
-from assumed.errors import ParentNotReady
+from assumed.errors import ParentNotReady, SourceRejected
 from assumed.model import (
     CallingCredentials,
     Credentials,
@@ -169,10 +169,16 @@ class Refresher:
         return None if is_due else session
 
     def _assume(self, definition: RoleDefinition) -> Session:
-        caller, botocore_session = self._caller(definition)
+        source = self._sources.resolve(self._root(definition))
+        caller = self._caller(definition, source)
         # Measured before the call, so that a session is never taken for longer than it is.
         asked_at = self._clock.boottime()
-        answer = self._sts.assume_role(definition, caller, botocore_session)
+        try:
+            answer = self._sts.assume_role(definition, caller, source.session)
+        except SourceRejected:
+            # What a process or a login gave may have been revoked: the next try asks for it anew.
+            source.forget()
+            raise
         lifetime = answer.credentials.expiration - answer.answered_at
         session = Session(
             credentials=answer.credentials,
@@ -191,18 +197,14 @@ class Refresher:
             if now_defined is not None and now_defined.is_same_call(definition):
                 self._sessions[definition.profile] = session
 
-    def _caller(self, definition: RoleDefinition) -> tuple[CallingCredentials, BotocoreSession]:
-        source = self._sources.resolve(self._root(definition))
+    def _caller(self, definition: RoleDefinition, source: ResolvedSource) -> CallingCredentials:
         if definition.parent is None:
-            return source.credentials(), source.session
+            return source.credentials()
         parent = self.session(definition.parent)
         if parent is None or parent.expires_at <= self._clock.boottime():
             raise ParentNotReady(profile=definition.profile, parent=definition.parent)
         held = parent.credentials
-        return (
-            CallingCredentials(held.access_key_id, held.secret_access_key, held.session_token),
-            source.session,
-        )
+        return CallingCredentials(held.access_key_id, held.secret_access_key, held.session_token)
 
     def _root(self, definition: RoleDefinition) -> str:
         """Return the source profile at the top of a chain: its endpoint and CA settings hold."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
 from assumed.errors import AssumedError, SourceMissing, SourceUnavailable
+from assumed.log import redact
 from assumed.model import CallingCredentials
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
@@ -27,6 +29,9 @@ from assumed.model import CallingCredentials
 _OUTSIDE_THE_PROFILE = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 
 _TOKEN_CACHES = {"sso_session": "sso", "sso_start_url": "sso", "login_session": "login"}
+
+# Keys of a profile that name another section of the config file: the session's or endpoints'.
+_SECTIONS_NAMED_BY = {"sso_session": "sso_sessions", "services": "services"}
 
 _Signature = tuple[tuple[str, int, int, int], ...]
 
@@ -67,6 +72,11 @@ class ResolvedSource:
             raise _empty(self.name)
         return CallingCredentials(frozen.access_key, frozen.secret_key, frozen.token or None)
 
+    def forget(self) -> None:
+        """Have the next `credentials` asked for anew."""
+        with self._lock:
+            self._credentials = None
+
 
 class SourceProfiles:
     """The profiles of the AWS config and credentials files; safe to use from many threads.
@@ -81,7 +91,7 @@ class SourceProfiles:
         self._lock = threading.Lock()
         session = self._new_session(None)
         self._paths = tuple(
-            Path(session.get_config_variable(key)).expanduser()
+            Path(os.path.expandvars(session.get_config_variable(key))).expanduser()
             for key in ("config_file", "credentials_file")
         )
         self._signature: _Signature | None = None
@@ -153,8 +163,9 @@ class SourceProfiles:
             entries = profiles[link]
             _refuse_mfa_prompt(name, link, entries)
             inputs.append([link, entries])
-            if (sso_session := entries.get("sso_session")) is not None:
-                inputs.append(self._config.get("sso_sessions", {}).get(sso_session))
+            for key, sections in _SECTIONS_NAMED_BY.items():
+                if (named := entries.get(key)) is not None:
+                    inputs.append(self._config.get(sections, {}).get(named))
             caches = {cache for key, cache in _TOKEN_CACHES.items() if key in entries}
             inputs.append([_files_in(Path.home() / ".aws" / cache / "cache") for cache in caches])
         text = json.dumps(inputs, sort_keys=True, default=str)
@@ -206,7 +217,8 @@ def _stat(path: Path) -> tuple[str, int, int, int]:
         found = path.stat()
     except OSError:
         return (str(path), 0, 0, 0)
-    return (str(path), found.st_ino, found.st_size, found.st_mtime_ns)
+    # Not mtime, which `cp -p` and rsync set back, and which chmod leaves alone.
+    return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def _files_in(folder: Path) -> list[tuple[str, int, int, int]]:
@@ -214,7 +226,7 @@ def _files_in(folder: Path) -> list[tuple[str, int, int, int]]:
 
 
 def _source_error(name: str, error: Exception) -> AssumedError:
-    """Sort what botocore raises while it finds credentials; its texts hold no secret."""
+    """Sort what botocore raises while it finds credentials."""
     match error:
         case AssumedError():
             return error
@@ -238,10 +250,13 @@ def _source_error(name: str, error: Exception) -> AssumedError:
                 f"profile {name}: {error}",
                 hint=f"`aws configure --profile {name}` stores long-term keys in it",
             )
-        case exceptions.BotoCoreError() | exceptions.ClientError() | OSError() | ValueError():
-            return SourceUnavailable(
-                f"profile {name}: no credentials to be had: {error}",
-                hint=f"`aws sts get-caller-identity --profile {name}` shows the same by hand",
-            )
+        case exceptions.BotoCoreError() | exceptions.ClientError() | OSError():
+            # What a `credential_process` writes to standard error is in it.
+            why = redact(str(error))
         case _:
-            raise error
+            # botocore takes the shape of what a process printed or a cache holds for granted.
+            why = f"{type(error).__name__}: {redact(str(error))}"
+    return SourceUnavailable(
+        f"profile {name}: no credentials to be had: {why}",
+        hint=f"`aws sts get-caller-identity --profile {name}` shows the same by hand",
+    )

@@ -67,6 +67,9 @@ _REJECTED_KEYS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+# STS takes a signature for 15 minutes around its own time.
+_SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
+_SIGNED_AT_ANOTHER_TIME = "Signature "  # "expired: …" or "not yet current: …"
 _HINT_OF_REFUSAL = {
     "MalformedPolicyDocument": "mend `policy` of this profile",
     "PackedPolicyTooLarge": "STS packs policy, policy_arns and tags together: shorten one of them",
@@ -133,12 +136,17 @@ class SecurityTokenService:
         """
         try:
             client = self._client(definition, caller, session)
-            answer = client.assume_role(**_parameters(definition))
-            return _assumed_role(answer)
-        except AssumedError:
-            raise
-        except Exception as error:
-            raise _sorted(definition, error) from error
+        except ValueError as error:
+            raise _bad_endpoint(definition, error) from None
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise _sorted(definition, error) from None
+        parameters = _parameters(definition)
+        try:
+            answer = client.assume_role(**parameters)
+        except Exception as error:  # noqa: BLE001 - the parser of botocore raises what it likes
+            # botocore quotes an answer that it can't read, and the answer is the secret.
+            raise _sorted(definition, error) from None
+        return _assumed_role(answer)
 
     def _client(
         self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
@@ -179,7 +187,8 @@ class SecurityTokenService:
             return client
         if not _is_loopback(endpoint):
             raise StsRequestRefused(
-                f"{endpoint} is plain http, and what STS answers is the secret",
+                f"http://{urlsplit(endpoint).hostname} is plain http, and what STS answers is the "
+                "secret",
                 hint="use https in AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS and endpoint_url",
                 code="PlainHttp",
             )
@@ -226,25 +235,33 @@ def _assumed_role(answer: Mapping[str, Any]) -> AssumedRole:
             access_key_id=issued["AccessKeyId"],
             secret_access_key=issued["SecretAccessKey"],
             session_token=issued["SessionToken"],
-            expiration=issued["Expiration"].astimezone(UTC),
+            expiration=_utc(issued["Expiration"]),
             principal_arn=answer["AssumedRoleUser"]["Arn"],
         )
-        date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-        answered_at = parsedate_to_datetime(date).astimezone(UTC)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        answered_at = _utc(parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]))
+        texts = (
+            credentials.access_key_id,
+            credentials.secret_access_key,
+            credentials.session_token,
+            credentials.principal_arn,
+            credentials.account_id,
+        )
+        # What can't stand as one word in the credentials file was no answer of STS.
+        is_whole = all(
+            text and text.isascii() and text.isprintable() and " " not in text for text in texts
+        )
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise _garbage(f"{type(error).__name__} in it") from None
-    texts = (
-        credentials.access_key_id,
-        credentials.secret_access_key,
-        credentials.session_token,
-        credentials.principal_arn,
-    )
-    # What can't stand on one line of the credentials file was no answer of STS.
-    if not all(text and text.isascii() and text.isprintable() for text in texts):
+    if not is_whole:
         raise _garbage("a part of the credentials is missing")
     if credentials.expiration <= answered_at:
         raise _garbage("the session had expired when it was issued")
     return AssumedRole(credentials, answered_at)
+
+
+def _utc(moment: datetime) -> datetime:
+    # A date of HTTP that names no zone is UTC (RFC 9110, 5.6.7), not the local time.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _garbage(why: str) -> StsUnavailable:
@@ -259,8 +276,6 @@ def _sorted(definition: RoleDefinition, error: Exception) -> AssumedError:
     match error:
         case exceptions.ClientError():
             return _refusal(definition, error)
-        case ResponseParserError():
-            return _garbage("it is no XML that botocore can read")
         case exceptions.ParamValidationError():
             return StsRequestRefused(
                 f"profile {definition.profile}: {error}",
@@ -274,8 +289,20 @@ def _sorted(definition: RoleDefinition, error: Exception) -> AssumedError:
                 "certificate; it is tried again until it does",
                 code=type(error).__name__,
             )
+        case ResponseParserError():
+            return _garbage("it is no XML that botocore can read")
         case _:
-            raise error
+            # The parser takes the shape of the answer for granted.
+            return _garbage(f"{type(error).__name__} in it")
+
+
+def _bad_endpoint(definition: RoleDefinition, error: ValueError) -> StsRequestRefused:
+    return StsRequestRefused(
+        f"profile {definition.profile}: no client of STS can be made: {error}",
+        hint="mend AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS, the endpoint_url of the source profile "
+        "or the region, whichever it names",
+        code="BadEndpoint",
+    )
 
 
 def _refusal(definition: RoleDefinition, error: exceptions.ClientError) -> AssumedError:
@@ -292,6 +319,12 @@ def _refusal(definition: RoleDefinition, error: exceptions.ClientError) -> Assum
             message,
             hint=f"two places must allow sts:AssumeRole: the trust policy of "
             f"{definition.role_arn}, for {caller}; and the policies of {caller}, for that role",
+        )
+    if code in _SKEWED or (code == "SignatureDoesNotMatch" and _SIGNED_AT_ANOTHER_TIME in text):
+        return StsUnavailable(
+            message,
+            hint="this machine's clock is wrong by minutes: set it (`timedatectl set-ntp true`)",
+            code="ClockSkewed",
         )
     if code in _REJECTED_KEYS:
         return SourceRejected(

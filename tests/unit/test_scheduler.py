@@ -10,6 +10,7 @@ from assumed.errors import (
     AssumeRoleDenied,
     CredentialsFileUnwritable,
     SourceMissing,
+    SourceRejected,
     StsThrottled,
     StsUnavailable,
     UsageError,
@@ -221,6 +222,21 @@ class TestFailures:
         simulation.run_for(HOUR)
         assert simulation.status("deploy").consecutive_failures == 1
         simulation.sources.known["keys"] = source
+        simulation.run_for(HEARTBEAT)
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_keys_that_sts_rejects_are_tried_slowly_and_at_once_when_they_change(
+        self, simulation: Simulation
+    ) -> None:
+        # A new access key is rejected for some seconds too: IAM is eventually consistent.
+        simulation.sts.failing["deploy"] = SourceRejected("no", hint="renew", code="ExpiredToken")
+        simulation.start(DEPLOY)
+        assert simulation.status("deploy").state is ProfileState.NEEDS_LOGIN
+        simulation.run_for(HOUR)
+        assert 5 < simulation.status("deploy").consecutive_failures < 30
+        assert simulation.sources.known["keys"].times_forgotten > 5
+        del simulation.sts.failing["deploy"]
+        simulation.sources.known["keys"].fingerprint = "changed"
         simulation.run_for(HEARTBEAT)
         assert simulation.status("deploy").state is ProfileState.VALID
 

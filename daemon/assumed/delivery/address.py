@@ -104,6 +104,8 @@ def connect(path: Path) -> socket.socket | None:
         DaemonUnreachable: another user listens there.
         OSError: it can't be reached for another reason.
     """
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(os.fspath(path))

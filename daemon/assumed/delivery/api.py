@@ -52,7 +52,7 @@ def application(daemon: Daemon) -> Starlette:
                     "the body is not of the shape of a refresh",
                     hint='send {"profiles": ["NAME"], "force": false}',
                 )
-        outcomes = [await asyncio.wrap_future(future) for future in futures.values()]
+        outcomes = [await asyncio.wrap_future(_follower(future)) for future in futures.values()]
         return JSONResponse(
             {"version": VERSION, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
         )
@@ -74,8 +74,20 @@ async def _body(request: Request) -> Any:
             raise UsageError("the body is too long", hint="send at most 1 MiB")
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError("the body is no JSON", hint="send JSON") from None
+
+
+def _follower(future: Future[Outcome]) -> Future[Outcome]:
+    # A request that ends early cancels what it waits for, and the outcome is not its own.
+    follower: Future[Outcome] = Future()
+
+    def follow(done: Future[Outcome]) -> None:
+        if follower.set_running_or_notify_cancel():
+            follower.set_result(done.result())
+
+    future.add_done_callback(follow)
+    return follower
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:

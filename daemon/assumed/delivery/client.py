@@ -52,7 +52,7 @@ class DaemonClient:
         shape = self._request("GET", f"/v1/status?{query}", None, _STATUS_TIMEOUT_SECONDS)
         try:
             return status_from_json(shape)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _unreachable(self.path, error) from error
 
     def refresh(self, profiles: Sequence[str], *, force: bool) -> tuple[Outcome, ...]:
@@ -66,7 +66,7 @@ class DaemonClient:
         shape = self._request("POST", "/v1/refresh", asked, None)
         try:
             return tuple(outcome_from_json(outcome) for outcome in shape["outcomes"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _unreachable(self.path, error) from error
 
     def _request(self, method: str, target: str, body: object, timeout: float | None) -> Any:

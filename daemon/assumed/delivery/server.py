@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -28,6 +29,7 @@ class Server:
         self._config.include_server_header = False
         self._config.graceful_timeout = _STOP_SECONDS
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_tell)
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="socket", daemon=True)
 
@@ -37,11 +39,20 @@ class Server:
 
     def stop(self) -> None:
         """Answer no more, and return within a moment even if a request is under way."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        with suppress(RuntimeError):  # the loop is closed: the server has ended by itself
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(2 * _STOP_SECONDS)
 
     def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(
-            serve(self._application, self._config, shutdown_trigger=self._stop.wait, mode="asgi")
-        )
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(
+                serve(
+                    self._application, self._config, shutdown_trigger=self._stop.wait, mode="asgi"
+                )
+            )
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # asyncio takes a connection that a stop cuts off for a defect.
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)

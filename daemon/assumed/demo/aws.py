@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -272,9 +273,15 @@ def _patched(lifetime_scale: float) -> Iterator[None]:
         patch.object(STSBackend, "assume_role", assume_role),
         patch.object(settings, "INITIAL_NO_AUTH_ACTION_COUNT", math.inf),
         patch.object(ActionAuthenticatorMixin, "request_count", 0),
+        # moto makes botocore sessions of its own, which would look for the user's profile.
+        patch.dict(os.environ, _without_aws(os.environ), clear=True),
     ):
         yield
     moto_api_backend.reset()
+
+
+def _without_aws(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith("AWS_")}
 
 
 def _trust(request: Any, role_arn: str) -> Trust:

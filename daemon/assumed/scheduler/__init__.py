@@ -20,7 +20,14 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
 
 from assumed.clock import Clock
-from assumed.errors import AssumedError, ParentNotReady, Retry, UnexpectedError, UsageError
+from assumed.errors import (
+    AssumedError,
+    ParentNotReady,
+    SourceMissing,
+    SourceRejected,
+    UnexpectedError,
+    UsageError,
+)
 from assumed.log import event
 from assumed.model import (
     Credentials,
@@ -38,6 +45,8 @@ HEARTBEAT = timedelta(seconds=15)
 _NOTABLE_STEP = timedelta(seconds=1)
 _SHORTEST_BEAT_SECONDS = 1
 _NOW = timedelta(0)
+# Somebody has to act, and as soon as they did it is tried again.
+_WAITS_FOR_SOURCE = SourceMissing | SourceRejected
 
 
 class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
@@ -64,7 +73,13 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
         if now - self._last_beat >= _SHORTEST_BEAT_SECONDS:
             self._last_beat = now
             self._beat()
-        wait: float | None = super()._process_jobs()
+        wait: float | None = None
+        try:
+            wait = super()._process_jobs()
+        except JobLookupError:
+            # A stop forgets all jobs, that one too which was handed out at this very moment.
+            if self.running:
+                raise
         return self._every if wait is None else min(wait, self._every)
 
 
@@ -449,9 +464,7 @@ class RefreshScheduler:
     # Noticing
 
     def _retry_if_source_changed(self, entry: _Entry) -> None:
-        if entry.error is None or entry.error.retry is not Retry.ON_CHANGE or entry.in_flight:
-            return
-        if isinstance(entry.error, ParentNotReady):
+        if not isinstance(entry.error, _WAITS_FOR_SOURCE) or entry.in_flight:
             return
         fingerprint = self._refresher.source_fingerprint(entry.definition)
         if fingerprint != entry.source_fingerprint:
@@ -532,8 +545,7 @@ class RefreshScheduler:
 def _state(entry: _Entry, session: Session | None, left: timedelta) -> ProfileState:
     if not entry.definition.enabled:
         return ProfileState.DISABLED
-    waits_for_source = entry.error is not None and entry.error.retry is Retry.ON_CHANGE
-    if waits_for_source and not isinstance(entry.error, ParentNotReady):
+    if isinstance(entry.error, _WAITS_FOR_SOURCE):
         return ProfileState.NEEDS_LOGIN
     if session is not None and left <= _NOW:
         return ProfileState.EXPIRED

@@ -24,25 +24,26 @@ class DaemonThreads(BaseExecutor):  # type: ignore[misc]
         self._jobs: queue.SimpleQueue[tuple[Job, list[datetime]] | None] = queue.SimpleQueue()
         self._count = threading.Lock()
         self._threads = 0
-        self._idle = 0
+        self._unfinished = 0
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         self._jobs.put((job, run_times))
         with self._count:
-            if self._idle < self._jobs.qsize() and self._threads < self.size:
+            # Not what threads say of themselves: one that has just taken a job, and is about to
+            # hang with it, has not said so yet.
+            self._unfinished += 1
+            if self._threads < min(self._unfinished, self.size):
                 self._threads += 1
                 threading.Thread(target=self._work, name="refresh", daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            with self._count:
-                self._idle += 1
             submitted = self._jobs.get()
-            with self._count:
-                self._idle -= 1
             if submitted is None:
                 return
             self._run(*submitted)
+            with self._count:
+                self._unfinished -= 1
 
     def _run(self, job: Job, run_times: list[datetime]) -> None:
         try:

@@ -59,6 +59,6 @@ def _entry(record: logging.LogRecord) -> dict[str, object]:
         "message": message,
         "priority": _PRIORITIES.get(record.levelno, 3),
         "syslog_identifier": "assumed",
-        "assumed_event": record.getMessage(),
+        "assumed_event": redact(record.getMessage()),
         **fields,
     }

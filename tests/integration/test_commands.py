@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.integration.world import SOURCE, World
+
+
+def test_refresh_and_status_work_with_no_daemon(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    refreshed = world.run("refresh")
+    assert (refreshed.returncode, refreshed.stdout) == (0, "reports: refreshed, expires in 59m\n")
+    again = world.run("refresh", "reports")
+    assert (again.returncode, again.stdout) == (0, "reports: still fresh, expires in 59m\n")
+    assert world.run("refresh", "--force").stdout == refreshed.stdout
+    assert world.server.calls(role) == 2
+    status = world.run("status")
+    assert status.returncode == 0
+    assert status.stdout.splitlines()[0].split()[:2] == ["PROFILE", "ROLE"]
+    assert f"profile {SOURCE}  valid  59m" in status.stdout
+    assert "no daemon runs" in status.stderr
+
+
+def test_a_refresh_through_the_daemon_is_the_daemons(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.running() as daemon:
+        assert world.run("refresh", "reports").stdout.startswith("reports: still fresh")
+        assert world.run("refresh", "reports", "--force").stdout.startswith("reports: refreshed")
+        assert world.status()["profiles"][0]["refreshes"] == 2
+        assert world.status()["daemon"]["pid"] == daemon.pid
+
+
+def test_status_json_is_the_written_contract(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    alone = world.status()
+    assert alone["daemon"] is None
+    with world.running():
+        status = world.status()
+    assert list(status) == ["version", "daemon", "profiles"]
+    assert status["version"] == 1
+    assert list(status["daemon"]) == ["pid", "version", "started_at", "config", "config_error"]
+    keys = [
+        "profile", "role_arn", "source", "state", "expires_at", "seconds_left", "refreshed_at",
+        "next_attempt_at", "refreshes", "consecutive_failures", "last_error",
+    ]  # fmt: skip
+    assert list(status["profiles"][0]) == keys
+    assert list(alone["profiles"][0]) == keys
+    assert status["profiles"][0]["source"] == f"profile {SOURCE}"
+
+
+def test_check_reads_everything_and_calls_nothing(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    checked = world.run("check")
+    assert checked.returncode == 0
+    assert checked.stdout == f"{world.config}: 1 profile, no mistakes in the file\n"
+    assert world.server.calls(role) == 0
+
+
+def test_check_live_prints_who_each_profile_became_and_writes_nothing(world: World) -> None:
+    role = world.add_role()
+    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+    world.configure({"reports": role, "denied": denied})
+    before = world.credentials.read_bytes()
+    checked = world.run("check", "--live")
+    assert checked.returncode == 1
+    arn = role.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
+    assert f"reports: {arn}/assumed-" in checked.stdout
+    assert "denied: AccessDenied" in checked.stderr
+    assert world.credentials.read_bytes() == before
+
+
+def test_check_finds_a_profile_whose_fresh_keys_nobody_would_look_at(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    (world.home / ".aws" / "config").write_text(
+        "[profile reports]\nrole_arn = arn:aws:iam::123456789012:role/x\n"
+        f"source_profile = {SOURCE}\n"
+    )
+    checked = world.run("check")
+    assert checked.returncode == 1
+    assert "profile reports: the AWS config file gives it role_arn" in checked.stderr
+
+
+def test_a_wrong_configuration_ends_every_command_with_78(world: World) -> None:
+    world.write_config("profiles:\n  a:\n    role_arn: nonsense\n    source_profile: nowhere\n")
+    for command in ("run", "check", "status", "refresh"):
+        done = world.run(command)
+        assert done.returncode == 78
+        assert f"{world.config}:3: profiles.a.role_arn: this is no ARN" in done.stderr
+        assert f"{world.config}:4: profiles.a.source_profile: there is no profile" in done.stderr
+
+
+def test_no_configuration_is_told_with_an_example(world: World) -> None:
+    done = world.run("run")
+    assert done.returncode == 78
+    assert f"there is no configuration: looked for {world.config} and" in done.stderr
+    assert "profiles:\n  my-profile:\n" in done.stderr
+
+
+def test_a_configuration_that_others_may_write_is_refused(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    world.config.chmod(0o666)
+    done = world.run("check")
+    assert done.returncode == 78
+    assert f"`chmod go-w {world.config}`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["refresh", "nope"], "profile nope is not in the configuration"),
+        (["status", "nope"], "known are: reports"),
+        (["sttus"], "No such command 'sttus'"),
+        (["run", "--log-level", "loud"], "Invalid value for '--log-level'"),
+        (["check", "--log-file", "/nowhere/at/all"], "--log-file /nowhere/at/all: No such file"),
+    ],
+)
+def test_a_wrong_usage_ends_with_2_and_a_mend(
+    world: World, arguments: list[str], expected: str
+) -> None:
+    world.configure({"reports": world.add_role()})
+    done = world.run(*arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert not done.stdout
+
+
+def test_plain_http_to_another_machine_is_refused(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    done = world.run("check", "--live", AWS_ENDPOINT_URL="http://sts.example.com")
+    assert done.returncode == 1
+    assert "reports: PlainHttp: http://sts.example.com is plain http" in done.stderr
+
+
+def test_an_endpoint_that_is_not_there_is_told(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    done = world.run("refresh", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "reports: EndpointConnectionError" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    command = f"{' '.join(world.assumed)} status | true"
+    done = subprocess.run(  # noqa: S602
+        command, shell=True, env=world.environ, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_and_every_help_are_there(world: World) -> None:
+    assert world.run("--version").stdout.startswith("assumed ")
+    listed = world.run("--help").stdout
+    for command in ("run", "refresh", "status", "check", "demo"):
+        assert f"\n  {command} " in listed
+        shown = world.run(command, "--help").stdout
+        assert "Example: assumed " in shown
+        for option in ("--config FILE", "--log-level", "--log-format", "--log-file FILE"):
+            assert option in shown
+
+
+def test_json_logs_are_one_object_a_line(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    with world.running("--log-format", "json") as daemon:
+        daemon.stop()
+    lines = [json.loads(line) for line in daemon.log.read_text().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "daemon_started", "profile_refreshed", "daemon_stopped",
+    ]  # fmt: skip

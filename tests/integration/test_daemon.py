@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+from tests.integration.world import SOURCE, World, wait_until
+
+
+def session_arn(role_arn: str) -> str:
+    return role_arn.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/assumed-"
+
+
+def test_the_aws_cli_works_with_a_profile_that_the_daemon_keeps(world: World) -> None:
+    role = world.add_role()
+    before = world.credentials.read_text()
+    world.configure({"reports": role})
+    with world.running() as daemon:
+        assert world.caller("reports").startswith(session_arn(role))
+        assert world.aws("s3", "ls", "--profile", "reports").returncode == 0
+        assert world.aws("s3", "mb", "s3://mine", "--profile", "reports").returncode != 0
+        assert daemon.stop() == 0
+    assert world.credentials.read_text().startswith(before)
+    assert stat.S_IMODE(world.credentials.stat().st_mode) == 0o600
+    # Only the credentials and the two lock files are left, none of them readable by others.
+    left = sorted(path.name for path in world.credentials.parent.iterdir())
+    assert left == [".credentials.assumed-daemon", ".credentials.assumed-lock", "credentials"]
+
+
+def test_a_chain_of_three_is_assumed_parents_first(world: World) -> None:
+    first = world.add_role()
+    second = world.add_role(trusts=first)
+    third = world.add_role(trusts=second)
+    world.configure(
+        {
+            "third": {"role_arn": third, "source_profile": "second"},
+            "second": {"role_arn": second, "source_profile": "first"},
+            "first": first,
+        }
+    )
+    with world.running():
+        assert set(world.states().values()) == {"valid"}
+        assert world.caller("third").startswith(session_arn(third))
+    assert world.server.calls(first, second, third) == 3
+
+
+def test_sighup_adds_and_removes_profiles_and_assumes_only_what_is_new(world: World) -> None:
+    old, kept, new = world.add_role(), world.add_role(), world.add_role()
+    world.configure({"old": old, "kept": kept})
+    with world.running() as daemon:
+        world.configure({"kept": kept, "new": new})
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: world.states() == {"kept": "valid", "new": "valid"}, "the reload")
+        assert world.caller("new").startswith(session_arn(new))
+        # What a profile held when it left the configuration is its user's to use until it ends.
+        assert world.caller("old").startswith(session_arn(old))
+    assert world.server.calls(old, kept, new) == 3
+
+
+def test_a_wrong_configuration_leaves_the_old_one_running(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.running() as daemon:
+        world.write_config("profiles:\n  reports:\n    role_arm: nonsense\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("configuration_refused")
+        status = world.status()
+        assert "did you mean role_arn?" in status["daemon"]["config_error"]
+        assert status["profiles"][0]["state"] == "valid"
+        assert world.run("refresh", "--force").returncode == 0
+        shown = world.run("status")
+        assert "the configuration on disk is wrong and not used" in shown.stderr
+        world.configure({"reports": role})
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("configuration_reloaded")
+        assert world.status()["daemon"]["config_error"] is None
+
+
+def test_sigterm_ends_it_while_sts_hangs(world: World) -> None:
+    role = world.add_role()
+    world.server.disturb(role, "hang")
+    world.configure({"reports": role})
+    with world.daemon() as daemon:
+        wait_until(lambda: world.server.calls(role) == 1, "the call")
+        daemon.signal(signal.SIGTERM)
+        # botocore would give the call up after 10 s.
+        assert daemon.process.wait(5) == 0
+    world.server.disturb(role, "")
+    assert "[reports]" not in world.credentials.read_text()
+
+
+def test_ctrl_c_ends_it_as_a_shell_expects(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    with world.running() as daemon:
+        daemon.signal(signal.SIGINT)
+        assert daemon.process.wait(30) == 130
+
+
+def test_one_hanging_and_one_denied_role_delay_no_other(world: World) -> None:
+    hanging, good = world.add_role(), world.add_role()
+    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+    world.server.disturb(hanging, "hang")
+    world.configure({"hanging": hanging, "denied": denied, "good": good})
+    with world.daemon() as daemon:
+        daemon.wait_for("profile_refreshed profile=good")
+        daemon.wait_for("refresh_failed profile=denied")
+        assert world.states() == {"hanging": "pending", "denied": "failing", "good": "valid"}
+        status = world.run("status")
+        assert status.returncode == 1
+        assert f"arn:aws:iam::123456789012:user/{world.user_name} is not authorized" in (
+            status.stdout
+        )
+        assert f"the trust policy of {denied}" in status.stdout
+    world.server.disturb(hanging, "")
+
+
+def test_what_sts_answers_in_trouble_is_told_and_survived(world: World) -> None:
+    faults = {"throttle": "Throttling", "break": "InternalFailure", "garbage": "BadAnswer"}
+    roles = {fault: world.add_role() for fault in faults}
+    for fault, role in roles.items():
+        world.server.disturb(role, fault)
+    world.configure(roles)
+    with world.daemon() as daemon:
+        for fault, code in faults.items():
+            daemon.wait_for(f"refresh_failed profile={fault} role_arn={roles[fault]} ")
+            daemon.wait_for(f"error_code={code}")
+        for role in roles.values():
+            world.server.disturb(role, "")
+        wait_until(lambda: set(world.states().values()) == {"valid"}, "the recovery")
+        daemon.wait_for("profile_recovered", times=3)
+
+
+def test_a_restart_with_a_fresh_file_makes_no_call(world: World) -> None:
+    first = world.add_role()
+    second = world.add_role(trusts=first)
+    world.configure({"first": first, "second": {"role_arn": second, "source_profile": "first"}})
+    with world.running() as daemon:
+        assert daemon.stop() == 0
+    before = world.credentials.read_bytes()
+    with world.running():
+        assert set(world.states().values()) == {"valid"}
+    assert world.server.calls(first, second) == 2
+    assert world.credentials.read_bytes() == before
+
+
+def test_after_a_kill_the_next_daemon_goes_on(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.running() as daemon:
+        daemon.process.kill()
+        daemon.process.wait()
+    with world.running():
+        assert world.states() == {"reports": "valid"}
+
+
+def test_of_two_daemons_on_one_file_the_second_says_who_holds_it(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.running() as first:
+        other_runtime = world.run("run", XDG_RUNTIME_DIR=str(world.home / "other"))
+        other_file = world.config.with_name("other.yaml")
+        other_file.write_text(
+            f"{world.config.read_text()}\n".replace(
+                '{"profiles"', f'{{"credentials_file": {{"path": "{world.home}/other"}}, "profiles"'
+            )
+        )
+        same_runtime = world.run("run", "--config", str(other_file))
+        for second in (other_runtime, same_runtime):
+            assert second.returncode == 1
+            assert f"pid {first.pid}" in second.stderr
+            assert str(world.config) in second.stderr
+        assert world.states() == {"reports": "valid"}
+
+
+def test_the_environment_never_decides_whose_credentials_are_used(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    foreign = {
+        "AWS_PROFILE": "nobody",
+        "AWS_ACCESS_KEY_ID": "AKIAFOREIGN",
+        "AWS_SECRET_ACCESS_KEY": "foreign",
+        "AWS_SESSION_TOKEN": "foreign",
+        "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/foreign",
+    }
+    with world.running(**foreign):
+        assert world.states() == {"reports": "valid"}
+
+
+def test_sessions_expire_by_the_clock_of_sts_and_jobs_by_none(world: World) -> None:
+    """The file's own words are what other tools rely on: RFC 3339, UTC, and the mark of ours."""
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.running():
+        status = world.status()["profiles"][0]
+    section = world.credentials.read_text().partition("[reports]\n")[2]
+    keys = dict(line.split(" = ") for line in section.splitlines() if line)
+    assert keys["manager"] == "assumed"
+    assert keys["x_security_token_expires"] == status["expires_at"]
+    assert keys["x_principal_arn"].startswith(session_arn(role))
+    assert keys["aws_account_id"] == "123456789012"
+    assert 3500 < status["seconds_left"] <= 3600
+
+
+def test_a_rotated_log_file_is_opened_anew(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    log = world.home / "assumed.log"
+    with world.running("--log-file", str(log), "--log-format", "json"):
+        log.rename(world.home / "assumed.log.1")
+        assert world.run("refresh", "--force").returncode == 0
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert [line["event"] for line in lines if line["level"] != "debug"] == [
+            "profile_refreshed"
+        ]
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_the_process_leaves_no_core_and_hides_its_memory(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    with world.running() as daemon:
+        limits = Path(f"/proc/{daemon.pid}/limits").read_text().splitlines()
+        (core,) = [line for line in limits if line.startswith("Max core file size")]
+        assert core.split()[4:6] == ["0", "0"]
+        # The files of a process that is not dumpable belong to root (proc(5)).
+        assert Path(f"/proc/{daemon.pid}/environ").stat().st_uid == 0
+        socket = world.home / "run" / "assumed" / "assumed.sock"
+        assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+        assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+        assert socket.stat().st_uid == os.geteuid()
+
+
+def test_an_unwritable_file_is_told_and_healed(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    good = world.credentials.read_text()
+    world.credentials.write_text(f"{good}a line that is none\n")
+    with world.daemon() as daemon:
+        # No AWS tool reads such a file, the source profile's keys among it.
+        daemon.process.wait(30)
+        assert daemon.process.returncode == 1
+        assert "can't be read" in daemon.log.read_text()
+    world.credentials.write_text(good)
+    with world.running() as daemon:
+        world.credentials.write_text(f"{world.credentials.read_text()}a line that is none\n")
+        refused = world.run("refresh", "--force")
+        assert refused.returncode == 1
+        world.credentials.write_text(good)
+        wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
+        assert f"[{SOURCE}]" in world.credentials.read_text()
+        assert "[reports]" in world.credentials.read_text()

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def demo(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "assumed", "demo"],
+        env={"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": "/tmp", **environ},  # noqa: S108
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_demo_tells_its_story_and_touches_nothing_of_the_user(tmp_path: Path) -> None:
+    done = demo(tmp_path, AWS_PROFILE="nobody", AWS_ACCESS_KEY_ID="AKIAFOREIGN")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    steps = [
+        "1. A user with no permissions",
+        "(AccessDenied) when calling the ListObjectsV2 operation",
+        "2. By hand",
+        "q3.csv",
+        "3. With assumed",
+        "$ assumed run &",
+        "4. The profile works",
+        "q3.csv",
+        "(AccessDenied) when calling the PutObject operation",
+        "5. Time goes by",
+        "(ExpiredToken) when calling the ListObjectsV2 operation",
+        "q3.csv",
+        "profile_refreshed profile=s3-read-only",
+        "$ assumed status",
+        "valid",
+        "Everything went as told",
+    ]
+    for step in steps:
+        _, found, told = told.partition(step)
+        assert found, f"{step!r} is missing behind:\n{done.stdout}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_fails_where_a_step_does_not_go_as_told(tmp_path: Path) -> None:
+    # An `aws` that always succeeds and says nothing: the first AccessDenied does not come.
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    aws = tmp_path / "bin" / "aws"
+    aws.write_text("#!/bin/sh\n")
+    aws.chmod(0o755)
+    done = subprocess.run(  # noqa: S603
+        [str(python), "-m", "assumed", "demo"],
+        env={
+            "HOME": str(tmp_path),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Not as told: `aws s3 ls s3://reports --profile learnaws-test-user` ended with" in (
+        done.stdout
+    )

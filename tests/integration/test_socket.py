@@ -1,0 +1,677 @@
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from assumed.delivery.address import (
+    client_sockets,
+    connect,
+    daemon_socket,
+    listen,
+    private_folder,
+    state_folder,
+)
+from assumed.delivery.api import application
+from assumed.delivery.client import DaemonClient, find_daemon
+from assumed.delivery.server import Server
+from assumed.delivery.shapes import (
+    outcome_from_json,
+    outcome_to_json,
+    status_from_json,
+    status_to_json,
+)
+from assumed.errors import AssumedError, DaemonUnreachable, StsUnavailable, UsageError
+from assumed.model import DaemonStatus, Failure, Outcome, ProfileState, ProfileStatus, Status
+from tests.fakes import NOON
+
+NOBODY = 65534
+HOUR = timedelta(hours=1)
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be another user too")
+
+FAILURE = Failure(code="AccessDenied", message="no", hint="ask", at=NOON)
+DEPLOY = ProfileStatus(
+    profile="deploy",
+    role_arn="arn:aws:iam::111122223333:role/deploy",
+    source="profile keys",
+    state=ProfileState.FAILING,
+    expires_at=NOON + HOUR,
+    seconds_left=2710,
+    refreshed_at=NOON,
+    next_attempt_at=NOON + HOUR / 2,
+    refreshes=31,
+    consecutive_failures=2,
+    last_error=FAILURE,
+)
+FRESH = ProfileStatus(
+    profile="fresh",
+    role_arn="arn:aws:iam::111122223333:role/fresh",
+    source="managed profile deploy",
+    state=ProfileState.PENDING,
+)
+STATUS = Status(
+    daemon=DaemonStatus(
+        pid=812, version="0.1.0", started_at=NOON, config="config.yaml", config_error="line 3: no"
+    ),
+    profiles=(DEPLOY, FRESH),
+)
+
+
+class FakeDaemon:
+    """Knows two profiles and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[str, ...], bool]] = []
+        self.outcomes: dict[str, Future[Outcome]] = {}
+        self.failure: AssumedError | None = None
+        self.is_asked = Event()
+        for profile, outcome in {
+            "deploy": Outcome(profile="deploy", failure=FAILURE),
+            "fresh": Outcome(profile="fresh", was_fresh=True, expires_at=NOON + HOUR),
+        }.items():
+            self.outcomes[profile] = Future()
+            self.outcomes[profile].set_result(outcome)
+
+    def status(self, profiles: Sequence[str]) -> Status:
+        if self.failure is not None:
+            raise self.failure
+        wanted = self._known(profiles)
+        return replace(
+            STATUS, profiles=tuple(row for row in STATUS.profiles if row.profile in wanted)
+        )
+
+    def refresh(self, profiles: Sequence[str], *, force: bool) -> dict[str, Future[Outcome]]:
+        self.asked.append((tuple(profiles), force))
+        self.is_asked.set()
+        return {profile: self.outcomes[profile] for profile in self._known(profiles)}
+
+    def _known(self, profiles: Sequence[str]) -> Sequence[str]:
+        for profile in profiles:
+            if profile not in self.outcomes:
+                raise UsageError(f"no profile {profile}", hint="see `assumed status`")
+        return profiles or tuple(self.outcomes)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "assumed" / "assumed.sock"
+
+
+@pytest.fixture
+def daemon(path: Path) -> Iterator[FakeDaemon]:
+    daemon = FakeDaemon()
+    server = Server(application(daemon), listen(path))
+    server.start()
+    yield daemon
+    server.stop()
+
+
+def answer_of(path: Path, method: str, target: str, body: bytes | None = None) -> tuple[int, Any]:
+    """Ask without the client: what comes back is looked at as it is."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(path))
+    try:
+        connection.request(method, target, body=body)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        is_json = answer.getheader("Content-Type", "").startswith("application/json")
+        return answer.status, json.loads(text) if is_json else text
+    finally:
+        connection.close()
+
+
+def test_a_status_makes_the_round_trip(path: Path, daemon: FakeDaemon) -> None:
+    assert DaemonClient(path).status() == STATUS
+
+
+def test_the_status_of_one_profile_is_of_that_profile_alone(path: Path, daemon: FakeDaemon) -> None:
+    assert DaemonClient(path).status(["fresh"]).profiles == (FRESH,)
+    assert DaemonClient(path).status(["fresh", "deploy"]).profiles == (DEPLOY, FRESH)
+
+
+def test_a_refresh_makes_the_round_trip(path: Path, daemon: FakeDaemon) -> None:
+    outcomes = DaemonClient(path).refresh(["fresh", "deploy"], force=True)
+    assert outcomes == (
+        Outcome(profile="fresh", was_fresh=True, expires_at=NOON + HOUR),
+        Outcome(profile="deploy", failure=FAILURE),
+    )
+    assert daemon.asked == [(("fresh", "deploy"), True)]
+
+
+def test_a_refresh_that_names_nobody_is_of_all(path: Path, daemon: FakeDaemon) -> None:
+    assert len(DaemonClient(path).refresh([], force=False)) == 2
+    assert daemon.asked == [((), False)]
+
+
+def test_a_refresh_answers_when_all_are_tried(path: Path, daemon: FakeDaemon) -> None:
+    daemon.outcomes["deploy"] = Future()
+    answers: list[tuple[Outcome, ...]] = []
+    client = Thread(
+        target=lambda: answers.append(DaemonClient(path).refresh(["deploy"], force=False))
+    )
+    client.start()
+    daemon.is_asked.wait()
+    assert DaemonClient(path).status() == STATUS
+    assert answers == []
+    daemon.outcomes["deploy"].set_result(Outcome(profile="deploy"))
+    client.join()
+    assert answers == [(Outcome(profile="deploy"),)]
+
+
+def test_a_client_that_goes_away_cancels_no_refresh(path: Path, daemon: FakeDaemon) -> None:
+    future: Future[Outcome] = Future()
+    daemon.outcomes["deploy"] = future
+    body = json.dumps({"profiles": ["deploy"], "force": False})
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(
+            f"POST /v1/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"{body}".encode()
+        )
+        daemon.is_asked.wait()
+    assert DaemonClient(path).status() == STATUS
+    assert future.set_running_or_notify_cancel()
+    future.set_result(Outcome(profile="deploy"))
+    assert DaemonClient(path).refresh(["deploy"], force=False) == (Outcome(profile="deploy"),)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.status(["nowhere"]),
+        lambda client: client.refresh(["nowhere"], force=False),
+    ],
+    ids=["status", "refresh"],
+)
+def test_an_unknown_profile_is_a_mistake_of_the_one_who_asks(
+    path: Path, daemon: FakeDaemon, ask: Callable[[DaemonClient], object]
+) -> None:
+    with pytest.raises(UsageError, match="no profile nowhere") as raised:
+        ask(DaemonClient(path))
+    assert raised.value.hint == "see `assumed status`"
+
+
+def test_profiles_may_have_any_name(path: Path, daemon: FakeDaemon) -> None:
+    for name in ("a b", "a&profile=b", "käse", "a/b?c#d", "%41"):
+        with pytest.raises(UsageError) as raised:
+            DaemonClient(path).status([name])
+        assert raised.value.message == f"no profile {name}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no JSON",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"profiles": []}',
+        b'{"force": true}',
+        b'{"profiles": "deploy", "force": false}',
+        b'{"profiles": [1], "force": false}',
+        b'{"profiles": [["deploy"]], "force": false}',
+        b'{"profiles": ["deploy"], "force": 1}',
+        b'{"profiles": ["deploy"], "force": "no"}',
+        b'{"profiles": null, "force": false}',
+        b"[" * 100_000,
+    ],
+    ids=lambda body: body[:50].decode(errors="replace"),
+)
+def test_a_body_that_is_no_refresh_is_refused_with_a_hint(
+    path: Path, daemon: FakeDaemon, body: bytes
+) -> None:
+    status, shape = answer_of(path, "POST", "/v1/refresh", body)
+    assert status == 400
+    assert list(shape) == ["error"]
+    assert list(shape["error"]) == ["code", "message", "hint"]
+    assert shape["error"]["code"] == "Usage"
+    assert shape["error"]["hint"].startswith("send ")
+    assert daemon.asked == []
+
+
+def test_a_body_that_is_too_long_is_refused(path: Path, daemon: FakeDaemon) -> None:
+    status, shape = answer_of(path, "POST", "/v1/refresh", b" " * ((1 << 20) + 1))
+    assert status == 400
+    assert shape["error"]["message"] == "the body is too long"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "expected"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v2/status", 404),
+        ("POST", "/v1/nothing", 404),
+        ("POST", "/v1/status", 405),
+        ("GET", "/v1/refresh", 405),
+    ],
+)
+def test_an_unknown_route_is_told_so(
+    path: Path, daemon: FakeDaemon, method: str, target: str, expected: int
+) -> None:
+    status, _ = answer_of(path, method, target)
+    assert status == expected
+
+
+def test_trouble_of_the_daemon_comes_with_its_message_and_hint(
+    path: Path, daemon: FakeDaemon
+) -> None:
+    daemon.failure = StsUnavailable("no answer", hint="wait")
+    status, shape = answer_of(path, "GET", "/v1/status")
+    assert status == 500
+    assert shape == {"error": {"code": "StsUnavailable", "message": "no answer", "hint": "wait"}}
+    with pytest.raises(DaemonUnreachable, match="no answer") as raised:
+        DaemonClient(path).status()
+    assert raised.value.hint == "wait"
+
+
+def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
+    shape = status_to_json(STATUS)
+    assert json.loads(json.dumps(shape)) == shape
+    assert list(shape) == ["version", "daemon", "profiles"]
+    assert list(shape["daemon"]) == ["pid", "version", "started_at", "config", "config_error"]
+    assert list(shape["profiles"][0]) == [
+        "profile",
+        "role_arn",
+        "source",
+        "state",
+        "expires_at",
+        "seconds_left",
+        "refreshed_at",
+        "next_attempt_at",
+        "refreshes",
+        "consecutive_failures",
+        "last_error",
+    ]
+    assert shape == {
+        "version": 1,
+        "daemon": {
+            "pid": 812,
+            "version": "0.1.0",
+            "started_at": "2026-11-24T12:00:00Z",
+            "config": "config.yaml",
+            "config_error": "line 3: no",
+        },
+        "profiles": [
+            {
+                "profile": "deploy",
+                "role_arn": "arn:aws:iam::111122223333:role/deploy",
+                "source": "profile keys",
+                "state": "failing",
+                "expires_at": "2026-11-24T13:00:00Z",
+                "seconds_left": 2710,
+                "refreshed_at": "2026-11-24T12:00:00Z",
+                "next_attempt_at": "2026-11-24T12:30:00Z",
+                "refreshes": 31,
+                "consecutive_failures": 2,
+                "last_error": {
+                    "code": "AccessDenied",
+                    "message": "no",
+                    "hint": "ask",
+                    "at": "2026-11-24T12:00:00Z",
+                },
+            },
+            {
+                "profile": "fresh",
+                "role_arn": "arn:aws:iam::111122223333:role/fresh",
+                "source": "managed profile deploy",
+                "state": "pending",
+                "expires_at": None,
+                "seconds_left": None,
+                "refreshed_at": None,
+                "next_attempt_at": None,
+                "refreshes": 0,
+                "consecutive_failures": 0,
+                "last_error": None,
+            },
+        ],
+    }
+
+
+def test_where_no_daemon_runs_the_daemon_is_null() -> None:
+    assert status_to_json(Status(daemon=None, profiles=())) == {
+        "version": 1,
+        "daemon": None,
+        "profiles": [],
+    }
+
+
+@pytest.mark.parametrize("state", ProfileState)
+def test_a_status_comes_back_from_json_as_it_was(state: ProfileState) -> None:
+    status = replace(STATUS, profiles=(replace(DEPLOY, state=state), FRESH))
+    assert status_from_json(json.loads(json.dumps(status_to_json(status)))) == status
+    empty = Status(daemon=None, profiles=())
+    assert status_from_json(status_to_json(empty)) == empty
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(profile="deploy"),
+        Outcome(profile="deploy", was_fresh=True, expires_at=NOON),
+        Outcome(profile="deploy", failure=FAILURE),
+    ],
+)
+def test_an_outcome_comes_back_from_json_as_it_was(outcome: Outcome) -> None:
+    shape = json.loads(json.dumps(outcome_to_json(outcome)))
+    assert list(shape) == ["profile", "was_fresh", "expires_at", "failure"]
+    assert outcome_from_json(shape) == outcome
+
+
+def test_the_socket_is_its_makers_alone_in_a_folder_that_is_too(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with listen(path):
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert path.parent.stat().st_mode & 0o777 == 0o700
+            assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_that_was_open_to_others_is_closed(path: Path) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o777)
+    with listen(path):
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_a_link_is_refused(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(0o755)
+    path.parent.symlink_to(elsewhere)
+    with pytest.raises(DaemonUnreachable, match="not a folder of this user"):
+        listen(path)
+    assert list(elsewhere.iterdir()) == []
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_file_in_the_folders_place_is_an_error_of_the_system(path: Path) -> None:
+    path.parent.write_text("a file")
+    with pytest.raises(FileExistsError):
+        listen(path)
+
+
+@as_root
+def test_a_folder_of_another_user_is_refused(path: Path) -> None:
+    path.parent.mkdir(0o700)
+    os.chown(path.parent, NOBODY, NOBODY)
+    with pytest.raises(DaemonUnreachable, match="not a folder of this user") as raised:
+        private_folder(path.parent)
+    assert "XDG_RUNTIME_DIR" in raised.value.hint
+
+
+@as_root
+def test_a_folder_of_root_is_refused_to_anybody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "assumed"
+    folder.mkdir()
+    folder.chmod(0o755)
+    with as_another_user("private_folder", folder) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "DaemonUnreachable\n"
+
+
+@as_root
+def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(0o700)
+    with as_another_user("listen", path) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "listening\n"
+        with pytest.raises(DaemonUnreachable, match="belongs to user 65534, not to you"):
+            connect(path)
+        with pytest.raises(DaemonUnreachable, match="not trusted"):
+            DaemonClient(path).status()
+        with pytest.raises(DaemonUnreachable, match="not trusted"):
+            find_daemon({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody")
+
+
+# It is another user from half-way on: the folders of the tests are closed to that one.
+ANOTHER_USER = """
+import os, socket, sys
+from pathlib import Path
+from assumed.delivery.address import private_folder
+from assumed.errors import DaemonUnreachable
+does, path, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.chdir(path if does == "private_folder" else os.path.dirname(path))
+listener = socket.socket(socket.AF_UNIX)
+if does == "listen":
+    listener.bind(path)
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)
+if does == "listen":
+    listener.listen()
+    print("listening", flush=True)
+    sys.stdin.read()
+else:
+    try:
+        private_folder(Path("."))
+    except DaemonUnreachable as error:
+        print(type(error).__name__, flush=True)
+listener.close()
+"""
+
+
+@contextmanager
+def as_another_user(does: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", ANOTHER_USER, does, str(path), str(NOBODY)]
+    with subprocess.Popen(  # noqa: S603 - of this very file
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        yield child
+
+
+def test_where_there_is_no_daemon_there_is_none(path: Path, tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    assert connect(path) is None
+    assert find_daemon(environ, "no-such-user") is None
+
+
+def test_a_daemon_that_was_killed_leaves_a_socket_that_nobody_answers(path: Path) -> None:
+    listen(path).close()
+    assert path.is_socket()
+    assert connect(path) is None
+
+
+def test_a_socket_that_a_killed_daemon_left_is_replaced(path: Path) -> None:
+    listen(path).close()
+    with listen(path):
+        connection = connect(path)
+        assert connection is not None
+        connection.close()
+
+
+def test_something_else_in_the_sockets_place_is_no_daemon_and_is_replaced(path: Path) -> None:
+    path.parent.mkdir(0o700)
+    path.write_text("a file")
+    assert connect(path) is None
+    with listen(path):
+        assert path.is_socket()
+
+
+def test_a_client_finds_the_daemon_where_the_daemon_says_that_it_is(tmp_path: Path) -> None:
+    for environ in (
+        {"XDG_RUNTIME_DIR": str(tmp_path / "run")},
+        {"XDG_STATE_HOME": str(tmp_path / "state")},
+    ):
+        with listen(daemon_socket(environ)):
+            client = find_daemon(environ, "no-such-user")
+            assert client is not None
+            assert client.path == daemon_socket(environ)
+
+
+def test_the_socket_is_looked_for_in_the_users_folders_and_the_systems(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": "/run/user/1000", "XDG_STATE_HOME": str(tmp_path)}
+    assert client_sockets(environ, "me") == (
+        Path("/run/user/1000/assumed/assumed.sock"),
+        Path("/run/assumed/me/assumed.sock"),
+        tmp_path / "assumed" / "run" / "assumed.sock",
+    )
+    assert client_sockets({"XDG_STATE_HOME": str(tmp_path)}, "me")[0].parts[1] == "run"
+
+
+def test_systemds_own_runtime_folder_comes_first_for_the_daemon() -> None:
+    environ = {"RUNTIME_DIRECTORY": "/run/assumed/me:/run/more", "XDG_RUNTIME_DIR": "/run/user/1"}
+    assert daemon_socket(environ) == Path("/run/assumed/me/assumed.sock")
+
+
+@pytest.mark.parametrize("state_home", ["", "relative/state"])
+def test_a_state_home_that_is_no_absolute_path_is_passed_over(
+    state_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = state_folder({"XDG_STATE_HOME": state_home})
+    assert found == tmp_path / ".local" / "state" / "assumed"
+
+
+@pytest.mark.parametrize("name", ["x" * 100, "ö" * 50])
+def test_a_path_that_is_too_long_for_a_socket_is_told_with_the_mend(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(DaemonUnreachable, match="too long a path for a socket") as raised:
+        listen(tmp_path / name / "assumed" / "assumed.sock")
+    assert "XDG_RUNTIME_DIR" in raised.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_path_is_too_long_for_any_socket_there_is_no_daemon(tmp_path: Path) -> None:
+    long = {"XDG_RUNTIME_DIR": str(tmp_path / ("x" * 100)), "XDG_STATE_HOME": str(tmp_path)}
+    assert find_daemon(long, "no-such-user") is None
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[None]:
+    """Answer one request with `answer`, and go away in the middle of whatever it is."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+
+    with listen(path) as listener:
+        thread = Thread(target=serve)
+        thread.start()
+        yield
+        thread.join()
+
+
+def http_answer(body: str, status: str = "200 OK") -> bytes:
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+    ).encode()
+
+
+ODD_ANSWERS = {
+    "nothing": b"",
+    "half a status line": b"HTTP/1.1 2",
+    "no HTTP": b"hello\r\n\r\n",
+    "half a body": http_answer('{"version": 1}')[:-5],
+    "no JSON": http_answer("<html>"),
+    "no text": http_answer("[]").replace(b"[]", b"\xff\xff"),
+    "a list": http_answer("[]"),
+    "null": http_answer("null"),
+    "an empty object": http_answer("{}"),
+    "odd rows": http_answer('{"daemon": null, "profiles": ["x"], "outcomes": ["x"]}'),
+    "an odd daemon": http_answer('{"daemon": "x", "profiles": [], "outcomes": "x"}'),
+    "odd fields": http_answer('{"daemon": {"a": 1}, "profiles": [], "outcomes": [{"a": 1}]}'),
+    "odd times": http_answer(
+        '{"daemon": {"started_at": 5}, "profiles": [], "outcomes": [{"expires_at": "soon"}]}'
+    ),
+    "a refusal of no shape": http_answer("{}", "500 Oops"),
+    "a refusal that is a list": http_answer("[]", "500 Oops"),
+    "a refusal that is text": http_answer('{"error": "no"}', "400 Bad"),
+    "a refusal of half a shape": http_answer('{"error": {"code": "Usage"}}', "400 Bad"),
+    "a page": http_answer("<html>", "404 Not Found"),
+}
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
+@pytest.mark.parametrize(
+    "ask",
+    [lambda client: client.status(), lambda client: client.refresh([], force=False)],
+    ids=["status", "refresh"],
+)
+def test_a_daemon_that_dies_or_babbles_in_the_middle_is_unreachable_with_a_hint(
+    path: Path, answer: bytes, ask: Callable[[DaemonClient], object]
+) -> None:
+    with answering(path, answer), pytest.raises(DaemonUnreachable) as raised:
+        ask(DaemonClient(path))
+    assert str(path) in raised.value.message
+    assert "journalctl" in raised.value.hint
+
+
+def test_a_daemon_that_has_stopped_since_it_was_found_is_unreachable(path: Path) -> None:
+    with pytest.raises(DaemonUnreachable, match="the daemon has stopped"):
+        DaemonClient(path).status()
+
+
+def test_a_stop_waits_for_no_request(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    daemon = FakeDaemon()
+    daemon.outcomes["deploy"] = Future()
+    server = Server(application(daemon), listen(path))
+    server.start()
+    failures: list[AssumedError] = []
+
+    def refresh() -> None:
+        try:
+            DaemonClient(path).refresh(["deploy"], force=False)
+        except AssumedError as error:
+            failures.append(error)
+
+    client = Thread(target=refresh)
+    client.start()
+    daemon.is_asked.wait()
+    server.stop()
+    client.join()
+    assert [type(error) for error in failures] == [DaemonUnreachable]
+    assert caplog.records == []
+    # The refresh itself goes on, and whoever makes it can say how it went.
+    daemon.outcomes["deploy"].set_result(Outcome(profile="deploy"))
+    assert connect(path) is None
+
+
+def test_a_stop_of_an_idle_server_leaves_nobody_listening(path: Path) -> None:
+    server = Server(application(FakeDaemon()), listen(path))
+    server.start()
+    assert DaemonClient(path).status() == STATUS
+    server.stop()
+    assert connect(path) is None
+
+
+def test_what_was_asked_before_the_start_is_answered_after_it(path: Path) -> None:
+    server = Server(application(FakeDaemon()), listen(path))
+    answers: list[Status] = []
+    client = Thread(target=lambda: answers.append(DaemonClient(path).status()))
+    client.start()
+    server.start()
+    client.join()
+    server.stop()
+    assert answers == [STATUS]
+
+
+def test_many_clients_at_once_are_all_answered(path: Path, daemon: FakeDaemon) -> None:
+    answers: list[Status] = []
+    clients = [
+        Thread(target=lambda: answers.append(DaemonClient(path).status())) for _ in range(20)
+    ]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert answers == [STATUS] * 20

@@ -1,0 +1,478 @@
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from botocore.loaders import create_loader
+from botocore.session import Session as BotocoreSession
+
+from assumed.errors import (
+    AssumedError,
+    AssumeRoleDenied,
+    SourceRejected,
+    StsRequestRefused,
+    StsThrottled,
+    StsUnavailable,
+)
+from assumed.model import CallingCredentials, RoleDefinition
+from assumed.sts import AssumedRole, SecurityTokenService
+from tests.fakes import LONG_TERM, NOON, role
+
+LOADER = create_loader()
+DEPLOY = role("deploy")
+DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
+SECRET = "an-issued-secret-access-key"
+TOKEN = "an-issued-session-token"
+
+
+def answer(
+    *,
+    access_key_id: str = "ASIAISSUED",
+    secret_access_key: str = SECRET,
+    session_token: str = TOKEN,
+    expiration: str = "2026-11-24T13:00:00Z",
+    arn: str = "arn:aws:sts::111122223333:assumed-role/deploy/assumed-me@here",
+) -> bytes:
+    return f"""\
+<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+  <AssumedRoleUser><AssumedRoleId>AROA:me</AssumedRoleId><Arn>{arn}</Arn></AssumedRoleUser>
+  <Credentials><AccessKeyId>{access_key_id}</AccessKeyId>
+    <SecretAccessKey>{secret_access_key}</SecretAccessKey>
+    <SessionToken>{session_token}</SessionToken><Expiration>{expiration}</Expiration>
+  </Credentials></AssumeRoleResult>
+  <ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></AssumeRoleResponse>
+""".encode()
+
+
+def refusal(code: str, message: str) -> bytes:
+    return f"""\
+<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
+<Code>{code}</Code><Message>{message}</Message></Error><RequestId>1</RequestId></ErrorResponse>
+""".encode()
+
+
+@dataclass
+class Endpoint:
+    """Answers every request with what the test set, and keeps what it was asked."""
+
+    url: str = ""
+    status: int = 200
+    body: bytes = field(default_factory=answer)
+    date: str | None = DATE
+    is_cut_off: bool = False
+    requests: list[dict[str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    connections: int = 0
+
+
+class EndpointServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, endpoint: Endpoint) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.endpoint = endpoint
+        super().__init__((host, 0), Answers)
+        shown = f"[{host}]" if ":" in host else host
+        endpoint.url = f"http://{shown}:{self.server_port}"
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: EndpointServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.endpoint.connections += 1
+
+    def do_POST(self) -> None:
+        endpoint = self.server.endpoint
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        endpoint.requests.append({key: value for key, [value] in parse_qs(form).items()})
+        endpoint.headers.append(dict(self.headers))
+        self.send_response_only(endpoint.status)
+        if endpoint.date is not None:
+            self.send_header("Date", endpoint.date)
+        self.send_header("Content-Length", str(len(endpoint.body)))
+        self.end_headers()
+        end = len(endpoint.body) // 2 if endpoint.is_cut_off else None
+        self.wfile.write(endpoint.body[:end])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    with serving("127.0.0.1") as served:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", served.url)
+        yield served
+
+
+class serving:  # noqa: N801 - reads as a verb
+    """Serve an endpoint at a loopback address while the block lasts."""
+
+    def __init__(self, host: str) -> None:
+        self._endpoint = Endpoint()
+        self._server = EndpointServer(host, self._endpoint)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Endpoint:
+        self._thread.start()
+        return self._endpoint
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def new_session(profile: str | None = None) -> BotocoreSession:
+    session = BotocoreSession(profile=profile)
+    session.register_component("data_loader", LOADER)
+    return session
+
+
+def call(
+    definition: RoleDefinition = DEPLOY, caller: CallingCredentials = LONG_TERM
+) -> AssumedRole:
+    return SecurityTokenService().assume_role(definition, caller, new_session())
+
+
+def failure(kind: type[AssumedError]) -> AssumedError:
+    """What the call raises; its whole traceback is free of what was issued."""
+    with pytest.raises(kind) as raised:
+        call()
+    text = "".join(traceback.format_exception(raised.value)) + raised.value.hint
+    assert SECRET not in text
+    assert TOKEN not in text
+    assert LONG_TERM.secret_access_key not in text
+    return raised.value
+
+
+def test_the_answer_comes_back_whole(endpoint: Endpoint) -> None:
+    assumed = call()
+    assert assumed.answered_at == NOON
+    assert assumed.credentials.access_key_id == "ASIAISSUED"
+    assert assumed.credentials.secret_access_key == SECRET
+    assert assumed.credentials.session_token == TOKEN
+    assert assumed.credentials.expiration == NOON.replace(hour=13)
+    assert assumed.credentials.account_id == "111122223333"
+
+
+def test_every_parameter_goes_over_the_wire(endpoint: Endpoint) -> None:
+    call(
+        role(
+            "deploy",
+            duration_seconds=900,
+            external_id="abc",
+            policy='{"Version":"2012-10-17"}',
+            policy_arns=("arn:aws:iam::aws:policy/ReadOnlyAccess",),
+            tags={"team": "build", "stage": "test"},
+            transitive_tag_keys=("team", "stage"),
+            source_identity="somebody",
+        )
+    )
+    assert endpoint.requests == [
+        {
+            "Action": "AssumeRole",
+            "Version": "2011-06-15",
+            "RoleArn": DEPLOY.role_arn,
+            "RoleSessionName": "assumed-me@here",
+            "DurationSeconds": "900",
+            "ExternalId": "abc",
+            "Policy": '{"Version":"2012-10-17"}',
+            "PolicyArns.member.1.arn": "arn:aws:iam::aws:policy/ReadOnlyAccess",
+            "Tags.member.1.Key": "team",
+            "Tags.member.1.Value": "build",
+            "Tags.member.2.Key": "stage",
+            "Tags.member.2.Value": "test",
+            "TransitiveTagKeys.member.1": "team",
+            "TransitiveTagKeys.member.2": "stage",
+            "SourceIdentity": "somebody",
+        }
+    ]
+
+
+def test_the_call_is_signed_by_the_caller_and_for_the_region(endpoint: Endpoint) -> None:
+    call(role("deploy", region="eu-central-1"), CallingCredentials("AKIAME", "secret", "my-token"))
+    [headers] = endpoint.headers
+    assert "Credential=AKIAME/" in headers["Authorization"]
+    assert "/eu-central-1/sts/" in headers["Authorization"]
+    assert headers["X-Amz-Security-Token"] == "my-token"
+    assert "assumed/" in headers["User-Agent"]
+
+
+def test_keys_of_the_environment_sign_nothing(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-this-one")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "nor-this")
+    call()
+    [headers] = endpoint.headers
+    assert "Credential=AKIAEXAMPLE/" in headers["Authorization"]
+    assert "X-Amz-Security-Token" not in headers
+
+
+def test_a_time_is_read_from_the_date_and_never_from_the_local_clock(endpoint: Endpoint) -> None:
+    endpoint.date = "Tue, 01 Feb 2028 00:00:00 GMT"
+    endpoint.body = answer(expiration="2028-02-01T00:15:00Z")
+    assumed = call()
+    assert (assumed.credentials.expiration - assumed.answered_at).total_seconds() == 900
+
+
+@pytest.mark.parametrize(
+    "date", ["Tue Nov 24 12:00:00 2026", "24 Nov 2026 12:00:00 -0000", "24 Nov 2026 12:00:00 GMT"]
+)
+def test_a_date_that_names_no_zone_is_utc_whatever_the_local_zone_is(
+    endpoint: Endpoint, date: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.date = date
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert call().answered_at == NOON
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Tue, 24 Nov 99999 12:00:00 GMT"])
+def test_without_the_time_of_sts_there_is_no_answer(endpoint: Endpoint, date: str | None) -> None:
+    endpoint.date = date
+    assert failure(StsUnavailable).code == "BadAnswer"
+
+
+ODD_ANSWERS = {
+    "nothing at all": b"",
+    "a portal's page": b"<!doctype html><p>Welcome<br>Please log in",
+    "a portal's page that is XML": b"<html><body><p>Please log in</p></body></html>",
+    "JSON": b'{"Credentials": {}}',
+    "noise": b"\xff\xfe\x00\x01",
+    "a cut-off answer": answer()[:-60],
+    "an empty document": b"<AssumeRoleResponse/>",
+    "an empty result": b"<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>",
+    "no credentials": answer().replace(b"Credentials>", b"Nothing>"),
+    "no expiration": answer().replace(b"Expiration>", b"Nothing>"),
+    "no role": answer().replace(b"AssumedRoleUser>", b"Nothing>"),
+    "credentials twice": answer().replace(b"<Credentials>", b"<Credentials/><Credentials>"),
+    "a key twice": answer().replace(b"<AccessKeyId>", b"<AccessKeyId>A</AccessKeyId><AccessKeyId>"),
+    "an empty key": answer(access_key_id=""),
+    "an empty secret": answer(secret_access_key=""),
+    "an empty token": answer(session_token=""),
+    "a token of two lines": answer(session_token="a\nb"),
+    "a token with spaces around it": answer(session_token=" a "),
+    "a key that holds an element": answer(access_key_id="<b>A</b>"),
+    "no ARN": answer(arn=""),
+    "an ARN that is none": answer(arn="deploy"),
+    "an empty expiration": answer(expiration=""),
+    "an expiration in words": answer(expiration="soon"),
+    "an expiration beyond all calendars": answer(expiration="99999999999999999999"),
+    "an expiration before all calendars": answer(expiration="0001-01-01T00:00:00+14:00"),
+    "an expiration in the past": answer(expiration="2026-11-24T11:59:59Z"),
+    "an expiration that is now": answer(expiration="2026-11-24T12:00:00Z"),
+}
+
+
+@pytest.mark.parametrize("body", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
+def test_an_answer_that_makes_no_sense_is_sts_unavailable(endpoint: Endpoint, body: bytes) -> None:
+    endpoint.body = body
+    error = failure(StsUnavailable)
+    assert error.code == "BadAnswer"
+    assert "portal" in error.hint
+
+
+@pytest.mark.parametrize("status", [204, 302, 403, 404, 500, 502, 503])
+@pytest.mark.parametrize("body", [b"", b"<html><p>broken", b"<html/>"])
+def test_a_status_with_no_error_of_sts_behind_it_is_sts_unavailable(
+    endpoint: Endpoint, status: int, body: bytes
+) -> None:
+    endpoint.status, endpoint.body = status, body if status != 204 else b""
+    failure(StsUnavailable)
+
+
+def test_an_answer_that_breaks_off_is_sts_unavailable(endpoint: Endpoint) -> None:
+    endpoint.is_cut_off = True
+    failure(StsUnavailable)
+
+
+def test_nobody_listening_is_sts_unavailable(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving("127.0.0.1") as gone:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", gone.url)
+    error = failure(StsUnavailable)
+    assert error.code == "EndpointConnectionError"
+    assert gone.url in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "AccessDenied", AssumeRoleDenied),
+        (403, "InvalidClientTokenId", SourceRejected),
+        (400, "Throttling", StsThrottled),
+        (400, "ValidationError", StsRequestRefused),
+        (503, "ServiceUnavailable", StsUnavailable),
+    ],
+)
+def test_a_refusal_is_told_once_and_not_tried_again(
+    endpoint: Endpoint, status: int, code: str, kind: type[AssumedError]
+) -> None:
+    caller = "arn:aws:iam::111122223333:user/ci"
+    endpoint.status = status
+    endpoint.body = refusal(code, f"User: {caller} is not authorized to perform: sts:AssumeRole")
+    error = failure(kind)
+    assert error.code == code
+    assert caller in error.message
+    assert len(endpoint.requests) == 1
+    if kind is AssumeRoleDenied:
+        assert caller in error.hint
+
+
+def test_two_codes_in_one_refusal_are_no_answer(endpoint: Endpoint) -> None:
+    endpoint.status = 400
+    endpoint.body = refusal("A</Code><Code>B", "odd")
+    failure(StsUnavailable)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1"])
+def test_plain_http_is_spoken_on_loopback(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(host) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url)
+        assert call().answered_at == NOON
+
+
+def test_plain_http_is_spoken_to_localhost_by_name(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url.replace("127.0.0.1", "localhost"))
+    assert call().answered_at == NOON
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sts.amazonaws.com",
+        "http://10.0.0.1",
+        "http://0.0.0.0:8080",
+        "http://[2001:db8::1]",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://localhost@10.0.0.1",
+        "ftp://127.0.0.1.example.com",
+    ],
+)
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"])
+def test_plain_http_is_refused_anywhere_else(
+    url: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, url)
+    error = failure(StsRequestRefused)
+    assert error.code == "PlainHttp"
+    assert variable in error.hint
+
+
+def test_plain_http_is_refused_in_a_source_profile_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile keys]\nendpoint_url = http://10.0.0.1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    with pytest.raises(StsRequestRefused) as raised:
+        SecurityTokenService().assume_role(DEPLOY, LONG_TERM, new_session("keys"))
+    assert raised.value.code == "PlainHttp"
+
+
+@pytest.mark.parametrize("url", ["sts.example.com", "https://", "http://[::1"])
+def test_an_endpoint_that_is_no_url_is_told_and_not_tried(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+    error = failure(StsRequestRefused)
+    assert error.code == "BadEndpoint"
+    assert "AWS_ENDPOINT_URL_STS" in error.hint
+
+
+def test_an_endpoint_on_loopback_is_asked_past_all_proxies(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving("127.0.0.1") as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        assert call().answered_at == NOON
+    assert proxy.connections == 0
+    assert len(endpoint.requests) == 1
+
+
+def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("127.0.0.1") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        failure(StsUnavailable)
+    assert proxy.connections == 1
+
+
+def test_a_proxys_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("127.0.0.1") as gone:
+        proxy = gone.url.replace("http://", "http://me:proxy-password@")
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    error = failure(StsUnavailable)
+    assert error.code == "ProxyConnectionError"
+    assert "proxy-password" not in "".join(traceback.format_exception(error)) + error.hint
+
+
+def test_a_bundle_of_certificates_that_is_not_there_is_sts_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "https://127.0.0.1:1")
+    failure(StsUnavailable)
+
+
+def test_many_threads_share_one_client(endpoint: Endpoint) -> None:
+    sts, session = SecurityTokenService(connections=8), new_session()
+    created = []
+    create_client = session.create_client
+
+    def counted(*args: Any, **options: Any) -> Any:
+        created.append(args)
+        return create_client(*args, **options)
+
+    session.create_client = counted  # type: ignore[method-assign]
+    answers: list[AssumedRole] = []
+    threads = [
+        Thread(
+            target=lambda name=f"p{number}": answers.append(
+                sts.assume_role(role(name), LONG_TERM, session)
+            )
+        )
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 8
+    # Twice: a client of a loopback endpoint is made anew with no proxies.
+    assert len(created) == 2
+    assert {request["RoleArn"].rsplit("/", 1)[-1] for request in endpoint.requests} == {
+        f"p{number}" for number in range(8)
+    }

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assumed import log
+from assumed.service.journal import JournalHandler, journal_handler
+from assumed.service.notify import watchdog_interval
+from tests.integration.world import World, wait_until
+
+UNITS = Path(__file__).parents[2] / "systemd"
+
+
+class Manager:
+    """What listens at NOTIFY_SOCKET, as systemd does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(str(path))
+        self.said: list[str] = []
+
+    def hears(self, *expected: str) -> bool:
+        """Whether these messages have come, in this order, others between them."""
+        while True:
+            try:
+                self.said += self._socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                break
+        said = iter(self.said)
+        return all(any(line.startswith(one) for line in said) for one in expected)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    manager = Manager(tmp_path / "notify")
+    yield manager
+    manager.close()
+
+
+@contextmanager
+def notifying(world: World, manager: Manager, **environ: str) -> Iterator[Any]:
+    with world.daemon(NOTIFY_SOCKET=str(manager.path), **environ) as daemon:
+        yield daemon
+
+
+def test_systemd_hears_of_ready_reloads_and_the_stop(world: World, manager: Manager) -> None:
+    world.configure({"reports": world.add_role()})
+    with notifying(world, manager) as daemon:
+        status = "STATUS=1 of 1 profiles valid, next refresh "
+        wait_until(lambda: manager.hears("READY=1", status), "READY")
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: manager.hears("READY=1", "RELOADING=1", "READY=1"), "the reload")
+        world.write_config("nonsense\n")
+        daemon.signal(signal.SIGHUP)
+        refused = ["RELOADING=1", "READY=1", "RELOADING=1", "READY=1"]
+        wait_until(lambda: manager.hears(*refused), "the refused reload")
+        told = "STATUS=1 of 1 profiles valid, next refresh"
+        wait_until(lambda: manager.hears(*refused, told), "the status")
+        assert manager.said[-1].endswith("; the configuration on disk is wrong and not used")
+        daemon.stop()
+        assert manager.hears("STOPPING=1")
+
+
+def test_ready_comes_when_every_profile_was_tried_whatever_came_of_it(
+    world: World, manager: Manager
+) -> None:
+    role = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+    world.configure({"denied": role})
+    with notifying(world, manager):
+        wait_until(lambda: manager.hears("READY=1", "STATUS=0 of 1 profiles valid"), "READY")
+
+
+def test_the_watchdog_is_fed_at_least_twice_in_its_time(world: World, manager: Manager) -> None:
+    world.configure({"reports": world.add_role()})
+    with notifying(world, manager, WATCHDOG_USEC=str(6_000_000)):
+        wait_until(lambda: manager.hears(*["WATCHDOG=1"] * 4), "the fourth beat")
+
+
+def test_a_stopped_scheduler_does_not_feed_the_watchdog(world: World, manager: Manager) -> None:
+    world.configure({"reports": world.add_role()})
+    with notifying(world, manager, WATCHDOG_USEC=str(3_000_000)) as daemon:
+        wait_until(lambda: manager.hears("WATCHDOG=1"), "the first beat")
+        daemon.signal(signal.SIGSTOP)
+        manager.hears()
+        fed = manager.said.count("WATCHDOG=1")
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.process.wait(3)
+        manager.hears()
+        assert manager.said.count("WATCHDOG=1") - fed <= 1
+        daemon.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "60000000"}, timedelta(seconds=20)),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "7"}, timedelta(seconds=20)),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_interval_is_read_as_systemd_writes_it(
+    environ: dict[str, str], expected: timedelta | None
+) -> None:
+    assert watchdog_interval(environ, 7) == expected
+
+
+def test_an_entry_of_the_journal_has_a_field_for_each_field_of_the_event() -> None:
+    entries: list[dict[str, object]] = []
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    record = logging.makeLogRecord(
+        {
+            "name": "assumed",
+            "msg": "refresh_failed",
+            "levelno": logging.WARNING,
+            "fields": {"profile": "deploy", "attempt": 2, "error": f"it said {secret}"},
+        }
+    )
+    JournalHandler(lambda **fields: entries.append(fields)).emit(record)
+    assert entries == [
+        {
+            "message": 'refresh_failed profile=deploy attempt=2 error="it said [redacted]"',
+            "priority": 4,
+            "syslog_identifier": "assumed",
+            "assumed_event": "refresh_failed",
+            "assumed_profile": "deploy",
+            "assumed_attempt": "2",
+            "assumed_error": "it said [redacted]",
+        }
+    ]
+
+
+def test_the_journal_is_used_where_standard_error_is_the_journal_already() -> None:
+    status = os.fstat(2)
+    journal = f"{status.st_dev}:{status.st_ino}"
+    assert journal_handler({}) is None
+    assert journal_handler({"JOURNAL_STREAM": "1:1"}) is None
+    handler = journal_handler({"JOURNAL_STREAM": journal})
+    assert isinstance(handler, JournalHandler)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        log.configure(journal=handler)
+        assert root.handlers == [handler]
+    finally:
+        root.handlers[:], root.level = before
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize(("unit", "options"), [("assumed", ["--user"]), ("assumed@", [])])
+def test_systemd_finds_nothing_wrong_with_the_units(
+    tmp_path: Path, unit: str, options: list[str]
+) -> None:
+    text = (UNITS / f"{unit}.service").read_text()
+    # The program has to be there: where it is installed is another matter.
+    for program in ("%h/.local/bin/assumed", "/usr/local/bin/assumed"):
+        text = text.replace(program, "/bin/true")
+    file = tmp_path / f"{unit}{'me' if unit.endswith('@') else ''}.service"
+    file.write_text(text)
+    verified = subprocess.run(  # noqa: S603
+        ["systemd-analyze", *options, "verify", str(file)],  # noqa: S607
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.iterdir()), ids=lambda unit: unit.name)
+def test_each_hardening_line_says_when_to_relax_it(unit: Path) -> None:
+    """A comment stands above each group of them; a group ends where the next comment begins."""
+    text = unit.read_text()
+    hardening = text.partition("A credential_process runs under the same rules")[2]
+    groups = hardening.partition("[Install]")[0].split("\n#")[1:]
+    assert groups
+    for group in groups:
+        if "=yes" in group or "Restrict" in group.partition("\n")[2]:
+            assert "elax" in group.partition("=")[0]

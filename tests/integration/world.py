@@ -1,0 +1,255 @@
+"""A home of its own for each test: an AWS in another process, daemons, and the real AWS CLI."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+READ_ONLY = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
+MAY_ASSUME = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+SOURCE = "learnaws-test-user"
+
+_PATIENCE_SECONDS = 30
+_LOOK_SECONDS = 0.02
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    """Look again and again: what other processes do shows in no event of ours."""
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < give_up_at, f"waited {_PATIENCE_SECONDS} s for {what}"
+        time.sleep(_LOOK_SECONDS)
+
+
+class AwsServer:
+    """The embedded AWS in a process of its own."""
+
+    def __init__(self) -> None:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.aws_server"],
+            cwd=Path(__file__).parents[2],
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.endpoint_url = self._process.stdout.readline().strip()
+
+    def stop(self) -> None:
+        self._process.communicate()
+
+    def ask(self, command: str, asked: object = None) -> Any:
+        connection = HTTPConnection(urlsplit(self.endpoint_url).netloc, timeout=30)
+        try:
+            connection.request("POST", f"/_test/{command}", json.dumps(asked))
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            return json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def add_user(self, *statements: object) -> tuple[str, str, str]:
+        """Return the name and the two keys of a new user."""
+        name = f"user-{uuid.uuid4().hex[:8]}"
+        access_key_id, secret = self.ask("user", {"name": name, "statements": statements})
+        return name, access_key_id, secret
+
+    def add_role(self, *statements: object, trusts: str) -> str:
+        name = f"role-{uuid.uuid4().hex[:8]}"
+        asked = {"name": name, "statements": statements, "trusts": trusts}
+        arn: str = self.ask("role", asked)
+        return arn
+
+    def disturb(self, role_arn: str, fault: str) -> None:
+        """Let AssumeRole of a role `hang`, `throttle`, `break`, answer `garbage`, or work."""
+        self.ask("fault", {"role_arn": role_arn, "fault": fault})
+
+    def calls(self, *role_arns: str) -> int:
+        """Return how often these roles have been assumed, or were tried to be."""
+        return sum(role_arn in role_arns for role_arn in self.ask("calls"))
+
+    def secrets(self) -> Sequence[str]:
+        found: list[str] = self.ask("secrets")
+        return found
+
+
+class Daemon:
+    """A real `assumed run`; its standard error is `log`."""
+
+    def __init__(self, world: World, log: Path, *options: str, **environ: str) -> None:
+        self.log = log
+        self._world = world
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603
+                [*world.assumed, "run", "--log-level", "debug", *options],
+                env=world.environ | environ,
+                cwd=world.home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait_for(self, text: str, *, times: int = 1) -> None:
+        def is_there() -> bool:
+            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
+            return self.log.read_text().count(text) >= times
+
+        wait_until(is_there, f"{text!r} in the log")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Ask it to stop as systemd does, and return its exit status."""
+        self.signal(signal.SIGTERM)
+        return self.process.wait(_PATIENCE_SECONDS)
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class World:
+    """One user's home on a machine where `server` is AWS."""
+
+    def __init__(self, home: Path, server: AwsServer) -> None:
+        self.home = home
+        self.server = server
+        self.assumed = [sys.executable, "-m", "assumed"]
+        self.credentials = home / ".aws" / "credentials"
+        self.config = home / ".config" / "assumed" / "config.yaml"
+        self.outputs: list[str] = []
+        self.environ = {
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "XDG_RUNTIME_DIR": str(home / "run"),
+            "AWS_ENDPOINT_URL": server.endpoint_url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1",
+        }
+        self.user_name, access_key_id, secret = server.add_user(MAY_ASSUME)
+        self.user_secret = secret
+        self.credentials.parent.mkdir(mode=0o700)
+        self.credentials.touch(mode=0o600)
+        self.credentials.write_text(
+            f"# mine\n[{SOURCE}]\naws_access_key_id = {access_key_id}\n"
+            f"aws_secret_access_key = {secret}   \n\n"
+        )
+        self.config.parent.mkdir(mode=0o700, parents=True)
+
+    @property
+    def user_arn(self) -> str:
+        return f"arn:aws:iam::123456789012:user/{self.user_name}"
+
+    def add_role(self, *, trusts: str | None = None) -> str:
+        """Return the ARN of a role that may read S3; it trusts this user where nothing is said."""
+        statements = [READ_ONLY, MAY_ASSUME]
+        return self.server.add_role(*statements, trusts=trusts or self.user_arn)
+
+    def configure(self, profiles: Mapping[str, str | Mapping[str, object]]) -> None:
+        """Write a configuration; a profile that is a text is a role that SOURCE may assume."""
+        shapes = {
+            name: {"role_arn": shape, "source_profile": SOURCE} if isinstance(shape, str) else shape
+            for name, shape in profiles.items()
+        }
+        # JSON is YAML.
+        self.write_config(json.dumps({"profiles": shapes}))
+
+    def write_config(self, text: str) -> None:
+        self.config.write_text(text)
+        self.config.chmod(0o600)
+
+    def daemon(self, *options: str, **environ: str) -> Daemon:
+        number = len(list(self.home.glob("daemon-*.log"))) + 1
+        return Daemon(self, self.home / f"daemon-{number}.log", *options, **environ)
+
+    @contextmanager
+    def running(self, *options: str, **environ: str) -> Iterator[Daemon]:
+        """A daemon that has tried every profile once."""
+        with self.daemon(*options, **environ) as daemon:
+            self.wait_for_first_pass()
+            yield daemon
+
+    def wait_for_first_pass(self) -> None:
+        def is_done() -> bool:
+            status = self.status()
+            return status["daemon"] is not None and all(
+                profile["state"] != "pending" for profile in status["profiles"]
+            )
+
+        wait_until(is_done, "the first pass of the daemon")
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run one command of assumed."""
+        return self._run([*self.assumed, *arguments], environ)
+
+    def aws(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run the real AWS CLI."""
+        beside = Path(sys.executable).with_name("aws")
+        command = str(beside) if beside.exists() else shutil.which("aws")
+        assert command is not None
+        return self._run([command, *arguments], environ)
+
+    def status(self) -> Any:
+        done = self.run("status", "--json")
+        return json.loads(done.stdout) if done.stdout else {"daemon": None, "profiles": []}
+
+    def states(self) -> dict[str, str]:
+        return {profile["profile"]: profile["state"] for profile in self.status()["profiles"]}
+
+    def caller(self, profile: str) -> str:
+        """Return the ARN that the AWS CLI has with a profile."""
+        done = self.aws("sts", "get-caller-identity", "--profile", profile)
+        assert done.returncode == 0, done.stderr
+        arn: str = json.loads(done.stdout)["Arn"]
+        return arn
+
+    def written(self) -> str:
+        """Return all that daemons and commands have logged or printed."""
+        logs = [log.read_text() for log in self.home.glob("*.log*")]
+        return "\n".join([*logs, *self.outputs])
+
+    def _run(
+        self, command: Sequence[str], environ: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(  # noqa: S603
+            command,
+            env={**self.environ, **environ},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+        )
+        self.outputs += [done.stdout, done.stderr]
+        return done

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from threading import Event, Semaphore, Thread, current_thread
+from typing import Any
+
+import pytest
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
+from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
+
+from assumed.scheduler import HeartbeatScheduler
+from assumed.scheduler.workers import DaemonThreads
+
+# Only a test that fails waits for so long.
+A_WHILE = 20
+
+
+class OnePass(BaseScheduler):  # type: ignore[misc]
+    """APScheduler's own logic, with the executor under test and no thread of its own."""
+
+    def __init__(self, threads: DaemonThreads) -> None:
+        super().__init__(timezone="UTC", job_defaults={"misfire_grace_time": None})
+        self.threads = threads
+        self.add_executor(threads)
+        self.events: queue.SimpleQueue[JobExecutionEvent] = queue.SimpleQueue()
+        self.add_listener(self.events.put, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+        self.start()
+
+    def wakeup(self) -> None:
+        pass
+
+    def shutdown(self, wait: bool = True) -> None:
+        super().shutdown(wait)
+
+    def submit(self, work: Callable[[], object]) -> None:
+        self.add_job(work)
+        self._process_jobs()
+
+    def outcome(self) -> JobExecutionEvent:
+        return self.events.get(timeout=A_WHILE)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[int], OnePass]]:
+    started: list[OnePass] = []
+
+    def start(size: int) -> OnePass:
+        started.append(OnePass(DaemonThreads(size)))
+        return started[-1]
+
+    yield start
+    for jobs in started:
+        jobs.shutdown(wait=False)
+
+
+class Hanging:
+    """Work that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_running = Event()
+        self.goes_on = Event()
+
+    def __call__(self) -> None:
+        self.is_running.set()
+        self.goes_on.wait(A_WHILE)
+
+
+def test_work_is_done_on_a_thread_that_holds_up_no_exit(start: Callable[[int], OnePass]) -> None:
+    jobs = start(2)
+    jobs.submit(lambda: (current_thread().daemon, current_thread().name))
+    assert jobs.outcome().retval == (True, "refresh")
+
+
+def test_as_many_as_fit_run_at_once_and_the_next_one_waits(
+    start: Callable[[int], OnePass],
+) -> None:
+    jobs = start(3)
+    hanging = [Hanging() for _ in range(3)]
+    for work in hanging:
+        jobs.submit(work)
+    for work in hanging:
+        assert work.is_running.wait(A_WHILE)
+    waiting = Hanging()
+    waiting.goes_on.set()
+    jobs.submit(waiting)
+    assert not waiting.is_running.is_set()
+    hanging[0].goes_on.set()
+    assert waiting.is_running.wait(A_WHILE)
+    for work in hanging:
+        work.goes_on.set()
+
+
+def test_one_that_hangs_holds_up_no_other(start: Callable[[int], OnePass]) -> None:
+    jobs = start(2)
+    hanging = Hanging()
+    jobs.submit(hanging)
+    for _ in range(50):
+        jobs.submit(lambda: "not held up")
+        assert jobs.outcome().retval == "not held up"
+    hanging.goes_on.set()
+
+
+class SlowHandOver:
+    """A queue whose taker is held up between taking a job and telling so."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.asked = Semaphore(0)
+        self.taken = Semaphore(0)
+        self.goes_on = Event()
+        self.goes_on.set()
+
+    def put(self, item: Any) -> None:
+        self._queue.put(item)
+
+    def qsize(self) -> int:
+        return self._queue.qsize()
+
+    def get(self) -> Any:
+        self.asked.release()
+        item = self._queue.get()
+        self.taken.release()
+        self.goes_on.wait(A_WHILE)
+        return item
+
+
+def test_a_thread_that_has_just_taken_a_job_is_not_counted_on_for_the_next_one(
+    start: Callable[[int], OnePass],
+) -> None:
+    jobs = start(2)
+    hand_over = SlowHandOver()
+    jobs.threads._jobs = hand_over  # type: ignore[assignment]
+    make_one_idle_thread(jobs, hand_over)
+
+    hanging = Hanging()
+    hand_over.goes_on.clear()
+    jobs.submit(hanging)
+    assert hand_over.taken.acquire(timeout=A_WHILE)
+    jobs.submit(lambda: "not held up")
+    hand_over.goes_on.set()
+
+    assert hanging.is_running.wait(A_WHILE)
+    assert jobs.outcome().retval == "not held up"
+    hanging.goes_on.set()
+
+
+def test_one_thread_is_enough_for_work_that_comes_one_by_one(
+    start: Callable[[int], OnePass],
+) -> None:
+    jobs = start(8)
+    hand_over = SlowHandOver()
+    jobs.threads._jobs = hand_over  # type: ignore[assignment]
+    thread = make_one_idle_thread(jobs, hand_over)
+    for _ in range(5):
+        jobs.submit(current_thread)
+        assert jobs.outcome().retval is thread
+        # It asks again when it is done.
+        assert hand_over.asked.acquire(timeout=A_WHILE)
+
+
+def make_one_idle_thread(jobs: OnePass, hand_over: SlowHandOver) -> Thread:
+    jobs.submit(current_thread)
+    thread = jobs.outcome().retval
+    for _ in range(2):
+        assert hand_over.asked.acquire(timeout=A_WHILE)
+    assert hand_over.taken.acquire(timeout=A_WHILE)
+    assert isinstance(thread, Thread)
+    return thread
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake"), SystemExit(1), KeyboardInterrupt()])
+def test_what_a_job_raises_is_told_and_its_thread_goes_on(
+    error: BaseException, start: Callable[[int], OnePass]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    jobs = start(1)
+    jobs.submit(fail)
+    told = jobs.outcome()
+    assert told.code == EVENT_JOB_ERROR
+    assert told.exception is error
+    jobs.submit(lambda: "still there")
+    assert jobs.outcome().retval == "still there"
+
+
+def test_a_shutdown_waits_for_nobody_and_ends_the_threads(
+    start: Callable[[int], OnePass],
+) -> None:
+    jobs = start(2)
+    hanging = Hanging()
+    threads = []
+
+    def work() -> None:
+        threads.append(current_thread())
+        hanging()
+
+    jobs.submit(work)
+    assert hanging.is_running.wait(A_WHILE)
+    jobs.threads.shutdown()
+    assert threads[0].is_alive()
+    hanging.goes_on.set()
+    threads[0].join(A_WHILE)
+    assert not threads[0].is_alive()
+
+
+def test_a_stop_at_the_moment_when_a_job_is_handed_out_is_no_traceback() -> None:
+    class StopsMeanwhile(DaemonThreads):
+        def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+            super()._do_submit_job(job, run_times)
+            # As another thread would, that does not wait for this one.
+            BaseScheduler.shutdown(jobs, wait=False)
+
+    jobs = HeartbeatScheduler(lambda: None)
+    jobs.add_executor(StopsMeanwhile(1))
+    jobs.add_job(lambda: None)
+    jobs.start()
+    # What a thread raises would be a warning, and a warning is an error here.
+    jobs._thread.join(A_WHILE)
+    assert not jobs.running
+
+
+HANGS_FOR_GOOD = """
+from threading import Event
+from assumed.scheduler import HeartbeatScheduler
+from assumed.scheduler.workers import DaemonThreads
+is_running = Event()
+def hang():
+    is_running.set()
+    Event().wait()
+jobs = HeartbeatScheduler(lambda: None)
+jobs.add_executor(DaemonThreads(2))
+jobs.add_job(hang)
+jobs.start()
+is_running.wait()
+jobs.shutdown(wait=False)
+print("stopped", flush=True)
+"""
+
+
+def test_a_process_ends_although_a_job_hangs_for_good() -> None:
+    ended = subprocess.run(  # noqa: S603 - the program is above
+        [sys.executable, "-c", HANGS_FOR_GOOD],
+        capture_output=True,
+        text=True,
+        timeout=A_WHILE,
+        check=True,
+    )
+    assert ended.stdout == "stopped\n"
+    assert ended.stderr == ""

@@ -124,6 +124,14 @@ class Credentials:
     expiration: datetime
     principal_arn: str
 
+    def is_same_as(self, other: Credentials) -> bool:
+        """Whether both are one session's, whatever fraction of a second its expiration has."""
+        return (self.access_key_id, self.secret_access_key, self.session_token) == (
+            other.access_key_id,
+            other.secret_access_key,
+            other.session_token,
+        )
+
     @property
     def account_id(self) -> str:
         """The twelve digits of the account that the role is in."""

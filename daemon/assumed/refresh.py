@@ -86,22 +86,31 @@ class Refresher:
         Args:
             stored: credentials with our mark, by profile.
         """
-        now, boottime = self._clock.now(), self._clock.boottime()
         with self._lock:
             for profile, credentials in stored.items():
                 definition = self._definitions.get(profile)
-                if definition is None or not is_session_of(definition, credentials):
-                    continue
-                self._sessions.setdefault(
-                    profile,
-                    Session(
-                        credentials=credentials,
-                        expires_at=boottime + (credentials.expiration - now).total_seconds(),
-                        lifetime=timedelta(seconds=definition.duration_seconds),
-                        is_stored=True,
-                        trusts_wall_clock=True,
-                    ),
-                )
+                if definition is not None and is_session_of(definition, credentials):
+                    self._sessions.setdefault(profile, self._found(definition, credentials))
+
+    def adopt(self, definition: RoleDefinition, credentials: Credentials) -> bool:
+        """Hold a session that another process has written, if it lasts longer than the held one.
+
+        Returns:
+            Whether it does, and is of this very role.
+        """
+        with self._lock:
+            held = self._sessions.get(definition.profile)
+            if not is_session_of(definition, credentials) or (
+                held is not None and credentials.expiration <= held.credentials.expiration
+            ):
+                return False
+            self._sessions[definition.profile] = self._found(definition, credentials)
+            return True
+
+    def mark_unstored(self, profile: str) -> None:
+        """Know that the file does not hold the profile's session any more."""
+        with self._lock:
+            self._sessions[profile] = replace(self._sessions[profile], is_stored=False)
 
     def session(self, profile: str) -> Session | None:
         """Return the session of a profile, expired or not; None where there is none."""
@@ -150,6 +159,16 @@ class Refresher:
             return self._sources.fingerprint(self._root(definition))
         except ParentNotReady:
             return None
+
+    def _found(self, definition: RoleDefinition, credentials: Credentials) -> Session:
+        left = credentials.expiration - self._clock.now()
+        return Session(
+            credentials=credentials,
+            expires_at=self._clock.boottime() + left.total_seconds(),
+            lifetime=timedelta(seconds=definition.duration_seconds),
+            is_stored=True,
+            trusts_wall_clock=True,
+        )
 
     def _session_due_in(
         self, definition: RoleDefinition, session: Session, *, jitter: float

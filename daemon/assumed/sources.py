@@ -121,6 +121,13 @@ class SourceProfiles:
             except AssumedError:
                 return None
 
+    @property
+    def folders(self) -> frozenset[Path]:
+        """Where something changes when the credentials of a source may have."""
+        real = {Path(os.path.realpath(path)) for path in self._paths}
+        caches = {Path.home() / ".aws" / cache / "cache" for cache in _TOKEN_CACHES.values()}
+        return frozenset({path.parent for path in {*self._paths, *real}} | caches)
+
     def names(self) -> tuple[str, ...]:
         """Return the names of all profiles of the AWS files, the configuration file's first.
 

@@ -156,7 +156,7 @@ def test_a_reader_that_goes_away_is_no_traceback(world: World) -> None:
 def test_the_version_and_every_help_are_there(world: World) -> None:
     assert world.run("--version").stdout.startswith("assumed ")
     listed = world.run("--help").stdout
-    for command in ("run", "refresh", "status", "check", "demo"):
+    for command in ("run", "refresh", "status", "check", "logout", "demo"):
         assert f"\n  {command} " in listed
         shown = world.run(command, "--help").stdout
         assert "Example: assumed " in shown
@@ -172,3 +172,32 @@ def test_json_logs_are_one_object_a_line(world: World) -> None:
     assert [line["event"] for line in lines] == [
         "daemon_started", "profile_refreshed", "daemon_stopped",
     ]  # fmt: skip
+
+
+def test_logout_takes_away_what_assumed_wrote_and_nothing_else(world: World) -> None:
+    world.configure({"one": world.add_role(), "two": world.add_role()})
+    before = world.credentials.read_bytes()
+    assert world.run("refresh").returncode == 0
+    assert world.run("logout", "one", "nope").stdout == (
+        "one: removed\nnope: nothing of assumed's is there\n"
+    )
+    assert "[two]" in world.credentials.read_text()
+    world.config.unlink()
+    assert world.run("logout").stdout == "two: removed\n"
+    assert world.credentials.read_bytes() == before
+    assert world.run("logout").stdout == "nothing of assumed's is in the credentials file\n"
+
+
+def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> None:
+    role = world.add_role()
+    world.configure({"one": role, "two": world.add_role()})
+    with world.running() as daemon:
+        refused = world.run("logout")
+        assert refused.returncode == 1
+        assert f"pid {daemon.pid} keeps one, two fresh" in refused.stderr
+        assert "[one]" in world.credentials.read_text()
+        disabled = {"role_arn": role, "source_profile": SOURCE, "enabled": "false"}
+        world.configure({"one": disabled, "two": world.add_role()})
+        daemon.wait_for("configuration_reloaded")
+        assert world.run("logout", "one").stdout == "one: removed\n"
+        assert "[one]" not in world.credentials.read_text()

@@ -249,3 +249,44 @@ def test_an_unwritable_file_is_told_and_healed(world: World) -> None:
         wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
         assert f"[{SOURCE}]" in world.credentials.read_text()
         assert "[reports]" in world.credentials.read_text()
+
+
+def test_a_profile_that_another_program_set_back_is_put_right(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.running() as daemon:
+        held = world.credentials.read_text()
+        world.aws("configure", "set", "aws_session_token", "foreign", "--profile", "reports")
+        daemon.wait_for("profile_set_back profile=reports")
+        daemon.wait_for("profile_rewritten profile=reports")
+        assert world.credentials.read_text() == held
+        assert world.caller("reports").startswith(session_arn(role))
+    assert world.server.calls(role) == 1
+
+
+def test_a_saved_configuration_is_taken_over_without_a_signal(world: World) -> None:
+    first, second = world.add_role(), world.add_role()
+    world.configure({"first": first})
+    with world.running() as daemon:
+        world.write_config("profiles:\n  half")
+        daemon.wait_for("configuration_refused")
+        # As editors do it: a new file takes the old one's place.
+        new = world.config.with_name("new")
+        world.configure({"first": first, "second": second})
+        world.config.rename(new)
+        new.rename(world.config)
+        wait_until(lambda: world.states() == {"first": "valid", "second": "valid"}, "the reload")
+    assert world.server.calls(first, second) == 2
+
+
+def test_renewed_keys_of_the_source_are_used_at_once(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    good = world.credentials.read_text()
+    world.credentials.write_text(good.replace("aws_access_key_id = ", "aws_access_key_id = X"))
+    with world.daemon() as daemon:
+        daemon.wait_for("error_code=InvalidClientTokenId")
+        assert world.states() == {"reports": "needs-login"}
+        world.credentials.write_text(good)
+        daemon.wait_for("source_changed profile=reports")
+        wait_until(lambda: world.states() == {"reports": "valid"}, "the refresh")

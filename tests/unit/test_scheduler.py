@@ -8,6 +8,7 @@ import pytest
 
 from assumed.errors import (
     AssumeRoleDenied,
+    CredentialsFileMalformed,
     CredentialsFileUnwritable,
     SourceMissing,
     SourceRejected,
@@ -409,3 +410,58 @@ def test_the_real_scheduler_is_never_asleep_for_longer_than_a_heartbeat() -> Non
         assert beats
     finally:
         jobs.shutdown()
+
+
+class TestOtherWriters:
+    def test_a_profile_that_another_program_set_back_is_put_right_with_no_call(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "assumed")
+        simulation.start(DEPLOY, READ)
+        held = simulation.store.profiles.copy()
+        del simulation.store.profiles["deploy"]
+        simulation.scheduler.reconcile(simulation.store.profiles)
+        simulation.jobs.run_due()
+        assert simulation.store.profiles == held
+        assert simulation.sts.called == ["deploy", "read"]
+        assert [event["profile"] for event in events(caplog, "profile_set_back")] == ["deploy"]
+        assert [event["profile"] for event in events(caplog, "profile_rewritten")] == ["deploy"]
+        assert simulation.status("deploy").refreshes == 1
+
+    def test_two_that_write_the_same_profile_do_not_keep_each_other_busy(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        writes = simulation.store.writes
+        for _ in range(60):
+            simulation.scheduler.reconcile({})
+            simulation.run_for(SECOND)
+        assert 6 <= simulation.store.writes - writes <= 7
+        assert simulation.sts.called == ["deploy"]
+
+    def test_a_later_session_that_another_process_wrote_is_adopted(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        later = issued(DEPLOY, NOON + 2 * HOUR, 99)
+        simulation.scheduler.reconcile({"deploy": later})
+        simulation.run_for(HOUR)
+        assert simulation.sts.called == ["deploy"]
+        assert simulation.status("deploy").expires_at == NOON + 2 * HOUR
+
+    def test_a_file_that_no_one_can_read_any_more_shows_in_status_and_heals(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.store.failures = [
+            CredentialsFileMalformed(path="f", line=3, problem="no key", mend="mend it")
+        ] * 3
+        simulation.scheduler.reconcile(None)
+        simulation.jobs.run_due()
+        status = simulation.status("deploy")
+        assert status.state is ProfileState.FAILING
+        assert status.last_error is not None
+        assert status.last_error.code == "CredentialsFileMalformed"
+        simulation.run_for(MINUTE)
+        assert simulation.status("deploy").state is ProfileState.VALID
+        assert simulation.sts.called == ["deploy"]

@@ -254,6 +254,20 @@ def test_a_denial_that_names_nobody_names_the_source() -> None:
     assert "the caller (profile keys)" in refusal("AccessDenied", "Access denied").hint
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("SignatureDoesNotMatch", "Signature expired: 20261124T115000Z is now earlier than …"),
+        ("SignatureDoesNotMatch", "Signature not yet current: 20261124T125000Z is still later …"),
+        ("RequestExpired", "Request has expired."),
+    ],
+)
+def test_a_wrong_clock_of_this_machine_is_told_from_wrong_keys(code: str, text: str) -> None:
+    error = refusal(code, text, 403)
+    assert (type(error), error.code) == (StsUnavailable, "ClockSkewed")
+    assert "clock is wrong" in error.hint
+
+
 def test_rejected_keys_name_the_source_that_holds_them() -> None:
     assert "credentials of profile keys" in refusal("InvalidClientTokenId").hint
 

@@ -13,7 +13,7 @@ from assumed import __version__
 from assumed.cli.output import print_error
 from assumed.errors import AssumedError
 
-_COMMANDS = ("run", "refresh", "status", "check", "demo")
+_COMMANDS = ("run", "refresh", "status", "check", "logout", "demo")
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from assumed import config, log
-from assumed.errors import UsageError
+from assumed.errors import ConfigurationError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,13 @@ class Options:
             ConfigurationError: there is none.
         """
         return config.find(self.config, os.environ).absolute()
+
+    def config_path_or_none(self) -> Path | None:
+        """Return the configuration file to use, None where there is none and none is named."""
+        try:
+            return self.config_path()
+        except ConfigurationError:
+            return None
 
     def configure_log(self, *, level: str, journal: logging.Handler | None = None) -> None:
         """Send events where the options say; `level` is the default of the command.

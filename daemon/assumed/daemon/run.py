@@ -40,8 +40,9 @@ from assumed.model import (
 )
 from assumed.scheduler import HEARTBEAT, RefreshScheduler
 from assumed.service.notify import Notifier, watchdog_interval
+from assumed.service.watch import FolderWatch
 from assumed.sources import SourceProfiles
-from assumed.store import hold
+from assumed.store import FileSignature, hold
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
@@ -52,6 +53,7 @@ class _Wish(Enum):
 
     READY = auto()
     RELOAD = auto()
+    LOOK_AT_CREDENTIALS = auto()
     TERMINATE = auto()
     INTERRUPT = auto()
 
@@ -83,6 +85,8 @@ class Daemon:
         self._config_error: str | None = None
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
         self._file = credentials_file(self._configuration, environ)
+        self._config_seen = self._config_pending = FileSignature.behind(config_path)
+        self._credentials_seen = FileSignature.behind(self._file.path)
         self._notifier = Notifier(environ)
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
         self._jobs = make_jobs(self._configuration, beat=self._beat, every=every)
@@ -92,6 +96,7 @@ class Daemon:
             jobs=self._jobs,
             jitter=random.random,
         )
+        self._watch = FolderWatch(self._jobs.beat_soon)
         self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
 
     def run(self) -> int:
@@ -161,9 +166,11 @@ class Daemon:
             pid=os.getpid(),
         )
         self._file.recover()
-        self._scheduler.apply(self._configuration.profiles, self._stored())
+        self._scheduler.apply(self._configuration.profiles, self._stored() or {})
         server.start()
         stack.callback(server.stop)
+        self._watch.start()
+        stack.callback(self._watch.stop)
         self._jobs.start()
         stack.callback(self._stop)
 
@@ -190,6 +197,8 @@ class Daemon:
                     self._tell_status()
                 case _Wish.RELOAD:
                     self._reload()
+                case _Wish.LOOK_AT_CREDENTIALS:
+                    self._scheduler.reconcile(self._stored())
                 case _Wish.TERMINATE:
                     return 0
                 case _Wish.INTERRUPT:
@@ -197,6 +206,7 @@ class Daemon:
 
     def _reload(self) -> None:
         self._notifier.reloading()
+        self._config_seen = self._config_pending = FileSignature.behind(self._config_path)
         try:
             configuration = load_configuration(self._config_path, self._sources)
         except AssumedError as error:
@@ -212,7 +222,7 @@ class Daemon:
                     "restart_needed",
                     hint="credentials_file has changed: that takes a restart",
                 )
-            self._scheduler.apply(configuration.profiles, self._stored())
+            self._scheduler.apply(configuration.profiles, self._stored() or {})
             event(
                 logging.INFO,
                 "configuration_reloaded",
@@ -227,7 +237,7 @@ class Daemon:
     def _file_settings(self, configuration: Configuration) -> tuple[Path, WriteMode]:
         return credentials_path(configuration, self._environ), configuration.write
 
-    def _stored(self) -> Mapping[str, Credentials]:
+    def _stored(self) -> Mapping[str, Credentials] | None:
         try:
             return stored_credentials(self._file)
         except AssumedError as error:
@@ -238,16 +248,37 @@ class Daemon:
                 error=error.message,
                 hint=error.hint,
             )
-            return {}
+            return None
 
     def _beat(self) -> None:
         """Called by the scheduler itself: if it is stuck, systemd's watchdog is not fed."""
         try:
             self._scheduler.heartbeat()
+            self._look_at_files()
             self._tell_status()
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
             event(logging.ERROR, "defect", defect=error)
         self._notifier.watchdog()
+
+    def _look_at_files(self) -> None:
+        self._watch.watch(self._folders())
+        config = FileSignature.behind(self._config_path)
+        if config not in {self._config_seen, self._config_pending}:
+            # Somebody may be in the midst of saving it: the next beat is a second away.
+            self._config_pending = config
+            self._jobs.beat_soon()
+        elif config != self._config_seen:
+            self._wishes.put(_Wish.RELOAD)
+            self._config_seen = config
+        credentials = FileSignature.behind(self._file.path)
+        if credentials != self._credentials_seen:
+            self._credentials_seen = credentials
+            if credentials != self._file.own_last_write:
+                self._wishes.put(_Wish.LOOK_AT_CREDENTIALS)
+
+    def _folders(self) -> frozenset[Path]:
+        files = {self._config_path, self._config_path.resolve(), self._file.path}
+        return self._sources.folders | {file.parent for file in files}
 
     def _tell_status(self) -> None:
         if not self._notifier.is_heard:

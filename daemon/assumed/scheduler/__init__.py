@@ -44,6 +44,7 @@ from assumed.schedule import retry_delay
 HEARTBEAT = timedelta(seconds=15)
 _NOTABLE_STEP = timedelta(seconds=1)
 _SHORTEST_BEAT_SECONDS = 1
+_BETWEEN_SETTING_RIGHT = timedelta(seconds=10)
 _NOW = timedelta(0)
 # Somebody has to act, and as soon as they did it is tried again.
 _WAITS_FOR_SOURCE = SourceMissing | SourceRejected
@@ -67,12 +68,22 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
         self._beat = beat
         self._every = every.total_seconds()
         self._last_beat = -math.inf
+        self._is_asked = False
+
+    def beat_soon(self) -> None:
+        """Have `beat` called as soon as a second has gone by since it was; from any thread."""
+        self._is_asked = True
+        self.wakeup()
 
     def _process_jobs(self) -> float:
-        now = time.monotonic()
-        if now - self._last_beat >= _SHORTEST_BEAT_SECONDS:
-            self._last_beat = now
+        longest = self._every
+        next_beat_in = self._last_beat + _SHORTEST_BEAT_SECONDS - time.monotonic()
+        if next_beat_in <= 0:
+            self._last_beat = time.monotonic()
+            self._is_asked = False
             self._beat()
+        if self._is_asked:
+            longest = max(0.0, self._last_beat + _SHORTEST_BEAT_SECONDS - time.monotonic())
         wait: float | None = None
         try:
             wait = super()._process_jobs()
@@ -80,7 +91,7 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
             # A stop forgets all jobs, that one too which was handed out at this very moment.
             if self.running:
                 raise
-        return self._every if wait is None else min(wait, self._every)
+        return longest if wait is None else min(wait, longest)
 
 
 @dataclass(slots=True)
@@ -99,6 +110,9 @@ class _Entry:
     failure: Failure | None = None
     source_fingerprint: str | None = None
     said_expired: bool = False
+    access_key_id: str | None = None
+    """Of the session that was written last."""
+    set_right_at: float = -math.inf
     waiters: list[Future[Outcome]] = field(default_factory=list)
 
 
@@ -220,6 +234,26 @@ class RefreshScheduler:
             for entry in self._entries.values():
                 self._retry_if_source_changed(entry)
                 self._say_if_expired(entry)
+
+    def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
+        """Take notice of what another program made of the file, and put right what it set back.
+
+        Args:
+            stored: the credentials with our mark that the file holds; None where it can't be read.
+        """
+        with self._lock:
+            for entry in self._entries.values():
+                definition = entry.definition
+                held = self._refresher.session(definition.profile)
+                if held is None or not held.is_stored or entry.in_flight or not definition.enabled:
+                    continue
+                found = None if stored is None else stored.get(definition.profile)
+                if found is not None and found.is_same_as(held.credentials):
+                    continue
+                if found is not None and self._refresher.adopt(definition, found):
+                    self._plan(entry)
+                elif self._refresher.left(definition.profile) > _NOW:
+                    self._set_right(entry, is_news=stored is not None)
 
     def stop(self) -> None:
         """Start no refresh any more; whoever waits for one is told."""
@@ -389,13 +423,16 @@ class RefreshScheduler:
         definition = entry.definition
         failures, failing_since = entry.failures, entry.failing_since
         entry.failures, entry.failing_since, entry.error, entry.failure = 0, None, None, None
-        entry.refreshes += 1
         entry.said_expired = False
+        is_new = entry.access_key_id != session.credentials.access_key_id
+        entry.access_key_id = session.credentials.access_key_id
+        entry.refreshes += is_new
+        name = "profile_refreshed" if is_new else "profile_rewritten"
         if self._repeats:
             self._arm_in(entry, self._refresher.due_in(definition, jitter=self._jitter()))
         event(
             logging.INFO,
-            "profile_recovered" if failures else "profile_refreshed",
+            "profile_recovered" if failures else name,
             profile=definition.profile,
             role_arn=definition.role_arn,
             expires_at=session.credentials.expiration,
@@ -471,6 +508,22 @@ class RefreshScheduler:
             entry.source_fingerprint = fingerprint
             event(logging.INFO, "source_changed", profile=entry.definition.profile)
             self._attempt(entry)
+
+    def _set_right(self, entry: _Entry, *, is_news: bool) -> None:
+        profile = entry.definition.profile
+        self._refresher.mark_unstored(profile)
+        if is_news:
+            event(
+                logging.WARNING,
+                "profile_set_back",
+                profile=profile,
+                hint="another program changed it in the credentials file; it is written again",
+            )
+        # Two that write the same profile would otherwise keep each other busy.
+        now = self._clock.boottime()
+        due_at = max(now, entry.set_right_at + _BETWEEN_SETTING_RIGHT.total_seconds())
+        entry.set_right_at = due_at
+        self._arm_in(entry, timedelta(seconds=due_at - now))
 
     def _say_if_expired(self, entry: _Entry) -> None:
         if entry.failure is None or entry.said_expired:

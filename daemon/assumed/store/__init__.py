@@ -101,9 +101,10 @@ class CredentialsFile:
         with during("look at", path):
             return FileSignature.at(path)
 
-    def is_own_last_write(self) -> bool:
-        """Whether nobody wrote the file since this object did."""
-        return self._own_last_write is not None and self.signature() == self._own_last_write
+    @property
+    def own_last_write(self) -> FileSignature | None:
+        """The signature that the file has for as long as nobody writes it after this object."""
+        return self._own_last_write
 
     def read(self) -> Mapping[str, StoredProfile]:
         """Return all profiles by name, in the order of the file; none where it is missing.

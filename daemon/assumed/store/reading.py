@@ -50,6 +50,13 @@ class FileSignature:
             return cls.of(path.lstat())
         return None
 
+    @classmethod
+    def behind(cls, path: Path) -> FileSignature | None:
+        """Return the signature of the file behind all links; None where it can't be seen."""
+        with suppress(OSError):
+            return cls.of(path.stat())
+        return None
+
     def is_same_file(self, other: FileSignature | None) -> bool:
         """Whether both are of one file, whatever it holds."""
         return other is not None and (self.device, self.inode) == (other.device, other.inode)

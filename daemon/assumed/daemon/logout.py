@@ -1,0 +1,60 @@
+"""`assumed logout`: takes what assumed wrote out of the credentials file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from assumed.daemon.assemble import credentials_file, load_configuration
+from assumed.errors import AlreadyRunning
+from assumed.model import Configuration, ProfileState, Status
+from assumed.sources import SourceProfiles
+
+
+def log_out(
+    config_path: Path | None,
+    environ: Mapping[str, str],
+    profiles: Sequence[str],
+    *,
+    kept_by: Status | None,
+) -> tuple[str, ...]:
+    """Remove our keys from these profiles, from all with our mark where none is named.
+
+    Args:
+        config_path: says which credentials file; None for the one where the AWS SDKs look.
+        environ: for the same.
+        profiles: names.
+        kept_by: the status of the running daemon; None where none runs.
+
+    Returns:
+        The profiles that there was something to remove from.
+
+    Raises:
+        AlreadyRunning: a daemon would write them again.
+        ConfigurationError: with every mistake in it.
+        CredentialsFileError: the file can't be changed; it is as it was.
+    """
+    configuration = (
+        Configuration(path=Path(), profiles={})
+        if config_path is None
+        else load_configuration(config_path, SourceProfiles())
+    )
+    if kept_by is not None:
+        _refuse_while_kept(kept_by, profiles)
+    return credentials_file(configuration, environ).remove(profiles or None)
+
+
+def _refuse_while_kept(kept_by: Status, profiles: Sequence[str]) -> None:
+    kept = [
+        status.profile
+        for status in kept_by.profiles
+        if status.state is not ProfileState.DISABLED
+        and (not profiles or status.profile in profiles)
+    ]
+    if kept and kept_by.daemon is not None:
+        raise AlreadyRunning(
+            f"the daemon with pid {kept_by.daemon.pid} keeps {', '.join(kept)} fresh, and would "
+            "write it again",
+            hint="stop it first (`systemctl --user stop assumed`), or write `enabled: false` under "
+            "the profile in the configuration",
+        )

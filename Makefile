@@ -28,7 +28,7 @@ fmt: .venv/dev ## Format the code
 	$(BIN)/ruff check --fix .
 
 bench: .venv/dev ## Measure; the results are in bench/results
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench.race
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,103 @@
+"""What the documents say is there, and what is there is in the documents."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assumed import config
+from assumed.cli import _COMMANDS
+from assumed.config.shape import ConfigurationShape, CredentialsFileShape, ProfileShape
+from assumed.delivery.shapes import status_to_json
+from assumed.model import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
+from tests.fakes import NOON
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
+PACKAGE = REPOSITORY / "daemon" / "assumed"
+
+
+def event_names() -> Iterator[str]:
+    """Every name that is given to `event` or to `notices.once`, wherever it is in the call."""
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.id if isinstance(node.func, ast.Name) else ""
+            if isinstance(node.func, ast.Attribute):
+                called = node.func.attr
+            place = {"event": 1, "once": 0}.get(called)
+            if place is None or len(node.args) <= place:
+                continue
+            for part in ast.walk(node.args[place]):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.value
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_the_readme_names_every_command(command: str) -> None:
+    assert f"| `assumed {command}" in README
+
+
+def test_the_readme_names_no_command_that_is_not_there() -> None:
+    assert set(re.findall(r"`assumed ([a-z-]+)[ `]", README)) <= {*_COMMANDS}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *ConfigurationShape.model_fields,
+        *ProfileShape.model_fields,
+        *CredentialsFileShape.model_fields,
+    ],
+)
+def test_the_readme_and_the_example_name_every_key(key: str) -> None:
+    assert f"`{key}`" in README
+    assert f"{key}:" in (REPOSITORY / "config" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("state", ProfileState)
+def test_the_readme_explains_every_state(state: ProfileState) -> None:
+    assert f"| `{state}` | " in README
+
+
+def test_the_readme_names_every_field_of_status_json() -> None:
+    failure = Failure(code="", message="", hint="", at=NOON)
+    profile = ProfileStatus(
+        profile="", role_arn="", source="", state=ProfileState.VALID, last_error=failure
+    )
+    daemon = DaemonStatus(pid=1, version="", started_at=NOON, config="")
+    shape = status_to_json(Status(daemon=daemon, profiles=(profile,)))
+    (shown,) = shape["profiles"]
+    for field in (*shape["daemon"], *shown, *shown["last_error"]):
+        assert f"`{field}`" in README
+
+
+def test_the_readme_explains_every_event() -> None:
+    names = set(event_names())
+    assert len(names) > 20
+    explained = README.partition("## Logs")[2].partition("## Work on it")[0]
+    assert {name for name in names if f"`{name}`" not in explained} == set()
+    assert set(re.findall(r"`([a-z]+_[a-z_]+)`(?=[,| ]+.*\|)", explained)) >= names - {"defect"}
+
+
+def test_the_yaml_of_the_readme_is_a_configuration() -> None:
+    (text,) = re.findall(r"<<'END'\n(.*?)\n +END", README, re.S)
+    plain = "\n".join(line.removeprefix("   ") for line in text.splitlines())
+    configuration = config.parse(plain.encode(), Path("config.yaml"), user="me", host="here")
+    assert list(configuration.profiles) == ["s3-read-only"]
+
+
+def test_every_link_and_every_place_in_the_readme_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (REPOSITORY / target).exists(), target
+    for path in re.findall(r"`((?:daemon|systemd|config|bench|docs)/[\w/@.-]*)`", README):
+        assert (REPOSITORY / path).exists(), path
+
+
+def test_the_changelog_speaks_of_this_version() -> None:
+    assert "## Unreleased" in (REPOSITORY / "CHANGELOG.md").read_text()

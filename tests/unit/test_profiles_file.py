@@ -392,14 +392,16 @@ def test_a_section_that_the_sdks_read_differently_is_refused_with_its_line(
 
 @pytest.mark.parametrize(
     "name",
-    ["", "a]", "[a", " a", "a ", '"a"', "a\nb", "a #b", "DEFAULT", "__proto__", "profile a"],
+    ["", "a]", "[a", " a", "a ", '"a"', "a\nb", "a #b", "DEFAULT", "__proto__", "profile a", "a b"],
 )
 def test_a_name_that_no_header_can_hold_is_refused(name: str) -> None:
     with pytest.raises(ProfileAmbiguous):
         put(b"", name)
 
 
-@pytest.mark.parametrize("name", ["default", "a b", "a.b", "kim@team/prod", "grün", "a#b", "x:y=z"])
+@pytest.mark.parametrize(
+    "name", ["default", "a b c", "a.b", "kim@team/prod", "grün", "a#b", "x:y=z"]
+)
 def test_any_other_name_can_be_written(name: str, tmp_path: Path) -> None:
     assert as_botocore_reads(put(b"", name), tmp_path) == {name: WRITTEN}
 

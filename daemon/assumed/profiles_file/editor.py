@@ -29,6 +29,8 @@ _CREDENTIAL_KEYS = frozenset((*LONG_TERM_KEYS, "aws_session_token", STALE_TOKEN)
 _OPTION = re.compile(r"(?P<indent>\s*)(?P<key>[^:=]*?)(?P<delimiter>\s*[:=]\s*)(?P<value>.*)", re.S)
 _UNWRITABLE_NAME = re.compile(
     r"[\[\]\x00-\x1f\x7f\ufeff]|^[\s'\"]|[\s'\"]$|\s[#;]|^profile\s|^(?:__proto__|DEFAULT|)$"
+    # Two words: JavaScript's SDK takes the first for a kind of section, such as `sso-session`.
+    r"|^(?a:[\w-]+)\s(?a:[\w@+.%:/-]+)$"
 )
 _UNWRITABLE_VALUE = re.compile(r"[^!-~]|^$")
 
@@ -139,6 +141,7 @@ class Editor:
             self._intended[profile] = values
         else:
             self._refuse_continued(profile, section)
+            self._refuse_header_inside(profile, section)
             old = section.values()
             if not put.overwrite:
                 self._refuse_foreign(profile, section, old)
@@ -234,6 +237,17 @@ class Editor:
                     f"{self._document.path}:{option.end}: profile {profile}: an indented line "
                     f"continues the value of {key} in line {option.line + 1}",
                     hint="remove the spaces in front of it, or remove the line",
+                )
+
+    def _refuse_header_inside(self, profile: str, section: Section) -> None:
+        # For botocore an indented header continues a value; for others a section begins there.
+        end = max((option.end for option in section.options.values()), default=0)
+        for index in range(section.line + 1, end):
+            if read_like_other_sdks(self._document.lines[index : index + 1], ()):
+                raise ProfileAmbiguous(
+                    f"{self._document.path}:{index + 1}: profile {profile}: the AWS SDKs don't "
+                    f"agree on where its section ends",
+                    hint="remove the spaces in front of the line, or remove the line",
                 )
 
     def _refuse_foreign(self, profile: str, section: Section, values: Mapping[str, str]) -> None:

@@ -7,7 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 from assumed.profiles_file.ownership import OUR_KEYS, STALE_TOKEN
 
-_COMMENT = re.compile(r"(?:^|\s)[#;]")
+# Python takes the separators 0x1c to 0x1f and 0x85 for spaces too, and no byte order mark.
+_SPACES = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+_COMMENT = re.compile(rf"(?:^|[{_SPACES}])[#;]")
+_TWO_WORDS = re.compile(
+    rf"(?P<kind>[\w-]+)[{_SPACES}](?P<quote>[\"'])?(?P<name>[\w@+.%:/-]+)(?(quote)(?P=quote))",
+    re.ASCII,
+)
+_KINDS = frozenset(("profile", "sso-session", "services"))
 
 
 def read_like_other_sdks(
@@ -30,23 +40,31 @@ def read_like_other_sdks(
     for index, line in enumerate(lines):
         if section is None and "[" not in line:
             continue
-        text = line.strip()
+        text = line.strip(_SPACES)
         if ("#" in text or ";" in text) and (comment := _COMMENT.search(text)):
-            text = text[: comment.start()].strip()
+            text = text[: comment.start()].strip(_SPACES)
         if text.startswith("[") and text.endswith("]"):
-            name, parent = text[1:-1], ""
-            section = sections.setdefault(name, {})
+            name, parent = _section_name(text[1:-1]), ""
+            section = None if name is None else sections.setdefault(name, {})
             if name not in wanted:
                 section = None
         elif section is not None and (equals := text.find("=")) > 0:
-            key, value = text[:equals].rstrip(), text[equals + 1 :].lstrip()
+            key, value = text[:equals].rstrip(_SPACES), text[equals + 1 :].lstrip(_SPACES)
             if not value:
                 parent = key
                 continue
-            if not line[0].isspace():
+            if line[0] not in _SPACES:
                 parent = ""
             section[f"{parent}.{key}" if parent else key] = (value, index)
     return sections
+
+
+def _section_name(header: str) -> str | None:
+    """Return the name that a header gives its section; None where the section is ignored."""
+    words = _TWO_WORDS.fullmatch(header)
+    if words is None:
+        return header
+    return f"{words['kind']}.{words['name']}" if words["kind"] in _KINDS else None
 
 
 def misread_key(

@@ -277,19 +277,25 @@ def repair(place: Place, lock: int, notices: Notices) -> None:
     """
     with during("repair", place.file):
         old, new = _read_record(read_all(lock))
-        overwrite(lock, b"")
         left_over = FileSignature.at(place.new)
-        if left_over is None:
-            return
-        if new is not None and left_over != old and not left_over.is_same_file(new):
-            if FileSignature.at(place.file) != new:
+        if (
+            left_over is not None
+            and new is not None
+            and left_over != old
+            and not left_over.is_same_file(new)
+        ):
+            if FileSignature.at(place.file) == new:
+                put_back(place, new)
+                notices.once("credentials_file_edit_put_back", path=place.file)
+            else:
                 kept = place.conflict(left_over.inode)
                 place.new.rename(kept)
+                left_over = None
                 notices.once("credentials_file_edit_kept", path=kept)
-                return
-            put_back(place, new)
-            notices.once("credentials_file_edit_put_back", path=place.file)
-        place.new.unlink()
+        # Not earlier: killed before this, the next start has to know whose the files are.
+        overwrite(lock, b"")
+        if left_over is not None:
+            place.new.unlink()
 
 
 def _record(old: OpenFile, new: OpenFile) -> bytes:

@@ -1,0 +1,87 @@
+"""Credentials for the tests of the credentials file; none of them was ever valid."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from botocore.configloader import raw_config_parse
+
+from assumed.model import Credentials
+
+NOBODY = 65534
+LONG_TERM = (
+    b"# mine\n[default]\naws_access_key_id = AKIALONGTERMKEYSOFKIM\n"
+    b"aws_secret_access_key = the/only/copy\n"
+)
+SECRETS = ("the/only/copy", "new/secret+access/key", "new/token+of/session")
+
+
+def credentials(number: int = 0) -> Credentials:
+    """Return credentials that are different for each number, and of the same length below 10."""
+    return Credentials(
+        access_key_id=f"ASIANEW{number:013}",
+        secret_access_key=f"new/secret+access/key{number}",
+        session_token=f"new/token+of/session{number}==",
+        expiration=datetime(2026, 11, 24, 13, 5, tzinfo=UTC) + timedelta(seconds=number),
+        principal_arn="arn:aws:sts::222222222222:assumed-role/deploy/kim@laptop",
+    )
+
+
+def written(number: int = 0) -> dict[str, str]:
+    """Return the keys and values of a section that holds `credentials(number)`."""
+    new = credentials(number)
+    return {
+        "aws_access_key_id": new.access_key_id,
+        "aws_secret_access_key": new.secret_access_key,
+        "aws_session_token": new.session_token,
+        "aws_account_id": "222222222222",
+        "x_security_token_expires": f"2026-11-24T13:05:{number:02}Z",
+        "x_principal_arn": new.principal_arn,
+        "manager": "assumed",
+    }
+
+
+def section(profile: str, number: int = 0) -> bytes:
+    """Return the bytes of a new section that holds `credentials(number)`."""
+    lines = [f"[{profile}]", *(f"{key} = {value}" for key, value in written(number).items()), ""]
+    return "\n".join(lines).encode()
+
+
+def as_botocore_reads(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """Return the sections as they stand, nested blocks as text."""
+    raw_config_parse(str(path))
+    sections: Mapping[str, Mapping[str, str]] = raw_config_parse(str(path), parse_subsections=False)
+    return sections
+
+
+def mode(path: Path) -> int:
+    """Return the mode of what a path leads to."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names_in(folder: Path, *, but: Iterable[str] = ()) -> set[str]:
+    """Return the names in a folder, without the lock file, which stays for the next commit."""
+    return {entry.name for entry in folder.iterdir()} - {".credentials.assumed-lock", *but}
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Do something as a user who may not do everything; as who we are where that is no root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)

@@ -63,6 +63,7 @@ class Row:
         daemon: which daemon; `none` is the baseline.
         edits: of all the other writers together.
         edits_lost: of those, not in the file afterwards.
+        edits_lost_of: the same by writer: who renames drops what another appended meanwhile.
         long_term_keys_lost: the keys that nobody touches are not in the file afterwards.
         commits: of the daemon.
         commits_refused: of those, given up, for others wrote without a pause.
@@ -79,6 +80,7 @@ class Row:
     daemon: str
     edits: int
     edits_lost: int
+    edits_lost_of: dict[str, int]
     long_term_keys_lost: bool
     commits: int
     commits_refused: int
@@ -171,7 +173,8 @@ def race(
         writers=" + ".join(writers),
         daemon=daemon,
         edits=edits * len(writers),
-        edits_lost=lost,
+        edits_lost=sum(lost.values()),
+        edits_lost_of=lost,
         long_term_keys_lost=keys_lost,
         commits=counts["daemon"][0],
         commits_refused=counts["daemon"][1],
@@ -185,16 +188,16 @@ def race(
     )
 
 
-def _lost(path: Path, writers: Sequence[str], edits: int) -> tuple[int, bool]:
+def _lost(path: Path, writers: Sequence[str], edits: int) -> tuple[dict[str, int], bool]:
     try:
         sections = raw_config_parse(str(path))
     except (ConfigParseError, ConfigNotFound):
-        return edits * len(writers), True
-    lost = 0
+        return dict.fromkeys(writers, edits), True
+    lost = {}
     for place, kind in enumerate(writers):
         name = f"{kind}-{place}"
         own = sections.get(name, {})
-        lost += sum(
+        lost[kind] = sum(
             f"edit_{number}" not in own if kind == "awscli" else f"{name}-{number}" not in sections
             for number in range(edits)
         )
@@ -322,7 +325,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     return int(
         any(
-            row.edits_lost or row.long_term_keys_lost or row.commits_lost or row.torn_for_good
+            # Who renames drops what another appended meanwhile, with a daemon or without one.
+            (row.edits_lost if row.writers in WRITERS else row.edits_lost_of["rename"])
+            or row.long_term_keys_lost
+            or row.commits_lost
+            or row.torn_for_good
+            or row.settled_torn
             for row in rows
             if row.daemon == "assumed"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from assumed.model import (
     SourceProfile,
 )
 from assumed.refresh import Refresher
-from assumed.scheduler import HEARTBEAT, RefreshScheduler
+from assumed.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
 from assumed.sts import AssumedRole
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -88,6 +88,7 @@ class FakeSts:
         self.failures: list[AssumedError] = []
         self.failing: dict[str, AssumedError] = {}
         self.calls: list[tuple[RoleDefinition, CallingCredentials]] = []
+        self.clock_ahead = timedelta(0)
         self.during_call: Callable[[RoleDefinition], None] = lambda _: None
 
     def assume_role(
@@ -120,13 +121,22 @@ class ProfilesInMemory:
     def __init__(self) -> None:
         self.profiles: dict[str, Credentials] = {}
         self.failures: list[AssumedError] = []
+        self.failing: AssumedError | None = None
         self.writes = 0
 
     def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
         self.writes += 1
+        if self.failing is not None:
+            raise self.failing
         if self.failures:
             raise self.failures.pop(0)
         self.profiles[profile] = credentials
+
+    def remove(self, profiles: Sequence[str]) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        for profile in profiles:
+            self.profiles.pop(profile, None)
 
 
 class DeferredRuns(BaseExecutor):  # type: ignore[misc]
@@ -150,8 +160,9 @@ class SteppedJobs(BaseScheduler):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(timezone="UTC")
-        self._runs = DeferredRuns()
-        self.add_executor(self._runs)
+        self._lanes = DeferredRuns(), DeferredRuns()
+        for alias, lane in zip(("default", SLOW_LANE), self._lanes, strict=True):
+            self.add_executor(lane, alias)
 
     def wakeup(self) -> None:
         pass
@@ -161,8 +172,9 @@ class SteppedJobs(BaseScheduler):  # type: ignore[misc]
 
     def run_due(self) -> None:
         self._process_jobs()
-        while self._runs.submitted:
-            self._runs.run()
+        while any(lane.submitted for lane in self._lanes):
+            for lane in self._lanes:
+                lane.run()
             self._process_jobs()
 
     def next_at(self) -> datetime | None:

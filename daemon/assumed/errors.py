@@ -11,7 +11,9 @@ class Retry(Enum):
     """When trying again may help; `schedule.retry_delay` turns it into a time."""
 
     BACK_OFF = "back off"
-    """Trouble that passes: a network, a throttled or broken endpoint, a full disk."""
+    """Trouble that passes: a network, a throttled or broken endpoint."""
+    SOON = "soon"
+    """Trouble of this machine alone, such as a full disk: to try again costs nobody anything."""
     SLOWLY = "slowly"
     """A refusal that a person has to mend elsewhere (IAM is eventually consistent)."""
     ON_CHANGE = "on change"
@@ -98,6 +100,10 @@ class StsRequestRefused(AssumedError):
         self.code = code
 
 
+class DurationTooLong(StsRequestRefused):
+    """The role allows no session of this length."""
+
+
 class SourceRejected(StsRequestRefused):
     """STS does not accept the calling credentials: expired, deleted, mistyped, or too new."""
 
@@ -116,10 +122,27 @@ class StsUnavailable(AssumedError):
         self.code = code
 
 
+class ClockSkewed(StsUnavailable):
+    """STS refuses what this machine's wrong clock signed; `is_news` where it was right before."""
+
+    def __init__(self, message: str, *, hint: str, is_news: bool) -> None:
+        super().__init__(message, hint=hint, code="ClockSkewed")
+        self.is_news = is_news
+
+
+class RefreshFailed(AssumedError):
+    """No credentials that last: `code`, `message` and `hint` are why the last refresh failed."""
+
+    def __init__(self, message: str, *, hint: str, code: str) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
 class CredentialsFileError(AssumedError):
     """The credentials file was left as it was."""
 
     code = "CredentialsFile"
+    retry = Retry.SOON
 
 
 class CredentialsFileMalformed(CredentialsFileError):
@@ -150,6 +173,16 @@ class CredentialsFileUnwritable(CredentialsFileError):
     """The operating system refused to read or to replace the file."""
 
     code = "CredentialsFileUnwritable"
+
+
+class CommandNotStarted(AssumedError):
+    """`assumed exec` could not become the command: it is not there, or can't be executed."""
+
+    code = "CommandNotStarted"
+
+    def __init__(self, message: str, *, hint: str, exit_status: int) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status
 
 
 class AlreadyRunning(AssumedError):

@@ -43,6 +43,14 @@ class LifetimeShare:
 RefreshBefore = timedelta | LifetimeShare
 
 
+@unique
+class StoredIn(StrEnum):
+    """Where a session is kept: in the credentials file, or in the daemon's memory alone."""
+
+    FILE = "file"
+    MEMORY = "memory"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleDefinition:
     """One profile that is kept fresh, and the AssumeRole call that does it.
@@ -58,12 +66,14 @@ class RoleDefinition:
     duration_seconds: int = 3600
     refresh_before: RefreshBefore = timedelta(minutes=15)
     region: str | None = None
+    fallback_regions: tuple[str, ...] = ()
     external_id: str | None = None
     policy: str | None = None
     policy_arns: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     transitive_tag_keys: tuple[str, ...] = ()
     source_identity: str | None = None
+    store: StoredIn = StoredIn.FILE
     overwrite: bool = False
     enabled: bool = True
 
@@ -77,6 +87,7 @@ class RoleDefinition:
         return self == replace(
             other,
             refresh_before=self.refresh_before,
+            store=self.store,
             overwrite=self.overwrite,
             enabled=self.enabled,
         )
@@ -187,12 +198,13 @@ class Failure:
 class ProfileStatus:
     """One row of `status`. Times are aware UTC by the local wall clock, but `expires_at` (STS's).
 
-    `seconds_left` is None where no session is known, and never negative.
+    `seconds_left` is None where no session is known, and never negative. `store` is a `StoredIn`.
     """
 
     profile: str
     role_arn: str
     source: str
+    store: str = StoredIn.FILE
     state: ProfileState
     expires_at: datetime | None = None
     seconds_left: int | None = None
@@ -212,6 +224,8 @@ class DaemonStatus:
     started_at: datetime
     config: str
     config_error: str | None = None
+    clock_skew_seconds: int = 0
+    """How far this machine's clock is ahead of STS's; 0 where it is under a minute either way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,3 +249,11 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the profile holds a session that need not be refreshed now."""
         return self.failure is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointAddress:
+    """Where an AWS SDK finds one profile's credentials, and the file with what opens them."""
+
+    url: str
+    token_file: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -17,6 +17,7 @@ from assumed.model import (
     Credentials,
     RoleDefinition,
     Session,
+    StoredIn,
 )
 from assumed.schedule import refresh_due_in
 from assumed.sources import ResolvedSource
@@ -41,6 +42,11 @@ class Sources(Protocol):
 class Sts(Protocol):
     """What a refresh asks of `sts.SecurityTokenService`."""
 
+    @property
+    def clock_ahead(self) -> timedelta:
+        """By how much STS's clock is ahead of this machine's; zero where that is nothing."""
+        ...
+
     def assume_role(
         self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
     ) -> AssumedRole:
@@ -53,6 +59,10 @@ class Store(Protocol):
 
     def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
         """Return when the credentials are on disk."""
+        ...
+
+    def remove(self, profiles: Sequence[str]) -> object:
+        """Return when what was written for `profiles` is on disk no more."""
         ...
 
 
@@ -68,6 +78,8 @@ class Refresher:
         self._definitions: Mapping[str, RoleDefinition] = {}
         self._sessions: dict[str, Session] = {}
         self._corrected: set[str] = set()
+        self._in_no_file: set[str] = set()
+        """Profiles kept in memory alone of which nothing is left in the file."""
 
     def define(self, definitions: Mapping[str, RoleDefinition]) -> None:
         """Take over a configuration; sessions of roles that it does not name are forgotten."""
@@ -112,6 +124,11 @@ class Refresher:
         with self._lock:
             self._sessions[profile] = replace(self._sessions[profile], is_stored=False)
 
+    @property
+    def clock_skew(self) -> timedelta:
+        """By how much this machine's clock is ahead of STS's; zero where that is nothing."""
+        return -self._sts.clock_ahead
+
     def session(self, profile: str) -> Session | None:
         """Return the session of a profile, expired or not; None where there is none."""
         with self._lock:
@@ -124,28 +141,41 @@ class Refresher:
             return timedelta(0)
         return timedelta(seconds=session.expires_at - self._clock.boottime())
 
+    def is_in_place(self, definition: RoleDefinition) -> bool:
+        """Whether a profile's session, expired or not, is where its readers look for it."""
+        session = self.session(definition.profile)
+        return session is not None and self._is_in_place(definition, session)
+
     def due_in(self, definition: RoleDefinition, *, jitter: float) -> timedelta:
         """Return how long from now a refresh is due; zero or less where it is now."""
         session = self.session(definition.profile)
-        if session is None or not session.is_stored:
+        if session is None or not self._is_in_place(definition, session):
             return timedelta(0)
         return self._session_due_in(definition, session, jitter=jitter)
 
     def refresh(self, definition: RoleDefinition) -> Session:
         """Assume the role and write the profile; returns once it is on disk.
 
-        A session that an earlier try could not write is written now, with no further call.
+        A session that an earlier try could not write is written now, with no further call. That
+        of a profile that is kept in memory is not written, and what the file had of it goes.
 
         Raises:
             ParentNotReady: the profile that this one is chained to has no valid session.
             AssumedError: what `sources`, `sts` and `store` raise. Where the store failed the new
                 session is held nevertheless.
         """
-        session = self._unstored_session(definition) or self._assume(definition)
-        self._store.write(definition.profile, session.credentials, overwrite=definition.overwrite)
-        stored = replace(session, is_stored=True)
-        self._hold(definition, stored)
-        return stored
+        session = self._misplaced_session(definition) or self._assume(definition)
+        profile = definition.profile
+        is_stored = definition.store is StoredIn.FILE
+        if is_stored:
+            self._in_no_file.discard(profile)
+            self._store.write(profile, session.credentials, overwrite=definition.overwrite)
+        elif profile not in self._in_no_file:
+            self._store.remove([profile])
+            self._in_no_file.add(profile)
+        placed = replace(session, is_stored=is_stored)
+        self._hold(definition, placed)
+        return placed
 
     def take_corrected(self) -> tuple[str, ...]:
         """Return the profiles whose kept session ends at another time than it seemed, once."""
@@ -180,9 +210,14 @@ class Refresher:
             jitter=jitter,
         )
 
-    def _unstored_session(self, definition: RoleDefinition) -> Session | None:
+    def _is_in_place(self, definition: RoleDefinition, session: Session) -> bool:
+        if definition.store is StoredIn.FILE:
+            return session.is_stored
+        return not session.is_stored and definition.profile in self._in_no_file
+
+    def _misplaced_session(self, definition: RoleDefinition) -> Session | None:
         session = self.session(definition.profile)
-        if session is None or session.is_stored:
+        if session is None or self._is_in_place(definition, session):
             return None
         is_due = self._session_due_in(definition, session, jitter=0) <= timedelta(0)
         return None if is_due else session

@@ -13,9 +13,10 @@ _MOST_JITTER = 0.1
 _FIRST_STEP = timedelta(seconds=1)
 _FIRST_STEP_OF_DENIAL = timedelta(seconds=10)
 _LONGEST_STEP = timedelta(minutes=5)
-_LONGEST_SHARE_OF_WHAT_IS_LEFT = 0.2
+_LONGEST_STEP_OF_OURS = timedelta(seconds=15)
+_LONGEST_SHARE = 0.2
 # Shares of less and less would be ever more tries a second as the end comes near.
-_SHORTEST_STEP = timedelta(milliseconds=250)
+_SHORTEST_STEP = timedelta(seconds=1)
 _SHORTEST_DELAY = timedelta(milliseconds=50)
 
 
@@ -52,18 +53,22 @@ def refresh_due_in(
     return left - min(before, lifetime / 2) - lifetime * earlier
 
 
-def retry_delay(retry: Retry, *, failures: int, left: timedelta, jitter: float) -> timedelta | None:
+def retry_delay(
+    retry: Retry, *, failures: int, left: timedelta, lifetime: timedelta, jitter: float
+) -> timedelta | None:
     """Return how long to wait after a failure, or None to wait until the source changes.
 
     Exponential back-off with full jitter (a delay anywhere between nothing and the back-off's
     present step), so that a fleet that failed together does not come back together; a denial waits
-    for at least half the step. A step is never beyond a fifth of what is left of the session, nor
-    beyond 5 minutes.
+    for at least half the step. A step is never beyond a fifth of what is left of the session (a second
+    at least), once it has ended a fifth of its lifetime, nor beyond 5 minutes, or 15 s where the
+    trouble is this machine's own.
 
     Args:
         retry: what can be done about the failure.
         failures: how many came in a row, this one counted; at least 1.
         left: what is left of the session; zero or less where there is none.
+        lifetime: of a session of this profile; positive.
         jitter: 0 to 1, drawn anew for each failure.
 
     Source: full jitter, as in the AWS Architecture Blog's "Exponential Backoff And Jitter".
@@ -71,8 +76,9 @@ def retry_delay(retry: Retry, *, failures: int, left: timedelta, jitter: float) 
     if retry is Retry.ON_CHANGE:
         return None
     first = _FIRST_STEP_OF_DENIAL if retry is Retry.SLOWLY else _FIRST_STEP
-    step = min(first * (1 << min(failures - 1, 30)), _LONGEST_STEP)
-    if left > timedelta(0):
-        step = min(step, max(left * _LONGEST_SHARE_OF_WHAT_IS_LEFT, _SHORTEST_STEP))
+    longest = _LONGEST_STEP_OF_OURS if retry is Retry.SOON else _LONGEST_STEP
+    step = min(first * (1 << min(failures - 1, 30)), longest)
+    share = (left if left > timedelta(0) else lifetime) * _LONGEST_SHARE
+    step = min(step, max(share, _SHORTEST_STEP))
     floor = step / 2 if retry is Retry.SLOWLY else _SHORTEST_DELAY
     return max(step * jitter, floor)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,9 +19,11 @@ import pytest
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
+from assumed.clock import SystemClock
 from assumed.errors import (
     AssumedError,
     AssumeRoleDenied,
+    ClockSkewed,
     SourceRejected,
     StsRequestRefused,
     StsThrottled,
@@ -70,6 +75,8 @@ class Endpoint:
     body: bytes = field(default_factory=answer)
     date: str | None = DATE
     is_cut_off: bool = False
+    first: list[tuple[int, bytes]] = field(default_factory=list)
+    """Statuses and bodies that come before all others, each once."""
     requests: list[dict[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     connections: int = 0
@@ -98,13 +105,13 @@ class Answers(BaseHTTPRequestHandler):
         form = self.rfile.read(int(self.headers["Content-Length"])).decode()
         endpoint.requests.append({key: value for key, [value] in parse_qs(form).items()})
         endpoint.headers.append(dict(self.headers))
-        self.send_response_only(endpoint.status)
+        status, body = endpoint.first.pop(0) if endpoint.first else (endpoint.status, endpoint.body)
+        self.send_response_only(status)
         if endpoint.date is not None:
             self.send_header("Date", endpoint.date)
-        self.send_header("Content-Length", str(len(endpoint.body)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        end = len(endpoint.body) // 2 if endpoint.is_cut_off else None
-        self.wfile.write(endpoint.body[:end])
+        self.wfile.write(body[: len(body) // 2 if endpoint.is_cut_off else None])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -153,7 +160,7 @@ def new_session(profile: str | None = None) -> BotocoreSession:
 def call(
     definition: RoleDefinition = DEPLOY, caller: CallingCredentials = LONG_TERM
 ) -> AssumedRole:
-    return SecurityTokenService().assume_role(definition, caller, new_session())
+    return SecurityTokenService(SystemClock()).assume_role(definition, caller, new_session())
 
 
 def failure(kind: type[AssumedError]) -> AssumedError:
@@ -398,7 +405,7 @@ def test_plain_http_is_refused_in_a_source_profile_too(
     config.write_text("[profile keys]\nendpoint_url = http://10.0.0.1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     with pytest.raises(StsRequestRefused) as raised:
-        SecurityTokenService().assume_role(DEPLOY, LONG_TERM, new_session("keys"))
+        SecurityTokenService(SystemClock()).assume_role(DEPLOY, LONG_TERM, new_session("keys"))
     assert raised.value.code == "PlainHttp"
 
 
@@ -448,7 +455,7 @@ def test_a_bundle_of_certificates_that_is_not_there_is_sts_unavailable(
 
 
 def test_many_threads_share_one_client(endpoint: Endpoint) -> None:
-    sts, session = SecurityTokenService(connections=8), new_session()
+    sts, session = SecurityTokenService(SystemClock(), connections=8), new_session()
     created = []
     create_client = session.create_client
 
@@ -476,3 +483,76 @@ def test_many_threads_share_one_client(endpoint: Endpoint) -> None:
     assert {request["RoleArn"].rsplit("/", 1)[-1] for request in endpoint.requests} == {
         f"p{number}" for number in range(8)
     }
+
+
+class TestWrongClock:
+    EXPIRED = refusal("SignatureDoesNotMatch", "Signature expired: it is now earlier than …")
+
+    def set_sts_ahead(self, endpoint: Endpoint, hours: int) -> datetime:
+        there = datetime.now(UTC) + timedelta(hours=hours)
+        endpoint.date = format_datetime(there, usegmt=True)
+        endpoint.body = answer(expiration=f"{there + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
+        return there
+
+    def signed_at(self, endpoint: Endpoint) -> datetime:
+        shown = endpoint.headers[-1]["X-Amz-Date"]
+        return datetime.strptime(shown, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+    def test_a_call_is_signed_by_the_time_of_sts_and_the_skew_told_once(
+        self, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "assumed")
+        sts, session = SecurityTokenService(SystemClock()), new_session()
+        there = self.set_sts_ahead(endpoint, hours=2)
+        endpoint.first = [(403, self.EXPIRED)]
+        assumed = sts.assume_role(DEPLOY, LONG_TERM, session)
+        assert len(endpoint.requests) == 2
+        assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
+        assert assumed.credentials.expiration - assumed.answered_at == timedelta(hours=1)
+        assert abs(sts.clock_ahead - timedelta(hours=2)) < timedelta(minutes=1)
+        sts.assume_role(DEPLOY, LONG_TERM, session)
+        assert len(endpoint.requests) == 3
+        assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
+        told = [record.getMessage() for record in caplog.records]
+        assert told == ["clock_is_wrong"]
+
+    def test_a_clock_that_was_set_is_used_again(
+        self, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "assumed")
+        sts, session = SecurityTokenService(SystemClock()), new_session()
+        self.set_sts_ahead(endpoint, hours=-2)
+        sts.assume_role(DEPLOY, LONG_TERM, session)
+        here = self.set_sts_ahead(endpoint, hours=0)
+        endpoint.first = [(403, self.EXPIRED)]
+        sts.assume_role(DEPLOY, LONG_TERM, session)
+        assert abs(self.signed_at(endpoint) - here) < timedelta(minutes=1)
+        assert sts.clock_ahead == timedelta(0)
+        told = [record.getMessage() for record in caplog.records]
+        assert told == ["clock_is_wrong", "clock_is_right_again"]
+
+    def test_a_refusal_that_tells_nothing_new_is_not_answered_by_the_same_call_again(
+        self, endpoint: Endpoint
+    ) -> None:
+        self.set_sts_ahead(endpoint, hours=0)
+        endpoint.status, endpoint.body = 403, self.EXPIRED
+        assert failure(ClockSkewed).code == "ClockSkewed"
+        assert len(endpoint.requests) == 1
+
+
+def test_a_role_that_allows_an_hour_gets_an_hour_with_one_warning(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    too_long = refusal(
+        "ValidationError",
+        "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+    )
+    sts, session = SecurityTokenService(SystemClock()), new_session()
+    long = role("deploy", duration_seconds=7200)
+    endpoint.first = [(400, too_long)]
+    for _ in range(2):
+        sts.assume_role(long, LONG_TERM, session)
+    asked = [request["DurationSeconds"] for request in endpoint.requests]
+    assert asked == ["7200", "3600", "3600"]
+    told = [record.getMessage() for record in caplog.records]
+    assert told.count("duration_shortened") == 1

@@ -57,40 +57,51 @@ def test_what_makes_no_sense_is_refused(lifetime: timedelta, jitter: float) -> N
 
 def test_back_off_doubles_from_a_second_up_to_five_minutes() -> None:
     delays = [
-        retry_delay(Retry.BACK_OFF, failures=count, left=timedelta(0), jitter=1)
+        retry_delay(Retry.BACK_OFF, failures=count, left=timedelta(0), lifetime=HOUR, jitter=1)
         for count in (1, 2, 3, 9, 10, 1000)
     ]
     assert delays == [timedelta(seconds=seconds) for seconds in (1, 2, 4, 256, 300, 300)]
 
 
 def test_a_denial_is_tried_again_more_slowly() -> None:
-    least = retry_delay(Retry.SLOWLY, failures=1, left=timedelta(0), jitter=0)
-    most = retry_delay(Retry.SLOWLY, failures=1, left=timedelta(0), jitter=1)
+    least = retry_delay(Retry.SLOWLY, failures=1, left=timedelta(0), lifetime=HOUR, jitter=0)
+    most = retry_delay(Retry.SLOWLY, failures=1, left=timedelta(0), lifetime=HOUR, jitter=1)
     assert (least, most) == (timedelta(seconds=5), timedelta(seconds=10))
 
 
+def test_trouble_of_this_machine_is_tried_again_within_15_seconds() -> None:
+    delay = retry_delay(Retry.SOON, failures=99, left=timedelta(0), lifetime=HOUR, jitter=1)
+    assert delay == timedelta(seconds=15)
+
+
 def test_a_missing_source_is_not_tried_again_until_it_changes() -> None:
-    assert retry_delay(Retry.ON_CHANGE, failures=1, left=HOUR, jitter=1) is None
+    assert retry_delay(Retry.ON_CHANGE, failures=1, left=HOUR, lifetime=HOUR, jitter=1) is None
 
 
 @given(
-    retry=st.sampled_from([Retry.BACK_OFF, Retry.SLOWLY]),
+    retry=st.sampled_from([Retry.BACK_OFF, Retry.SLOWLY, Retry.SOON]),
     failures=st.integers(1, 10_000),
-    left=st.timedeltas(min_value=timedelta(seconds=2), max_value=timedelta(hours=36)),
+    left=st.timedeltas(min_value=timedelta(seconds=5), max_value=timedelta(hours=36)),
     jitter=st.floats(0, 1),
 )
 def test_no_retry_waits_beyond_a_fifth_of_what_is_left(
     retry: Retry, failures: int, left: timedelta, jitter: float
 ) -> None:
-    delay = retry_delay(retry, failures=failures, left=left, jitter=jitter)
+    delay = retry_delay(retry, failures=failures, left=left, lifetime=HOUR, jitter=jitter)
     assert delay is not None
     assert timedelta(0) < delay <= left / 5
+
+
+def test_once_a_session_has_ended_no_retry_waits_beyond_a_fifth_of_its_lifetime() -> None:
+    short = timedelta(minutes=15)
+    delay = retry_delay(Retry.BACK_OFF, failures=99, left=timedelta(0), lifetime=short, jitter=1)
+    assert delay == timedelta(minutes=3)
 
 
 def test_retries_do_not_become_a_storm_as_the_end_comes_near() -> None:
     left, tries = timedelta(seconds=20), 0
     while left > timedelta(0):
-        delay = retry_delay(Retry.BACK_OFF, failures=20, left=left, jitter=0.5)
+        delay = retry_delay(Retry.BACK_OFF, failures=20, left=left, lifetime=HOUR, jitter=0.5)
         assert delay is not None
         left -= delay
         tries += 1

@@ -17,8 +17,8 @@ from assumed.errors import (
     UsageError,
 )
 from assumed.log import event_fields
-from assumed.model import Outcome, ProfileState
-from assumed.scheduler import HEARTBEAT, HeartbeatScheduler
+from assumed.model import Outcome, ProfileState, RoleDefinition
+from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from tests.fakes import NOON, Simulation, issued, role
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -250,6 +250,72 @@ class TestFailures:
         assert outcome.failure is not None
         assert outcome.failure.code == "SourceMissing"
         assert simulation.status("deploy").consecutive_failures == 2
+
+
+class TestEndpoints:
+    def test_when_an_outage_is_over_all_try_again_that_failed_in_it(
+        self, simulation: Simulation
+    ) -> None:
+        profiles = [role(f"p{number}") for number in range(10)]
+        simulation.start(*profiles)
+        for definition in profiles:
+            simulation.sts.failing[definition.profile] = unavailable()
+        simulation.run_for(timedelta(hours=3))
+        simulation.sts.failing.clear()
+        first = min(
+            status.next_attempt_at
+            for status in simulation.scheduler.statuses()
+            if status.next_attempt_at is not None
+        )
+        simulation.run_for(first - simulation.clock.now() + 2 * SECOND)
+        states = {status.state for status in simulation.scheduler.statuses()}
+        assert states == {ProfileState.VALID}
+
+    def test_trouble_of_one_role_is_not_taken_for_an_outage(self, simulation: Simulation) -> None:
+        simulation.sts.failing["broken"] = unavailable()
+        others = [role(f"p{number}") for number in range(50)]
+        simulation.start(role("broken"), *others)
+        simulation.run_for(timedelta(hours=12))
+        # Its own back-off ends at one try in 2.5 minutes on average.
+        assert simulation.status("broken").consecutive_failures < 12 * 60 / 2.5 + 30
+
+    def test_the_first_throttling_slows_down_all_calls_to_that_endpoint_and_no_other(
+        self, simulation: Simulation
+    ) -> None:
+        here = [role(f"here{number}") for number in range(20)]
+        there = [role(f"there{number}", region="eu-west-1") for number in range(20)]
+        throttled = StsThrottled("slowly", hint="wait")
+        simulation.sts.during_call = lambda definition: (
+            simulation.sts.failures.append(throttled)
+            if definition.region is None and len(simulation.sts.calls) % 5 == 1
+            else None
+        )
+        simulation.start(*here, *there)
+        started = set(simulation.sts.called)
+        assert {definition.profile for definition in there} <= started
+        assert sum(definition.profile in started for definition in here) < 20
+        simulation.sts.during_call = lambda _: None
+        simulation.run_for(MINUTE)
+        states = {status.state for status in simulation.scheduler.statuses()}
+        assert states == {ProfileState.VALID}
+
+    def test_a_profile_whose_call_hung_keeps_out_of_the_others_way(
+        self, simulation: Simulation
+    ) -> None:
+        def hang(definition: RoleDefinition) -> None:
+            if definition.profile == "deploy":
+                simulation.pass_time(timedelta(seconds=6))
+
+        simulation.sts.during_call = hang
+        simulation.sts.failing["deploy"] = unavailable()
+        simulation.start(DEPLOY, READ)
+        lanes = {job.id: job.executor for job in simulation.jobs.get_jobs()}
+        assert lanes == {"deploy": SLOW_LANE, "read": "default"}
+        simulation.sts.during_call = lambda _: None
+        del simulation.sts.failing["deploy"]
+        simulation.run_for(MINUTE)
+        lanes = {job.id: job.executor for job in simulation.jobs.get_jobs()}
+        assert lanes == {"deploy": "default", "read": "default"}
 
 
 class TestLog:

@@ -13,9 +13,11 @@ from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 from botocore.stub import Stubber
 
+from assumed.clock import SystemClock
 from assumed.errors import (
     AssumedError,
     AssumeRoleDenied,
+    ClockSkewed,
     Retry,
     SourceRejected,
     StsRequestRefused,
@@ -24,7 +26,7 @@ from assumed.errors import (
 )
 from assumed.model import CallingCredentials, Credentials, RoleDefinition
 from assumed.sts import AssumedRole, SecurityTokenService
-from tests.fakes import LONG_TERM, NOON, issued, role
+from tests.fakes import LONG_TERM, NOON, FakeClock, issued, role
 
 DEPLOY = role("deploy")
 HOUR = timedelta(hours=1)
@@ -85,7 +87,7 @@ def call(
     definition: RoleDefinition = DEPLOY,
     caller: CallingCredentials = LONG_TERM,
 ) -> AssumedRole:
-    return SecurityTokenService().assume_role(definition, caller, session)
+    return SecurityTokenService(SystemClock()).assume_role(definition, caller, session)
 
 
 def answering(shape: dict[str, Any], expected: dict[str, Any] | None = None) -> StubbedSession:
@@ -246,8 +248,69 @@ def test_a_denial_names_the_caller_that_sts_saw_and_both_places_to_mend() -> Non
     )
     assert error.hint == (
         f"two places must allow sts:AssumeRole: the trust policy of {DEPLOY.role_arn}, for "
-        f"{CALLER}; and the policies of {CALLER}, for that role"
+        f"{CALLER}; and the policies of {CALLER}, for that role. In the trust policy: "
+        '{"Effect": "Allow", "Principal": {"AWS": "%s"}, "Action": "sts:AssumeRole"}' % CALLER
     )
+
+
+def test_a_denied_session_is_named_by_its_role_for_the_trust_policy() -> None:
+    caller = "arn:aws:sts::111122223333:assumed-role/hub/assumed-me@here"
+    hint = refusal("AccessDenied", f"User: {caller} is not authorized to perform: x", 403).hint
+    assert '"AWS": "arn:aws:iam::111122223333:role/hub"' in hint
+
+
+def answers_left(stubber: Stubber) -> int:
+    return len(vars(stubber)["_queue"])
+
+
+class TestFallbackRegions:
+    DEPLOY = role("deploy", region="eu-west-1", fallback_regions=("eu-central-1", "us-east-1"))
+
+    def answering_by_region(self, *down: str) -> StubbedSession:
+        """Each region answers once for each client; those that are down answer with 503."""
+        session = StubbedSession()
+
+        def answer_once(stubber: Stubber) -> None:
+            if stubber.client.meta.region_name in down:
+                stubber.add_client_error("assume_role", "ServiceUnavailable", "", 503)
+            for _ in range(3):
+                stubber.add_response("assume_role", answer(ISSUED))
+
+        session.on_new_client = answer_once
+        return session
+
+    def test_the_next_region_answers_while_one_is_down_and_the_first_is_preferred_again(
+        self,
+    ) -> None:
+        clock = FakeClock()
+        session = self.answering_by_region("eu-west-1", "eu-central-1")
+        sts = SecurityTokenService(clock)
+        sts.assume_role(self.DEPLOY, LONG_TERM, session)
+        regions = [client.meta.region_name for client in session.clients]
+        assert regions == ["eu-west-1", "eu-central-1", "us-east-1"]
+        first, _, last = session.stubbers
+        left = answers_left(last)
+        sts.assume_role(self.DEPLOY, LONG_TERM, session)
+        assert answers_left(last) == left - 1
+        clock.advance(timedelta(seconds=61))
+        left = answers_left(first)
+        sts.assume_role(self.DEPLOY, LONG_TERM, session)
+        assert answers_left(first) == left - 1
+
+    def test_where_all_are_down_the_error_is_of_the_first(self) -> None:
+        session = self.answering_by_region("eu-west-1", "eu-central-1", "us-east-1")
+        with pytest.raises(StsUnavailable, match="ServiceUnavailable"):
+            call(session, self.DEPLOY)
+        assert len(session.clients) == 3
+
+    def test_a_refusal_is_no_reason_to_ask_elsewhere(self) -> None:
+        session = StubbedSession()
+        session.on_new_client = lambda stubber: stubber.add_client_error(
+            "assume_role", "AccessDenied", "no", http_status_code=403
+        )
+        with pytest.raises(AssumeRoleDenied):
+            call(session, self.DEPLOY)
+        assert len(session.clients) == 1
 
 
 def test_a_denial_that_names_nobody_names_the_source() -> None:
@@ -264,7 +327,7 @@ def test_a_denial_that_names_nobody_names_the_source() -> None:
 )
 def test_a_wrong_clock_of_this_machine_is_told_from_wrong_keys(code: str, text: str) -> None:
     error = refusal(code, text, 403)
-    assert (type(error), error.code) == (StsUnavailable, "ClockSkewed")
+    assert (type(error), error.code) == (ClockSkewed, "ClockSkewed")
     assert "clock is wrong" in error.hint
 
 
@@ -360,7 +423,7 @@ def test_a_session_that_had_expired_when_it_was_issued_is_no_answer(expiration: 
 
 
 def test_one_client_of_a_source_and_region_is_shared_by_all_its_profiles() -> None:
-    session, sts = StubbedSession(), SecurityTokenService()
+    session, sts = StubbedSession(), SecurityTokenService(SystemClock())
     session.on_new_client = add_three_answers
     for profile in ("one", "two", "three"):
         sts.assume_role(role(profile), LONG_TERM, session)
@@ -368,7 +431,7 @@ def test_one_client_of_a_source_and_region_is_shared_by_all_its_profiles() -> No
 
 
 def test_another_source_or_region_has_a_client_of_its_own() -> None:
-    session, sts = StubbedSession(), SecurityTokenService()
+    session, sts = StubbedSession(), SecurityTokenService(SystemClock())
     session.on_new_client = add_three_answers
     sts.assume_role(DEPLOY, LONG_TERM, session)
     sts.assume_role(role("deploy", region="eu-west-1"), LONG_TERM, session)
@@ -385,7 +448,7 @@ def test_another_source_or_region_has_a_client_of_its_own() -> None:
     ],
 )
 def test_a_client_is_replaced_when_the_keys_change(changed: CallingCredentials) -> None:
-    session, sts = StubbedSession(), SecurityTokenService()
+    session, sts = StubbedSession(), SecurityTokenService(SystemClock())
     session.on_new_client = add_three_answers
     sts.assume_role(DEPLOY, LONG_TERM, session)
     sts.assume_role(DEPLOY, changed, session)
@@ -394,7 +457,7 @@ def test_a_client_is_replaced_when_the_keys_change(changed: CallingCredentials) 
 
 
 def test_a_client_is_replaced_when_the_settings_of_its_source_change() -> None:
-    before, after, sts = StubbedSession(), StubbedSession(), SecurityTokenService()
+    before, after, sts = StubbedSession(), StubbedSession(), SecurityTokenService(SystemClock())
     before.on_new_client = after.on_new_client = add_three_answers
     sts.assume_role(DEPLOY, LONG_TERM, before)
     sts.assume_role(DEPLOY, LONG_TERM, after)

@@ -253,3 +253,28 @@ def test_a_process_ends_although_a_job_hangs_for_good() -> None:
     )
     assert ended.stdout == "stopped\n"
     assert ended.stderr == ""
+
+
+def test_a_job_behind_ones_that_hang_gets_a_thread_of_its_own(
+    start: Callable[[int], OnePass],
+) -> None:
+    jobs, hang, done = start(2), Event(), Event()
+    for _ in range(5):
+        jobs.submit(hang.wait)
+    jobs.submit(done.set)
+    assert done.wait(A_WHILE)
+    hang.set()
+    for _ in range(6):
+        assert jobs.outcome().exception is None
+
+
+def test_what_is_urgent_is_taken_first(start: Callable[[int], OnePass]) -> None:
+    jobs, hang, taken = start(1), Event(), list[float]()
+    jobs.submit(hang.wait)
+    for urgency in (3.0, 1.0, 2.0):
+        jobs.add_job(taken.append, args=[urgency])
+    jobs._process_jobs()
+    hang.set()
+    for _ in range(4):
+        jobs.outcome()
+    assert taken == [1.0, 2.0, 3.0]

@@ -23,8 +23,11 @@ from assumed.clock import Clock
 from assumed.errors import (
     AssumedError,
     ParentNotReady,
+    RefreshFailed,
     SourceMissing,
     SourceRejected,
+    StsThrottled,
+    StsUnavailable,
     UnexpectedError,
     UsageError,
 )
@@ -40,12 +43,20 @@ from assumed.model import (
 )
 from assumed.refresh import Refresher
 from assumed.schedule import retry_delay
+from assumed.scheduler.pace import Pace
 
 HEARTBEAT = timedelta(seconds=15)
 _NOTABLE_STEP = timedelta(seconds=1)
 _SHORTEST_BEAT_SECONDS = 1
 _BETWEEN_SETTING_RIGHT = timedelta(seconds=10)
 _NOW = timedelta(0)
+# Longer than this no call takes whose endpoint is well.
+_HANGS = timedelta(seconds=2)
+_OUTAGE_SECONDS = 1.0
+SLOW_LANE = "slow lane"
+"""The executor of profiles whose last call hung."""
+# What is left of a session that could not be refreshed is given to a caller down to this.
+_LEAST_GIVEN = timedelta(minutes=1)
 # Somebody has to act, and as soon as they did it is tried again.
 _WAITS_FOR_SOURCE = SourceMissing | SourceRejected
 
@@ -95,6 +106,14 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
 
 
 @dataclass(slots=True)
+class _Endpoint:
+    """What all profiles of one endpoint share; guarded by the scheduler's lock."""
+
+    pace: Pace = field(default_factory=Pace)
+    succeeded_at: float = -math.inf
+
+
+@dataclass(slots=True)
 class _Entry:
     """What the scheduler knows of one profile; guarded by the scheduler's lock."""
 
@@ -106,6 +125,8 @@ class _Entry:
     refreshes: int = 0
     failures: int = 0
     failing_since: datetime | None = None
+    failing_from: float = math.inf
+    """The same, in seconds of `Clock.boottime()`."""
     error: AssumedError | None = None
     failure: Failure | None = None
     source_fingerprint: str | None = None
@@ -113,7 +134,16 @@ class _Entry:
     access_key_id: str | None = None
     """Of the session that was written last."""
     set_right_at: float = -math.inf
+    hung: bool = False
+    """The last call was so slow that the next one keeps out of the others' way."""
+    slot_of: int | None = None
+    """The pace's generation that a slot for the next call was given out by."""
     waiters: list[Future[Outcome]] = field(default_factory=list)
+
+    def forget_failures(self) -> None:
+        """Know of none any more."""
+        self.failures, self.failing_since, self.failing_from = 0, None, math.inf
+        self.error, self.failure = None, None
 
 
 class RefreshScheduler:
@@ -149,6 +179,7 @@ class RefreshScheduler:
         self._entries: dict[str, _Entry] = {}
         self._children: dict[str, list[_Entry]] = {}
         self._untried: set[str] = set()
+        self._endpoints: dict[str, _Endpoint] = {}
         self._wall_clock_offset = self._offset()
 
     def apply(
@@ -189,12 +220,15 @@ class RefreshScheduler:
                     self._redefine(entry, definition)
             self._look_for_first_pass()
 
-    def refresh(self, profiles: Sequence[str], *, force: bool) -> dict[str, Future[Outcome]]:
+    def refresh(
+        self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
+    ) -> dict[str, Future[Outcome]]:
         """Refresh profiles now; what is still fresh is left alone unless forced.
 
         Args:
             profiles: names; none for all that are enabled.
             force: also refresh what is still fresh.
+            min_left: fresh is what has at least so much left; None for what is not due yet.
 
         Returns:
             The outcome to come of each profile.
@@ -206,7 +240,43 @@ class RefreshScheduler:
             entries = [self._enabled_entry(profile) for profile in profiles] or [
                 entry for entry in self._entries.values() if entry.definition.enabled
             ]
-            return {entry.definition.profile: self._ask(entry, force=force) for entry in entries}
+            return {
+                entry.definition.profile: self._ask(entry, force=force, min_left=min_left)
+                for entry in entries
+            }
+
+    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+        """Return a profile's credentials, refreshed first where too little of them is left.
+
+        Where that fails, what is left of the old ones is given if it is over a minute.
+
+        Args:
+            profile: a name.
+            min_left: of a session's lifetime no more than half counts, so that whoever asks for
+                15 minutes of a session of 15 does not have it refreshed at each call.
+
+        Returns:
+            The credentials to come, or `RefreshFailed`.
+
+        Raises:
+            UsageError: a name that is not in the configuration, or is disabled there.
+        """
+        answer: Future[Credentials] = Future()
+        answer.set_running_or_notify_cancel()  # As in `_ask`: whoever waits may go.
+        with self._lock:
+            entry = self._enabled_entry(profile)
+            held = self._refresher.session(profile)
+            if held is not None:
+                left = self._refresher.left(profile)
+                # A retry is planned: more calls by everyone who asks would not bring it sooner.
+                least = _least_given(held)
+                is_given = entry.failure is not None and left > least
+                if is_given or left >= max(min(min_left, held.lifetime / 2), least):
+                    answer.set_result(held.credentials)
+                    return answer
+            refreshed = self._ask(entry, force=True)
+        refreshed.add_done_callback(lambda done: self._give(profile, done.result(), answer))
+        return answer
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
         """Return the status of each profile, in the order of the configuration.
@@ -279,7 +349,7 @@ class RefreshScheduler:
     def _redefine(self, entry: _Entry, definition: RoleDefinition) -> None:
         is_same_call = entry.definition.is_same_call(definition)
         entry.definition = definition
-        entry.failures, entry.failing_since, entry.error, entry.failure = 0, None, None, None
+        entry.forget_failures()
         if entry.in_flight:
             return  # `_finish` sees that the definition is another one.
         if is_same_call or not definition.enabled:
@@ -287,11 +357,18 @@ class RefreshScheduler:
         else:
             self._attempt(entry)
 
-    def _ask(self, entry: _Entry, *, force: bool) -> Future[Outcome]:
+    def _ask(
+        self, entry: _Entry, *, force: bool, min_left: timedelta | None = None
+    ) -> Future[Outcome]:
         answer: Future[Outcome] = Future()
         answer.set_running_or_notify_cancel()  # Whoever waits may go; the refresh goes on.
         definition = entry.definition
-        is_fresh = self._refresher.due_in(definition, jitter=0) > _NOW and entry.failure is None
+        due_in = self._refresher.due_in(definition, jitter=0)
+        is_fresh = due_in > _NOW and entry.failure is None
+        if min_left is not None:
+            is_fresh = self._refresher.is_in_place(definition) and (
+                self._refresher.left(definition.profile) >= min_left
+            )
         if is_fresh and not force:
             session = self._refresher.session(definition.profile)
             answer.set_result(
@@ -305,6 +382,16 @@ class RefreshScheduler:
         entry.waiters.append(answer)
         self._attempt(entry)
         return answer
+
+    def _give(self, profile: str, outcome: Outcome, answer: Future[Credentials]) -> None:
+        held = self._refresher.session(profile)
+        if held is not None and self._refresher.left(profile) > _least_given(held):
+            answer.set_result(held.credentials)
+            return
+        failure = outcome.failure or self._failure(
+            UsageError(f"profile {profile} has no session", hint="ask again")
+        )
+        answer.set_exception(RefreshFailed(failure.message, hint=failure.hint, code=failure.code))
 
     def _attempt(self, entry: _Entry) -> None:
         """Refresh now; where the parent of a chain has no valid session, that one first."""
@@ -341,8 +428,10 @@ class RefreshScheduler:
             self._run,
             "date",
             run_date=self._wall_time(entry.due_at),
-            args=[entry.definition.profile],
+            # What is least likely to last until its turn is taken first.
+            args=[entry.definition.profile, self._ends_at(entry)],
             id=entry.definition.profile,
+            executor=SLOW_LANE if entry.hung else "default",
             replace_existing=True,
             # By default a job that is over a second late is dropped for good.
             misfire_grace_time=None,
@@ -365,11 +454,13 @@ class RefreshScheduler:
 
     # Running
 
-    def _run(self, profile: str) -> None:
+    def _run(self, profile: str, _ends_at: float) -> None:
         """The job: refresh once, and whatever came of it arm the next."""
         with self._lock:
             entry = self._entries.get(profile)
             if entry is None or entry.in_flight or not entry.definition.enabled:
+                return
+            if self._awaits_slot(entry):
                 return
             entry.in_flight, entry.due_at = True, None
             definition = entry.definition
@@ -390,6 +481,7 @@ class RefreshScheduler:
         took = timedelta(seconds=self._clock.boottime() - started_at)
         with self._lock:
             entry.in_flight = False
+            entry.hung = took > _HANGS
             entry.source_fingerprint = source_fingerprint
             if self._entries.get(profile) is entry:
                 self._finish(entry, definition, result, took)
@@ -410,6 +502,8 @@ class RefreshScheduler:
                 entry.awaits_parent = True
                 return
             self._failed(entry, result)
+            if isinstance(result, StsThrottled):
+                self._endpoint(entry).pace.throttled(self._clock.boottime())
         else:
             self._succeeded(entry, result, took)
         self._untried.discard(entry.definition.profile)
@@ -422,7 +516,7 @@ class RefreshScheduler:
     def _succeeded(self, entry: _Entry, session: Session, took: timedelta) -> None:
         definition = entry.definition
         failures, failing_since = entry.failures, entry.failing_since
-        entry.failures, entry.failing_since, entry.error, entry.failure = 0, None, None, None
+        entry.forget_failures()
         entry.said_expired = False
         is_new = entry.access_key_id != session.credentials.access_key_id
         entry.access_key_id = session.credentials.access_key_id
@@ -444,6 +538,22 @@ class RefreshScheduler:
             failing_since=failing_since,
         )
         self._answer(entry, None)
+        self._know_endpoint_works(entry)
+
+    def _know_endpoint_works(self, entry: _Entry) -> None:
+        """Have those try again that failed since the endpoint worked last: an outage is over."""
+        now = self._clock.boottime()
+        endpoint = self._endpoint(entry)
+        endpoint.pace.succeeded(now)
+        worked_at, endpoint.succeeded_at = endpoint.succeeded_at, now
+        for other in self._entries.values() if worked_at < now - _OUTAGE_SECONDS else ():
+            if (
+                isinstance(other.error, StsUnavailable)
+                and worked_at < other.failing_from
+                and not other.in_flight
+                and self._endpoint(other) is endpoint
+            ):
+                self._arm_in(other, timedelta(seconds=self._jitter()))
 
     def _failed(self, entry: _Entry, error: AssumedError) -> None:
         definition = entry.definition
@@ -451,8 +561,15 @@ class RefreshScheduler:
         entry.failures += 1
         entry.error, entry.failure = error, self._failure(error)
         entry.failing_since = entry.failing_since or entry.failure.at
+        entry.failing_from = min(entry.failing_from, self._clock.boottime())
         left = self._refresher.left(definition.profile)
-        delay = retry_delay(error.retry, failures=entry.failures, left=left, jitter=self._jitter())
+        delay = retry_delay(
+            error.retry,
+            failures=entry.failures,
+            left=left,
+            lifetime=timedelta(seconds=definition.duration_seconds),
+            jitter=self._jitter(),
+        )
         if delay is None:
             self._disarm(entry)
         elif self._repeats:
@@ -474,6 +591,29 @@ class RefreshScheduler:
             waits_for="a change of its source" if delay is None else None,
         )
         self._answer(entry, entry.failure)
+
+    def _awaits_slot(self, entry: _Entry) -> bool:
+        """Whether the endpoint's pace has the call wait; then it is armed for its slot."""
+        pace = self._endpoint(entry).pace
+        if entry.slot_of == pace.generation:
+            entry.slot_of = None
+            return False
+        now = self._clock.boottime()
+        at = pace.slot(now)
+        entry.slot_of = pace.generation if at > now else None
+        if entry.slot_of is None:
+            return False
+        self._arm_in(entry, timedelta(seconds=at - now))
+        return True
+
+    def _endpoint(self, entry: _Entry) -> _Endpoint:
+        definition = entry.definition
+        name = definition.region or f"of {definition.source}"
+        return self._endpoints.setdefault(name, _Endpoint())
+
+    def _ends_at(self, entry: _Entry) -> float:
+        session = self._refresher.session(entry.definition.profile)
+        return 0.0 if session is None else session.expires_at
 
     def _wake_children(self, parent: _Entry) -> None:
         """Whoever waits for this profile goes on: after a failure, to say that it can't."""
@@ -568,6 +708,7 @@ class RefreshScheduler:
             profile=definition.profile,
             role_arn=definition.role_arn,
             source=str(definition.source),
+            store=definition.store,
             state=_state(entry, session, left),
             expires_at=session.credentials.expiration if session else None,
             seconds_left=_whole_seconds(left) if session else None,
@@ -605,6 +746,11 @@ def _state(entry: _Entry, session: Session | None, left: timedelta) -> ProfileSt
     if entry.failure is not None:
         return ProfileState.FAILING
     return ProfileState.PENDING if session is None else ProfileState.VALID
+
+
+def _least_given(session: Session) -> timedelta:
+    # The share is for sessions that last seconds, as those of an embedded AWS do.
+    return min(_LEAST_GIVEN, session.lifetime / 10)
 
 
 def _whole_seconds(left: timedelta) -> int:

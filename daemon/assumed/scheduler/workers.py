@@ -2,48 +2,93 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import sys
 import threading
+import time
 from datetime import datetime
+from typing import Any
 
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
+
+_STUCK_SECONDS = 1.0
+_MOST_THREADS = 256
+
+_Submitted = tuple[Job, list[datetime]]
 
 
 class DaemonThreads(BaseExecutor):  # type: ignore[misc]
     """An APScheduler executor of up to `size` threads, made as they are needed.
 
     APScheduler's own pool is made of threads that the interpreter waits for when it ends, so that
-    one call to a hanging endpoint would hold up a stop for as long as it hangs.
+    one call to a hanging endpoint would hold up a stop for as long as it hangs. And a thread that
+    has been busy with one job for over a second does not count: others get one more, so that
+    what hangs takes nothing away from what does not.
+
+    Jobs that wait are taken by the last of their positional arguments, the least first: whoever
+    adds them says so what is urgent.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        self._jobs: queue.SimpleQueue[tuple[Job, list[datetime]] | None] = queue.SimpleQueue()
-        self._count = threading.Lock()
+        self._jobs: queue.PriorityQueue[tuple[float, int, _Submitted | None]] = (
+            queue.PriorityQueue()
+        )
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+        self._began_at: dict[int, float] = {}
         self._threads = 0
         self._unfinished = 0
+        self._is_watched = False
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
-        self._jobs.put((job, run_times))
-        with self._count:
+        self._jobs.put((_urgency(job.args), next(self._order), (job, run_times)))
+        with self._lock:
             # Not what threads say of themselves: one that has just taken a job, and is about to
             # hang with it, has not said so yet.
             self._unfinished += 1
-            if self._threads < min(self._unfinished, self.size):
-                self._threads += 1
-                threading.Thread(target=self._work, name="refresh", daemon=True).start()
+            self._add_threads()
+            if self._threads < self._unfinished and not self._is_watched:
+                self._is_watched = True
+                threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def _add_threads(self) -> None:
+        stuck_before = time.monotonic() - _STUCK_SECONDS
+        stuck = sum(began_at <= stuck_before for began_at in self._began_at.values())
+        most = min(self._unfinished, self.size + stuck, _MOST_THREADS)
+        while self._threads < most:
+            self._threads += 1
+            threading.Thread(target=self._work, name="refresh", daemon=True).start()
+
+    def _watch(self) -> None:
+        """See to it that jobs which wait behind stuck ones get threads; ends when none waits."""
+        while True:
+            time.sleep(_STUCK_SECONDS / 4)
+            with self._lock:
+                self._add_threads()
+                if self._jobs.empty() or self._threads >= _MOST_THREADS:
+                    self._is_watched = False
+                    return
 
     def _work(self) -> None:
+        me = threading.get_ident()
         while True:
-            submitted = self._jobs.get()
+            _, _, submitted = self._jobs.get()
             if submitted is None:
                 return
+            with self._lock:
+                self._began_at[me] = time.monotonic()
             self._run(*submitted)
-            with self._count:
+            with self._lock:
+                del self._began_at[me]
                 self._unfinished -= 1
+                # One more than there need be was made for a job that hung, and hangs no more.
+                if self._threads > self.size and self._threads > self._unfinished:
+                    self._threads -= 1
+                    return
 
     def _run(self, job: Job, run_times: list[datetime]) -> None:
         try:
@@ -56,4 +101,8 @@ class DaemonThreads(BaseExecutor):  # type: ignore[misc]
     def shutdown(self, wait: bool = True) -> None:
         """Let idle threads end; a busy one ends with its job, or with the process."""
         for _ in range(self._threads):
-            self._jobs.put(None)
+            self._jobs.put((float("inf"), next(self._order), None))
+
+
+def _urgency(arguments: tuple[Any, ...]) -> float:
+    return arguments[-1] if arguments and isinstance(arguments[-1], float) else 0.0

@@ -1,0 +1,156 @@
+"""The refusals of STS and of the network, sorted by what can be done about them."""
+
+from __future__ import annotations
+
+import json
+import re
+from http import HTTPStatus
+
+from botocore import exceptions
+from botocore.parsers import ResponseParserError
+
+from assumed.errors import (
+    AssumedError,
+    AssumeRoleDenied,
+    ClockSkewed,
+    DurationTooLong,
+    SourceRejected,
+    StsRequestRefused,
+    StsThrottled,
+    StsUnavailable,
+)
+from assumed.model import RoleDefinition
+from assumed.sts.answer import garbage
+
+_CALLER = re.compile(r"User: (?P<arn>arn:\S+) is not authorized")
+
+_THROTTLED = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "TooManyRequestsException",
+    "SlowDown",
+}
+_REJECTED_KEYS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+# STS takes a signature for 15 minutes around its own time.
+_SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
+_SIGNED_AT_ANOTHER_TIME = "Signature "  # "expired: …" or "not yet current: …"
+_MOST_DURATION = "MaxSessionDuration"
+_HINT_OF_REFUSAL = {
+    "MalformedPolicyDocument": "mend `policy` of this profile",
+    "PackedPolicyTooLarge": "STS packs policy, policy_arns and tags together: shorten one of them",
+    "RegionDisabledException": "activate STS for this region in the IAM console of the caller's "
+    "account, or name another `region`",
+    "ValidationError": "compare duration_seconds with the role's maximum session duration, and "
+    "the other keys of this profile with what the role allows",
+}
+
+
+def sort(definition: RoleDefinition, error: Exception, *, is_news: bool = False) -> AssumedError:
+    """Return what botocore raised as an error of ours.
+
+    Args:
+        definition: whose call it was.
+        error: any.
+        is_news: STS's own time is another than it was known to be.
+    """
+    match error:
+        case exceptions.ClientError():
+            return _refusal(definition, error, is_news=is_news)
+        case exceptions.ParamValidationError():
+            return StsRequestRefused(
+                f"profile {definition.profile}: {error}",
+                hint="mend this profile in the configuration",
+                code="ParamValidation",
+            )
+        case exceptions.BotoCoreError() | OSError():
+            return StsUnavailable(
+                f"profile {definition.profile}: {error}",
+                hint="see whether this machine reaches that endpoint: network, VPN, proxy, "
+                "certificate; it is tried again until it does",
+                code=type(error).__name__,
+            )
+        case ResponseParserError():
+            return garbage("it is no XML that botocore can read")
+        case _:
+            # The parser takes the shape of the answer for granted.
+            return garbage(f"{type(error).__name__} in it")
+
+
+def bad_endpoint(definition: RoleDefinition, error: ValueError) -> StsRequestRefused:
+    """Return the error for an endpoint or a region that can be none."""
+    return StsRequestRefused(
+        f"profile {definition.profile}: no client of STS can be made: {error}",
+        hint="mend AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS, the endpoint_url of the source profile "
+        "or the region, whichever it names",
+        code="BadEndpoint",
+    )
+
+
+def _refusal(
+    definition: RoleDefinition, error: exceptions.ClientError, *, is_news: bool
+) -> AssumedError:
+    code = str(error.response.get("Error", {}).get("Code") or "Unknown")
+    text = str(error.response.get("Error", {}).get("Message") or "no reason given")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    message = f"profile {definition.profile}: {definition.role_arn}: {code}: {text}"
+    if code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return StsThrottled(message, hint="nothing to do: it is tried again, more slowly")
+    if code in {"AccessDenied", "AccessDeniedException"}:
+        return AssumeRoleDenied(message, hint=_hint_of_denial(definition, text))
+    if code in _SKEWED or (code == "SignatureDoesNotMatch" and _SIGNED_AT_ANOTHER_TIME in text):
+        return ClockSkewed(
+            message,
+            hint="this machine's clock is wrong by minutes: set it (`timedatectl set-ntp true`)",
+            is_news=is_news,
+        )
+    if code in _REJECTED_KEYS:
+        return SourceRejected(
+            message,
+            hint=f"STS does not accept the credentials of {definition.source}: renew them; "
+            "refreshes go on by themselves after it",
+            code=code,
+        )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code == "Unknown" or code.isdigit():
+        return StsUnavailable(message, hint="nothing to do: it is tried again", code=code)
+    hint = _HINT_OF_REFUSAL.get(code, "look the code up in the reference of AssumeRole")
+    kind = DurationTooLong if _MOST_DURATION in text else StsRequestRefused
+    return kind(message, hint=hint, code=code)
+
+
+def _hint_of_denial(definition: RoleDefinition, text: str) -> str:
+    found = _CALLER.search(text)
+    caller = found["arn"] if found else f"the caller ({definition.source})"
+    hint = (
+        f"two places must allow sts:AssumeRole: the trust policy of {definition.role_arn}, for "
+        f"{caller}; and the policies of {caller}, for that role"
+    )
+    if found is None:
+        return hint
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": _principal(caller)},
+        "Action": "sts:AssumeRole",
+    }
+    return f"{hint}. In the trust policy: {json.dumps(statement)}"
+
+
+def _principal(caller: str) -> str:
+    """Return whom a trust policy names for a caller: of a session, its role.
+
+    A role's path is not in the ARN of its sessions, so it may have to be added.
+    """
+    _, partition, service, _, account_id, name = caller.split(":", 5)
+    if service != "sts" or not name.startswith("assumed-role/"):
+        return caller
+    return f"arn:{partition}:iam::{account_id}:role/{name.split('/')[1]}"

@@ -1,0 +1,217 @@
+"""A day in which something goes wrong each few minutes, in a time that only the test moves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from freezegun import freeze_time
+
+from assumed.errors import (
+    AssumedError,
+    AssumeRoleDenied,
+    CredentialsFileUnwritable,
+    SourceRejected,
+    StsThrottled,
+    StsUnavailable,
+)
+from assumed.model import ProfileState, RoleDefinition
+from tests.fakes import NOON, Simulation, role
+
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+# A back-off ends at five minutes, and a denial is retried more slowly than trouble that passes.
+_LONGEST_RECOVERY = 5 * MINUTE
+_LONGEST_CALM, _LONGEST_FAULT = 12 * MINUTE, 9 * MINUTE
+
+
+def profiles() -> list[RoleDefinition]:
+    """Plain ones, a chain, a short one, one of another region, one refreshed at half its life."""
+    return [
+        role("a"),
+        role("b", region="eu-west-1"),
+        role("child", parent="a"),
+        role("grandchild", parent="child"),
+        role("long", duration_seconds=4 * 3600),
+        role("short", duration_seconds=900),
+    ]
+
+
+@dataclass
+class Report:
+    """What came of a day: everything in it should be empty."""
+
+    expired: list[str] = field(default_factory=list)
+    """Sessions that ended in the file although a fifth of their lifetime all had worked."""
+    called_too_often: list[str] = field(default_factory=list)
+    not_recovered: list[str] = field(default_factory=list)
+    """What was not valid five minutes after the last fault."""
+    recovered_after: timedelta = timedelta(0)
+    """How long after the last fault all were valid."""
+    faults: list[str] = field(default_factory=list)
+
+
+class Day:
+    """One day of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - the same day for the same seed
+        self.report = Report()
+        self._works_since: dict[str, datetime] = {}
+        self._calls: dict[str, list[datetime]] = {}
+        self._told: set[tuple[str, datetime]] = set()
+        self._kinds: list[Callable[[timedelta], None]] = [
+            self._outage,
+            self._outage,
+            self._throttling,
+            self._denial,
+            self._rejected_keys,
+            self._missing_source,
+            self._full_disk,
+            self._suspend,
+            self._wall_clock,
+            self._other_writer,
+            self._reload,
+        ]
+
+    def live(self) -> Report:
+        """Live through the day, and through the five minutes after its last fault."""
+        with freeze_time(NOON) as frozen:
+            self._simulation = simulation = Simulation(
+                frozen,  # type: ignore[arg-type]  # it is no ticking one
+                jitter=self._random.random,
+            )
+            self._definitions = profiles()
+            simulation.sts.during_call = self._note_call
+            simulation.start(*self._definitions)
+            self._now_works(*self._names)
+            end = simulation.clock.boottime() + DAY.total_seconds()
+            while simulation.clock.boottime() < end:
+                self._run_for(self._random.random() * _LONGEST_CALM)
+                kind = self._random.choice(self._kinds)
+                span = self._random.random() * _LONGEST_FAULT
+                self.report.faults.append(kind.__name__)
+                kind(span)
+            while self._not_valid() and self.report.recovered_after < _LONGEST_RECOVERY:
+                self._run_for(timedelta(seconds=5))
+                self.report.recovered_after += timedelta(seconds=5)
+            self.report.not_recovered = self._not_valid()
+        return self.report
+
+    def _not_valid(self) -> list[str]:
+        return [
+            f"{status.profile} is {status.state}"
+            for status in self._simulation.scheduler.statuses()
+            if status.state is not ProfileState.VALID
+        ]
+
+    @property
+    def _names(self) -> list[str]:
+        return [definition.profile for definition in self._definitions]
+
+    def _run_for(self, span: timedelta) -> None:
+        self._simulation.run_for(span, at_each_stop=self._look)
+
+    def _now_works(self, *names: str) -> None:
+        for name in names:
+            self._works_since[name] = self._simulation.clock.now()
+
+    def _fail(self, error: AssumedError, names: list[str], span: timedelta) -> None:
+        # A chain works no better than what it hangs on.
+        broken = {*names, *({"child", "grandchild"} if "a" in names else ())}
+        for name in names:
+            self._simulation.sts.failing[name] = error
+        for name in broken:
+            self._works_since.pop(name, None)
+        self._run_for(span)
+        for name in names:
+            del self._simulation.sts.failing[name]
+        self._now_works(*broken)
+
+    def _outage(self, span: timedelta) -> None:
+        self._fail(StsUnavailable("no answer", hint="wait"), self._names, span)
+
+    def _throttling(self, span: timedelta) -> None:
+        self._fail(StsThrottled("slowly", hint="wait"), self._names, span)
+
+    def _denial(self, span: timedelta) -> None:
+        name = self._random.choice(self._names)
+        self._fail(AssumeRoleDenied("no", hint="ask"), [name], span)
+
+    def _rejected_keys(self, span: timedelta) -> None:
+        error = SourceRejected("no", hint="renew", code="InvalidClientTokenId")
+        self._fail(error, self._names, span)
+
+    def _missing_source(self, span: timedelta) -> None:
+        source = self._simulation.sources.known.pop("keys")
+        self._works_since.clear()
+        self._run_for(span)
+        self._simulation.sources.known["keys"] = source
+        self._now_works(*self._names)
+
+    def _full_disk(self, span: timedelta) -> None:
+        self._simulation.store.failing = CredentialsFileUnwritable("full", hint="free some")
+        self._works_since.clear()
+        self._run_for(span)
+        self._simulation.store.failing = None
+        self._now_works(*self._names)
+
+    def _suspend(self, span: timedelta) -> None:
+        self._works_since.clear()
+        self._simulation.pass_time(span * 40)
+        self._now_works(*self._names)
+
+    def _wall_clock(self, span: timedelta) -> None:
+        step = self._random.choice([-1, 1]) * span * 160
+        self._simulation.step_wall_clock(step)
+        self._simulation.sts.skew -= step
+        for since in (self._works_since, self._last_calls()):
+            for name in since:
+                since[name] += step
+
+    def _last_calls(self) -> dict[str, datetime]:
+        self._calls.clear()
+        return {}
+
+    def _other_writer(self, _: timedelta) -> None:
+        stored = self._simulation.store.profiles
+        stored.pop(self._random.choice(self._names), None)
+        self._simulation.scheduler.reconcile(stored)
+
+    def _reload(self, _: timedelta) -> None:
+        index = self._random.randrange(2)
+        changed = role(
+            self._names[index],
+            region=self._definitions[index].region,
+            external_id=f"changed-{self._random.random()}",
+        )
+        self._definitions[index] = changed
+        self._simulation.apply(*self._definitions, stored=self._simulation.store.profiles)
+
+    def _note_call(self, definition: RoleDefinition) -> None:
+        now = self._simulation.clock.now()
+        calls = self._calls.setdefault(definition.profile, [])
+        calls[:] = [at for at in calls if now - at < MINUTE] + [now]
+        # Nine tries in the first minute of a back-off are the mean; in a session's last minute
+        # a fifth of what is left, a second at least, makes 35 of them.
+        if len(calls) > 60:
+            self.report.called_too_often.append(f"{definition.profile} at {now}")
+
+    def _look(self) -> None:
+        simulation = self._simulation
+        now = simulation.clock.now()
+        for definition in self._definitions:
+            stored = simulation.store.profiles.get(definition.profile)
+            works_since = self._works_since.get(definition.profile)
+            if stored is None or works_since is None:
+                continue
+            ended = stored.expiration <= now + simulation.sts.skew
+            fifth = timedelta(seconds=definition.duration_seconds) / 5
+            if (
+                ended
+                and now - works_since > fifth
+                and (stored.access_key_id, now) not in self._told
+            ):
+                self._told.add((stored.access_key_id, now))
+                self.report.expired.append(f"{definition.profile} at {now}")

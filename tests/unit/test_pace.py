@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from assumed.scheduler.pace import Pace
+
+
+class Quota:
+    """An endpoint that takes `rate` calls a second, and as many at once where it was idle."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._tokens, self._at = rate, 0.0
+
+    def takes(self, now: float) -> bool:
+        self._tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def test_nothing_is_held_back_until_the_endpoint_asks_for_fewer_calls() -> None:
+    pace = Pace()
+    assert [pace.slot(5.0) for _ in range(1000)] == [5.0] * 1000
+
+
+def test_the_first_throttling_halves_the_pace_and_those_of_the_same_second_do_not_again() -> None:
+    pace = Pace()
+    for number in range(100):
+        pace.succeeded(number / 100)
+    for _ in range(30):
+        pace.throttled(1.0)
+    assert pace.generation == 1
+    slots = [pace.slot(1.0) for _ in range(3)]
+    assert slots == pytest.approx([1.02, 1.04, 1.06], abs=0.002)
+
+
+def test_it_climbs_slowly_and_after_a_minute_nothing_is_held_back_any_more() -> None:
+    pace = Pace()
+    pace.succeeded(0.0)
+    pace.throttled(0.5)
+    later = pace.slot(30.5)
+    assert pace.slot(30.5) - later == pytest.approx(1 / 301, rel=0.01)
+    assert pace.slot(70.0) == pace.slot(70.0) == 70.0
+
+
+def test_an_endpoint_that_takes_nothing_is_still_asked_once_a_second() -> None:
+    pace = Pace()
+    now = 0.0
+    for _ in range(5):
+        pace.throttled(now)
+        now = pace.slot(now)
+    assert now == pytest.approx(5.0, abs=0.5)
+
+
+def test_five_hundred_calls_under_a_quota_take_little_more_than_it_allows() -> None:
+    pace, quota = Pace(), Quota(100.0)
+    waiting, now, calls, done = 500, 0.0, 0, 0
+    while done < waiting:
+        now = pace.slot(now)
+        calls += 1
+        if quota.takes(now):
+            pace.succeeded(now)
+            done += 1
+        else:
+            pace.throttled(now)
+        now += 0.001
+    assert calls <= 1.4 * waiting
+    assert now <= 1.7 * waiting / 100

@@ -1,6 +1,6 @@
 """The embedded AWS as a process of its own, which notes every AssumeRole and can be disturbed.
 
-`python -m tests.integration.aws_server` prints its URL and serves until its input is closed.
+`python -m tests.integration.aws_server LIFETIME-SCALE` prints its URL and serves until its input is closed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HANG_SECONDS = 120
 class Server:
     """The embedded AWS, and what a test asks of it under `/_test/`."""
 
-    def __init__(self) -> None:
-        self.aws = EmbeddedAws(layer=self._layer)
+    def __init__(self, lifetime_scale: float) -> None:
+        self.aws = EmbeddedAws(lifetime_scale=lifetime_scale, layer=self._layer)
         self._lock = threading.Lock()
         self._calls: list[str] = []
         self._faults: dict[str, str] = {}
@@ -101,7 +101,7 @@ class Server:
 
 
 def main() -> None:
-    server = Server()
+    server = Server(float(sys.argv[1]))
     with server.aws:
         sys.stdout.write(f"{server.aws.endpoint_url}\n")
         sys.stdout.flush()

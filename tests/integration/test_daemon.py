@@ -290,3 +290,36 @@ def test_renewed_keys_of_the_source_are_used_at_once(world: World) -> None:
         world.credentials.write_text(good)
         daemon.wait_for("source_changed profile=reports")
         wait_until(lambda: world.states() == {"reports": "valid"}, "the refresh")
+
+
+def test_forty_hanging_roles_of_seventy_leave_the_others_on_time(world: World) -> None:
+    hanging = [world.add_role() for _ in range(40)]
+    good = {f"good{number}": world.add_role() for number in range(30)}
+    for role in hanging:
+        world.server.disturb(role, "hang")
+    profiles = {f"hanging{number}": role for number, role in enumerate(hanging)}
+    world.configure({**profiles, **good})
+    with world.daemon() as daemon:
+        daemon.wait_for("profile_refreshed profile=good", times=30)
+        # None of the hanging calls has been given up yet: nothing waited for them.
+        assert "refresh_failed" not in daemon.log.read_text()
+    for role in hanging:
+        world.server.disturb(role, "")
+
+
+def test_a_hundred_rapid_saves_end_in_the_last_good_state_with_no_needless_call(
+    world: World,
+) -> None:
+    first, second = world.add_role(), world.add_role()
+    world.configure({"first": first})
+    with world.running() as daemon:
+        for number in range(100):
+            if number % 2:
+                world.write_config("profiles:\n  half: {")
+            else:
+                world.configure({"first": first})
+        world.configure({"first": first, "second": second})
+        wait_until(lambda: world.states() == {"first": "valid", "second": "valid"}, "the reload")
+        assert world.status()["daemon"]["config_error"] is None
+        assert daemon.process.poll() is None
+    assert world.server.calls(first, second) == 2

@@ -37,10 +37,12 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 class AwsServer:
     """The embedded AWS in a process of its own."""
 
-    def __init__(self) -> None:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    def __init__(self, *, lifetime_scale: float = 1, **environ: str) -> None:
+        environ |= {
+            name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+        }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.aws_server"],
+            [sys.executable, "-m", "tests.integration.aws_server", str(lifetime_scale)],
             cwd=Path(__file__).parents[2],
             env=environ,
             stdin=subprocess.PIPE,

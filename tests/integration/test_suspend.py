@@ -1,0 +1,94 @@
+"""Real processes whose clocks are stepped under them, as a suspend and NTP do it."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.world import AwsServer, World, wait_until
+
+HOURS = 3600
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler: clocks can't be stepped")
+
+
+class Clocks:
+    """The clocks of all processes that run in `environ`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "clocks"
+        self.set(wall=0, boottime=0)
+        library = folder / "stepped_clocks.so"
+        source = Path(__file__).with_name("stepped_clocks.c")
+        subprocess.run(  # noqa: S603
+            [str(COMPILER), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"],
+            check=True,
+        )
+        self.environ = {"LD_PRELOAD": str(library), "STEPPED_CLOCKS": str(self._file)}
+
+    def set(self, *, wall: int, boottime: int) -> None:
+        """Set both clocks this many seconds ahead of the real ones."""
+        with self._file.open("r+b" if self._file.exists() else "xb") as file:
+            file.write(struct.pack("qq", wall, boottime))
+
+
+@pytest.fixture
+def clocks(tmp_path_factory: pytest.TempPathFactory) -> Clocks:
+    return Clocks(tmp_path_factory.mktemp("clocks"))
+
+
+@pytest.fixture
+def asleep_together(tmp_path: Path, clocks: Clocks) -> Iterator[World]:
+    """A world whose STS lives by the same clocks: in a suspend its time goes on too."""
+    server = AwsServer(**clocks.environ)
+    world = World(tmp_path, server)
+    world.environ |= clocks.environ
+    yield world
+    server.stop()
+
+
+def refreshes(world: World) -> int:
+    found: int = world.status()["profiles"][0]["refreshes"]
+    return found
+
+
+def test_after_eight_hours_of_sleep_the_profile_is_refreshed_by_the_next_heartbeat(
+    asleep_together: World, clocks: Clocks
+) -> None:
+    world = asleep_together
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.running() as daemon:
+        clocks.set(wall=8 * HOURS, boottime=8 * HOURS)
+        expired = world.aws("sts", "get-caller-identity", "--profile", "reports")
+        wait_until(lambda: refreshes(world) == 2, "the refresh after the resume")
+        assert world.states() == {"reports": "valid"}
+        assert "ExpiredToken" in expired.stderr or expired.returncode == 0
+        assert world.aws("sts", "get-caller-identity", "--profile", "reports").returncode == 0
+        assert "wall_clock_stepped" not in daemon.log.read_text()
+    assert world.server.calls(role) == 2
+
+
+@pytest.mark.parametrize("step", [-24 * HOURS, 24 * HOURS], ids=["back", "forth"])
+def test_a_step_of_the_wall_clock_alone_costs_no_refresh_and_hides_none(
+    world: World, clocks: Clocks, step: int
+) -> None:
+    role = world.add_role()
+    world.configure({"reports": role})
+    with world.daemon(**clocks.environ) as daemon:
+        daemon.wait_for("profile_refreshed")
+        clocks.set(wall=step, boottime=0)
+        daemon.wait_for(f"wall_clock_stepped seconds={step}")
+        assert world.states() == {"reports": "valid"}
+        assert world.server.calls(role) == 1
+        # What is due by the clock that counts is refreshed, whatever the wall clock says.
+        clocks.set(wall=step, boottime=HOURS)
+        wait_until(lambda: world.server.calls(role) == 2, "the refresh")
+        daemon.wait_for("clock_is_wrong")
+        wait_until(lambda: world.states() == {"reports": "valid"}, "the refresh")

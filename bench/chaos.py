@@ -1,0 +1,59 @@
+"""Thousands of days in which something goes wrong each few minutes, in simulated time.
+
+`python -m bench.chaos [--days 5000]` prints what came of them and writes bench/results/chaos.json;
+tests/unit/test_chaos.py lives through the first 200.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos import Day, Report
+
+_RESULTS = Path(__file__).parent / "results" / "chaos.json"
+
+
+def live(seed: int) -> Report:
+    """Live through the day of one seed."""
+    logging.disable(logging.CRITICAL)
+    return Day(seed).live()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return 0 where nothing went wrong that should not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, default=5000)
+    days = parser.parse_args(arguments).days
+    began_at = time.monotonic()
+    with multiprocessing.Pool() as pool:
+        reports = pool.map(live, range(days), chunksize=10)
+    recovered = sorted(report.recovered_after.total_seconds() for report in reports)
+    result = {
+        "days": days,
+        "faults": sum(len(report.faults) for report in reports),
+        "sessions_expired_needlessly": sum(len(report.expired) for report in reports),
+        "called_too_often": sum(len(report.called_too_often) for report in reports),
+        "not_recovered_within_5_minutes": sum(bool(report.not_recovered) for report in reports),
+        "recovered_after_seconds": {
+            "median": recovered[len(recovered) // 2],
+            "p99": recovered[len(recovered) * 99 // 100],
+            "max": recovered[-1],
+        },
+        "seconds": round(time.monotonic() - began_at),
+    }
+    _RESULTS.parent.mkdir(exist_ok=True)
+    _RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    sys.stdout.write(_RESULTS.read_text())
+    keys = ("sessions_expired_needlessly", "called_too_often", "not_recovered_within_5_minutes")
+    return int(any(result[key] for key in keys))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from tests.fakes import Quota
+
 from assumed.errors import Retry
 from assumed.schedule import refresh_due_in, retry_delay
 
@@ -29,23 +31,6 @@ _DAY_SECONDS = 24 * 3600
 _QUOTA = 600
 _DEPLOY_SECONDS = 10.0
 _OUTAGE = (12 * 3600, 13 * 3600)
-
-
-class Quota:
-    """A token bucket."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._tokens, self._at = rate, 0.0
-
-    def takes(self, now: float) -> bool:
-        """Whether a call at this moment is within the quota."""
-        self._tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,22 @@ class FakeSts:
         return [definition.profile for definition, _ in self.calls]
 
 
+class Quota:
+    """An endpoint that takes `rate` calls a second, and as many at once where it was idle."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._tokens, self._at = rate, 0.0
+
+    def takes(self, now: float) -> bool:
+        self._tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
 class ProfilesInMemory:
     """A credentials file that is no file."""
 

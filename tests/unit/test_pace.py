@@ -3,22 +3,7 @@ from __future__ import annotations
 import pytest
 
 from assumed.scheduler.pace import Pace
-
-
-class Quota:
-    """An endpoint that takes `rate` calls a second, and as many at once where it was idle."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._tokens, self._at = rate, 0.0
-
-    def takes(self, now: float) -> bool:
-        self._tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+from tests.fakes import Quota
 
 
 def test_nothing_is_held_back_until_the_endpoint_asks_for_fewer_calls() -> None:

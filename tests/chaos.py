@@ -159,7 +159,7 @@ class Day:
 
     def _suspend(self, span: timedelta) -> None:
         self._works_since.clear()
-        self._simulation.pass_time(span * 40)
+        self._simulation.pass_time(span * 20)
         self._now_works(*self._names)
 
     def _wall_clock(self, span: timedelta) -> None:

@@ -27,8 +27,12 @@ fmt: .venv/dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/dev ## Measure; the results are in bench/results
+bench: .venv/bench ## Measure; the results are in bench/results
 	$(BIN)/python -m bench.race
+	$(BIN)/python -m bench.chaos
+	$(BIN)/python -m bench.fleet
+	$(BIN)/python -m bench.export
+	$(BIN)/python -m bench.endpoint
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,4 +49,8 @@ help: ## This list
 
 .venv/dev: .venv/demo pyproject.toml
 	$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+.venv/bench: .venv/dev pyproject.toml
+	$(BIN)/pip install --quiet --group bench
 	@touch $@

@@ -60,9 +60,9 @@ def retry_delay(
 
     Exponential back-off with full jitter (a delay anywhere between nothing and the back-off's
     present step), so that a fleet that failed together does not come back together; a denial waits
-    for at least half the step. A step is never beyond a fifth of what is left of the session (a second
-    at least), once it has ended a fifth of its lifetime, nor beyond 5 minutes, or 15 s where the
-    trouble is this machine's own.
+    for at least half the step. A step is never beyond a fifth of what is left of the session (a
+    second at least), once it has ended a fifth of its lifetime, nor beyond 5 minutes, or 15 s where
+    the trouble is this machine's own.
 
     Args:
         retry: what can be done about the failure.

@@ -33,6 +33,13 @@ _TOKEN_CACHES = {"sso_session": "sso", "sso_start_url": "sso", "login_session": 
 # Keys of a profile that name another section of the config file: the session's or endpoints'.
 _SECTIONS_NAMED_BY = {"sso_session": "sso_sessions", "services": "services"}
 
+# What is no setting of a profile: its credentials, where they come from, whose they are.
+_CREDENTIAL_KEYS = (
+    "aws_", "credential_", "duration_seconds", "expiration", "external_id", "login_session",
+    "manager", "mfa_", "role_", "source_", "sso_", "web_identity_", "x_",
+)  # fmt: skip
+_WORDS_OF_SECRETS = ("secret", "token", "password")
+
 _Signature = tuple[tuple[str, int, int, int], ...]
 
 
@@ -147,6 +154,24 @@ class SourceProfiles:
             entries: Mapping[str, Any] = self._profiles().get(name, {})
             return entries
 
+    def settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return what profile `name` sets, less all that leads to credentials.
+
+        Returns:
+            Under `profile` its own entries; under `services NAME` that section, if it names one.
+
+        Raises:
+            SourceUnavailable: the AWS files can't be read.
+        """
+        with self._lock:
+            entries = self._profiles().get(name, {})
+            sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
+            services = entries.get("services")
+            if services is not None:
+                found = self._config.get("services", {}).get(services, {})
+                sections[f"services {services}"] = found
+            return sections
+
     def _profiles(self) -> Mapping[str, Any]:
         signature = tuple(_stat(path) for path in self._paths)
         if signature != self._signature:
@@ -184,6 +209,12 @@ class SourceProfiles:
         session = BotocoreSession(profile=name)
         session.register_component("data_loader", self._loader)
         return session
+
+
+def _is_setting(key: str) -> bool:
+    return not key.startswith(_CREDENTIAL_KEYS) and not any(
+        word in key for word in _WORDS_OF_SECRETS
+    )
 
 
 def _load_credentials(session: BotocoreSession) -> BotocoreCredentials | None:

@@ -1,6 +1,7 @@
 """The embedded AWS as a process of its own, which notes every AssumeRole and can be disturbed.
 
-`python -m tests.integration.aws_server LIFETIME-SCALE` prints its URL and serves until its input is closed.
+`python -m tests.integration.aws_server LIFETIME-SCALE` prints its URL and serves until its input is
+closed.
 """
 
 from __future__ import annotations

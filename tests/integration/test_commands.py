@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from assumed.cli import _COMMANDS
 from tests.integration.world import SOURCE, World
 
 
@@ -43,10 +44,17 @@ def test_status_json_is_the_written_contract(world: World) -> None:
         status = world.status()
     assert list(status) == ["version", "daemon", "profiles"]
     assert status["version"] == 1
-    assert list(status["daemon"]) == ["pid", "version", "started_at", "config", "config_error"]
+    assert list(status["daemon"]) == [
+        "pid",
+        "version",
+        "started_at",
+        "config",
+        "config_error",
+        "clock_skew_seconds",
+    ]
     keys = [
-        "profile", "role_arn", "source", "state", "expires_at", "seconds_left", "refreshed_at",
-        "next_attempt_at", "refreshes", "consecutive_failures", "last_error",
+        "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",
+        "refreshed_at", "next_attempt_at", "refreshes", "consecutive_failures", "last_error",
     ]  # fmt: skip
     assert list(status["profiles"][0]) == keys
     assert list(alone["profiles"][0]) == keys
@@ -156,7 +164,7 @@ def test_a_reader_that_goes_away_is_no_traceback(world: World) -> None:
 def test_the_version_and_every_help_are_there(world: World) -> None:
     assert world.run("--version").stdout.startswith("assumed ")
     listed = world.run("--help").stdout
-    for command in ("run", "refresh", "status", "check", "logout", "demo"):
+    for command in _COMMANDS:
         assert f"\n  {command} " in listed
         shown = world.run(command, "--help").stdout
         assert "Example: assumed " in shown
@@ -201,3 +209,16 @@ def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> 
         daemon.wait_for("configuration_reloaded")
         assert world.run("logout", "one").stdout == "one: removed\n"
         assert "[one]" not in world.credentials.read_text()
+
+
+def test_why_a_daemon_did_not_start_is_in_its_log(world: World) -> None:
+    world.write_config("profiles:\n  a:\n    role_arn: nonsense\n    source_profile: nowhere\n")
+    done = world.run("run", "--log-format", "json")
+    assert done.returncode == 78
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["event"] for line in lines] == ["daemon_not_started"] * 2
+    assert "profiles.a.role_arn: this is no ARN" in lines[0]["error"]
+    log = world.home / "a.log"
+    shown = world.run("run", "--log-file", str(log))
+    assert "profiles.a.role_arn: this is no ARN" in shown.stderr
+    assert log.read_text().count("daemon_not_started") == 2

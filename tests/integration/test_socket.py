@@ -27,6 +27,7 @@ from assumed.delivery.address import (
 )
 from assumed.delivery.api import application
 from assumed.delivery.client import DaemonClient, find_daemon
+from assumed.delivery.dial import NoAnswer, ask
 from assumed.delivery.server import Server
 from assumed.delivery.shapes import (
     outcome_from_json,
@@ -34,8 +35,23 @@ from assumed.delivery.shapes import (
     status_from_json,
     status_to_json,
 )
-from assumed.errors import AssumedError, DaemonUnreachable, StsUnavailable, UsageError
-from assumed.model import DaemonStatus, Failure, Outcome, ProfileState, ProfileStatus, Status
+from assumed.errors import (
+    AssumedError,
+    DaemonUnreachable,
+    RefreshFailed,
+    StsUnavailable,
+    UsageError,
+)
+from assumed.model import (
+    Credentials,
+    DaemonStatus,
+    EndpointAddress,
+    Failure,
+    Outcome,
+    ProfileState,
+    ProfileStatus,
+    Status,
+)
 from tests.fakes import NOON
 
 NOBODY = 65534
@@ -69,6 +85,14 @@ STATUS = Status(
     profiles=(DEPLOY, FRESH),
 )
 
+CREDENTIALS = Credentials(
+    access_key_id="ASIAFRESH",
+    secret_access_key="secret/+=",
+    session_token="token/+=",
+    expiration=NOON + HOUR,
+    principal_arn="arn:aws:sts::111122223333:assumed-role/fresh/me",
+)
+
 
 class FakeDaemon:
     """Knows two profiles and keeps what it was asked."""
@@ -77,6 +101,8 @@ class FakeDaemon:
         self.asked: list[tuple[tuple[str, ...], bool]] = []
         self.outcomes: dict[str, Future[Outcome]] = {}
         self.failure: AssumedError | None = None
+        self.min_left: timedelta | None = None
+        self.reloads = 0
         self.is_asked = Event()
         for profile, outcome in {
             "deploy": Outcome(profile="deploy", failure=FAILURE),
@@ -93,8 +119,31 @@ class FakeDaemon:
             STATUS, profiles=tuple(row for row in STATUS.profiles if row.profile in wanted)
         )
 
-    def refresh(self, profiles: Sequence[str], *, force: bool) -> dict[str, Future[Outcome]]:
+    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+        self._known([profile])
+        self.min_left = min_left
+        answer: Future[Credentials] = Future()
+        if profile == "fresh":
+            answer.set_result(CREDENTIALS)
+        else:
+            answer.set_exception(RefreshFailed("no", hint="ask", code="AccessDenied"))
+        return answer
+
+    def endpoint(self, profile: str) -> EndpointAddress:
+        self._known([profile])
+        return EndpointAddress(url="http://127.0.0.1:1/v1/credentials/fresh", token_file=Path("/t"))
+
+    def reload(self) -> Future[None]:
+        self.reloads += 1
+        answer: Future[None] = Future()
+        answer.set_result(None)
+        return answer
+
+    def refresh(
+        self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
+    ) -> dict[str, Future[Outcome]]:
         self.asked.append((tuple(profiles), force))
+        self.min_left = min_left
         self.is_asked.set()
         return {profile: self.outcomes[profile] for profile in self._known(profiles)}
 
@@ -280,15 +329,128 @@ def test_trouble_of_the_daemon_comes_with_its_message_and_hint(
     assert raised.value.hint == "wait"
 
 
+def test_credentials_come_as_a_credential_process_prints_them(
+    path: Path, daemon: FakeDaemon
+) -> None:
+    status, shape = answer_of(path, "GET", "/v1/credentials?profile=fresh")
+    assert status == 200
+    assert shape == {
+        "Version": 1,
+        "AccessKeyId": "ASIAFRESH",
+        "SecretAccessKey": "secret/+=",
+        "SessionToken": "token/+=",
+        "Expiration": "2026-11-24T13:00:00Z",
+        "AccountId": "111122223333",
+    }
+    assert daemon.min_left == timedelta(minutes=15)
+    answer_of(path, "GET", "/v1/credentials?profile=fresh&min_left=60")
+    assert daemon.min_left == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected", "code"),
+    [
+        ("profile=deploy", 500, "AccessDenied"),
+        ("profile=nowhere", 400, "Usage"),
+        ("", 400, "Usage"),
+        ("profile=deploy&profile=fresh", 400, "Usage"),
+        ("profile=fresh&min_left=much", 400, "Usage"),
+        (f"profile=fresh&min_left={'9' * 30}", 400, "Usage"),
+        ("profile=fresh&config=/other.yaml", 409, "OtherConfiguration"),
+    ],
+)
+def test_credentials_that_can_not_be_had_are_refused_with_a_reason(
+    path: Path, daemon: FakeDaemon, query: str, expected: int, code: str
+) -> None:
+    status, shape = answer_of(path, "GET", f"/v1/credentials?{query}")
+    assert (status, shape["error"]["code"]) == (expected, code)
+    assert shape["error"]["hint"]
+
+
+@pytest.mark.parametrize("route", ["status", "credentials"])
+def test_a_daemon_answers_for_its_own_configuration(
+    path: Path, daemon: FakeDaemon, route: str
+) -> None:
+    own = Path("config.yaml").absolute()
+    assert answer_of(path, "GET", f"/v1/{route}?profile=fresh&config={own}")[0] == 200
+    other = answer_of(path, "GET", f"/v1/{route}?profile=nowhere&config={own}.other")
+    assert (other[0], other[1]["error"]["code"]) == (409, "OtherConfiguration")
+
+
+def test_a_reload_answers_when_it_is_done_with_what_is_wrong(
+    path: Path, daemon: FakeDaemon
+) -> None:
+    assert answer_of(path, "POST", "/v1/reload") == (
+        200,
+        {"version": 1, "config_error": "line 3: no"},
+    )
+    assert daemon.reloads == 1
+
+
+def test_a_refresh_may_say_how_much_is_to_be_left(path: Path, daemon: FakeDaemon) -> None:
+    DaemonClient(path).refresh(["fresh"], force=False, min_left=timedelta(minutes=45))
+    assert daemon.min_left == timedelta(minutes=45)
+
+
+def test_who_asks_with_no_library_is_told_the_same(
+    path: Path, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    asked = ask(
+        environ,
+        "me",
+        "/v1/status",
+        {"profile": ["fresh", "deploy"], "config": None},
+        timeout_seconds=5,
+    )
+    assert asked == (200, status_to_json(STATUS))
+    name = "größe & more=?/%"
+    refused = ask(environ, "me", "/v1/credentials", {"profile": name}, timeout_seconds=5)
+    assert refused is not None
+    assert refused[1]["error"]["message"] == f"no profile {name}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"SSH-2.0-OpenSSH", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n{} x",
+     b"HTTP/1.1 x\r\n\r\n{}", b'HTTP/1.1 200 OK\r\n\r\n{"profiles": '],
+)  # fmt: skip
+def test_an_answer_that_makes_no_sense_is_told_so(tmp_path: Path, answer: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        (tmp_path / "assumed").mkdir()
+        listener.bind(str(tmp_path / "assumed" / "assumed.sock"))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(answer)
+
+        server = Thread(target=serve)
+        server.start()
+        with pytest.raises(NoAnswer, match="does not answer"):
+            ask({"XDG_RUNTIME_DIR": str(tmp_path)}, "me", "/v1/status", {}, timeout_seconds=5)
+        server.join()
+
+
 def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
     shape = status_to_json(STATUS)
     assert json.loads(json.dumps(shape)) == shape
     assert list(shape) == ["version", "daemon", "profiles"]
-    assert list(shape["daemon"]) == ["pid", "version", "started_at", "config", "config_error"]
+    assert list(shape["daemon"]) == [
+        "pid",
+        "version",
+        "started_at",
+        "config",
+        "config_error",
+        "clock_skew_seconds",
+    ]
     assert list(shape["profiles"][0]) == [
         "profile",
         "role_arn",
         "source",
+        "store",
         "state",
         "expires_at",
         "seconds_left",
@@ -306,12 +468,14 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
             "started_at": "2026-11-24T12:00:00Z",
             "config": "config.yaml",
             "config_error": "line 3: no",
+            "clock_skew_seconds": 0,
         },
         "profiles": [
             {
                 "profile": "deploy",
                 "role_arn": "arn:aws:iam::111122223333:role/deploy",
                 "source": "profile keys",
+                "store": "file",
                 "state": "failing",
                 "expires_at": "2026-11-24T13:00:00Z",
                 "seconds_left": 2710,
@@ -330,6 +494,7 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
                 "profile": "fresh",
                 "role_arn": "arn:aws:iam::111122223333:role/fresh",
                 "source": "managed profile deploy",
+                "store": "file",
                 "state": "pending",
                 "expires_at": None,
                 "seconds_left": None,
@@ -438,6 +603,8 @@ def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_pa
             DaemonClient(path).status()
         with pytest.raises(DaemonUnreachable, match="not trusted"):
             find_daemon({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody")
+        with pytest.raises(NoAnswer, match="another user's, not yours: it is not trusted"):
+            ask({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody", "/v1/status", {}, timeout_seconds=5)
 
 
 # It is another user from half-way on: the folders of the tests are closed to that one.

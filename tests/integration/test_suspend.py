@@ -46,7 +46,7 @@ def clocks(tmp_path_factory: pytest.TempPathFactory) -> Clocks:
 @pytest.fixture
 def asleep_together(tmp_path: Path, clocks: Clocks) -> Iterator[World]:
     """A world whose STS lives by the same clocks: in a suspend its time goes on too."""
-    server = AwsServer(**clocks.environ)
+    server = AwsServer(environ=clocks.environ)
     world = World(tmp_path, server)
     world.environ |= clocks.environ
     yield world

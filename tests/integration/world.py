@@ -37,14 +37,14 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 class AwsServer:
     """The embedded AWS in a process of its own."""
 
-    def __init__(self, *, lifetime_scale: float = 1, **environ: str) -> None:
-        environ |= {
-            name: value for name, value in os.environ.items() if not name.startswith("AWS_")
-        }
-        self._process = subprocess.Popen(
+    def __init__(
+        self, *, lifetime_scale: float = 1, environ: Mapping[str, str] | None = None
+    ) -> None:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "tests.integration.aws_server", str(lifetime_scale)],
             cwd=Path(__file__).parents[2],
-            env=environ,
+            env={**(environ or {}), **own},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -36,6 +36,7 @@ OWNERS = {
     "apscheduler": {"scheduler"},
     "click": {"cli"},
     "cysystemd": {"service"},
+    "h11": {"delivery"},
     "hypercorn": {"delivery"},
     "moto": {"demo"},
     "pydantic": {"config"},

@@ -13,7 +13,9 @@ from assumed import __version__
 from assumed.cli.output import print_error
 from assumed.errors import AssumedError
 
-_COMMANDS = ("run", "refresh", "status", "check", "logout", "demo")
+_COMMANDS = (
+    "run", "refresh", "status", "wait", "export-credentials", "exec", "check", "logout", "demo",
+)  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 
 
@@ -24,7 +26,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"assumed.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"assumed.cli.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
 
@@ -42,6 +46,11 @@ def _assumed() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return the exit status. No error of the outside world is a traceback."""
+    if any(name.startswith("ASSUMED_OUTER_") for name in os.environ):
+        from assumed.delivery.surroundings import outer_environ  # noqa: PLC0415 - rarely needed
+
+        # Under `assumed exec` too the user's AWS files are those that count, for us alone.
+        os.environ.update(outer_environ(os.environ))
     try:
         status = _assumed.main(list(arguments), prog_name="assumed", standalone_mode=False)
         sys.stdout.flush()

@@ -7,12 +7,14 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from assumed import config, log
+from assumed.config.values import parse_duration
 from assumed.errors import ConfigurationError, UsageError
 
 
@@ -58,6 +60,14 @@ class Options:
                 f"--log-file {self.log_file}: {error.strerror}",
                 hint="name a file in a folder that this user may write to",
             ) from error
+
+
+def duration(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read an option that is a duration, written as in the configuration; for its `callback`."""
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from None
 
 
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.model import Failure, Outcome, ProfileState, ProfileStatus, Status
+from assumed.model import Failure, Outcome, ProfileState, ProfileStatus, Status, StoredIn
 
 if TYPE_CHECKING:
     from assumed.daemon.once import LiveCheck
@@ -51,9 +51,20 @@ def print_status(status: Status, *, now: datetime) -> None:
             click.echo(f"\n{_explained(profile.profile, profile.last_error)}")
     if status.daemon is None:
         click.echo("no daemon runs: this is what the credentials file tells", err=True)
-    elif status.daemon.config_error is not None:
+        if any(profile.store == StoredIn.MEMORY for profile in status.profiles):
+            click.echo("what is kept in memory, a daemon alone has", err=True)
+        return
+    if status.daemon.config_error is not None:
         click.echo(
             f"the configuration on disk is wrong and not used:\n{status.daemon.config_error}",
+            err=True,
+        )
+    if status.daemon.clock_skew_seconds:
+        ahead = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
+        click.echo(
+            f"this machine's clock is {duration(ahead)} "
+            f"{'ahead of' if status.daemon.clock_skew_seconds > 0 else 'behind'} STS's: set it; "
+            "refreshes go on by STS's time",
             err=True,
         )
 
@@ -65,6 +76,14 @@ def outcome_line(outcome: Outcome, *, now: datetime) -> str:
     left = outcome.expires_at - now if outcome.expires_at else timedelta(0)
     did = "still fresh" if outcome.was_fresh else "refreshed"
     return f"{outcome.profile}: {did}, expires in {duration(left)}"
+
+
+def waited_line(outcome: Outcome, *, now: datetime) -> str:
+    """Return what waiting for one profile came to, in a line."""
+    if outcome.failure is not None:
+        return _explained(outcome.profile, outcome.failure)
+    left = outcome.expires_at - now if outcome.expires_at else timedelta(0)
+    return f"{outcome.profile}: valid, expires in {duration(left)}"
 
 
 def live_check_line(check: LiveCheck) -> str:
@@ -101,7 +120,7 @@ def _cells(status: ProfileStatus, now: datetime) -> tuple[str, ...]:
         status.profile,
         status.role_arn.split(":", 4)[4],
         status.source,
-        str(status.state),
+        f"{status.state}, in memory" if status.store == StoredIn.MEMORY else str(status.state),
         duration(left) if left else "-",
         f"in {duration(next_in)}" if next_in is not None else "-",
         status.last_error.code if status.last_error else "-",

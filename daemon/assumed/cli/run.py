@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import click
 
 from assumed.cli.options import Options, common_options
+from assumed.errors import AssumedError, ConfigurationError
+from assumed.log import LogFormat, event
 
 
 @click.command("run")
@@ -24,5 +27,28 @@ def command(context: click.Context, options: Options) -> None:
     from assumed.service.process import protect  # noqa: PLC0415
 
     protect()
-    options.configure_log(level="info", journal=journal_handler(os.environ))
-    context.exit(Daemon(options.config_path(), os.environ).run())
+    journal = journal_handler(os.environ)
+    options.configure_log(level="info", journal=journal)
+    try:
+        context.exit(Daemon(options.config_path(), os.environ).run())
+    except AssumedError as error:
+        # Who reads the log of a night finds there why nothing ran.
+        is_read_by_people = not journal and options.log_format is LogFormat.TEXT
+        if options.log_file is not None or not is_read_by_people:
+            tell_not_started(error)
+        if options.log_file is not None or is_read_by_people:
+            raise
+        context.exit(error.exit_status)
+
+
+def tell_not_started(error: AssumedError) -> None:
+    """Log why the daemon did not start, each mistake of a configuration by itself."""
+    problems = error.problems if isinstance(error, ConfigurationError) else (error.message,)
+    for problem in problems:
+        event(
+            logging.ERROR,
+            "daemon_not_started",
+            error_code=error.code,
+            error=problem,
+            hint=error.hint,
+        )

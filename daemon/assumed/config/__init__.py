@@ -43,8 +43,6 @@ _LATER = {
     "mfa_serial",
     "mfa_process",
     "mfa_session",
-    "fallback_regions",
-    "store",
     "hooks",
     "metrics",
 }

@@ -145,12 +145,18 @@ class Rules:
         partition = _partition(profile)
         if not partition:
             return
-        if profile.region and _partition_of_region(profile.region) != partition:
-            yield Mistake(
-                self._where(name, "region"),
-                f"{profile.region} is not in the partition {partition} of the role_arn: name a "
-                "region of that partition",
-            )
+        named = [(profile.region, self._where(name, "region"))] if profile.region else []
+        fallback = self._where(name, "fallback_regions")
+        named += [
+            (region, (*fallback, index)) for index, region in enumerate(profile.fallback_regions)
+        ]
+        for region, where in named:
+            if _partition_of_region(region) != partition:
+                yield Mistake(
+                    where,
+                    f"{region} is not in the partition {partition} of the role_arn: name a region "
+                    "of that partition",
+                )
         parent = self._profiles.get(profile.source_profile)
         if parent is not None and _partition(parent) not in {partition, ""}:
             yield Mistake(
@@ -215,12 +221,14 @@ class Rules:
             duration_seconds=profile.duration_seconds,
             refresh_before=profile.refresh_before,
             region=profile.region or None,
+            fallback_regions=profile.fallback_regions,
             external_id=profile.external_id or None,
             policy=profile.policy or None,
             policy_arns=profile.policy_arns,
             tags=MappingProxyType(dict(profile.tags)),
             transitive_tag_keys=profile.transitive_tag_keys,
             source_identity=profile.source_identity or None,
+            store=profile.store,
             overwrite=profile.overwrite,
             enabled=profile.enabled,
         )

@@ -20,13 +20,13 @@ from assumed.config.values import (
     Region,
     RoleArn,
     SessionName,
-    SourceIdentity,
+    Store,
     TagKey,
     TagValue,
     Text,
     Write,
 )
-from assumed.model import WriteMode
+from assumed.model import StoredIn, WriteMode
 
 
 class _Shape(BaseModel):
@@ -60,6 +60,10 @@ class ProfileShape(_Shape):
         ),
     ] = timedelta(minutes=15)
     region: Annotated[Region, Field(description="The region whose STS endpoint is called.")] = ""
+    fallback_regions: Annotated[
+        tuple[Region, ...],
+        Field(description="Regions that are called, in this order, while `region` is down."),
+    ] = ()
     external_id: Annotated[
         ExternalId, Field(description="What the role's trust policy asks for.")
     ] = ""
@@ -77,8 +81,15 @@ class ProfileShape(_Shape):
         Field(max_length=50, description="The tags that go on to roles chained to this one."),
     ] = ()
     source_identity: Annotated[
-        SourceIdentity, Field(description="Who stands behind the session, for CloudTrail.")
+        SessionName, Field(description="Who stands behind the session, for CloudTrail.")
     ] = ""
+    store: Annotated[
+        Store,
+        Field(
+            description="memory: never written to the credentials file, and served by the daemon "
+            "alone (export-credentials, credential_process, exec); file is the default."
+        ),
+    ] = StoredIn.FILE
     overwrite: Annotated[
         Boolean,
         Field(

@@ -16,7 +16,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from assumed.log import redact
-from assumed.model import LifetimeShare, RefreshBefore, WriteMode
+from assumed.model import LifetimeShare, RefreshBefore, StoredIn, WriteMode
 
 LEAST_SESSION_SECONDS = 900
 MOST_SESSION_SECONDS = 43_200
@@ -137,13 +137,6 @@ def _session_name(value: object) -> str:
     return text
 
 
-def _source_identity(value: object) -> str:
-    text = _session_name(value)
-    if text.lower().startswith("aws:"):
-        raise mistake("what begins with aws: is AWS's own: choose another one")
-    return text
-
-
 def _region(value: object) -> str:
     text = _text(value)
     if not REGION.fullmatch(text):
@@ -213,6 +206,10 @@ def _write_mode(value: object) -> WriteMode:
     return _choice(WriteMode, value)
 
 
+def _stored_in(value: object) -> StoredIn:
+    return _choice(StoredIn, value)
+
+
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 
@@ -253,9 +250,6 @@ RefreshBeforeValue = Annotated[
     ),
 ]
 SessionName = Annotated[str, *_schema(_session_name, type="string", pattern=r"^[\w+=,.@-]{2,64}$")]
-SourceIdentity = Annotated[
-    str, *_schema(_source_identity, type="string", pattern=r"^[\w+=,.@-]{2,64}$")
-]
 Region = Annotated[str, *_schema(_region, type="string", pattern=rf"^{REGION.pattern}$")]
 ExternalId = Annotated[
     str,
@@ -270,4 +264,5 @@ PolicyArn = Annotated[
 TagKey = Annotated[str, *_schema(_tag_key, type="string", maxLength=128)]
 TagValue = Annotated[str, *_schema(_tag_value, type=["string", "number", "null"], maxLength=256)]
 Boolean = Annotated[bool, *_schema(_boolean, type="boolean")]
+Store = Annotated[StoredIn, *_schema(_stored_in, enum=[str(place) for place in StoredIn])]
 Write = Annotated[WriteMode, *_schema(_write_mode, enum=[str(mode) for mode in WriteMode])]

@@ -13,13 +13,14 @@ from assumed import config
 from assumed.clock import Clock
 from assumed.model import Configuration, Credentials
 from assumed.refresh import Refresher, Store
-from assumed.scheduler import HEARTBEAT, HeartbeatScheduler
+from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.scheduler.workers import DaemonThreads
 from assumed.sources import SourceProfiles
 from assumed.store import CredentialsFile
 from assumed.sts import SecurityTokenService
 
 _MOST_THREADS = 32
+_SLOW_THREADS = 8
 
 
 def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
@@ -59,19 +60,19 @@ def stored_credentials(file: CredentialsFile) -> Mapping[str, Credentials]:
 
 def make_refresher(clock: Clock, sources: SourceProfiles, store: Store) -> Refresher:
     """Return a refresher that calls the real STS."""
-    sts = SecurityTokenService(connections=_MOST_THREADS)
+    sts = SecurityTokenService(clock, connections=_MOST_THREADS)
     return Refresher(clock=clock, sources=sources, sts=sts, store=store)
 
 
 def make_jobs(
-    configuration: Configuration,
     *,
     beat: Callable[[], None] = lambda: None,
     every: timedelta = HEARTBEAT,
 ) -> HeartbeatScheduler:
     """Return an APScheduler that is not started yet, with as many threads as the work needs."""
     jobs = HeartbeatScheduler(beat, every=every)
-    jobs.add_executor(DaemonThreads(min(_MOST_THREADS, max(1, len(configuration.profiles)))))
+    jobs.add_executor(DaemonThreads(_MOST_THREADS))
+    jobs.add_executor(DaemonThreads(_SLOW_THREADS), SLOW_LANE)
     return jobs
 
 

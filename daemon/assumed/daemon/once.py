@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from assumed.clock import SystemClock
@@ -15,7 +18,7 @@ from assumed.daemon.assemble import (
     make_refresher,
     stored_credentials,
 )
-from assumed.model import Credentials, Outcome, Session, Status
+from assumed.model import Credentials, Failure, Outcome, Session, Status, StoredIn
 from assumed.refresh import Refresher, Store
 from assumed.scheduler import RefreshScheduler
 from assumed.sources import SourceProfiles
@@ -46,6 +49,12 @@ class Once:
         self.configuration = load_configuration(config_path, self._sources)
         self._file = credentials_file(self.configuration, environ)
 
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """The profiles that are to be kept fresh."""
+        profiles = self.configuration.profiles
+        return tuple(name for name, definition in profiles.items() if definition.enabled)
+
     def status(self, profiles: Sequence[str]) -> Status:
         """Return what the credentials file alone tells.
 
@@ -57,32 +66,77 @@ class Once:
         scheduler = RefreshScheduler(
             clock=clock,
             refresher=make_refresher(clock, self._sources, self._file),
-            jobs=make_jobs(self.configuration),
+            jobs=make_jobs(),
             jitter=lambda: 0,
             repeats=False,
         )
         scheduler.apply(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
-    def refresh(self, profiles: Sequence[str], *, force: bool) -> tuple[Outcome, ...]:
-        """Refresh profiles, all where none is named.
+    def refresh(
+        self,
+        profiles: Sequence[str],
+        *,
+        force: bool,
+        min_left: timedelta | None = None,
+        timeout: timedelta | None = None,
+    ) -> tuple[Outcome, ...]:
+        """Refresh profiles; where none is named, all but those that are kept in memory alone.
+
+        Args:
+            profiles: names.
+            force: also refresh what is still fresh.
+            min_left: leave alone what has at least so much left, and nothing else.
+            timeout: how long to wait; None for as long as it takes.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
             CredentialsFileError: the file can't be read.
         """
+        definitions = self.configuration.profiles
+        chosen = list(dict.fromkeys(profiles)) or [
+            name for name in self.enabled if definitions[name].store is StoredIn.FILE
+        ]
+        volatile = {
+            name
+            for name in chosen
+            if name in definitions and definitions[name].store is StoredIn.MEMORY
+        }
+        lasting = [name for name in chosen if name not in volatile]
+        outcomes: dict[str, Outcome] = {name: _daemon_needed(name) for name in volatile}
+        if lasting:
+            self._file.recover()
+            with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
+                coming = scheduler.refresh(lasting, force=force, min_left=min_left)
+                outcomes |= {outcome.profile: outcome for outcome in _awaited(coming, timeout)}
+        return tuple(outcomes[name] for name in chosen)
+
+    def credentials(
+        self, profile: str, *, min_left: timedelta
+    ) -> tuple[Credentials, Failure | None]:
+        """Return a profile's credentials, refreshed first where under `min_left` is left of them.
+
+        Returns:
+            The credentials, and why they could not be refreshed where they are the old ones.
+
+        Raises:
+            UsageError: a profile that is not in the configuration, or is disabled there.
+            CredentialsFileError: the file can't be read.
+            RefreshFailed: there are none that last for a minute.
+        """
         self._file.recover()
-        stored = stored_credentials(self._file)
-        outcomes, _ = self._one_pass(self._file, stored, profiles, force=force)
-        return outcomes
+        with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
+            credentials = scheduler.credentials(profile, min_left=min_left).result()
+            return credentials, scheduler.statuses([profile])[0].last_error
 
     def check_live(self) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing."""
-        outcomes, refresher = self._one_pass(_Nowhere(), {}, (), force=True)
-        return tuple(
-            LiveCheck(outcome, refresher.session(outcome.profile) if outcome.ok else None)
-            for outcome in outcomes
-        )
+        with self._scheduler(_Nowhere(), {}) as (scheduler, refresher):
+            outcomes = _awaited(scheduler.refresh((), force=True), None)
+            return tuple(
+                LiveCheck(outcome, refresher.session(outcome.profile) if outcome.ok else None)
+                for outcome in outcomes
+            )
 
     def shadowed(self) -> Mapping[str, str]:
         """Return the profiles whose fresh keys AWS tools would not look at, and the key why."""
@@ -92,28 +146,57 @@ class Once:
         }
         return {profile: keys[0] for profile, keys in found.items() if keys}
 
-    def _one_pass(
-        self,
-        store: Store,
-        stored: Mapping[str, Credentials],
-        profiles: Sequence[str],
-        *,
-        force: bool,
-    ) -> tuple[tuple[Outcome, ...], Refresher]:
+    @contextmanager
+    def _scheduler(
+        self, store: Store, stored: Mapping[str, Credentials]
+    ) -> Iterator[tuple[RefreshScheduler, Refresher]]:
         clock = SystemClock()
         refresher = make_refresher(clock, self._sources, store)
-        jobs = make_jobs(self.configuration)
+        jobs = make_jobs()
         scheduler = RefreshScheduler(
             clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
         )
         scheduler.apply(self.configuration.profiles, stored)
         jobs.start()
         try:
-            outcomes = scheduler.refresh(profiles, force=force)
-            return tuple(outcome.result() for outcome in outcomes.values()), refresher
+            yield scheduler, refresher
         finally:
             scheduler.stop()
             jobs.shutdown(wait=False)
+
+
+def _awaited(
+    coming: Mapping[str, Future[Outcome]], timeout: timedelta | None
+) -> tuple[Outcome, ...]:
+    """Return the outcomes that are there in time, each of the others as a failure."""
+    wait(coming.values(), None if timeout is None else timeout.total_seconds())
+    return tuple(
+        outcome.result()
+        if outcome.done()
+        else _failed(
+            profile,
+            code="Timeout",
+            message="the refresh is still under way",
+            hint="give it more time with `--timeout`",
+        )
+        for profile, outcome in coming.items()
+    )
+
+
+def _daemon_needed(profile: str) -> Outcome:
+    return _failed(
+        profile,
+        code="DaemonNeeded",
+        message="it is kept in memory alone (`store: memory`), and no daemon runs to keep it",
+        hint="start one: `systemctl --user start assumed`, or `assumed run`",
+    )
+
+
+def _failed(profile: str, *, code: str, message: str, hint: str) -> Outcome:
+    failure = Failure(
+        code=code, message=f"profile {profile}: {message}", hint=hint, at=SystemClock().now()
+    )
+    return Outcome(profile=profile, failure=failure)
 
 
 class _Nowhere:
@@ -121,3 +204,6 @@ class _Nowhere:
 
     def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
         """Forget the credentials."""
+
+    def remove(self, profiles: Sequence[str]) -> None:
+        """There is nothing to remove."""

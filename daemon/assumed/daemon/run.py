@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from datetime import timedelta
 from enum import Enum, auto
 from pathlib import Path
 
@@ -26,13 +27,16 @@ from assumed.daemon.assemble import (
 )
 from assumed.delivery.address import daemon_socket, listen, private_folder
 from assumed.delivery.api import application
+from assumed.delivery.endpoint import Endpoint
 from assumed.delivery.server import Server
+from assumed.delivery.surroundings import tidy
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachable
 from assumed.log import event
 from assumed.model import (
     Configuration,
     Credentials,
     DaemonStatus,
+    EndpointAddress,
     Outcome,
     ProfileState,
     Status,
@@ -84,18 +88,22 @@ class Daemon:
         self._configuration = load_configuration(config_path, self._sources)
         self._config_error: str | None = None
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
+        self._reloads: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
+        """Whoever waits for a reload."""
         self._file = credentials_file(self._configuration, environ)
         self._config_seen = self._config_pending = FileSignature.behind(config_path)
         self._credentials_seen = FileSignature.behind(self._file.path)
         self._notifier = Notifier(environ)
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
-        self._jobs = make_jobs(self._configuration, beat=self._beat, every=every)
+        self._jobs = make_jobs(beat=self._beat, every=every)
+        self._refresher = make_refresher(self._clock, self._sources, self._file)
         self._scheduler = RefreshScheduler(
             clock=self._clock,
-            refresher=make_refresher(self._clock, self._sources, self._file),
+            refresher=self._refresher,
             jobs=self._jobs,
             jitter=random.random,
         )
+        self._endpoint = Endpoint(self, daemon_socket(environ).parent)
         self._watch = FolderWatch(self._jobs.beat_soon)
         self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
 
@@ -129,17 +137,44 @@ class Daemon:
                 started_at=self._started_at,
                 config=str(self._config_path),
                 config_error=self._config_error,
+                clock_skew_seconds=round(self._refresher.clock_skew.total_seconds()),
             ),
             profiles=self._scheduler.statuses(profiles),
         )
 
-    def refresh(self, profiles: Sequence[str], *, force: bool) -> dict[str, Future[Outcome]]:
+    def refresh(
+        self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
+    ) -> dict[str, Future[Outcome]]:
         """Refresh profiles now; return the outcomes to come.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
         """
-        return self._scheduler.refresh(profiles, force=force)
+        return self._scheduler.refresh(profiles, force=force, min_left=min_left)
+
+    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+        """Return a profile's credentials, refreshed first where under `min_left` is left of them.
+
+        Raises:
+            UsageError: a profile that is not in the configuration, or is disabled there.
+        """
+        return self._scheduler.credentials(profile, min_left=min_left)
+
+    def endpoint(self, profile: str) -> EndpointAddress:
+        """Return where the AWS SDKs find the credentials of a profile.
+
+        Raises:
+            DaemonUnreachable: the endpoint can't be opened.
+        """
+        return self._endpoint.address(profile)
+
+    def reload(self) -> Future[None]:
+        """Read the configuration again; what came of it is in the status afterwards."""
+        answer: Future[None] = Future()
+        answer.set_running_or_notify_cancel()
+        self._reloads.put(answer)
+        self._wishes.put(_Wish.RELOAD)
+        return answer
 
     def _listen(self, stack: ExitStack) -> socket.socket:
         path = daemon_socket(self._environ)
@@ -169,6 +204,8 @@ class Daemon:
         self._scheduler.apply(self._configuration.profiles, self._stored() or {})
         server.start()
         stack.callback(server.stop)
+        self._endpoint.resume()
+        stack.callback(self._endpoint.close)
         self._watch.start()
         stack.callback(self._watch.stop)
         self._jobs.start()
@@ -205,6 +242,7 @@ class Daemon:
                     return _INTERRUPTED
 
     def _reload(self) -> None:
+        awaited = self._reloads.qsize()
         self._notifier.reloading()
         self._config_seen = self._config_pending = FileSignature.behind(self._config_path)
         try:
@@ -233,6 +271,8 @@ class Daemon:
             # systemd shows "reloading" until it is told otherwise, after a refusal too.
             self._notifier.ready()
             self._tell_status()
+            for _ in range(awaited):
+                self._reloads.get().set_result(None)
 
     def _file_settings(self, configuration: Configuration) -> tuple[Path, WriteMode]:
         return credentials_path(configuration, self._environ), configuration.write
@@ -256,6 +296,7 @@ class Daemon:
             self._scheduler.heartbeat()
             self._look_at_files()
             self._tell_status()
+            tidy(self._environ)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
             event(logging.ERROR, "defect", defect=error)
         self._notifier.watchdog()

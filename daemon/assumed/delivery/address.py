@@ -5,23 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from assumed.delivery import dial
+from assumed.delivery.dial import LONGEST_SOCKET_PATH, SOCKET
 from assumed.errors import DaemonUnreachable
-
-_SOCKET = "assumed.sock"
-_SYSTEM_FOLDER = Path("/run/assumed")
-_LONGEST_SOCKET_PATH = 107  # sockaddr_un(7): 108 bytes with the final NUL
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
     """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
-    state_home = environ.get("XDG_STATE_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    base = Path(state_home) if state_home.startswith("/") else Path.home() / ".local" / "state"
-    return base / "assumed"
+    return Path(dial.state_folder(environ))
 
 
 def daemon_socket(environ: Mapping[str, str]) -> Path:
@@ -31,21 +25,15 @@ def daemon_socket(environ: Mapping[str, str]) -> Path:
     `$XDG_RUNTIME_DIR/assumed`, or in the `run` folder of the state folder.
     """
     if folder := environ.get("RUNTIME_DIRECTORY"):
-        return Path(folder.split(":")[0]) / _SOCKET
+        return Path(folder.split(":")[0]) / SOCKET
     if folder := environ.get("XDG_RUNTIME_DIR"):
-        return Path(folder) / "assumed" / _SOCKET
-    return state_folder(environ) / "run" / _SOCKET
+        return Path(folder) / "assumed" / SOCKET
+    return state_folder(environ) / "run" / SOCKET
 
 
 def client_sockets(environ: Mapping[str, str], user: str) -> tuple[Path, ...]:
     """Return where a client looks for the daemon of `user`, in order."""
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    places = [
-        Path(runtime) / "assumed" / _SOCKET if runtime else None,
-        _SYSTEM_FOLDER / user / _SOCKET,
-        state_folder(environ) / "run" / _SOCKET,
-    ]
-    return tuple(place for place in places if place is not None)
+    return tuple(Path(path) for path in dial.client_sockets(environ, user))
 
 
 def listen(path: Path) -> socket.socket:
@@ -58,10 +46,10 @@ def listen(path: Path) -> socket.socket:
         DaemonUnreachable: the folder is somebody else's, or the path is too long.
         OSError: it can't be made.
     """
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise DaemonUnreachable(
             f"{path} is too long a path for a socket",
-            hint=f"set XDG_RUNTIME_DIR to a path of under {_LONGEST_SOCKET_PATH - 21} characters",
+            hint=f"set XDG_RUNTIME_DIR to a path of under {LONGEST_SOCKET_PATH - 21} characters",
         )
     private_folder(path.parent)
     path.unlink(missing_ok=True)
@@ -104,12 +92,12 @@ def connect(path: Path) -> socket.socket | None:
         DaemonUnreachable: another user listens there.
         OSError: it can't be reached for another reason.
     """
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(os.fspath(path))
-        owner = _peer_user(connection, path)
+        owner = dial.owner(connection, os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         return None
@@ -123,11 +111,3 @@ def connect(path: Path) -> socket.socket | None:
             hint="run this as the user whose daemon it is",
         )
     return connection
-
-
-def _peer_user(connection: socket.socket, path: Path) -> int:
-    if not hasattr(socket, "SO_PEERCRED"):
-        return path.lstat().st_uid
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    _, user, _ = struct.unpack("3i", credentials)
-    return int(user)

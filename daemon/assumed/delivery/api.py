@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -13,11 +15,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from assumed.delivery.shapes import VERSION, outcome_to_json, status_to_json
+from assumed.delivery.shapes import (
+    VERSION,
+    credentials_to_json,
+    endpoint_to_json,
+    outcome_to_json,
+    status_to_json,
+)
+from assumed.delivery.waiting import follower
 from assumed.errors import AssumedError, UsageError
-from assumed.model import Outcome, Status
+from assumed.model import Credentials, EndpointAddress, Outcome, Status
 
 _MOST_BODY_BYTES = 1 << 20
+_MIN_LEFT_SECONDS = 15 * 60
+_BAD_REQUEST, _CONFLICT, _INTERNAL_SERVER_ERROR = 400, 409, 500
 
 
 class Daemon(Protocol):
@@ -27,16 +38,37 @@ class Daemon(Protocol):
         """Return the status of the daemon and of `profiles`, of all where none is named."""
         ...
 
-    def refresh(self, profiles: Sequence[str], *, force: bool) -> dict[str, Future[Outcome]]:
+    def refresh(
+        self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
+    ) -> dict[str, Future[Outcome]]:
         """Refresh now; return the outcomes to come."""
         ...
+
+    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+        """Return the credentials to come of one profile."""
+        ...
+
+    def endpoint(self, profile: str) -> EndpointAddress:
+        """Return where the AWS SDKs find the credentials of one profile."""
+        ...
+
+    def reload(self) -> Future[None]:
+        """Read the configuration again; done when that is."""
+        ...
+
+
+class OtherConfiguration(AssumedError):
+    """Who asks means the daemon of another configuration than this one's."""
+
+    code = "OtherConfiguration"
 
 
 def application(daemon: Daemon) -> Starlette:
     """Return the ASGI application of the socket."""
 
     async def status(request: Request) -> JSONResponse:
-        """GET /v1/status?profile=NAME…: the shape of `assumed status --json`."""
+        """GET /v1/status?profile=NAME…[&config=FILE]: the shape of `assumed status --json`."""
+        _refuse_other_configuration(daemon, request)
         return JSONResponse(status_to_json(daemon.status(request.query_params.getlist("profile"))))
 
     async def refresh(request: Request) -> JSONResponse:
@@ -46,24 +78,79 @@ def application(daemon: Daemon) -> Starlette:
             case {"profiles": [*profiles], "force": bool(force)} if all(
                 isinstance(profile, str) for profile in profiles
             ):
-                futures = daemon.refresh(profiles, force=force)
+                min_left = _min_left(asked.get("min_left"))
+                futures = daemon.refresh(profiles, force=force, min_left=min_left)
             case _:
                 raise UsageError(
                     "the body is not of the shape of a refresh",
                     hint='send {"profiles": ["NAME"], "force": false}',
                 )
-        outcomes = [await asyncio.wrap_future(_follower(future)) for future in futures.values()]
+        outcomes = [await asyncio.wrap_future(follower(future)) for future in futures.values()]
         return JSONResponse(
             {"version": VERSION, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
         )
+
+    async def credentials(request: Request) -> JSONResponse:
+        """GET /v1/credentials?profile=NAME[&min_left=900][&config=FILE]: a credential process's."""
+        profile = _one_profile(request, "/v1/credentials")
+        _refuse_other_configuration(daemon, request)
+        min_left = _min_left(request.query_params.get("min_left", str(_MIN_LEFT_SECONDS)))
+        assert min_left is not None  # noqa: S101 - for there is a text
+        future = daemon.credentials(profile, min_left=min_left)
+        return JSONResponse(credentials_to_json(await asyncio.wrap_future(follower(future))))
+
+    async def endpoint(request: Request) -> JSONResponse:
+        """GET /v1/endpoint?profile=NAME: answers when the endpoint has credentials of it."""
+        profile = _one_profile(request, "/v1/endpoint")
+        future = daemon.credentials(profile, min_left=timedelta(seconds=_MIN_LEFT_SECONDS))
+        await asyncio.wrap_future(follower(future))
+        return JSONResponse(endpoint_to_json(daemon.endpoint(profile)))
+
+    async def reload(_: Request) -> JSONResponse:
+        """POST /v1/reload: reads the configuration again, and tells what is wrong with it."""
+        await asyncio.wrap_future(follower(daemon.reload()))
+        found = daemon.status(()).daemon
+        error = None if found is None else found.config_error
+        return JSONResponse({"version": VERSION, "config_error": error})
 
     return Starlette(
         routes=[
             Route("/v1/status", status, methods=["GET"]),
             Route("/v1/refresh", refresh, methods=["POST"]),
+            Route("/v1/credentials", credentials, methods=["GET"]),
+            Route("/v1/endpoint", endpoint, methods=["GET"]),
+            Route("/v1/reload", reload, methods=["POST"]),
         ],
         exception_handlers={AssumedError: _refused},
     )
+
+
+def _refuse_other_configuration(daemon: Daemon, request: Request) -> None:
+    asked = request.query_params.get("config")
+    found = None if asked is None else daemon.status(()).daemon
+    if asked is None or found is None:
+        return
+    if os.path.abspath(asked) != os.path.abspath(found.config):  # noqa: PTH100
+        raise OtherConfiguration(
+            f"the daemon's configuration is {found.config}",
+            hint="leave `config` out to be answered all the same",
+        )
+
+
+def _one_profile(request: Request, route: str) -> str:
+    profiles = request.query_params.getlist("profile")
+    if len(profiles) != 1:
+        raise UsageError("one profile at a time", hint=f"ask for {route}?profile=NAME")
+    return profiles[0]
+
+
+def _min_left(seconds: object) -> timedelta | None:
+    if seconds is None:
+        return None
+    try:
+        return timedelta(seconds=int(str(seconds)))
+    except (ValueError, OverflowError):
+        raise UsageError("min_left is no number of seconds", hint="such as 900") from None
 
 
 async def _body(request: Request) -> Any:
@@ -78,21 +165,14 @@ async def _body(request: Request) -> Any:
         raise UsageError("the body is no JSON", hint="send JSON") from None
 
 
-def _follower(future: Future[Outcome]) -> Future[Outcome]:
-    # A request that ends early cancels what it waits for, and the outcome is not its own.
-    follower: Future[Outcome] = Future()
-
-    def follow(done: Future[Outcome]) -> None:
-        if follower.set_running_or_notify_cancel():
-            follower.set_result(done.result())
-
-    future.add_done_callback(follow)
-    return follower
-
-
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AssumedError)  # noqa: S101 - by the table of handlers above
+    status = _INTERNAL_SERVER_ERROR
+    if isinstance(error, UsageError):
+        status = _BAD_REQUEST
+    elif isinstance(error, OtherConfiguration):
+        status = _CONFLICT
     return JSONResponse(
         {"error": {"code": error.code, "message": error.message, "hint": error.hint}},
-        status_code=400 if isinstance(error, UsageError) else 500,
+        status_code=status,
     )

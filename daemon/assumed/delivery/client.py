@@ -6,14 +6,15 @@ import http.client
 import json
 import socket
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from assumed.delivery.address import client_sockets, connect
-from assumed.delivery.shapes import outcome_from_json, status_from_json
+from assumed.delivery.shapes import endpoint_from_json, outcome_from_json, status_from_json
 from assumed.errors import AssumedError, DaemonUnreachable, UsageError
-from assumed.model import Outcome, Status
+from assumed.model import EndpointAddress, Outcome, Status
 
 _STATUS_TIMEOUT_SECONDS = 5.0
 
@@ -55,18 +56,66 @@ class DaemonClient:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _unreachable(self.path, error) from error
 
-    def refresh(self, profiles: Sequence[str], *, force: bool) -> tuple[Outcome, ...]:
+    def refresh(
+        self,
+        profiles: Sequence[str],
+        *,
+        force: bool,
+        min_left: timedelta | None = None,
+        timeout: timedelta | None = None,
+    ) -> tuple[Outcome, ...]:
         """Have profiles refreshed now, all where none is named; returns when all are tried.
+
+        Args:
+            profiles: names.
+            force: also refresh what is still fresh.
+            min_left: leave alone what has at least so much left, and nothing else.
+            timeout: how long to wait; None for as long as it takes.
+
+        Raises:
+            UsageError: a profile that the daemon does not know.
+            DaemonUnreachable: no answer in time, or none that makes sense.
+        """
+        asked = {
+            "profiles": list(profiles),
+            "force": force,
+            "min_left": None if min_left is None else round(min_left.total_seconds()),
+        }
+        seconds = None if timeout is None else timeout.total_seconds()
+        shape = self._request("POST", "/v1/refresh", asked, seconds)
+        try:
+            return tuple(outcome_from_json(outcome) for outcome in shape["outcomes"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _unreachable(self.path, error) from error
+
+    def credentials(self, profile: str) -> Mapping[str, str]:
+        """Return a profile's credentials, by the names of a credential process.
 
         Raises:
             UsageError: a profile that the daemon does not know.
             DaemonUnreachable: no answer, or none that makes sense.
+            RefreshFailed: there are none that last.
         """
-        asked = {"profiles": list(profiles), "force": force}
-        shape = self._request("POST", "/v1/refresh", asked, None)
+        query = urlencode({"profile": profile})
+        shape = self._request("GET", f"/v1/credentials?{query}", None, None)
         try:
-            return tuple(outcome_from_json(outcome) for outcome in shape["outcomes"])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return {key: str(value) for key, value in shape.items()}
+        except AttributeError as error:
+            raise _unreachable(self.path, error) from error
+
+    def endpoint(self, profile: str) -> EndpointAddress:
+        """Return where the AWS SDKs find the credentials of a profile, which are there already.
+
+        Raises:
+            UsageError: a profile that the daemon does not know.
+            DaemonUnreachable: no answer, or none that makes sense.
+            RefreshFailed: there are none that last.
+        """
+        query = urlencode({"profile": profile})
+        shape = self._request("GET", f"/v1/endpoint?{query}", None, None)
+        try:
+            return endpoint_from_json(shape)
+        except (KeyError, TypeError) as error:
             raise _unreachable(self.path, error) from error
 
     def _request(self, method: str, target: str, body: object, timeout: float | None) -> Any:
@@ -111,6 +160,11 @@ def _refusal(error: Mapping[str, str]) -> AssumedError:
 
 
 def _unreachable(path: Path, error: Exception) -> DaemonUnreachable:
+    if isinstance(error, TimeoutError):
+        return DaemonUnreachable(
+            f"the daemon at {path} has not answered in time",
+            hint="a refresh may be under way still: see `assumed status`",
+        )
     return DaemonUnreachable(
         f"the daemon at {path} does not answer: {type(error).__name__}: {error}",
         hint="see its log: `journalctl --user -u assumed`; and restart it",

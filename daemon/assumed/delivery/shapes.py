@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from assumed.log import timestamp
 from assumed.model import (
+    Credentials,
     DaemonStatus,
+    EndpointAddress,
     Failure,
     Outcome,
     ProfileState,
@@ -63,6 +66,35 @@ def outcome_from_json(shape: Mapping[str, Any]) -> Outcome:
         KeyError, TypeError, ValueError: it is of no outcome.
     """
     return Outcome(**{**_timed(shape), "failure": _failure(shape["failure"])})
+
+
+def credentials_to_json(credentials: Credentials) -> dict[str, Any]:
+    """Return credentials as a credential process prints them.
+
+    Source: "Process credential provider" of the AWS SDKs and Tools reference guide.
+    """
+    return {
+        "Version": 1,
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key,
+        "SessionToken": credentials.session_token,
+        "Expiration": timestamp(credentials.expiration),
+        "AccountId": credentials.account_id,
+    }
+
+
+def endpoint_to_json(address: EndpointAddress) -> dict[str, Any]:
+    """Return where an AWS SDK finds credentials."""
+    return {"version": VERSION, "url": address.url, "token_file": str(address.token_file)}
+
+
+def endpoint_from_json(shape: Mapping[str, Any]) -> EndpointAddress:
+    """Return the address that `shape` is of.
+
+    Raises:
+        KeyError, TypeError: it is of none.
+    """
+    return EndpointAddress(url=shape["url"], token_file=Path(shape["token_file"]))
 
 
 def _failure(shape: Mapping[str, Any] | None) -> Failure | None:

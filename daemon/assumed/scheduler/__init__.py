@@ -586,7 +586,9 @@ class RefreshScheduler:
             hint=error.hint,
             attempt=entry.failures,
             failing_since=entry.failing_since if entry.failures > 1 else None,
-            seconds_left=_whole_seconds(left),
+            seconds_left=_whole_seconds(left)
+            if self._refresher.session(definition.profile)
+            else None,
             next_attempt_at=self._next_attempt_at(entry),
             waits_for="a change of its source" if delay is None else None,
         )

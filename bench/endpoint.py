@@ -1,0 +1,181 @@
+"""What the container credentials endpoint costs, and what 10,000 silent connections do to it.
+
+`python -m bench.endpoint [--connections 10000]` prints what it writes to
+bench/results/endpoint.json. The endpoint runs in a process of its own, with the usual limit of
+1,024 descriptors; nobody closes a connection before the end, and for every 250 of them there is an
+honest request. Then somebody announces a body of 1 GiB and sends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+from assumed.delivery.endpoint import Endpoint
+from assumed.model import Credentials
+
+_RESULTS = Path(__file__).parent / "results" / "endpoint.json"
+_USUAL_LIMIT = 1024
+_HONEST_EVERY = 250
+_BODY_BYTES = 1 << 30
+
+
+class _Held:
+    """A source that has its credentials."""
+
+    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+        answer: Future[Credentials] = Future()
+        answer.set_result(
+            Credentials(
+                access_key_id="ASIAEXAMPLE",
+                secret_access_key="x" * 40,
+                session_token="x" * 900,
+                expiration=datetime.now(UTC) + timedelta(hours=1),
+                principal_arn=f"arn:aws:sts::111122223333:assumed-role/{profile}/bench",
+            )
+        )
+        return answer
+
+
+def _serve(folder: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_USUAL_LIMIT, _USUAL_LIMIT))
+    endpoint = Endpoint(_Held(), folder)
+    address = endpoint.address("deploy")
+    sys.stdout.write(json.dumps([address.url, str(address.token_file)]) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    endpoint.close()
+
+
+@dataclass
+class _Result:
+    silent_connections: int
+    took_seconds: float
+    honest_requests: int
+    median_ms_before: float
+    median_ms_among_them: float
+    worst_ms_among_them: float
+    most_descriptors: int
+    kib_before: int
+    kib_after: int
+    body_bytes_sent: int
+
+
+class _Bench:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        url, token_file = json.loads(process.stdout.readline())
+        parts = urlsplit(url)
+        self._pid = process.pid
+        self._host, self._port, self._path = parts.hostname or "", parts.port or 0, parts.path
+        self._token = Path(token_file).read_text()
+
+    def measure(self, connections: int) -> _Result:
+        before = [self._honest() for _ in range(200)]
+        kib_before = self._kib()
+        among: list[float] = []
+        descriptors = 0
+        with ExitStack() as stack:
+            started_at = time.perf_counter()
+            for number in range(connections):
+                stack.enter_context(self._connect())
+                if number % _HONEST_EVERY == 0:
+                    among.append(self._honest())
+                    descriptors = max(descriptors, len(os.listdir(f"/proc/{self._pid}/fd")))  # noqa: PTH208
+            took = time.perf_counter() - started_at
+            among.append(self._honest())
+            kib_after = self._kib()
+        return _Result(
+            silent_connections=connections,
+            took_seconds=round(took, 2),
+            honest_requests=len(among),
+            median_ms_before=round(median(before), 2),
+            median_ms_among_them=round(median(among), 2),
+            worst_ms_among_them=round(max(among), 2),
+            most_descriptors=descriptors,
+            kib_before=kib_before,
+            kib_after=kib_after,
+            body_bytes_sent=self._send_body(),
+        )
+
+    def _honest(self) -> float:
+        started_at = time.perf_counter()
+        connection = HTTPConnection(self._host, self._port, timeout=30)
+        connection.request("GET", self._path, headers={"Authorization": self._token})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise RuntimeError(f"an honest request was answered with {answer.status}")
+        return (time.perf_counter() - started_at) * 1000
+
+    def _send_body(self) -> int:
+        sent = 0
+        with self._connect() as connection, suppress(OSError):
+            connection.sendall(
+                f"GET {self._path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+                f"Content-Length: {_BODY_BYTES}\r\n\r\n".encode()
+            )
+            while sent < _BODY_BYTES:
+                sent += connection.send(b"x" * (1 << 16))
+        self._honest()
+        return sent
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection((self._host, self._port), timeout=30)
+
+    def _kib(self) -> int:
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1])
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve is not None:
+        _serve(arguments.serve)
+        return 0
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, arguments.connections + 100), hard))
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "bench.endpoint", "--serve", f"{folder}/run"]
+        with subprocess.Popen(  # noqa: S603 - this very program
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            result = _Bench(process).measure(arguments.connections)
+            process.communicate()
+    shape = {
+        "measured_at": f"{datetime.now(UTC):%Y-%m-%d}",
+        "kernel": platform.release().partition("-")[0],
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        **asdict(result),
+    }
+    _RESULTS.write_text(json.dumps(shape, indent=1) + "\n")
+    sys.stdout.write(json.dumps(shape, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""`assumed exec`: a command whose credentials stay fresh for as long as it runs."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from assumed.cli.options import Options, common_options
+from assumed.cli.reach import daemon_of
+
+
+@click.command("exec")
+@click.argument("profile")
+@click.argument("command_line", nargs=-1, required=True, metavar="-- CMD [ARGUMENT]...")
+@click.option(
+    "--env", "static", is_flag=True, help="Plain variables, good for one session: never refreshed."
+)
+@common_options
+def command(options: Options, profile: str, command_line: tuple[str, ...], *, static: bool) -> None:
+    """Run CMD with credentials of PROFILE that its AWS SDKs refresh by themselves.
+
+    It finds the settings of that profile and no other, and no other credentials. The running
+    daemon serves it; where none runs, a process beside it does until it ends. The exit status is
+    that of CMD; 127 where there is no such command, 126 where it can't be executed.
+
+    Example: assumed exec deploy -- aws s3 ls
+    """
+    from assumed.daemon.command import Surroundings  # noqa: PLC0415 - boto3 is slow
+
+    options.configure_log(level="warning")
+    daemon = daemon_of(options)
+    Surroundings(profile, os.environ, static=static).become(
+        command_line,
+        daemon=daemon,
+        config_path=options.config_path() if daemon is None else None,
+    )

@@ -1,0 +1,55 @@
+"""`assumed export-credentials`, where `delivery.quick` leaves something to do."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import click
+
+from assumed.cli.options import Options, common_options
+from assumed.delivery.formats import FORMATS, formatted
+from assumed.delivery.quick import FRESH_SECONDS, Failed, export
+
+
+@click.command("export-credentials")
+@click.option("--profile", metavar="NAME", required=True, help="Whose credentials.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(list(FORMATS)),
+    default="process",
+    show_default=True,
+    help="What is to read them: a credential_process of the AWS SDKs, or a shell.",
+)
+@common_options
+@click.pass_context
+def command(context: click.Context, options: Options, profile: str, shape: str) -> None:
+    """Print a profile's credentials, refreshed first where they are about to expire.
+
+    The credentials file has them, or else the daemon; where none runs, this command assumes the
+    role. Names and formats are those of `aws configure export-credentials`.
+
+    Example: assumed export-credentials --profile deploy --format env
+    """
+    options.configure_log(level="error")
+    try:
+        text = export(profile, shape, config=str(options.config) if options.config else None)
+    except Failed as error:
+        click.echo(f"assumed: {error.message}\n  {error.hint}", err=True)
+        context.exit(error.status)
+    if text is None:
+        from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+        from assumed.delivery.shapes import credentials_to_json  # noqa: PLC0415
+
+        credentials, failure = Once(options.config_path(), os.environ).credentials(
+            profile, min_left=timedelta(seconds=FRESH_SECONDS)
+        )
+        if failure is not None:
+            click.echo(
+                f"assumed: {failure.message}\n  {failure.hint}\n"
+                "  what is left of the session before is printed",
+                err=True,
+            )
+        text = formatted(credentials_to_json(credentials), shape)
+    click.echo(text, nl=False)

@@ -1,0 +1,138 @@
+"""What the credentials file tells of a profile at a glance, for commands that nobody may feel.
+
+`profiles_file` reads every file as botocore does. This reads only what assumed itself wrote, where
+that stands plainly, and tells nothing of all else: the caller then asks who knows more. As all that
+`quick` needs, this imports nothing that Python has not loaded already.
+"""
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PROCESS_NAMES = {
+    "AccessKeyId": "aws_access_key_id",
+    "SecretAccessKey": "aws_secret_access_key",
+    "SessionToken": "aws_session_token",
+    "Expiration": "x_security_token_expires",
+    "AccountId": "aws_account_id",
+}
+_SHAPE_OF_A_TIME = "0000-00-00T00:00:00Z"
+
+
+class Glance:
+    """The credentials file at one moment; what can't be read is as good as empty."""
+
+    def __init__(self, environ: "Mapping[str, str]", *, newer_than: int = 0) -> None:
+        """Read the file where the AWS SDKs look.
+
+        Args:
+            environ: says where that is.
+            newer_than: nanoseconds; a file that was written before is as good as empty.
+        """
+        self._data = b""
+        path = environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+        try:
+            with open(os.path.expanduser(path), "rb", buffering=0) as file:  # noqa: PTH111, PTH123
+                if os.fstat(file.fileno()).st_mtime_ns >= newer_than:
+                    self._data = b"\n" + file.readall()
+        except OSError:
+            return
+
+    def credentials(self, profile: str) -> "dict[str, str] | None":
+        """Return what assumed wrote for `profile`, by the names of a credential process.
+
+        None where there is nothing, or where it does not stand there as it was written.
+        """
+        section = self._section(profile)
+        if section is None or section.get("manager") != "assumed":
+            return None
+        # Every AWS SDK prefers this old name to the token that is kept fresh.
+        if "aws_security_token" in section or b"\n[DEFAULT]" in self._data:
+            return None
+        found = {name: section.get(key, "") for name, key in _PROCESS_NAMES.items()}
+        return found if is_whole(found) else None
+
+    def profiles(self) -> "Iterator[str]":
+        """Return the names of the profiles that `credentials` knows."""
+        for start in self._data.split(b"\n[")[1:]:
+            name, bracket, _ = start.partition(b"]")
+            if bracket and name.isascii() and self.credentials(name.decode()) is not None:
+                yield name.decode()
+
+    def _section(self, profile: str) -> "dict[str, str] | None":
+        header = b"\n[%b]" % profile.encode()
+        _, found, after = self._data.partition(header)
+        if not found or header in after:
+            return None
+        body, _, rest = after.partition(b"\n[")
+        # Somebody may be in the midst of writing the file: a last line without its end.
+        if not rest and not body.endswith(b"\n"):
+            return None
+        behind_header, *lines = body.split(b"\n")
+        if behind_header.strip() or not body.isascii():
+            return None
+        section: dict[str, str] = {}
+        for line in lines:
+            if not line.strip() or line.startswith((b"#", b";")):
+                continue
+            key, equals, value = line.decode().partition("=")
+            name = key.strip().lower()
+            if not equals or line[:1].isspace() or ":" in name or name in section:
+                return None
+            section[name] = value.strip()
+        return section
+
+
+def is_whole(credentials: "Mapping[str, object]") -> bool:
+    """Whether nothing is missing, and the expiration is written as assumed writes it."""
+    return all(
+        isinstance(value, str) and value and value.isprintable()
+        for value in map(credentials.get, _PROCESS_NAMES)
+    ) and _is_time(str(credentials["Expiration"]))
+
+
+def seconds_left(credentials: "Mapping[str, str]") -> int:
+    """Return what is left of credentials by the wall clock; zero or less where they expired."""
+    year, month, day, hour, minute, second = (
+        int(credentials["Expiration"][start:end])
+        for start, end in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
+    )
+    # Days since 1970 in the Gregorian calendar, counted from March on so that the leap day is the
+    # last of its year; `datetime` and `calendar` take longer to import than all that is done here.
+    year -= month <= 2  # noqa: PLR2004 - January and February
+    leap_days = year // 4 - year // 100 + year // 400
+    days = year * 365 + leap_days + (153 * ((month + 9) % 12) + 2) // 5 + day - 719469
+    return ((days * 24 + hour) * 60 + minute) * 60 + second - int(time.time())
+
+
+def configured_at(environ: "Mapping[str, str]", config: "str | None") -> int:
+    """Return when the configuration was changed, in nanoseconds; 0 where there is none.
+
+    A credentials file that is older may be of what a profile was before: of another role. What
+    counts is the change time, for nothing can set it back; of a link and of what it leads to.
+
+    Args:
+        environ: says where the configuration is.
+        config: `--config`.
+    """
+    named = config or environ.get("ASSUMED_CONFIG")
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):
+        base = "~/.config"
+    places = [named] if named else [f"{base}/assumed/config.yaml", "/etc/assumed/config.yaml"]
+    for place in map(os.path.expanduser, places):
+        try:
+            return max(os.stat(place).st_ctime_ns, os.lstat(place).st_ctime_ns)  # noqa: PTH116
+        except OSError:
+            continue
+    return 0
+
+
+def _is_time(text: str) -> bool:
+    return len(text) == len(_SHAPE_OF_A_TIME) and all(
+        char.isdigit() if shape == "0" else char == shape
+        for char, shape in zip(text, _SHAPE_OF_A_TIME, strict=True)
+    )

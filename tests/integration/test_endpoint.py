@@ -1,0 +1,562 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.credentials import ContainerProvider
+
+from assumed.delivery.endpoint import MIN_LEFT, Answers, Endpoint
+from assumed.delivery.loopback import LoopbackServer, listen
+from assumed.delivery.tokens import TokenFolder
+from assumed.errors import AssumedError, DaemonUnreachable, RefreshFailed
+from assumed.log import timestamp
+from assumed.model import Credentials, EndpointAddress
+from tests.fakes import issued, role
+
+NOBODY = 65534
+HOUR = timedelta(hours=1)
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be another user too")
+
+
+class FakeSource:
+    """Has the credentials of every profile, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, timedelta]] = []
+        self.failure: AssumedError | None = None
+        self.is_slow = False
+        self.expiration = datetime.now(UTC) + HOUR
+
+    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+        self.asked.append((profile, min_left))
+        answer: Future[Credentials] = Future()
+        if self.failure is not None:
+            answer.set_exception(self.failure)
+        elif not (self.is_slow and min_left):
+            answer.set_result(issued(role(profile), self.expiration))
+        return answer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def source() -> FakeSource:
+    return FakeSource()
+
+
+@pytest.fixture
+def endpoint(source: FakeSource, folder: Path) -> Iterator[Endpoint]:
+    endpoint = Endpoint(source, folder)
+    yield endpoint
+    endpoint.close()
+
+
+class Client:
+    """Asks as an SDK does where nothing else is said."""
+
+    def __init__(self, address: EndpointAddress) -> None:
+        url = urlsplit(address.url)
+        assert url.hostname is not None
+        assert url.port is not None
+        self.host, self.port, self.path = url.hostname, url.port, url.path
+        self.token = address.token_file.read_text()
+
+    def ask(
+        self, path: str | None = None, *, method: str = "GET", **headers: str
+    ) -> tuple[int, Any, dict[str, str]]:
+        connection = HTTPConnection(self.host, self.port, timeout=30)
+        try:
+            sent = {"Authorization": self.token, **headers}
+            connection.putrequest(method, path or self.path, skip_host="Host" in headers)
+            for name, value in sent.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            body = answer.read()
+            return answer.status, json.loads(body) if body else None, dict(answer.getheaders())
+        finally:
+            connection.close()
+
+    def status(self, path: str | None = None, *, method: str = "GET", **headers: str) -> int:
+        return self.ask(path, method=method, **headers)[0]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.host, self.port), timeout=30)
+
+
+@pytest.fixture
+def client(endpoint: Endpoint) -> Client:
+    return Client(endpoint.address("deploy"))
+
+
+def refused(client: Client, source: FakeSource, status: int, **headers: str) -> None:
+    found, shape, _ = client.ask(**headers)
+    assert found == status
+    assert set(shape) == {"code", "message"}
+    assert source.asked == []
+
+
+def test_the_token_opens_the_credentials_of_its_profile(client: Client, source: FakeSource) -> None:
+    status, shape, headers = client.ask()
+    assert status == 200
+    assert shape == {
+        "AccessKeyId": "ASIADEPLOY1",
+        "SecretAccessKey": "secret-deploy-1",
+        "Token": "token-deploy-1",
+        "Expiration": timestamp(source.expiration),
+        "AccountId": "111122223333",
+        "RoleArn": "arn:aws:sts::111122223333:assumed-role/deploy/assumed-me@here",
+    }
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Cache-Control"] == "no-store"
+    assert not {name for name in headers if name.lower().startswith("access-control-")}
+    assert source.asked == [("deploy", MIN_LEFT)]
+
+
+@pytest.mark.parametrize("profile", ["deploy", "a b", "a/b", "käse", "a%20b", "x" * 60])
+def test_botocore_itself_reads_it(
+    endpoint: Endpoint, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = endpoint.address(profile)
+    environ = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": address.url,
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(address.token_file),
+    }
+    loaded = ContainerProvider(environ=environ).load()
+    assert loaded.token == f"token-{profile}-1"
+    assert loaded.account_id == "111122223333"
+
+
+def test_the_address_is_on_the_loopback_and_nowhere_else(client: Client) -> None:
+    assert client.host == "127.0.0.1"
+    for address in {"127.0.0.2", socket.gethostbyname(socket.gethostname())} - {"127.0.0.1"}:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, client.port), timeout=30)
+
+
+def test_each_profile_has_a_token_of_its_own_and_keeps_it(endpoint: Endpoint) -> None:
+    deploy, reports = endpoint.address("deploy"), endpoint.address("reports")
+    assert endpoint.address("deploy") == deploy
+    tokens = {deploy.token_file.read_text(), reports.token_file.read_text()}
+    assert len(tokens) == 2
+    for token in tokens:
+        assert len(token) == 43
+        assert token.strip() == token
+
+
+def test_the_token_file_is_its_makers_alone(endpoint: Endpoint) -> None:
+    before = os.umask(0)
+    try:
+        file = endpoint.address("deploy").token_file
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("token", ["", "x", "x" * 43, "Bearer TOKEN", "TOKENx", "token", "ä"])
+def test_a_wrong_token_is_refused(client: Client, source: FakeSource, token: str) -> None:
+    sent = token.replace("TOKEN", client.token).replace("token", client.token.swapcase())
+    refused(client, source, 401, Authorization=sent)
+
+
+def test_no_token_is_refused(client: Client, source: FakeSource) -> None:
+    with client.connect() as connection:
+        sent = f"GET {client.path} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n"
+        connection.sendall(sent.encode())
+        assert read_all(connection).startswith(b"HTTP/1.1 401 ")
+    assert source.asked == []
+
+
+def test_two_tokens_are_no_better_than_none(client: Client, source: FakeSource) -> None:
+    header = f"Authorization: {client.token}\r\n"
+    with client.connect() as connection:
+        sent = (
+            f"GET {client.path} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n{header}{header}\r\n"
+        )
+        connection.sendall(sent.encode())
+        assert read_all(connection).startswith(b"HTTP/1.1 401 ")
+    assert source.asked == []
+
+
+def test_the_token_of_another_profile_is_refused(
+    client: Client, endpoint: Endpoint, source: FakeSource
+) -> None:
+    refused(client, source, 401, Authorization=endpoint.address("reports").token_file.read_text())
+
+
+def test_a_profile_that_nobody_asked_for_looks_like_one_with_another_token(
+    client: Client, source: FakeSource
+) -> None:
+    unknown = client.ask("/v1/credentials/reports")
+    wrong = client.ask(Authorization="wrong")
+    assert unknown[:2] == wrong[:2]
+    assert unknown[0] == 401
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:PORT",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "127.0.0.1:PORT.evil.example",
+        "localhost.evil.example:PORT",
+        "127.0.0.2:PORT",
+        "0.0.0.0:PORT",
+        "[::1]:PORT",
+        "user@127.0.0.1:PORT",
+    ],
+)
+def test_a_foreign_host_is_refused_as_in_dns_rebinding(
+    client: Client, source: FakeSource, host: str
+) -> None:
+    refused(client, source, 403, Host=host.replace("PORT", str(client.port)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_its_own_names_are_answered(client: Client, host: str) -> None:
+    assert client.status(Host=f"{host}:{client.port}") == 200
+
+
+def test_a_request_of_http_1_0_without_a_host_is_refused(client: Client) -> None:
+    with client.connect() as connection:
+        sent = f"GET {client.path} HTTP/1.0\r\nAuthorization: {client.token}\r\n\r\n"
+        connection.sendall(sent.encode())
+        assert read_all(connection).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v1/credentials",
+        "/v1/credentials/",
+        "/v1/credentials/deploy/",
+        "/v1/credentials//deploy",
+        "//v1/credentials/deploy",
+        "/v1/credentials/./deploy",
+        "/v1/credentials/reports/../deploy",
+        "/v1/credentials/%64eploy",
+        "/v1/credentials/deploy%00",
+        "/v1/credentials/deploy%2F",
+        "/v1/credentials/..%2Fcredentials%2Fdeploy",
+        "/v1/credentials/DEPLOY",
+        "/v1/credentials/deploy?",
+        "/v1/credentials/deploy?profile=reports",
+        "/v1/credentials/deploy;x",
+        "/v1/credentials/deploy#x",
+        "/V1/credentials/deploy",
+        "/v1/status",
+        "http://127.0.0.1:PORT/v1/credentials/deploy",
+        "*",
+    ],
+)
+def test_no_other_path_is_answered_nor_sent_elsewhere(
+    client: Client, source: FakeSource, path: str
+) -> None:
+    status, _, headers = client.ask(path.replace("PORT", str(client.port)))
+    assert status == 401
+    assert "Location" not in headers
+    assert source.asked == []
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+def test_only_get_is_answered(client: Client, source: FakeSource, method: str) -> None:
+    status, _, headers = client.ask(method=method, Origin="https://evil.example")
+    assert status == 405
+    assert headers["Allow"] == "GET"
+    assert not {name for name in headers if name.lower().startswith("access-control-")}
+    assert source.asked == []
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What is there until the other side closes, however it does."""
+    found = b""
+    try:
+        while part := connection.recv(1 << 16):
+            found += part
+    except ConnectionResetError:
+        pass
+    return found
+
+
+def head(client: Client, *lines: str) -> bytes:
+    first = [f"GET {client.path} HTTP/1.1", f"Host: 127.0.0.1:{client.port}"]
+    return "\r\n".join([*first, f"Authorization: {client.token}", *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "lines", [["Content-Length: 1073741824"], ["Transfer-Encoding: chunked"], ["Content-Length: 0"]]
+)
+def test_a_request_with_a_body_is_refused_before_the_body_comes(
+    client: Client, source: FakeSource, lines: list[str]
+) -> None:
+    with client.connect() as connection:
+        connection.sendall(head(client, *lines))
+        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    assert source.asked == []
+
+
+def test_a_body_of_a_gigabyte_is_not_read(client: Client) -> None:
+    sent = 0
+    with client.connect() as connection:
+        connection.sendall(head(client, "Content-Length: 1073741824"))
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while sent < 1 << 30:
+                sent += connection.send(b"x" * (1 << 16))
+    assert client.status() == 200
+
+
+def test_headers_without_end_are_cut_off(client: Client) -> None:
+    with client.connect() as connection:
+        connection.sendall(head(client).removesuffix(b"\r\n"))
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while True:
+                connection.sendall(b"X: " + b"x" * (1 << 16) + b"\r\n")
+    assert client.status() == 200
+
+
+def test_requests_that_make_no_sense_are_no_harm(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for nonsense in (
+        b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    ):
+        with client.connect() as connection:
+            connection.sendall(nonsense)
+            connection.shutdown(socket.SHUT_WR)
+            assert b" 200 " not in read_all(connection)
+    assert client.status() == 200
+    assert caplog.records == []
+
+
+def test_a_websocket_is_an_ordinary_get(client: Client) -> None:
+    with client.connect() as connection:
+        connection.sendall(
+            head(
+                client,
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            )
+        )
+        # As any other GET, for nobody is there who knows of it.
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_hundreds_that_connect_and_say_nothing_keep_nobody_out(client: Client) -> None:
+    with ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(client.connect())
+        assert client.status() == 200
+
+
+def test_whoever_came_first_and_says_nothing_has_to_go(source: FakeSource, folder: Path) -> None:
+    listener = listen()
+    port = listener.getsockname()[1]
+    answers = Answers(source, TokenFolder(folder), port=port)
+    server = LoopbackServer(listener, answers.answer, most=3)
+    server.start()
+    try:
+        with ExitStack() as stack:
+            connections = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+                for _ in range(5)
+            ]
+            assert [read_all(connection) for connection in connections[:2]] == [b"", b""]
+            connections[4].sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_all(connections[4]).startswith(b"HTTP/1.1 403 ")
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET "])
+def test_who_says_nothing_or_half_of_it_is_given_up(
+    source: FakeSource, folder: Path, sent: bytes
+) -> None:
+    listener = listen()
+    port = listener.getsockname()[1]
+    answers = Answers(source, TokenFolder(folder), port=port)
+    server = LoopbackServer(listener, answers.answer, idle_seconds=0.01)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(sent)
+            assert read_all(connection) == b""
+    finally:
+        server.stop()
+
+
+@as_root
+def test_another_user_has_no_token_and_gets_nothing(client: Client, folder: Path) -> None:
+    files = list(folder.rglob("*.token"))
+    assert files
+    # The folders above are pytest's own, closed to others already: so that the modes of ours are
+    # what keeps another user out, that one starts in our folder.
+    script = f"""
+import os, urllib.request, urllib.error
+os.chdir({str(folder)!r})
+"".encode("idna")  # what is imported later on may be closed to that user
+os.setgroups([])
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+for path in {[str(path.relative_to(folder)) for path in files]!r} + ["."]:
+    try:
+        os.listdir(path) if path == "." else open(path)
+    except PermissionError:
+        print("closed")
+try:
+    urllib.request.urlopen("http://127.0.0.1:{client.port}{client.path}")
+except urllib.error.HTTPError as error:
+    print(error.code)
+    error.close()
+"""
+    done = subprocess.run(  # noqa: S603 - of this very file
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("closed\nclosed\n401\n", "")
+
+
+def test_why_there_are_no_credentials_is_told_to_whoever_has_the_token(
+    client: Client, source: FakeSource
+) -> None:
+    source.failure = RefreshFailed("profile deploy: no", hint="ask", code="AccessDenied")
+    status, shape, _ = client.ask()
+    assert status == 503
+    assert shape == {"code": "AccessDenied", "message": "profile deploy: no; ask"}
+    assert client.ask(Authorization="x")[0] == 401
+
+
+def test_a_refresh_that_takes_long_is_no_reason_to_withhold_the_old_session(
+    source: FakeSource, folder: Path
+) -> None:
+    source.is_slow = True
+    tokens = TokenFolder(folder)
+    listener = listen()
+    port = listener.getsockname()[1]
+    answers = Answers(source, tokens, port=port, patience_seconds=0.01)
+    server = LoopbackServer(listener, answers.answer)
+    server.start()
+    try:
+        url = f"http://127.0.0.1:{port}/v1/credentials/deploy"
+        client = Client(EndpointAddress(url=url, token_file=tokens.path("deploy")))
+        assert client.ask()[1]["AccessKeyId"] == "ASIADEPLOY1"
+    finally:
+        server.stop()
+    assert source.asked == [("deploy", MIN_LEFT), ("deploy", timedelta(0))]
+
+
+def test_a_daemon_that_starts_again_is_where_it_was(source: FakeSource, folder: Path) -> None:
+    first = Endpoint(source, folder)
+    address = first.address("deploy")
+    token = address.token_file.read_text()
+    assert Client(address).status() == 200
+    first.close()
+    with pytest.raises(ConnectionRefusedError):
+        Client(address).status()
+
+    second = Endpoint(source, folder)
+    second.resume()
+    assert Client(address).status() == 200
+    assert second.address("deploy") == address
+    # Somebody else may have listened there in between, and have been sent the token.
+    assert Client(address).status(Authorization=token) == 401
+    second.close()
+
+
+def test_where_another_process_took_the_port_no_token_is_sent_to_it(
+    source: FakeSource, folder: Path
+) -> None:
+    first = Endpoint(source, folder)
+    address = first.address("deploy")
+    first.close()
+    with listen(urlsplit(address.url).port or 0):
+        second = Endpoint(source, folder)
+        second.resume()
+        assert not address.token_file.exists()
+        assert second.address("deploy").url != address.url
+        second.close()
+
+
+def test_a_start_with_nothing_to_go_on_with_opens_nothing(source: FakeSource, folder: Path) -> None:
+    endpoint = Endpoint(source, folder)
+    endpoint.resume()
+    endpoint.close()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["endpoint-", "endpoint-x", "endpoint-99999", "endpoint--1"])
+def test_a_folder_of_no_port_is_removed(source: FakeSource, folder: Path, name: str) -> None:
+    (folder / name).mkdir(parents=True)
+    endpoint = Endpoint(source, folder)
+    endpoint.resume()
+    endpoint.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_in_a_token_file_that_was_there_before_is_not_taken(
+    folder: Path, tmp_path: Path
+) -> None:
+    token = "x" * 43
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text(token)
+    folder.mkdir(mode=0o700)
+    (folder / "link.token").symlink_to(elsewhere)
+    (folder / "hard.token").hardlink_to(elsewhere)
+    (folder / "open.token").write_text(token)
+    (folder / "open.token").chmod(0o666)
+    tokens = TokenFolder(folder)
+    for name in ("link", "hard", "open"):
+        path = tokens.path(name)
+        assert path.read_bytes() == tokens.get(name)
+        assert path.read_text() != token
+        assert not path.is_symlink()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert elsewhere.read_text() == token
+
+
+def test_a_token_file_that_was_tidied_away_is_there_again(endpoint: Endpoint) -> None:
+    address = endpoint.address("deploy")
+    address.token_file.unlink()
+    assert endpoint.address("deploy") == address
+    assert Client(address).status() == 200
+
+
+def test_a_folder_that_is_a_link_is_refused(
+    endpoint: Endpoint, folder: Path, tmp_path: Path
+) -> None:
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises((DaemonUnreachable, FileExistsError)):
+        endpoint.address("deploy")
+
+
+def test_a_folder_that_cant_be_made_is_told(source: FakeSource, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    endpoint = Endpoint(source, tmp_path / "file")
+    with pytest.raises(DaemonUnreachable, match="profile deploy: the endpoint can't be opened"):
+        endpoint.address("deploy")
+    endpoint.close()

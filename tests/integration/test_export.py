@@ -1,0 +1,560 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from assumed.delivery.formats import FORMATS, formatted
+from tests.integration.world import SOURCE, AwsServer, World, wait_until
+from tests.unit.test_formats import AWKWARD, CREDENTIALS, VARIABLES
+
+REPOSITORY = Path(__file__).parents[2]
+CONSOLE_SCRIPT = Path(sys.executable).with_name("assumed")
+# Of a session of an hour, where an hour passes in four seconds.
+LIFETIME = timedelta(seconds=4)
+EXPIRATIONS = 4
+# What each costs is in FIELD.md's table of imports; bench/export.py measures the whole.
+TOO_DEAR = {
+    "assumed.cli", "assumed.config", "assumed.errors", "assumed.log", "assumed.model",
+    "boto3", "botocore", "click", "collections", "contextlib", "dataclasses", "datetime", "enum",
+    "functools", "http", "json", "logging", "pathlib", "pydantic", "re", "socket", "ssl",
+    "subprocess", "threading", "typing", "urllib", "yaml",
+}  # fmt: skip
+
+
+def exporting(world: World, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `export-credentials`, whose output is secret and not to be found in `world.outputs`."""
+    done = subprocess.run(  # noqa: S603
+        [*world.assumed, "export-credentials", *arguments],
+        env=world.environ | environ,
+        cwd=world.home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    world.outputs.append(done.stderr)
+    return done
+
+
+def exported(world: World, profile: str, *arguments: str, **environ: str) -> Any:
+    done = exporting(world, "--profile", profile, *arguments, **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def stored_key(world: World) -> str:
+    (found,) = re.findall(r"aws_access_key_id = (ASIA\w+)", world.credentials.read_text())
+    return str(found)
+
+
+def let_expire(world: World, left: timedelta) -> None:
+    """Have the file say that there is so much left of what assumed wrote."""
+    text = world.credentials.read_text()
+    moment = (datetime.now(UTC) + left).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = re.sub(r"(?<=x_security_token_expires = ).*", moment, text)
+    world.credentials.write_text(text)
+
+
+@contextmanager
+def broken_daemon(world: World) -> Iterator[None]:
+    """Something that lets everybody in and says nothing, where the daemon's socket should be."""
+    path = world.home / "run" / "assumed" / "assumed.sock"
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    if not connection.recv(1 << 16):
+                        return
+
+        server = Thread(target=serve)
+        server.start()
+        yield
+        with socket.socket(socket.AF_UNIX) as last:
+            last.connect(str(path))
+        server.join()
+
+
+@pytest.fixture
+def role(world: World) -> str:
+    arn = world.add_role()
+    world.configure({"reports": arn})
+    return arn
+
+
+@pytest.fixture
+def held(world: World) -> str:
+    """A role whose profile is kept in memory."""
+    arn = world.add_role()
+    world.configure({"held": {"role_arn": arn, "source_profile": SOURCE, "store": "memory"}})
+    return arn
+
+
+class TestAlone:
+    def test_what_is_fresh_in_the_file_is_printed_and_costs_no_call(
+        self, world: World, role: str
+    ) -> None:
+        assert world.run("refresh").returncode == 0
+        assert exported(world, "reports")["AccessKeyId"] == stored_key(world)
+        assert world.server.calls(role) == 1
+
+    def test_what_is_not_there_is_assumed_and_stored(self, world: World, role: str) -> None:
+        shape = exported(world, "reports")
+        assert list(shape) == ["Version", *CREDENTIALS]
+        assert shape["AccountId"] == "123456789012"
+        assert shape["AccessKeyId"] == stored_key(world)
+        assert exported(world, "reports") == shape
+        assert world.server.calls(role) == 1
+
+    def test_under_fifteen_minutes_it_is_refreshed_first(self, world: World, role: str) -> None:
+        before = exported(world, "reports")["AccessKeyId"]
+        let_expire(world, timedelta(minutes=14))
+        assert exported(world, "reports")["AccessKeyId"] != before
+        assert world.server.calls(role) == 2
+
+    def test_while_sts_is_down_what_is_left_is_printed_with_a_word(
+        self, world: World, role: str
+    ) -> None:
+        before = exported(world, "reports")["AccessKeyId"]
+        let_expire(world, timedelta(minutes=5))
+        world.server.disturb(role, "break")
+        done = exporting(world, "--profile", "reports")
+        assert done.returncode == 0
+        assert json.loads(done.stdout)["AccessKeyId"] == before
+        assert "profile reports: " in done.stderr
+        assert "what is left of the session before is printed" in done.stderr
+
+    @pytest.mark.parametrize("left", [timedelta(seconds=30), timedelta(hours=-1)])
+    def test_what_expires_within_a_minute_is_never_printed(
+        self, world: World, role: str, left: timedelta
+    ) -> None:
+        exported(world, "reports")
+        let_expire(world, left)
+        world.server.disturb(role, "break")
+        for shape in FORMATS:
+            done = exporting(world, "--profile", "reports", "--format", shape)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.startswith("assumed: profile reports: ")
+
+    def test_a_session_of_fifteen_minutes_is_not_assumed_at_each_use(self, world: World) -> None:
+        role = world.add_role()
+        shape = {"role_arn": role, "source_profile": SOURCE, "duration_seconds": 900}
+        world.configure({"short": shape})
+        assert exported(world, "short") == exported(world, "short")
+        assert world.server.calls(role) == 1
+
+    def test_a_role_that_was_changed_since_is_not_mistaken(self, world: World, role: str) -> None:
+        exported(world, "reports")
+        other = world.add_role()
+        world.configure({"reports": other})
+        exported(world, "reports")
+        assert (world.server.calls(role), world.server.calls(other)) == (1, 1)
+
+    def test_fifty_at_once_on_an_expired_profile_make_one_call(
+        self, world: World, role: str
+    ) -> None:
+        exported(world, "reports")
+        let_expire(world, timedelta(hours=-1))
+        with ThreadPoolExecutor(50) as threads:
+            shapes = list(threads.map(lambda _: exported(world, "reports"), range(50)))
+        assert len({shape["AccessKeyId"] for shape in shapes}) == 1
+        assert world.server.calls(role) == 2
+
+    def test_one_profile_that_hangs_keeps_no_other_waiting(self, world: World, role: str) -> None:
+        hanging = world.add_role()
+        world.configure({"reports": role, "hanging": hanging})
+        world.server.disturb(hanging, "hang")
+        with subprocess.Popen(  # noqa: S603
+            [*world.assumed, "export-credentials", "--profile", "hanging"],
+            env=world.environ,
+            cwd=world.home,
+            stdout=subprocess.DEVNULL,
+        ) as stuck:
+            wait_until(lambda: world.server.calls(hanging) > 0, "the call that hangs")
+            exported(world, "reports")
+            assert stuck.poll() is None
+            stuck.kill()
+        world.server.disturb(hanging, "")
+
+    def test_the_source_of_one_may_be_the_credential_process_of_another(self, world: World) -> None:
+        first = world.add_role()
+        second = world.add_role(trusts=first)
+        source = {"role_arn": second, "source_profile": "live-first"}
+        world.configure({"first": first, "second": source})
+        with_credential_process(world, "first")
+        assert exported(world, "second")["Version"] == 1
+        assert (world.server.calls(first), world.server.calls(second)) == (1, 1)
+
+    def test_a_profile_that_leads_back_to_itself_is_told_and_does_not_hang(
+        self, world: World
+    ) -> None:
+        role = world.add_role()
+        world.configure({"loop": {"role_arn": role, "source_profile": "live-loop"}})
+        with_credential_process(world, "loop")
+        done = exporting(world, "--profile", "loop")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "profile loop is its own source: loop -> loop" in done.stderr
+
+    def test_a_home_that_can_not_be_written_is_no_obstacle(self, world: World, role: str) -> None:
+        assert exported(world, "reports", XDG_STATE_HOME="/proc/nowhere")["Version"] == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "expected"),
+        [
+            (["--profile", "nope"], 2, "profile nope is not in the configuration"),
+            ([], 2, "Missing option '--profile'"),
+            (["--profile", "reports", "--format", "yaml"], 2, "'yaml' is not one of 'process'"),
+            (["--profile", "reports", "--fromat=env"], 2, "No such option"),
+            (["--profile", "reports", "extra"], 2, "unexpected extra argument"),
+            (["--profile", "reports", "--log-level", "loud"], 2, "'--log-level'"),
+            (["--profile"], 2, "requires an argument"),
+            (["--profile", "reports", "--config", "nowhere.yaml"], 78, "nowhere.yaml: it can't be"),
+        ],
+    )
+    def test_a_mistake_is_told_with_its_mend(
+        self, world: World, role: str, arguments: Sequence[str], status: int, expected: str
+    ) -> None:
+        done = exporting(world, *arguments)
+        assert (done.returncode, done.stdout) == (status, "")
+        assert expected in done.stderr
+
+    def test_the_common_options_are_taken_whichever_way_they_are_written(
+        self, world: World, role: str
+    ) -> None:
+        moved = world.config.rename(world.home / "config.yaml")
+        for config in (["--config", str(moved)], [f"--config={moved}"], ["--config", moved.name]):
+            exported(world, "reports", *config)
+            options = ["--log-level=debug", "--log-format", "json", "--log-file", "export.log"]
+            exported(world, "reports", *config, *options)
+        assert world.server.calls(role) == 1
+
+
+class TestThroughTheDaemon:
+    def test_a_profile_in_memory_is_printed_and_never_written(
+        self, world: World, held: str
+    ) -> None:
+        with world.running():
+            shape = exported(world, "held")
+            assert exported(world, "held", "--config", str(world.config)) == shape
+            assert world.states() == {"held": "valid"}
+        assert "ASIA" not in world.credentials.read_text()
+        assert "ASIA" not in world.run("status").stdout
+        with world.running():
+            assert exported(world, "held")["AccessKeyId"] != shape["AccessKeyId"]
+        assert world.server.calls(held) == 2
+
+    def test_fifty_at_once_on_a_profile_that_has_none_yet_make_one_call(
+        self, world: World, held: str
+    ) -> None:
+        world.server.disturb(held, "hang")
+        with world.daemon(), ThreadPoolExecutor(50) as threads:
+            wait_until(lambda: world.status()["daemon"] is not None, "the daemon")
+            coming = threads.map(lambda _: exported(world, "held"), range(50))
+            wait_until(lambda: world.server.calls(held) > 0, "the call")
+            world.server.disturb(held, "")
+            keys = {shape["AccessKeyId"] for shape in coming}
+        assert len(keys) == 1
+        assert world.server.calls(held) == 1
+
+    def test_its_refusals_are_told_as_they_are(self, world: World) -> None:
+        denied = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+        world.configure({"denied": denied})
+        with world.running():
+            done = exporting(world, "--profile", "denied")
+            assert (done.returncode, done.stdout) == (1, "")
+            assert f"assumed: profile denied: {denied}: AccessDenied: " in done.stderr
+            assert "two places must allow sts:AssumeRole" in done.stderr
+            assert exporting(world, "--profile", "nope").returncode == 2
+
+    def test_one_of_another_configuration_is_not_asked(self, world: World, role: str) -> None:
+        other = world.add_role()
+        file = world.home / "other.yaml"
+        file.write_text(json.dumps({"profiles": {"other": {
+            "role_arn": other, "source_profile": SOURCE, "store": "memory"}}}))  # fmt: skip
+        file.chmod(0o600)
+        with world.running():
+            assert exported(world, "other", "--config", str(file))["Version"] == 1
+        assert world.server.calls(other) == 1
+
+    def test_one_that_gives_no_answer_withholds_nothing_that_is_valid(
+        self, world: World, role: str
+    ) -> None:
+        before = exported(world, "reports")
+        with broken_daemon(world):
+            let_expire(world, timedelta(minutes=5))
+            assert exported(world, "reports")["AccessKeyId"] == before["AccessKeyId"]
+            let_expire(world, timedelta(seconds=30))
+            done = exporting(world, "--profile", "reports")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "assumed.sock does not answer: this is no HTTP\n  see its log" in done.stderr
+
+
+class TestMemory:
+    def test_a_profile_that_is_kept_in_memory_from_now_on_leaves_the_file(
+        self, world: World, role: str
+    ) -> None:
+        before = world.credentials.read_bytes()
+        with world.running() as daemon:
+            shape = exported(world, "reports")
+            held = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
+            world.configure({"reports": held})
+            daemon.wait_for("configuration_reloaded")
+            wait_until(lambda: world.credentials.read_bytes() == before, "the section to go")
+            assert exported(world, "reports") == shape
+            assert world.status()["profiles"][0]["store"] == "memory"
+            assert "valid, in memory" in world.run("status").stdout
+            world.configure({"reports": role})
+            daemon.wait_for("configuration_reloaded", times=2)
+            wait_until(lambda: shape["AccessKeyId"] in world.credentials.read_text(), "its return")
+        assert world.server.calls(role) == 1
+
+    def test_without_a_daemon_it_is_pending_and_a_refresh_says_why(
+        self, world: World, held: str
+    ) -> None:
+        status = world.run("status")
+        assert "pending, in memory" in status.stdout
+        assert "what is kept in memory, a daemon alone has" in status.stderr
+        assert world.run("refresh").returncode == 0
+        refused = world.run("refresh", "held")
+        assert refused.returncode == 1
+        assert "held: DaemonNeeded: profile held: it is kept in memory alone" in refused.stderr
+        assert world.server.calls(held) == 0
+
+    def test_without_a_daemon_it_is_assumed_at_each_use(self, world: World, held: str) -> None:
+        assert exported(world, "held") != exported(world, "held")
+        assert world.server.calls(held) == 2
+        assert "ASIA" not in world.credentials.read_text()
+
+
+class TestWhatItCosts:
+    def imported(self, world: World, *arguments: str) -> set[str]:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-X", "importtime", str(CONSOLE_SCRIPT), *arguments],
+            env=world.environ,
+            cwd=world.home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0
+        bare = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", "pass"],
+            env=world.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        names = [
+            {line.rpartition("|")[2].strip() for line in each.stderr.splitlines()}
+            for each in (done, bare)
+        ]
+        return names[0] - names[1]
+
+    def test_the_console_script_is_the_entry_point_that_looks_before_it_imports(self) -> None:
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+        assert project["project"]["scripts"] == {"assumed": "assumed.__main__:main"}
+
+    @pytest.mark.skipif(not CONSOLE_SCRIPT.exists(), reason="assumed is not installed here")
+    def test_from_the_file_hardly_anything_is_imported(self, world: World, role: str) -> None:
+        exported(world, "reports")
+        found = self.imported(world, "export-credentials", "--profile", "reports")
+        # The wrapper that pip writes imports `re` where pip is old; that is not ours to mend.
+        assert found - {"re"} <= {
+            "assumed", "assumed.__main__", "assumed.delivery", "assumed.delivery.formats",
+            "assumed.delivery.glance", "assumed.delivery.quick",
+        }  # fmt: skip
+
+    @pytest.mark.skipif(not CONSOLE_SCRIPT.exists(), reason="assumed is not installed here")
+    def test_through_the_socket_nothing_dear_is_imported(self, world: World, held: str) -> None:
+        with world.running():
+            for arguments in (
+                ["export-credentials", "--profile", "held", "--format", "env"],
+                ["status", "--format", "{profile} {minutes_left}m"],
+            ):
+                found = self.imported(world, *arguments)
+                assert "assumed.delivery.dial" in found
+                assert {name for name in found if name.partition(".")[0] in TOO_DEAR} == set()
+                assert not found & TOO_DEAR
+
+
+def in_a_shell(command: Sequence[str], script: str, *, call: str) -> Mapping[str, str]:
+    """Return the environment that a script leaves behind."""
+    print_environment = "import json, os; print(json.dumps(dict(os.environ)))"
+    done = subprocess.run(  # noqa: S603
+        [*command, f"{script}\n{call}'{sys.executable}' -c '{print_environment}'"],
+        env={"PATH": os.environ["PATH"], "HOME": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    environ: dict[str, str] = json.loads(done.stdout)
+    return environ
+
+
+SHELLS = {
+    "bash": (["bash", "--norc", "-c"], "env"),
+    "bash without export": (["bash", "--norc", "-a", "-c"], "env-no-export"),
+    "sh": (["sh", "-c"], "env"),
+    "zsh": (["zsh", "-f", "-c"], "env"),
+    "fish": (["fish", "--no-config", "-c"], "fish"),
+    "PowerShell": (["pwsh", "-NoProfile", "-Command"], "powershell"),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_each_shell_reads_what_was_meant_for_it(shell: str) -> None:
+    command, shape = SHELLS[shell]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"NOT TESTED: {shape} in {shell}: it is not installed here")
+    awkward = {**CREDENTIALS, "SecretAccessKey": AWKWARD, "SessionToken": AWKWARD[::-1]}
+    script = formatted(awkward, shape)
+    environ = in_a_shell(command, script, call="& " if shell == "PowerShell" else "")
+    assert [environ[name] for name in VARIABLES] == list(awkward.values())[:4]
+
+
+def test_a_shell_evaluates_the_real_output(world: World, role: str) -> None:
+    (recipe,) = re.findall(r'^\$ (eval ".*env\)")$', (REPOSITORY / "README.md").read_text(), re.M)
+    script = recipe.replace("deploy", "reports") + " && aws sts get-caller-identity"
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run(  # noqa: S603
+        [bash, "-c", script],
+        env=world.environ | {"PATH": f"{CONSOLE_SCRIPT.parent}:{world.environ['PATH']}"},
+        cwd=world.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f":assumed-role/{role.rpartition('/')[2]}/assumed-" in done.stdout
+
+
+def with_credential_process(world: World, *profiles: str) -> None:
+    """Add an AWS profile `live-NAME` for each NAME of assumed's, as README's recipe has it."""
+    (recipe,) = re.findall(
+        r"```ini\n\[profile deploy-live\]\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S
+    )
+    recipe = recipe.replace("= assumed", f"= {' '.join(world.assumed)}")
+    (world.home / ".aws" / "config").write_text(
+        "".join(
+            f"[profile live-{name}]\n{recipe.replace('--profile deploy', f'--profile {name}')}"
+            for name in profiles
+        )
+    )
+
+
+def test_the_aws_cli_lives_on_a_credential_process(world: World, held: str) -> None:
+    with_credential_process(world, "held")
+    with world.running():
+        assert f":assumed-role/{held.rpartition('/')[2]}/" in world.caller("live-held")
+        assert world.server.calls(held) == 1
+
+
+def test_a_profile_in_memory_can_have_the_name_of_its_credential_process(
+    world: World, held: str
+) -> None:
+    with_credential_process(world, "held")
+    config = world.home / ".aws" / "config"
+    config.write_text(config.read_text().replace("[profile live-held]", "[profile held]"))
+    with world.running():
+        assert world.run("check").returncode == 0
+        assert f":assumed-role/{held.rpartition('/')[2]}/" in world.caller("held")
+
+
+BOTO3 = """
+import boto3, sys
+client = boto3.Session(profile_name=sys.argv[1]).client("sts")
+for _ in sys.stdin:
+    print(client.get_caller_identity()["Arn"], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def hasty_server() -> Iterator[AwsServer]:
+    server = AwsServer(lifetime_scale=LIFETIME / timedelta(hours=1))
+    yield server
+    server.stop()
+
+
+def test_boto3_processes_outlive_four_sessions_on_a_credential_process(
+    tmp_path: Path, hasty_server: AwsServer
+) -> None:
+    world = World(tmp_path, hasty_server)
+    roles = {store: world.add_role() for store in ("file", "memory")}
+    world.configure({
+        store: {"role_arn": role, "source_profile": SOURCE, "store": store}
+        for store, role in roles.items()
+    })  # fmt: skip
+    with_credential_process(world, *roles)
+    with world.running(), ExitStack() as stack:
+        processes = {
+            role: stack.enter_context(
+                subprocess.Popen(  # noqa: S603
+                    [sys.executable, "-c", BOTO3, f"live-{store}"],
+                    env=world.environ,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for store, role in roles.items()
+        }
+        # The server refuses a session that is over, and each call of a client is after some time.
+        until = datetime.now(UTC) + EXPIRATIONS * LIFETIME
+        while datetime.now(UTC) < until:
+            for role, process in processes.items():
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write("who am I?\n")
+                process.stdin.flush()
+                assert f":assumed-role/{role.rpartition('/')[2]}/" in process.stdout.readline()
+        for process in processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait() == 0
+    assert all(world.server.calls(role) >= EXPIRATIONS for role in roles.values())
+
+
+def test_the_bench_measures_every_command_in_one_run(tmp_path: Path) -> None:
+    results = tmp_path / "export.json"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "bench.export", "--runs", "1", "--output", str(results)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # On a busy machine one run says nothing of how long anything takes.
+    assert done.returncode in {0, 1}, done.stderr
+    measured = [row["command"] for row in json.loads(results.read_text())["commands"]]
+    committed = json.loads((REPOSITORY / "bench" / "results" / "export.json").read_text())
+    assert set(measured) <= {row["command"] for row in committed["commands"]}
+    assert committed["aws_cli"].startswith("aws-cli/2")
+    assert all(row["ratio"] <= (row["limit"] or row["ratio"]) for row in committed["commands"])
+    ratios = {row["command"]: row["ratio"] for row in committed["commands"]}
+    readme = (REPOSITORY / "README.md").read_text()
+    assert f"{ratios['export-credentials, from the file']} times as long from the file" in readme
+    assert f"{ratios['export-credentials, through the socket']} times through the daemon" in readme
+    assert (
+        f"export-credentials` {round(ratios['aws configure export-credentials'])} times" in readme
+    )

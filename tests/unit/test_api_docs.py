@@ -1,0 +1,99 @@
+"""What docs/api.md says of the local API is there, and what is there is in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from starlette.routing import Route
+
+from assumed.delivery import api
+from assumed.delivery.shapes import (
+    credentials_to_json,
+    endpoint_to_json,
+    outcome_to_json,
+    status_to_json,
+)
+from assumed.model import (
+    DaemonStatus,
+    EndpointAddress,
+    Failure,
+    Outcome,
+    ProfileState,
+    ProfileStatus,
+    Status,
+)
+from tests.fakes import NOON, issued, role
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+SECTIONS = dict(re.findall(r"^## `?([^`\n]+)`?\n(.*?)(?=^## |\Z)", PAGE, re.S | re.M))
+ROUTES = {
+    f"{method} {route.path}"
+    for route in api.application(cast("api.Daemon", None)).routes
+    if isinstance(route, Route)
+    for method in (route.methods or set()) - {"HEAD"}
+}
+
+FAILURE = Failure(code="AccessDenied", message="no", hint="ask", at=NOON)
+STATUS = Status(
+    daemon=DaemonStatus(pid=1, version="", started_at=NOON, config=""),
+    profiles=(
+        ProfileStatus(
+            profile="", role_arn="", source="", state=ProfileState.VALID, last_error=FAILURE
+        ),
+    ),
+)
+ANSWERS = {
+    "GET /v1/status": status_to_json(STATUS),
+    "POST /v1/refresh": {
+        "version": 1,
+        "outcomes": [outcome_to_json(Outcome(profile="", failure=FAILURE))],
+    },
+    "GET /v1/credentials": credentials_to_json(issued(role("deploy"), NOON)),
+    "GET /v1/endpoint": endpoint_to_json(EndpointAddress(url="", token_file=Path())),
+}
+
+
+def examples(section: str) -> list[Any]:
+    return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", section, re.S)]
+
+
+def keys(shape: Any) -> Any:
+    """Return a shape with nothing but its keys, in their order."""
+    if isinstance(shape, dict):
+        return [(key, keys(value)) for key, value in shape.items()]
+    return [keys(each) for each in shape] if isinstance(shape, list) else None
+
+
+def test_every_route_has_a_section_and_a_line_in_the_table() -> None:
+    assert {name for name in SECTIONS if "/" in name} == ROUTES
+    for route in ROUTES:
+        assert re.search(rf"^\| \[`{re.escape(route)}`\]\(#[a-z0-9-]+\) \| ", PAGE, re.M), route
+
+
+@pytest.mark.parametrize("route", ANSWERS)
+def test_the_example_of_an_answer_is_what_is_answered_field_by_field(route: str) -> None:
+    assert keys(examples(SECTIONS[route])[-1]) == keys(ANSWERS[route])
+
+
+@pytest.mark.parametrize("route", sorted(ROUTES))
+def test_each_example_bears_the_version(route: str) -> None:
+    answer = examples(SECTIONS[route])[-1]
+    assert answer.get("version", answer.get("Version")) == 1
+
+
+@pytest.mark.parametrize("route", sorted(ROUTES))
+def test_the_handler_of_each_route_names_what_it_takes(route: str) -> None:
+    """A handler's docstring begins with its route; its parameters are those of the page."""
+    (found,) = (
+        each
+        for each in api.application(cast("api.Daemon", None)).routes
+        if isinstance(each, Route) and f" {each.path}" in f" {route.split()[1]}"
+    )
+    first_line = (found.endpoint.__doc__ or "").partition("\n")[0]
+    assert first_line.startswith(route)
+    parameters = set(re.findall(r"[?&](\w+)=", first_line))
+    assert parameters == set(re.findall(r"^\| `(\w+)` \| ", SECTIONS[route], re.M))

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assumed.delivery.glance import Glance, configured_at, seconds_left
+from assumed.delivery.shapes import credentials_to_json
+from assumed.profiles_file import edit, read, set_profile
+from assumed.profiles_file.editor import Put
+from assumed.store import StoredProfile
+from tests.fakes import NOON, issued, role
+
+DEPLOY = issued(role("deploy"), NOON + timedelta(hours=1))
+READ = issued(role("read"), NOON + timedelta(hours=1), 2)
+MINE = b"# mine\n[default]\naws_access_key_id = AKIAMINE\naws_secret_access_key = mine\n\n"
+WRITTEN = set_profile(MINE, "deploy", DEPLOY, path="credentials")
+
+
+def process(credentials: object) -> dict[str, str]:
+    shape = credentials_to_json(credentials)  # type: ignore[arg-type]
+    return {key: value for key, value in shape.items() if key != "Version"}
+
+
+def glance(folder: Path, data: bytes) -> Glance:
+    file = folder / "credentials"
+    file.write_bytes(data)
+    return Glance({"AWS_SHARED_CREDENTIALS_FILE": str(file)})
+
+
+def test_what_assumed_wrote_is_found(tmp_path: Path) -> None:
+    found = glance(tmp_path, WRITTEN)
+    assert found.credentials("deploy") == process(DEPLOY)
+    assert list(found.profiles()) == ["deploy"]
+
+
+def test_one_of_many_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    changes = {"deploy": Put(DEPLOY, overwrite=False), "read": Put(READ, overwrite=False)}
+    data = edit(b"", changes, path="credentials").data + b"\n" + MINE
+    found = glance(tmp_path, data)
+    assert found.credentials("deploy") == process(DEPLOY)
+    assert found.credentials("read") == process(READ)
+    assert list(found.profiles()) == ["deploy", "read"]
+    assert glance(tmp_path, data.replace(b"\n", b"\r\n")).credentials("read") == process(READ)
+
+
+@pytest.mark.parametrize("profile", ["default", "nowhere", "deplo", "deploy]", "", "dépl[oy"])
+def test_what_is_not_there_or_not_ours_is_not_found(tmp_path: Path, profile: str) -> None:
+    assert glance(tmp_path, WRITTEN).credentials(profile) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        WRITTEN.replace(b"manager = assumed", b"manager = awsume"),
+        WRITTEN.replace(b"manager = assumed\n", b""),
+        WRITTEN + b"aws_security_token = stale\n",
+        WRITTEN + b"[DEFAULT]\naws_security_token = stale\n",
+        WRITTEN + b"[deploy]\n",
+        WRITTEN + b"  an indented line\n",
+        WRITTEN + b"no equals sign\n",
+        WRITTEN + b"AWS_SESSION_TOKEN = twice\n",
+        WRITTEN + "größe = 1\n".encode(),
+        WRITTEN.replace(b"[deploy]", b"[deploy] x"),
+        WRITTEN.replace(b"2026-11-24T13:00:00Z", b"2026-11-24T13:00:00.5Z"),
+        WRITTEN.replace(b"2026-11-24T13:00:00Z", b"tomorrow"),
+        WRITTEN.replace(b"token-deploy-1", b""),
+        WRITTEN.replace(b"token-deploy-1", b"token\x1b[2J"),
+    ],
+)
+def test_what_does_not_stand_there_plainly_is_left_to_others(tmp_path: Path, data: bytes) -> None:
+    found = glance(tmp_path, data)
+    assert found.credentials("deploy") is None
+    assert "deploy" not in list(found.profiles())
+
+
+@given(st.integers(min_value=0, max_value=len(WRITTEN) - 1))
+def test_a_torn_file_never_gives_torn_credentials(cut: int) -> None:
+    found = object.__new__(Glance)
+    found._data = b"\n" + WRITTEN[:cut]
+    assert found.credentials("deploy") in (None, process(DEPLOY))
+    found._data = b"\n" + WRITTEN
+    assert found.credentials("deploy") == process(DEPLOY)
+
+
+LINES = st.sampled_from(
+    [
+        *WRITTEN.splitlines(keepends=True),
+        b"[other]\n", b"[DEFAULT]\n", b"  continued\n", b"\n", b"; comment\n", b"region = x\n",
+        b"aws_security_token = x\n", b"manager: assumed\n", b"x\n", b"[deploy] ; x\n",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(LINES, max_size=24))
+def test_what_is_found_is_what_botocore_would_read(lines: list[bytes]) -> None:
+    data = b"".join(lines)
+    found = object.__new__(Glance)
+    found._data = b"\n" + data
+    credentials = found.credentials("deploy")
+    if credentials is None:
+        return
+    try:
+        sections = read(data, path="credentials")
+    except Exception:  # noqa: BLE001 - what no SDK reads is not ours to find
+        return
+    stored = StoredProfile.from_section("deploy", sections["deploy"])
+    assert stored.is_ours
+    assert stored.access_key_id == credentials["AccessKeyId"]
+    assert stored.secret_access_key == credentials["SecretAccessKey"]
+    assert stored.session_token == credentials["SessionToken"]
+    assert stored.expiration == datetime.fromisoformat(credentials["Expiration"])
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2999, 12, 31)))  # noqa: DTZ001
+def test_what_is_left_is_counted_as_datetime_counts(moment: datetime) -> None:
+    aware = moment.replace(microsecond=0, tzinfo=UTC)
+    with freeze_time(NOON):
+        left = seconds_left({"Expiration": aware.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    assert left == (aware - NOON).total_seconds()
+
+
+def test_a_file_from_before_is_as_good_as_empty(tmp_path: Path) -> None:
+    glance(tmp_path, WRITTEN)
+    written_at = (tmp_path / "credentials").stat().st_mtime_ns
+    environ = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+    assert Glance(environ, newer_than=written_at).credentials("deploy") == process(DEPLOY)
+    assert Glance(environ, newer_than=written_at + 1).credentials("deploy") is None
+
+
+def test_the_configuration_is_looked_for_where_every_command_looks(tmp_path: Path) -> None:
+    config = tmp_path / "assumed" / "config.yaml"
+    config.parent.mkdir()
+    config.touch()
+    stamp = config.stat().st_ctime_ns
+    nowhere = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "nowhere")}
+    assert configured_at({"XDG_CONFIG_HOME": str(tmp_path)}, None) == stamp
+    assert configured_at({**nowhere, "ASSUMED_CONFIG": str(config)}, None) == stamp
+    assert configured_at(nowhere, str(config)) == stamp
+    assert configured_at({"XDG_CONFIG_HOME": str(tmp_path)}, str(tmp_path / "nowhere")) == 0
+
+
+def test_a_time_that_was_set_back_and_a_link_that_was_set_anew_are_changes(tmp_path: Path) -> None:
+    config, link = tmp_path / "old.yaml", tmp_path / "config.yaml"
+    config.touch()
+    stamp = configured_at({}, str(config))
+    while configured_at({}, str(config)) == stamp:
+        os.utime(config, (1, 1))
+    stamp = configured_at({}, str(config))
+    while not link.is_symlink() or link.lstat().st_ctime_ns == stamp:
+        link.unlink(missing_ok=True)
+        link.symlink_to("old.yaml")
+    assert configured_at({}, str(link)) > configured_at({}, str(config))
+
+
+def test_what_can_not_be_read_is_as_good_as_empty(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        assert Glance({"AWS_SHARED_CREDENTIALS_FILE": str(path)})._data == b""

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.credentials import ContainerProvider, create_credential_resolver
+
+from assumed.delivery.surroundings import (
+    OwnFiles,
+    child_environ,
+    outer_environ,
+    own_files,
+    tidy,
+    with_region,
+)
+from assumed.model import EndpointAddress
+
+URL = "http://127.0.0.1:1/v1/credentials/deploy"
+STATIC = {
+    "AccessKeyId": "ASIA",
+    "SecretAccessKey": "secret",
+    "SessionToken": "token",
+    "Expiration": "2026-11-24T13:00:00Z",
+}
+KEYS = "aws_access_key_id = AKIAMINE\naws_secret_access_key = mine\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "BOTO_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> EndpointAddress:
+    token_file = tmp_path / "token"
+    token_file.write_text("token-of-deploy")
+    return EndpointAddress(url=URL, token_file=token_file)
+
+
+@pytest.fixture
+def files(home: Path) -> OwnFiles:
+    return own_files({"HOME": str(home)})
+
+
+def botocore_under(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], profile: str | None = None
+) -> botocore.session.Session:
+    """A session of a process with this environment."""
+    for name in list(os.environ):
+        if name not in environ:
+            monkeypatch.delenv(name)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return botocore.session.Session(profile=profile)
+
+
+# Each is one that botocore would take before those of an endpoint.
+CREDENTIALS_OF_THE_USER = {
+    "env": {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "mine"},
+    "a profile by name": {"AWS_PROFILE": "mine"},
+    "its old name": {"AWS_DEFAULT_PROFILE": "mine"},
+    "web identity": {"AWS_ROLE_ARN": "arn", "AWS_WEB_IDENTITY_TOKEN_FILE": "/dev/null"},
+    "the ec2 file": {"AWS_CREDENTIAL_FILE": "HOME/ec2"},
+    "boto 2, by name": {"BOTO_CONFIG": "HOME/boto"},
+    "a container of its own": {
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/mine",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "mine",
+    },
+    "files by name": {
+        "AWS_CONFIG_FILE": "HOME/.aws/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "HOME/.aws/credentials",
+    },
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("profile", [None, "deploy"])
+@pytest.mark.parametrize("kind", CREDENTIALS_OF_THE_USER)
+def test_botocore_itself_takes_the_endpoint_before_all_that_the_user_has(
+    files: OwnFiles,
+    address: EndpointAddress,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    profile: str | None,
+) -> None:
+    home = Path.home()
+    (home / ".aws").mkdir()
+    section = KEYS + "role_arn = arn:aws:iam::1:role/x\nsource_profile = mine\n"
+    (home / ".aws" / "config").write_text(f"[default]\n{section}[profile deploy]\n{section}")
+    (home / ".aws" / "credentials").write_text(f"[default]\n{KEYS}[deploy]\n{KEYS}[mine]\n{KEYS}")
+    (home / ".boto").write_text(f"[Credentials]\n{KEYS}")
+    (home / "boto").write_text(f"[Credentials]\n{KEYS}")
+    (home / "ec2").write_text("AWSAccessKeyId=AKIAMINE\nAWSSecretKey=mine\n")
+    users = {
+        name: value.replace("HOME", str(home))
+        for name, value in CREDENTIALS_OF_THE_USER[kind].items()
+    }
+    files.write("deploy", {"profile": {"region": "eu-west-3"}})
+    environ = child_environ({"HOME": str(home), **users}, files, address)
+    asked: list[str] = []
+
+    def load(provider: Any) -> Any:
+        asked.append(provider._environ[provider.ENV_VAR_FULL])
+        assert not provider._provided_relative_uri()
+        return "those of the endpoint"
+
+    monkeypatch.setattr(ContainerProvider, "load", load)
+    session = botocore_under(monkeypatch, environ, profile)
+    found: Any = create_credential_resolver(session).load_credentials()
+    assert found == "those of the endpoint"
+    assert asked == [URL]
+    assert session.get_config_variable("region") == "eu-west-3"
+
+
+def test_botocore_has_no_source_before_the_endpoint_that_is_not_known_here(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one in a new botocore would have to be taken out of a command's surroundings too."""
+    session = botocore_under(monkeypatch, {"HOME": str(home)})
+    methods = [provider.METHOD for provider in create_credential_resolver(session).providers]
+    assert methods[: methods.index("container-role")] == [
+        "env",
+        "assume-role",
+        "assume-role-with-web-identity",
+        "sso",
+        "shared-credentials-file",
+        "login",
+        "custom-process",
+        "config-file",
+        "ec2-credentials-file",
+        "boto-config",
+    ]
+
+
+def test_an_sdk_that_knows_no_token_file_finds_the_token(
+    address: EndpointAddress, files: OwnFiles
+) -> None:
+    environ = child_environ({"AWS_CONTAINER_AUTHORIZATION_TOKEN": "mine"}, files, address)
+    assert environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] == str(address.token_file)
+    assert environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "token-of-deploy"
+
+
+def test_plain_variables_are_those_of_one_session(home: Path, files: OwnFiles) -> None:
+    environ = child_environ({"AWS_SESSION_TOKEN": "mine", "A": "b"}, files, STATIC)
+    assert environ["AWS_ACCESS_KEY_ID"] == "ASIA"
+    assert environ["AWS_SECRET_ACCESS_KEY"] == "secret"
+    assert environ["AWS_SESSION_TOKEN"] == "token"
+    assert environ["AWS_CREDENTIAL_EXPIRATION"] == "2026-11-24T13:00:00Z"
+    assert environ["A"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("environ", "region", "expected"),
+    [
+        ({}, "eu-west-3", {"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-west-3"}),
+        ({}, None, {}),
+        ({"AWS_REGION": "us-east-1"}, "eu-west-3", {"AWS_REGION": "us-east-1"}),
+        ({"AWS_DEFAULT_REGION": "us-east-1"}, "eu-west-3", {"AWS_DEFAULT_REGION": "us-east-1"}),
+    ],
+)
+def test_a_region_of_the_environment_comes_before_the_profiles(
+    environ: dict[str, str], region: str | None, expected: dict[str, str]
+) -> None:
+    assert with_region(environ, region) == expected
+
+
+def test_boto_2_is_left_alone_where_it_holds_no_keys(
+    address: EndpointAddress, home: Path, files: OwnFiles
+) -> None:
+    (home / ".boto").write_text("[GSUtil]\nparallel_thread_count = 1\n")
+    assert "BOTO_CONFIG" not in child_environ({}, files, address)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"AWS_CONFIG_FILE": "/c"}, {"AWS_CONFIG_FILE": "/c", "AWS_SHARED_CREDENTIALS_FILE": "/s"}],
+)
+def test_assumed_under_exec_sees_the_users_own_files_however_deep(
+    address: EndpointAddress, home: Path, files: OwnFiles, environ: dict[str, str]
+) -> None:
+    assert outer_environ(environ) == {}
+    once = child_environ(environ, files, address)
+    twice = child_environ(once, files, address)
+    expected = {
+        "AWS_CONFIG_FILE": environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
+        "AWS_SHARED_CREDENTIALS_FILE": environ.get(
+            "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"
+        ),
+    }
+    assert outer_environ(once) == outer_environ(twice) == expected
+    assert once["AWS_CONFIG_FILE"] == twice["AWS_CONFIG_FILE"] == str(files.config)
+
+
+def test_the_files_are_their_makers_alone(files: OwnFiles) -> None:
+    before = os.umask(0)
+    try:
+        files.write("deploy", {"profile": {}})
+    finally:
+        os.umask(before)
+    for path, mode in ((files.folder, 0o700), (files.config, 0o600), (files.credentials, 0o600)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert stat.S_IMODE(files.folder.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("profile", ["deploy", "a b", "a'b", "käse", "default"])
+def test_botocore_reads_the_settings_back(
+    files: OwnFiles, address: EndpointAddress, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "region": "eu-west-3",
+        "s3": {"max_concurrent_requests": "3", "addressing_style": "path"},
+        "services": "local",
+        "cli_pager": "",
+        "ca_bundle": "/a b/#c;d = e",
+    }
+    services = {"sts": {"endpoint_url": "http://127.0.0.1:1"}}
+    files.write(profile, {"profile": settings, "services local": services})
+    environ = child_environ({"HOME": str(Path.home())}, files, address)
+    for name in (None, profile):
+        session = botocore_under(monkeypatch, environ, name)
+        assert session.get_scoped_config() == settings
+        assert session.full_config["services"] == {"local": services}
+
+
+def test_what_lives_is_not_tidied_and_what_ended_is(files: OwnFiles, home: Path) -> None:
+    here = files.folder.name.split("-", 2)[2]
+    ended = files.folder.with_name(f"999999999-1-{here}")
+    (ended / "endpoint-1").mkdir(parents=True)
+    tidy({"HOME": str(home)})
+    assert list(files.folder.parent.iterdir()) == [files.folder]
+
+
+def test_where_there_is_nothing_to_tidy_there_is_no_error(home: Path) -> None:
+    tidy({"HOME": str(home)})
+    (home / "file").write_text("")
+    tidy({"XDG_STATE_HOME": str(home / "file")})

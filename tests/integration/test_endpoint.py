@@ -145,9 +145,8 @@ def test_botocore_itself_reads_it(
 
 def test_the_address_is_on_the_loopback_and_nowhere_else(client: Client) -> None:
     assert client.host == "127.0.0.1"
-    for address in {"127.0.0.2", socket.gethostbyname(socket.gethostname())} - {"127.0.0.1"}:
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((address, client.port), timeout=30)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", client.port), timeout=30)
 
 
 def test_each_profile_has_a_token_of_its_own_and_keeps_it(endpoint: Endpoint) -> None:

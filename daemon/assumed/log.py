@@ -6,11 +6,13 @@ pass a secret; redaction is the second lock on that door, for the texts of libra
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import logging.handlers
 import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,15 +26,20 @@ _SECRETS = re.compile(
     r"""
     # A value behind one of the names that AWS gives its secrets, in INI, JSON, XML or a URL.
     (?P<name>(?<!</)(?i:secret_?access_?key|(?:session|security)[-_]?token)["']?\s*[:=>]\s*["']?)
-      [^\s"'<,&}\\]+
+      (?:\\/|[^\s"'<,&}\\])+
     # A word of 40 characters in both cases and with a digit, as secret access keys are.
     | (?<![\w/+.-])(?=[A-Z0-9/+]*[a-z])(?=[a-z0-9/+]*[A-Z])(?=[A-Za-z/+]*[0-9])
       [A-Za-z0-9/+]{40}(?![\w/+=.-])
+    # A JSON Web Token, as identity providers issue them.
+    | (?<![\w.-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
     # A long word of base64, as session tokens are.
     | (?<![\w/+.-])[A-Za-z0-9/+]{120,}={0,2}(?![\w/+=.-])
     """,
     re.VERBOSE,
 )
+
+
+_NOTHING = (None, None, None)
 
 
 @unique
@@ -71,6 +78,20 @@ def event_text(record: logging.LogRecord) -> str:
     return redact(" ".join([_one_line(redact(_name(record))), *fields]))
 
 
+def traceback_text(record: logging.LogRecord) -> str:
+    """Return the traceback of a record, nothing secret; no line of it can be taken for an event."""
+    lines = redact(logging.Formatter().formatException(record.exc_info or _NOTHING)).splitlines()
+    return "\n".join(f"  | {printable(line)}" for line in lines)
+
+
+def printable(text: str) -> str:
+    """Return text that can't steer a terminal: what is not printable is escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def field_text(value: object) -> str:
     """Return one field's value as text; it is not redacted yet."""
     return str(_json(value))
@@ -93,7 +114,7 @@ class TextFormatter(logging.Formatter):
         """Return the line."""
         text = " ".join([timestamp(_created(record)), f"{record.levelname:<7}", event_text(record)])
         if record.exc_info:
-            text += "\n" + redact(self.formatException(record.exc_info))
+            text += "\n" + traceback_text(record)
         return text
 
 
@@ -154,6 +175,9 @@ def configure(
         handler = logging.StreamHandler(sys.stderr)
     if handler is not journal:
         handler.setFormatter(FORMATTERS[log_format]())
+    # It shows the output of a failing credential_process with a traceback, at each try; what
+    # failed is an event of ours, once.
+    logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -164,7 +188,15 @@ class _PrivateFile(logging.handlers.WatchedFileHandler):
     """A log file that only its owner can read, after it was rotated away too."""
 
     def _open(self) -> TextIOWrapper:
-        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path = Path(self.baseFilename)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        try:
+            # A link that somebody else has put there could lead to any file of ours.
+            owners = {path.lstat().st_uid, os.fstat(descriptor).st_uid}
+            if not owners <= {os.geteuid(), 0} or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PermissionError(errno.EPERM, "it is another user's, or no plain file")
+        finally:
+            os.close(descriptor)
         return super()._open()
 
 

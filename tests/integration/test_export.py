@@ -27,7 +27,7 @@ CONSOLE_SCRIPT = Path(sys.executable).with_name("assumed")
 # Of a session of an hour, where an hour passes in four seconds.
 LIFETIME = timedelta(seconds=4)
 EXPIRATIONS = 4
-# What each costs is in FIELD.md's table of imports; bench/export.py measures the whole.
+# Each takes as long as Python itself, or a good part of it; bench/export.py measures the whole.
 TOO_DEAR = {
     "assumed.cli", "assumed.config", "assumed.errors", "assumed.log", "assumed.model",
     "boto3", "botocore", "click", "collections", "contextlib", "dataclasses", "datetime", "enum",
@@ -558,3 +558,12 @@ def test_the_bench_measures_every_command_in_one_run(tmp_path: Path) -> None:
     assert (
         f"export-credentials` {round(ratios['aws configure export-credentials'])} times" in readme
     )
+
+
+def test_another_configuration_is_not_answered_from_the_file(world: World, role: str) -> None:
+    assert world.run("refresh").returncode == 0
+    before = exported(world, "reports")["AccessKeyId"]
+    other = world.config.with_name("other.yaml")
+    other.write_text(world.config.read_text().replace(role, world.add_role()))
+    assert exported(world, "reports", "--config", str(other))["AccessKeyId"] != before
+    assert exported(world, "reports", ASSUMED_CONFIG=str(other))["AccessKeyId"] != before

@@ -1065,3 +1065,24 @@ def test_every_situation_in_the_documentation_has_its_test() -> None:
         named = re.findall(r"<!-- (test_\w+) -->", row)
         assert named, row
         assert set(named) <= globals().keys(), row
+
+
+@only_root
+def test_in_place_a_file_that_is_another_users_or_that_others_may_read_gets_no_secret(
+    nobodys_folder: Path,
+) -> None:
+    shared = nobodys_folder / "credentials"
+    shared.write_bytes(LONG_TERM)
+    shared.chmod(0o666)
+    os.chown(shared, 4321, 4321)
+    store = CredentialsFile(shared, write=WriteMode.IN_PLACE)
+    with pytest.raises(CredentialsFileUnwritable, match="another user"):
+        store.write("deploy", credentials())
+    assert shared.read_bytes() == LONG_TERM
+
+
+def test_a_fifo_in_the_place_of_the_journal_is_not_waited_for(file: Path) -> None:
+    os.mkfifo(file.parent / ".credentials.assumed-journal")
+    CredentialsFile(file, write=WriteMode.IN_PLACE).recover()
+    assert file.read_bytes() == LONG_TERM
+    assert not (file.parent / ".credentials.assumed-journal").exists()

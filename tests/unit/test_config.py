@@ -290,6 +290,24 @@ class TestWhoseFile:
         link.symlink_to(file)
         assert f"{file.parent} is writable by everybody" in self.refusal(link)
 
+    def test_a_folder_further_up_that_everybody_may_write_is_refused_unless_it_is_sticky(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        tmp_path.chmod(0o777)
+        assert f"{tmp_path}, which it is in, is writable by everybody" in self.refusal(file)
+        tmp_path.chmod(0o1777)
+        assert config.load(file, user="me", host="here").profiles
+        # On Debian a user's folders are writable by a group that is theirs alone.
+        tmp_path.chmod(0o775)
+        assert config.load(file, user="me", host="here").profiles
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+    def test_a_folder_further_up_of_another_user_is_refused(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        os.chown(tmp_path, 12345, -1)
+        assert f"{tmp_path}, which it is in, belongs to another user" in self.refusal(file)
+
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
     def test_a_file_of_another_user_is_refused(self, file: Path) -> None:
         os.chown(file, 12345, -1)

@@ -9,7 +9,7 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.delivery.glance import Glance, configured_at, seconds_left
+from assumed.delivery.glance import Glance, configured, seconds_left
 from assumed.delivery.shapes import credentials_to_json
 from assumed.profiles_file import edit, read, set_profile
 from assumed.profiles_file.editor import Put
@@ -82,7 +82,7 @@ def test_what_does_not_stand_there_plainly_is_left_to_others(tmp_path: Path, dat
 
 @given(st.integers(min_value=0, max_value=len(WRITTEN) - 1))
 def test_a_torn_file_never_gives_torn_credentials(cut: int) -> None:
-    found = object.__new__(Glance)
+    found = Glance({"AWS_SHARED_CREDENTIALS_FILE": os.devnull})
     found._data = b"\n" + WRITTEN[:cut]
     assert found.credentials("deploy") in (None, process(DEPLOY))
     found._data = b"\n" + WRITTEN
@@ -101,7 +101,7 @@ LINES = st.sampled_from(
 @given(st.lists(LINES, max_size=24))
 def test_what_is_found_is_what_botocore_would_read(lines: list[bytes]) -> None:
     data = b"".join(lines)
-    found = object.__new__(Glance)
+    found = Glance({"AWS_SHARED_CREDENTIALS_FILE": os.devnull})
     found._data = b"\n" + data
     credentials = found.credentials("deploy")
     if credentials is None:
@@ -140,25 +140,43 @@ def test_the_configuration_is_looked_for_where_every_command_looks(tmp_path: Pat
     config.touch()
     stamp = config.stat().st_ctime_ns
     nowhere = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "nowhere")}
-    assert configured_at({"XDG_CONFIG_HOME": str(tmp_path)}, None) == stamp
-    assert configured_at({**nowhere, "ASSUMED_CONFIG": str(config)}, None) == stamp
-    assert configured_at(nowhere, str(config)) == stamp
-    assert configured_at({"XDG_CONFIG_HOME": str(tmp_path)}, str(tmp_path / "nowhere")) == 0
+    assert configured({"XDG_CONFIG_HOME": str(tmp_path)}, None)[0] == stamp
+    assert configured({**nowhere, "ASSUMED_CONFIG": str(config)}, None)[0] == stamp
+    assert configured(nowhere, str(config))[0] == stamp
+    assert configured({"XDG_CONFIG_HOME": str(tmp_path)}, str(tmp_path / "nowhere"))[0] == 0
 
 
 def test_a_time_that_was_set_back_and_a_link_that_was_set_anew_are_changes(tmp_path: Path) -> None:
     config, link = tmp_path / "old.yaml", tmp_path / "config.yaml"
     config.touch()
-    stamp = configured_at({}, str(config))
-    while configured_at({}, str(config)) == stamp:
+    stamp = configured({}, str(config))[0]
+    while configured({}, str(config))[0] == stamp:
         os.utime(config, (1, 1))
-    stamp = configured_at({}, str(config))
+    stamp = configured({}, str(config))[0]
     while not link.is_symlink() or link.lstat().st_ctime_ns == stamp:
         link.unlink(missing_ok=True)
         link.symlink_to("old.yaml")
-    assert configured_at({}, str(link)) > configured_at({}, str(config))
+    assert configured({}, str(link))[0] > configured({}, str(config))[0]
+
+
+def test_a_profile_of_a_role_that_the_configuration_does_not_name_is_as_good_as_none(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "credentials"
+    file.write_bytes(WRITTEN)
+    environ = {"AWS_SHARED_CREDENTIALS_FILE": str(file)}
+    account, role = DEPLOY.principal_arn.split(":")[4], DEPLOY.principal_arn.split("/")[1]
+    for configuration, is_found in (
+        (f"role_arn: arn:aws:iam::{account}:role/path/{role}", True),
+        (f"role_arn: arn:aws:iam::{account}:role/another", False),
+        (f"role_arn: arn:aws:iam::999999999999:role/{role}", False),
+        ("", False),
+    ):
+        found = Glance(environ, configuration=configuration.encode()).credentials("deploy")
+        assert (found is not None) is is_found
 
 
 def test_what_can_not_be_read_is_as_good_as_empty(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nowhere"):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "fifo"):
         assert Glance({"AWS_SHARED_CREDENTIALS_FILE": str(path)})._data == b""

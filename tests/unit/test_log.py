@@ -196,6 +196,7 @@ def test_a_librarys_message_can_forge_no_second_line_either(
         f'"{SECRET_KEY}"',
         f"({SECRET_KEY})",
         f"the token is {TOKEN}",
+        "identity eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.short-secret",
         f"token={TOKEN}",
         f"first line\n{TOKEN}\nlast line",
     ],
@@ -381,7 +382,7 @@ def test_a_log_file_takes_any_text(tmp_path: Path) -> None:
         event(logging.ERROR, "defect", defect=error, path=Path("köln/\udcff"))
     [line, *_, last] = log_file.read_text(encoding="utf-8").splitlines()
     assert line.endswith('path="k\\u00f6ln/\\udcff"')
-    assert last == "RuntimeError: over half a character \\udcff"
+    assert last == "  | RuntimeError: over half a character \\udcff"
 
 
 def test_a_log_file_that_can_not_be_made_is_told(tmp_path: Path) -> None:
@@ -416,3 +417,43 @@ def test_the_time_of_an_event_is_now_in_utc(shown: Shown) -> None:
     event(logging.INFO, "something")
     [line] = json_lines(shown.text)
     assert before <= datetime.fromisoformat(str(line["time"])) <= datetime.now(UTC)
+
+
+def test_no_line_of_a_traceback_can_be_taken_for_an_event(tmp_path: Path) -> None:
+    log_file = tmp_path / "assumed.log"
+    configure(log_file=log_file)
+    try:
+        stumble("x\n2026-11-24T12:00:00Z INFO    profile_refreshed profile=forged\x1b[31m")
+    except RuntimeError as error:
+        event(logging.ERROR, "defect", defect=error)
+    first, *rest = log_file.read_text().splitlines()
+    assert "defect" in first
+    assert all(line.startswith("  | ") and line.isprintable() for line in rest)
+    assert "forged" in rest[-1]
+
+
+def test_a_secret_with_escaped_slashes_is_redacted_whole() -> None:
+    said = redact(r'{"SecretAccessKey":"wJalrXUtnFEMI\/K7MDENG\/bPxRfiCYEXAMPLEKEY"}')
+    assert said == '{"SecretAccessKey":"[redacted]"}'
+
+
+def test_a_library_that_shows_what_a_credential_process_said_is_silent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(level="debug")
+    logging.getLogger("botocore.credentials").warning("Refreshing failed")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_log_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    log_file = tmp_path / "assumed.log"
+    log_file.touch()
+    os.chown(log_file, 12345, -1)
+    with pytest.raises(PermissionError, match="another user"):
+        configure(log_file=log_file)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "mine")
+    os.chown(link, 12345, -1, follow_symlinks=False)
+    with pytest.raises(PermissionError, match="another user"):
+        configure(log_file=link)

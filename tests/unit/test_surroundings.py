@@ -241,3 +241,12 @@ def test_where_there_is_nothing_to_tidy_there_is_no_error(home: Path) -> None:
     tidy({"HOME": str(home)})
     (home / "file").write_text("")
     tidy({"XDG_STATE_HOME": str(home / "file")})
+
+
+def test_no_proxy_is_asked_for_what_is_on_the_loopback(
+    files: OwnFiles, address: EndpointAddress
+) -> None:
+    plain = child_environ({"http_proxy": "http://proxy"}, files, address)
+    assert (plain["NO_PROXY"], plain["no_proxy"]) == ("127.0.0.1", "127.0.0.1")
+    named = child_environ({"no_proxy": "intranet"}, files, address)
+    assert named["no_proxy"] == "intranet,127.0.0.1"

@@ -16,6 +16,7 @@ import click
 from assumed import config, log
 from assumed.config.values import parse_duration
 from assumed.errors import ConfigurationError, UsageError
+from assumed.service.process import hide_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         log_file: Path | None,
         **rest: Any,
     ) -> Any:
+        hide_memory()
         options = Options(config, log_level, log.LogFormat(log_format), log_file)
         return command(options, **rest)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 
 from assumed.cli.options import Options
 from assumed.delivery.client import DaemonClient, find_daemon
+from assumed.delivery.dial import user_name
 
 
 def daemon_of(options: Options) -> DaemonClient | None:
@@ -15,7 +15,7 @@ def daemon_of(options: Options) -> DaemonClient | None:
     Raises:
         DaemonUnreachable: it does not answer, or its socket can't be trusted.
     """
-    client = find_daemon(os.environ, pwd.getpwuid(os.geteuid()).pw_name)
+    client = find_daemon(os.environ, user_name())
     if client is None or options.config is None:
         return client
     status = client.status()

@@ -12,6 +12,8 @@ from assumed.delivery import dial
 from assumed.delivery.dial import LONGEST_SOCKET_PATH, SOCKET
 from assumed.errors import DaemonUnreachable
 
+_CONNECT_TIMEOUT_SECONDS = 5.0
+
 
 def state_folder(environ: Mapping[str, str]) -> Path:
     """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
@@ -95,6 +97,8 @@ def connect(path: Path) -> socket.socket | None:
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # A daemon that is stopped takes no connections, and its queue may be full.
+    connection.settimeout(_CONNECT_TIMEOUT_SECONDS)
     try:
         connection.connect(os.fspath(path))
         owner = dial.owner(connection, os.fspath(path))

@@ -49,6 +49,16 @@ def state_folder(environ: "Mapping[str, str]") -> str:
     return f"{base}/assumed"
 
 
+def user_name() -> str:
+    """Return the name of this user; the number where it has none, as in many containers."""
+    import pwd  # noqa: PLC0415 - not needed where the file has the answer
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def client_sockets(environ: "Mapping[str, str]", user: str) -> tuple[str, ...]:
     """Return where a client looks for the daemon of `user`, in order."""
     runtime = environ.get("XDG_RUNTIME_DIR")
@@ -91,6 +101,8 @@ def ask(
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
             continue
         connection = plain_socket.socket(plain_socket.AF_UNIX, plain_socket.SOCK_STREAM)
+        # A daemon that is stopped takes no connections, and its queue may be full.
+        connection.settimeout(timeout_seconds)
         try:
             connection.connect(path)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
@@ -99,7 +111,6 @@ def ask(
         except OSError as error:
             connection.close()
             raise NoAnswer(f"the daemon at {path} does not answer: {error.strerror}") from error
-        connection.settimeout(timeout_seconds)
         try:
             if owner(connection, path) != os.geteuid():
                 raise NoAnswer(

@@ -19,24 +19,39 @@ _PROCESS_NAMES = {
     "Expiration": "x_security_token_expires",
     "AccountId": "aws_account_id",
 }
+# inode(7); `stat` has names for them, and is not imported for two numbers.
+_KIND, _PLAIN_FILE = 0o170000, 0o100000
 _SHAPE_OF_A_TIME = "0000-00-00T00:00:00Z"
 
 
 class Glance:
     """The credentials file at one moment; what can't be read is as good as empty."""
 
-    def __init__(self, environ: "Mapping[str, str]", *, newer_than: int = 0) -> None:
+    def __init__(
+        self,
+        environ: "Mapping[str, str]",
+        *,
+        newer_than: int = 0,
+        configuration: bytes | None = None,
+    ) -> None:
         """Read the file where the AWS SDKs look.
 
         Args:
             environ: says where that is.
             newer_than: nanoseconds; a file that was written before is as good as empty.
+            configuration: the configuration file, as it is; a profile of a role that it does not
+                name is as good as none.
         """
+        self._configuration = configuration
         self._data = b""
         path = environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
         try:
-            with open(os.path.expanduser(path), "rb", buffering=0) as file:  # noqa: PTH111, PTH123
-                if os.fstat(file.fileno()).st_mtime_ns >= newer_than:
+            # Opening a FIFO would wait for its other end.
+            descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_NONBLOCK)  # noqa: PTH111
+            with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+                found = os.fstat(descriptor)
+                is_plain = found.st_mode & _KIND == _PLAIN_FILE
+                if is_plain and found.st_mtime_ns >= newer_than:
                     self._data = b"\n" + file.readall()
         except OSError:
             return
@@ -53,7 +68,9 @@ class Glance:
         if "aws_security_token" in section or b"\n[DEFAULT]" in self._data:
             return None
         found = {name: section.get(key, "") for name, key in _PROCESS_NAMES.items()}
-        return found if is_whole(found) else None
+        if not is_whole(found) or not self._is_configured(section.get("x_principal_arn", "")):
+            return None
+        return found
 
     def profiles(self) -> "Iterator[str]":
         """Return the names of the profiles that `credentials` knows."""
@@ -61,6 +78,16 @@ class Glance:
             name, bracket, _ = start.partition(b"]")
             if bracket and name.isascii() and self.credentials(name.decode()) is not None:
                 yield name.decode()
+
+    def _is_configured(self, principal_arn: str) -> bool:
+        """Whether the configuration names this role at all; it may have been another one's."""
+        if self._configuration is None:
+            return True
+        account, _, principal = principal_arn.partition("::")[2].partition(":")
+        role = principal.split("/")[1:2] or [""]
+        return bool(role[0]) and all(
+            part.encode() in self._configuration for part in (f"::{account}:role/", role[0])
+        )
 
     def _section(self, profile: str) -> "dict[str, str] | None":
         header = b"\n[%b]" % profile.encode()
@@ -108,8 +135,10 @@ def seconds_left(credentials: "Mapping[str, str]") -> int:
     return ((days * 24 + hour) * 60 + minute) * 60 + second - int(time.time())
 
 
-def configured_at(environ: "Mapping[str, str]", config: "str | None") -> int:
-    """Return when the configuration was changed, in nanoseconds; 0 where there is none.
+def configured(environ: "Mapping[str, str]", config: "str | None") -> tuple[int, bytes | None]:
+    """Return when the configuration was changed, in nanoseconds, and the file as it is.
+
+    0 and None where there is none.
 
     A credentials file that is older may be of what a profile was before: of another role. What
     counts is the change time, for nothing can set it back; of a link and of what it leads to.
@@ -125,10 +154,12 @@ def configured_at(environ: "Mapping[str, str]", config: "str | None") -> int:
     places = [named] if named else [f"{base}/assumed/config.yaml", "/etc/assumed/config.yaml"]
     for place in map(os.path.expanduser, places):
         try:
-            return max(os.stat(place).st_ctime_ns, os.lstat(place).st_ctime_ns)  # noqa: PTH116
+            changed_at = max(os.stat(place).st_ctime_ns, os.lstat(place).st_ctime_ns)  # noqa: PTH116
+            with open(place, "rb", buffering=0) as file:  # noqa: PTH123
+                return changed_at, file.readall()
         except OSError:
             continue
-    return 0
+    return 0, None
 
 
 def _is_time(text: str) -> bool:

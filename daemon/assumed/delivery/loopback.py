@@ -134,6 +134,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
         self._limit: asyncio.TimerHandle | None = None
+        self._is_head = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is one of TCP
@@ -151,6 +152,7 @@ class _Connection(asyncio.Protocol):
             self._send(Answer(HTTPStatus(error.error_status_hint), {"code": "BadRequest"}))
             return
         if isinstance(request, h11.Request):
+            self._is_head = request.method == b"HEAD"
             # What comes after it, such as a body, is not read.
             self._transport.pause_reading()
             if self._limit is not None:
@@ -181,6 +183,10 @@ class _Connection(asyncio.Protocol):
             **answer.headers,
         }
         response = h11.Response(status_code=answer.status, headers=list(headers.items()))
-        for sent in (response, h11.Data(data=body), h11.EndOfMessage()):
-            self._transport.write(self._http.send(sent) or b"")
-        self._transport.close()
+        # The answer to HEAD has no body, and h11 sees to it that it has none.
+        parts = [response, *([] if self._is_head else [h11.Data(data=body)]), h11.EndOfMessage()]
+        try:
+            for part in parts:
+                self._transport.write(self._http.send(part) or b"")
+        finally:
+            self._transport.close()

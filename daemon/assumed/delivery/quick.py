@@ -11,7 +11,7 @@ has not loaded already; a test holds that, and bench/export.py measures what it 
 import os
 import sys
 
-from assumed.delivery.glance import Glance, configured_at, is_whole, seconds_left
+from assumed.delivery.glance import Glance, configured, is_whole, seconds_left
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def main(arguments: "Sequence[str]") -> int | None:
         sys.stdout.buffer.write(os.fsencode(text))
         sys.stdout.flush()
     except Failed as error:
-        sys.stderr.write(f"assumed: {error.message}\n  {error.hint}\n")
+        # A message can hold what a server has said: nothing of it may steer the terminal.
+        told = f"assumed: {error.message}\n  {error.hint}\n"
+        sys.stderr.write("".join(c if c.isprintable() or c == "\n" else "?" for c in told))
         return error.status
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -124,7 +126,11 @@ def status_lines(
 
 
 def _stored(profile: str, config: str | None, least: int) -> "dict[str, str] | None":
-    glance = Glance(os.environ, newer_than=configured_at(os.environ, config))
+    if config is not None or os.environ.get("ASSUMED_CONFIG"):
+        # The file was likely written by the usual configuration, whose profiles are others.
+        return None
+    changed_at, configuration = configured(os.environ, config)
+    glance = Glance(os.environ, newer_than=changed_at, configuration=configuration)
     credentials = glance.credentials(profile)
     if credentials is None or seconds_left(credentials) < least:
         return None
@@ -160,18 +166,12 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
 
 def _ask(target: str, query: "Mapping[str, object]", timeout_seconds: float) -> "Any":
     """Return the daemon's answer; None where none runs, or not with this `--config`."""
-    import pwd  # noqa: PLC0415 - what follows is not needed where the file has the answer
-
-    from assumed.delivery.dial import NoAnswer, ask  # noqa: PLC0415
+    from assumed.delivery.dial import NoAnswer, ask, user_name  # noqa: PLC0415
 
     config = query.get("config")
     named = {**query, "config": os.path.abspath(str(config)) if config else None}  # noqa: PTH100
     try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
-    try:
-        answered = ask(os.environ, user, target, named, timeout_seconds=timeout_seconds)
+        answered = ask(os.environ, user_name(), target, named, timeout_seconds=timeout_seconds)
         if answered is None or answered[0] in {_NOT_FOUND, _CONFLICT}:
             return None
         status, answer = answered

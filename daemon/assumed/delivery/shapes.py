@@ -1,4 +1,4 @@
-"""The JSON shapes of the socket and of `--json`: version 1, as DESIGN and README write them."""
+"""The JSON shapes of the socket and of `--json`: version 1, as README and docs/api.md write them."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from typing import Any
 from zlib import crc32
 
 from assumed.delivery.address import private_folder, state_folder
+from assumed.delivery.loopback import ADDRESS
 from assumed.model import EndpointAddress
 
 # What tells an SDK of other credentials, or of another profile to look for them.
@@ -120,6 +121,10 @@ def child_environ(
     if _boto_2_has_keys(environ):
         child["BOTO_CONFIG"] = str(files.credentials)
     if isinstance(given, EndpointAddress):
+        # A proxy for http would be sent the path and the token.
+        for name in ("NO_PROXY", "no_proxy"):
+            named = [environ[name]] if environ.get(name) else []
+            child[name] = ",".join([*named, ADDRESS])
         return child | {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": given.url,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(given.token_file),

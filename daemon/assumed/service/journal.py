@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
-from assumed.log import event_fields, event_text, field_text, redact
+from assumed.log import event_fields, event_text, field_text, redact, traceback_text
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _STANDARD_ERROR = 2
@@ -51,7 +51,7 @@ def journal_handler(environ: Mapping[str, str]) -> JournalHandler | None:
 def _entry(record: logging.LogRecord) -> dict[str, object]:
     message = event_text(record)
     if record.exc_info:
-        message += "\n" + redact(logging.Formatter().formatException(record.exc_info))
+        message += "\n" + traceback_text(record)
     fields = {
         f"assumed_{key}": redact(field_text(value)) for key, value in event_fields(record).items()
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritable
+from assumed.store.attributes import access_list, is_private, owner_of_new_files
 from assumed.store.failures import during
 from assumed.store.lease import LeaseKind, LeaseState
 from assumed.store.names import Place
@@ -57,6 +59,7 @@ class Overwriter:
                 data = edit(file.data)
                 if data == file.data:
                     return file.signature
+                _refuse_shared(self.place.file, file.descriptor)
                 self._write(file, data)
                 signature = FileSignature.of(os.fstat(file.descriptor))
                 if not file.is_awaited():
@@ -83,6 +86,23 @@ class Overwriter:
             self.place.journal.unlink()
 
 
+def _refuse_shared(path: Path, descriptor: int) -> None:
+    """Write no secret into a file that somebody else could read: its mode may not be ours to set.
+
+    Raises:
+        CredentialsFileUnwritable: it is another user's, or open to others.
+    """
+    status = os.fstat(descriptor)
+    owner, _ = owner_of_new_files(path.parent)
+    if status.st_uid not in {os.geteuid(), owner} or not is_private(
+        status, access_list(descriptor)
+    ):
+        raise CredentialsFileUnwritable(
+            f"{path} belongs to another user, or others may read it",
+            hint=f"make it yours alone: `chown $USER {path}; chmod 600 {path}`",
+        )
+
+
 def repair_in_place(place: Place, notices: Notices) -> None:
     """Finish a write in place that was killed half-way.
 
@@ -104,7 +124,7 @@ def repair_in_place(place: Place, notices: Notices) -> None:
 
 def _finish(place: Place, old: bytes, new: bytes, notices: Notices) -> None:
     with suppress(FileNotFoundError):
-        descriptor = os.open(place.file, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(place.file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             data = _read(descriptor)
             if data not in {old, new} and _is_between(data, old, new):
@@ -143,8 +163,12 @@ def _write_journal(place: Place, old: bytes, new: bytes) -> None:
 
 def _read_journal(path: Path) -> tuple[bytes, bytes] | None:
     """Return the old bytes and the new ones; None where it was not whole when we were killed."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        status = os.fstat(descriptor)
+        owner, _ = owner_of_new_files(path.parent)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in {os.geteuid(), owner}:
+            return None  # Somebody else put it there.
         head, _, payload = _read(descriptor).partition(b"\n")
     finally:
         os.close(descriptor)

@@ -1086,3 +1086,19 @@ def test_a_fifo_in_the_place_of_the_journal_is_not_waited_for(file: Path) -> Non
     CredentialsFile(file, write=WriteMode.IN_PLACE).recover()
     assert file.read_bytes() == LONG_TERM
     assert not (file.parent / ".credentials.assumed-journal").exists()
+
+
+@only_root
+def test_root_follows_no_link_of_a_user_to_a_file_that_is_not_theirs(
+    nobodys_folder: Path, tmp_path: Path
+) -> None:
+    roots = tmp_path / "roots.ini"
+    roots.write_text("[mine]\nregion = eu-west-1\n")
+    roots.chmod(0o644)
+    link = nobodys_folder / "credentials"
+    link.symlink_to(roots)
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(CredentialsFileUnwritable, match="a link of one user's"):
+        write(link)
+    assert roots.read_text() == "[mine]\nregion = eu-west-1\n"
+    assert mode(roots) == 0o644

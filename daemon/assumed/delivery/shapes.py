@@ -1,4 +1,4 @@
-"""The JSON shapes of the socket and of `--json`: version 1, as README and docs/api.md write them."""
+"""The JSON shapes of the socket and of `--json`: version 1, see docs/api.md."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from assumed import profiles_file
 from assumed.clock import Clock, SystemClock
-from assumed.errors import CredentialsFileError
+from assumed.errors import CredentialsFileError, CredentialsFileUnwritable
 from assumed.log import event
 from assumed.model import Credentials, WriteMode
 from assumed.profiles_file import Put, Remove, is_ours
@@ -206,12 +206,30 @@ class CredentialsFile:
         """
         return hold(Place.of(self._path).daemon, config)
 
+    def _refuse_foreign_link(self, place: Place) -> None:
+        """As root, follow no link of a user to a file that is somebody else's.
+
+        Raises:
+            CredentialsFileUnwritable: one of them leads there.
+        """
+        if os.geteuid() != 0 or not place.file.exists():
+            return
+        owner = place.file.stat().st_uid
+        named = self._path.absolute()
+        for step in (named, named.parent):
+            if step.is_symlink() and step.lstat().st_uid not in {owner, 0}:
+                raise CredentialsFileUnwritable(
+                    f"{step} is a link of one user's to {place.file}, which is another's",
+                    hint="run assumed as the user whose file it is",
+                )
+
     @contextmanager
     def _committing(self) -> Iterator[tuple[Place, Replacer]]:
         place = Place.of(self._path)
         with during("write", place.file):
             # Root could leave a lock file beside a device, and change the mode of one.
             refuse_no_file(place.file)
+            self._refuse_foreign_link(place)
         with (
             during("write", place.file),
             commit_lock(place.lock, sleep=self._sleep) as lock,

@@ -14,6 +14,7 @@ def demo(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "assumed", "demo"],
         env={"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": "/tmp", **environ},  # noqa: S108
+        umask=0o002,  # as it is on Ubuntu
         capture_output=True,
         text=True,
         check=False,

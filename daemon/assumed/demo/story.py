@@ -146,6 +146,8 @@ class _Story:
             f"profiles:\n  {_PROFILE}:\n    role_arn: {role_arn}\n"
             f"    source_profile: {_USER}\n    duration_seconds: 15m\n"
         )
+        # Where a user's group is their own, files are writable by it, and such a one is refused.
+        self._config.touch(mode=0o600)
         self._config.write_text(text)
         self._say("", "3. With assumed: say it once.", "$ cat config.yaml")
         self._say(*(f"   {line}" for line in text.splitlines()))

@@ -56,11 +56,42 @@ class ConfigurationError(AssumedError):
         self.problems = tuple(problems)
 
 
+class NothingToPropose(AssumedError):
+    """The AWS files have no role profile that a first configuration could be made of."""
+
+    code = "NothingToPropose"
+
+
+class ConfigurationNotWritten(AssumedError):
+    """The operating system refused to write a first configuration."""
+
+    code = "ConfigurationNotWritten"
+
+
 class SourceMissing(AssumedError):
     """The calling credentials are not there, or not valid any more, until somebody acts."""
 
     code = "SourceMissing"
     retry = Retry.ON_CHANGE
+
+
+class LongTermKeys(SourceMissing):
+    """The credentials of a source are none that end: they are never copied."""
+
+    code = "LongTermKeys"
+
+
+class MfaCodeNeeded(SourceMissing):
+    """There is no MFA session: somebody has to give a code."""
+
+    code = "MfaCodeNeeded"
+
+
+class MfaCodeRefused(AssumedError):
+    """STS does not take the MFA code."""
+
+    code = "MfaCodeRefused"
+    retry = Retry.SLOWLY
 
 
 class SourceUnavailable(AssumedError):

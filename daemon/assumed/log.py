@@ -179,6 +179,7 @@ def configure(
     # failed is an event of ours, once.
     logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
     root = logging.getLogger()
+    handler.addFilter(_without_foreign_traceback)
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
@@ -198,6 +199,15 @@ class _PrivateFile(logging.handlers.WatchedFileHandler):
         finally:
             os.close(descriptor)
         return super()._open()
+
+
+def _without_foreign_traceback(record: logging.LogRecord) -> bool:
+    """Take the traceback from a library's warning: what went wrong outside is no defect."""
+    if record.name != _LOGGER.name and record.levelno < logging.ERROR and record.exc_info:
+        kind = record.exc_info[0]
+        record.msg = f"{record.getMessage()} {kind.__name__ if kind else ''}".rstrip()
+        record.args = record.exc_info = record.exc_text = None
+    return True
 
 
 def _created(record: logging.LogRecord) -> datetime:

@@ -30,7 +30,50 @@ class ManagedProfile:
         return f"managed profile {self.name}"
 
 
-Source = SourceProfile | ManagedProfile
+@dataclass(frozen=True, slots=True)
+class WebIdentity:
+    """A file with a token of an identity provider, which somebody else keeps fresh."""
+
+    token_file: Path
+
+    def __str__(self) -> str:
+        return f"web identity {self.token_file}"
+
+
+@dataclass(frozen=True, slots=True)
+class MfaSession:
+    """A session of GetSessionToken, which one MFA code starts on a source profile.
+
+    There is one for each profile and device, whatever number of roles are assumed from it.
+
+    Args:
+        profile: holds long-term keys.
+        serial: of the MFA device, as IAM names it.
+        lifetime: that is asked for; 15 minutes to 36 hours.
+        process: prints a code; empty where somebody types it.
+    """
+
+    profile: SourceProfile
+    serial: str
+    lifetime: timedelta = timedelta(hours=12)
+    process: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.profile} with MFA"
+
+
+@unique
+class CredentialSource(StrEnum):
+    """What the machine itself gives, by the names of `credential_source` in the AWS files."""
+
+    ENVIRONMENT = "Environment"
+    EC2 = "Ec2InstanceMetadata"
+    ECS = "EcsContainer"
+
+
+RootSource = SourceProfile | MfaSession | WebIdentity | CredentialSource
+"""What a chain begins with."""
+Source = RootSource | ManagedProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +98,13 @@ class StoredIn(StrEnum):
 class RoleDefinition:
     """One profile that is kept fresh, and the AssumeRole call that does it.
 
-    Names and units are those of STS and of the AWS config file. `region` is None where neither
-    the profile nor the defaults name one: `sts` then looks at the source profile's.
+    Names and units are those of STS and of the AWS config file. `role_arn` is None where no role
+    is assumed, and the profile holds the source's own temporary credentials. `region` is None
+    where neither the profile nor the defaults name one: `sts` then looks at the source profile's.
     """
 
     profile: str
-    role_arn: str
+    role_arn: str | None
     source: Source
     role_session_name: str
     duration_seconds: int = 3600
@@ -119,6 +163,35 @@ class CallingCredentials:
     access_key_id: str
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryCredentials:
+    """Credentials that are no role's, and end; `expiration` is aware UTC, as the issuer tells."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expiration: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedSession:
+    """What GetSessionToken answered; `answered_at` is STS's own `Date`, aware UTC."""
+
+    credentials: TemporaryCredentials
+    answered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WebIdentityToken:
+    """What stands in for a signature in AssumeRoleWithWebIdentity."""
+
+    token: str = field(repr=False)
+
+
+Caller = CallingCredentials | WebIdentityToken
+"""On whose behalf a role is assumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,13 +269,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileStatus:
-    """One row of `status`. Times are aware UTC by the local wall clock, but `expires_at` (STS's).
+    """One row of `status`. Times are aware UTC by the local wall clock; ends of sessions, STS's.
 
     `seconds_left` is None where no session is known, and never negative. `store` is a `StoredIn`.
+    `mfa_serial` is the device whose code starts the session that the role is assumed from, and
+    `login_expires_at` the end of that session.
     """
 
     profile: str
-    role_arn: str
+    role_arn: str | None
     source: str
     store: str = StoredIn.FILE
     state: ProfileState
@@ -213,6 +288,8 @@ class ProfileStatus:
     refreshes: int = 0
     consecutive_failures: int = 0
     last_error: Failure | None = None
+    mfa_serial: str | None = None
+    login_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +326,15 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the profile holds a session that need not be refreshed now."""
         return self.failure is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """An MFA session that a code has started for a profile; `expires_at` is STS's, aware UTC."""
+
+    profile: str
+    mfa_serial: str
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

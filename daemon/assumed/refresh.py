@@ -6,36 +6,68 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
-from assumed.errors import ParentNotReady, SourceRejected
+from assumed.errors import ParentNotReady, SourceRejected, SourceUnavailable
 from assumed.model import (
+    Caller,
     CallingCredentials,
     Credentials,
+    ManagedProfile,
+    MfaSession,
     RoleDefinition,
+    RootSource,
     Session,
     StoredIn,
 )
 from assumed.schedule import refresh_due_in
-from assumed.sources import ResolvedSource
-from assumed.sts import AssumedRole
+from assumed.sources import CallingSource
+from assumed.sts import AssumedRole, CallerIdentity
 
 # STS tells its time to the second.
 _NOTABLE_SECONDS = 2
+_LEAST_LIFETIME = timedelta(minutes=1)
+
+
+class Logins(Protocol):
+    """What `sources.mfa.MfaSessions` tells of sessions, and does for them."""
+
+    def expires_at(self, source: MfaSession) -> datetime | None:
+        """Return when a session ends, by STS's clock; None where there is none."""
+        ...
+
+    def left(self, source: MfaSession) -> timedelta:
+        """Return what is left of a session; zero where there is none."""
+        ...
+
+    def start(self, source: MfaSession, code: str) -> datetime:
+        """Start a session with a code; return when it ends."""
+        ...
 
 
 class Sources(Protocol):
-    """What a refresh asks of `sources.SourceProfiles`."""
+    """What a refresh asks of `sources.Sources`."""
 
-    def resolve(self, name: str) -> ResolvedSource:
-        """Return the source profile `name`."""
+    @property
+    def mfa(self) -> Logins:
+        """The sessions that MFA codes start."""
         ...
 
-    def fingerprint(self, name: str) -> str | None:
-        """Return what changes when the credentials of `name` may have."""
+    def resolve(self, source: RootSource) -> CallingSource:
+        """Return a source; its credentials are not asked for yet."""
+        ...
+
+    def fingerprint(self, source: RootSource) -> str | None:
+        """Return what changes when the credentials of a source may have."""
+        ...
+
+    @property
+    def folders(self) -> frozenset[Path]:
+        """Where something changes when the credentials of a source may have."""
         ...
 
 
@@ -48,9 +80,15 @@ class Sts(Protocol):
         ...
 
     def assume_role(
-        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+        self, definition: RoleDefinition, caller: Caller, session: BotocoreSession
     ) -> AssumedRole:
-        """Call AssumeRole once."""
+        """Call AssumeRole, or AssumeRoleWithWebIdentity, once."""
+        ...
+
+    def get_caller_identity(
+        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+    ) -> CallerIdentity:
+        """Ask once whose credentials these are."""
         ...
 
 
@@ -84,12 +122,12 @@ class Refresher:
     def define(self, definitions: Mapping[str, RoleDefinition]) -> None:
         """Take over a configuration; sessions of roles that it does not name are forgotten."""
         with self._lock:
-            self._definitions = definitions
+            before, self._definitions = self._definitions, definitions
             self._sessions = {
                 profile: session
                 for profile, session in self._sessions.items()
                 if profile in definitions
-                and is_session_of(definitions[profile], session.credentials)
+                and _is_still_of(before[profile], definitions[profile], session.credentials)
             }
 
     def keep(self, stored: Mapping[str, Credentials]) -> None:
@@ -190,6 +228,24 @@ class Refresher:
         except ParentNotReady:
             return None
 
+    @property
+    def logins(self) -> Logins:
+        """The sessions that MFA codes start."""
+        return self._sources.mfa
+
+    def mfa_session(self, definition: RoleDefinition) -> MfaSession | None:
+        """Return the MFA session that a profile hangs on, be it by a chain; None for none."""
+        try:
+            root = self._root(definition)
+        except ParentNotReady:
+            return None
+        return root if isinstance(root, MfaSession) else None
+
+    @property
+    def source_folders(self) -> frozenset[Path]:
+        """Where something changes when the credentials of a source may have."""
+        return self._sources.folders
+
     def _found(self, definition: RoleDefinition, credentials: Credentials) -> Session:
         left = credentials.expiration - self._clock.now()
         return Session(
@@ -224,11 +280,15 @@ class Refresher:
 
     def _assume(self, definition: RoleDefinition) -> Session:
         source = self._sources.resolve(self._root(definition))
-        caller = self._caller(definition, source)
         # Measured before the call, so that a session is never taken for longer than it is.
         asked_at = self._clock.boottime()
         try:
-            answer = self._sts.assume_role(definition, caller, source.session)
+            if definition.role_arn is None:
+                answer = self._copy(definition, source)
+            else:
+                caller = self._caller(definition, source)
+                asked_at = self._clock.boottime()
+                answer = self._sts.assume_role(definition, caller, source.session)
         except SourceRejected:
             # What a process or a login gave may have been revoked: the next try asks for it anew.
             source.forget()
@@ -244,6 +304,28 @@ class Refresher:
         self._correct_by(answer.answered_at, asked_at)
         return session
 
+    def _copy(self, definition: RoleDefinition, source: CallingSource) -> AssumedRole:
+        """Return the source's own credentials, and whose they are, which STS alone knows."""
+        held = self.session(definition.profile)
+        own = source.temporary(other_than=held.credentials.access_key_id if held else None)
+        caller = CallingCredentials(own.access_key_id, own.secret_access_key, own.session_token)
+        identity = self._sts.get_caller_identity(definition, caller, source.session)
+        if own.expiration - identity.answered_at < _LEAST_LIFETIME:
+            # With less at each time it would be asked for ever faster.
+            raise SourceUnavailable(
+                f"profile {definition.profile}: what {definition.source} gives ends within a "
+                "minute",
+                hint="it has to renew its own credentials in time; it is asked again until it does",
+            )
+        credentials = Credentials(
+            access_key_id=own.access_key_id,
+            secret_access_key=own.secret_access_key,
+            session_token=own.session_token,
+            expiration=own.expiration,
+            principal_arn=identity.arn,
+        )
+        return AssumedRole(credentials, identity.answered_at)
+
     def _hold(self, definition: RoleDefinition, session: Session) -> None:
         with self._lock:
             # A reload may have changed the definition while the call was on its way.
@@ -251,7 +333,7 @@ class Refresher:
             if now_defined is not None and now_defined.is_same_call(definition):
                 self._sessions[definition.profile] = session
 
-    def _caller(self, definition: RoleDefinition, source: ResolvedSource) -> CallingCredentials:
+    def _caller(self, definition: RoleDefinition, source: CallingSource) -> Caller:
         if definition.parent is None:
             return source.credentials()
         parent = self.session(definition.parent)
@@ -260,15 +342,15 @@ class Refresher:
         held = parent.credentials
         return CallingCredentials(held.access_key_id, held.secret_access_key, held.session_token)
 
-    def _root(self, definition: RoleDefinition) -> str:
-        """Return the source profile at the top of a chain: its endpoint and CA settings hold."""
+    def _root(self, definition: RoleDefinition) -> RootSource:
+        """Return the source at the top of a chain: its endpoint and CA settings hold."""
         with self._lock:
-            while (parent := definition.parent) is not None:
+            while isinstance(source := definition.source, ManagedProfile):
                 # A reload may have taken the parent away while this refresh was on its way.
-                if parent not in self._definitions:
-                    raise ParentNotReady(profile=definition.profile, parent=parent)
-                definition = self._definitions[parent]
-        return definition.source.name
+                if source.name not in self._definitions:
+                    raise ParentNotReady(profile=definition.profile, parent=source.name)
+                definition = self._definitions[source.name]
+        return source
 
     def _correct_by(self, answered_at: datetime, asked_at: float) -> None:
         """Reckon anew, by STS's time, when the sessions that were found in the file end."""
@@ -285,12 +367,22 @@ class Refresher:
                 )
 
 
+def _is_still_of(before: RoleDefinition, now: RoleDefinition, credentials: Credentials) -> bool:
+    if now.role_arn is None:
+        return now.is_same_call(before)
+    return is_session_of(now, credentials)
+
+
 def is_session_of(definition: RoleDefinition, credentials: Credentials) -> bool:
     """Whether credentials are of this very role and session name.
+
+    Never where no role is assumed: nothing in the file tells which source they were of.
 
     Source: the assumed-role ARN in the IAM user guide's "IAM identifiers": it has the role's
     name, not its path.
     """
+    if definition.role_arn is None:
+        return False
     _, partition, _, _, account, role = definition.role_arn.split(":", 5)
     role_name = role.rsplit("/", 1)[-1]
     session_name = definition.role_session_name

@@ -14,7 +14,8 @@ from assumed.cli.output import print_error
 from assumed.errors import AssumedError
 
 _COMMANDS = (
-    "run", "refresh", "status", "wait", "export-credentials", "exec", "check", "logout", "demo",
+    "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "check",
+    "login", "logout", "demo",
 )  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 

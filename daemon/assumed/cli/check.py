@@ -7,11 +7,11 @@ import os
 import click
 
 from assumed.cli.options import Options, common_options
-from assumed.cli.output import live_check_line
+from assumed.cli.output import finding_lines, live_check_lines
 
 
 @click.command("check")
-@click.option("--live", is_flag=True, help="Assume each role, and print who it became.")
+@click.option("--live", is_flag=True, help="Assume each role: who asks, who it becomes.")
 @common_options
 @click.pass_context
 def command(context: click.Context, options: Options, *, live: bool) -> None:
@@ -24,18 +24,14 @@ def command(context: click.Context, options: Options, *, live: bool) -> None:
     options.configure_log(level="error")
     path = options.config_path()
     once = Once(path, os.environ)
-    shadowed = once.shadowed()
-    for profile, key in shadowed.items():
-        click.echo(
-            f"profile {profile}: the AWS config file gives it {key}, and for that AWS tools never "
-            "look at the keys that are kept fresh here\n"
-            f"  take {key} out there, or give the profile another name in {path}",
-            err=True,
-        )
+    findings = once.clashes(os.environ)
+    for finding in findings:
+        click.echo(finding_lines(finding), err=True)
     checks = once.check_live() if live else ()
     for check in checks:
-        click.echo(live_check_line(check), err=not check.outcome.ok)
+        click.echo(live_check_lines(check), err=not check.outcome.ok)
     count = len(once.configuration.profiles)
     click.echo(f"{path}: {count} profile{'' if count == 1 else 's'}, no mistakes in the file")
-    failed = shadowed or not all(check.outcome.ok for check in checks)
+    clashes = any(not finding.is_note for finding in findings)
+    failed = clashes or not all(check.outcome.ok for check in checks)
     context.exit(1 if failed else 0)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.model import Failure, Outcome, ProfileState, ProfileStatus, Status, StoredIn
+from assumed.log import printable
+from assumed.model import Failure, Login, Outcome, ProfileState, ProfileStatus, Status, StoredIn
 
 if TYPE_CHECKING:
-    from assumed.daemon.once import LiveCheck
+    from assumed.daemon.live import LiveCheck
+    from assumed.daemon.precedence import Finding
 
+LOGIN_ENDS_SOON = timedelta(hours=2)
 TROUBLE = frozenset({ProfileState.FAILING, ProfileState.EXPIRED, ProfileState.NEEDS_LOGIN})
 
 _COLOURS = {
@@ -33,7 +36,7 @@ def print_error(error: AssumedError) -> None:
         lines = [*error.problems, error.hint]
     else:
         lines = [f"assumed: {error.message}", f"  {error.hint}"]
-    click.echo("\n".join(lines), err=True)
+    click.echo("\n".join(_lines(lines)), err=True)
 
 
 def print_status(status: Status, *, now: datetime) -> None:
@@ -49,6 +52,8 @@ def print_status(status: Status, *, now: datetime) -> None:
     for profile in status.profiles:
         if profile.last_error is not None:
             click.echo(f"\n{_explained(profile.profile, profile.last_error)}")
+    for line in _logins_that_end(status.profiles, now):
+        click.echo(f"\n{line}")
     if status.daemon is None:
         click.echo("no daemon runs: this is what the credentials file tells", err=True)
         if any(profile.store == StoredIn.MEMORY for profile in status.profiles):
@@ -86,13 +91,30 @@ def waited_line(outcome: Outcome, *, now: datetime) -> str:
     return f"{outcome.profile}: valid, expires in {duration(left)}"
 
 
-def live_check_line(check: LiveCheck) -> str:
-    """Return who a profile became, and for how long."""
-    if check.outcome.failure is not None:
-        return _explained(check.outcome.profile, check.outcome.failure)
-    assert check.session is not None  # noqa: S101 - where there is no failure there is a session
-    became = check.session.credentials.principal_arn
-    return f"{check.outcome.profile}: {became}, for {duration(check.session.lifetime)}"
+def finding_lines(finding: Finding) -> str:
+    """Return what was found, whose credentials the AWS tools use today, and what to do."""
+    where = f"note: {finding.where}" if finding.is_note else finding.where
+    return f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.mend}"
+
+
+def live_check_lines(check: LiveCheck) -> str:
+    """Return who asked, who a profile became and for how long, or why not and what to do."""
+    definition, failure = check.definition, check.outcome.failure
+    caller = f": {check.seen.caller_arn}" if check.seen.caller_arn is not None else ""
+    took = f", in {check.seen.took / timedelta(milliseconds=1):.0f} ms" if check.seen.took else ""
+    source = f"  from {definition.source}{caller}"
+    if failure is None:
+        assert check.session is not None  # noqa: S101 - where there is no failure there is a session
+        became = check.session.credentials.principal_arn
+        lifetime = duration(check.session.lifetime)
+        asked = duration(timedelta(seconds=definition.duration_seconds))
+        less = f" and not the {asked} asked for" if lifetime != asked else ""
+        return f"{definition.profile}: {became}, for {lifetime}{less}{took}\n{source}"
+    lines = [f"{definition.profile}: {failure.code}: {failure.message}", f"{source}{took}"]
+    lines += [f"  {check.hint}", *(f"  - {cause}" for cause in check.causes)]
+    if check.statement is not None:
+        lines += [f"  for the trust policy of {definition.role_arn}:", check.statement]
+    return "\n".join(lines)
 
 
 def duration(left: timedelta) -> str:
@@ -109,8 +131,41 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def login_line(login: Login, *, now: datetime) -> str:
+    """Return what a code has started, in a line."""
+    until = login.expires_at.astimezone().strftime("%H:%M on %d %B")
+    left = duration(login.expires_at - now)
+    return f"{login.profile}: the MFA session of {login.mfa_serial} lasts {left}, until {until}"
+
+
+def _logins_that_end(profiles: Sequence[ProfileStatus], now: datetime) -> Iterator[str]:
+    """Return a line for each MFA session that somebody should renew before it is missed."""
+    ending = {
+        (profile.mfa_serial, profile.login_expires_at): profile.profile
+        for profile in reversed(profiles)
+        if profile.login_expires_at is not None
+        and timedelta(0) < profile.login_expires_at - now <= LOGIN_ENDS_SOON
+    }
+    for (serial, expires_at), profile in ending.items():
+        assert expires_at is not None  # noqa: S101 - by the filter above
+        yield (
+            f"the MFA session of {serial} ends in {duration(expires_at - now)}: "
+            f"`assumed login {profile}`"
+        )
+
+
 def _explained(profile: str, failure: Failure) -> str:
-    return f"{profile}: {failure.code}: {failure.message}\n  {failure.hint}"
+    shown = f"{profile}: {failure.code}: {failure.message}\n  {failure.hint}"
+    return "\n".join(_lines([shown]))
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Return the lines of texts, with nothing in them that steers a terminal.
+
+    A message can hold what a `credential_process` or a server has said.
+    """
+    for text in texts:
+        yield from (printable(line) for line in text.splitlines())
 
 
 def _cells(status: ProfileStatus, now: datetime) -> tuple[str, ...]:
@@ -118,7 +173,7 @@ def _cells(status: ProfileStatus, now: datetime) -> tuple[str, ...]:
     next_in = status.next_attempt_at - now if status.next_attempt_at else None
     return (
         status.profile,
-        status.role_arn.split(":", 4)[4],
+        status.role_arn.split(":", 4)[4] if status.role_arn else "-",
         status.source,
         f"{status.state}, in memory" if status.store == StoredIn.MEMORY else str(status.state),
         duration(left) if left else "-",

@@ -32,17 +32,12 @@ from assumed.config.values import shown
 from assumed.errors import ConfigurationError
 from assumed.model import Configuration
 
-__all__ = ["find", "load", "parse"]
+__all__ = ["find", "load", "parse", "places"]
 
 _MOST_BYTES = 16 << 20
 _SECRETS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
 # Keys of the design that later versions bring, so that nobody looks for a slip of the pen.
 _LATER = {
-    "credential_source",
-    "web_identity_token_file",
-    "mfa_serial",
-    "mfa_process",
-    "mfa_session",
     "hooks",
     "metrics",
 }
@@ -74,20 +69,31 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     Raises:
         ConfigurationError: there is none.
     """
+    found = places(explicit, environ)
+    for place in found:
+        if place.exists() or len(found) == 1:
+            return place
+    raise ConfigurationError(
+        [f"there is no configuration: looked for {' and '.join(map(str, found))}"],
+        hint="`assumed init` writes one from the role profiles of the AWS config file; or write "
+        f"{found[0]}, or name one: `--config FILE` or ASSUMED_CONFIG; {_EXAMPLE}",
+    )
+
+
+def places(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return where a configuration may be, in order; one place where it is named.
+
+    Args:
+        explicit: `--config`.
+        environ: for `ASSUMED_CONFIG`, `XDG_CONFIG_HOME`.
+    """
     named = explicit or environ.get("ASSUMED_CONFIG")
     if named:
-        return Path(named).expanduser()
+        return (Path(named).expanduser(),)
     config_home = environ.get("XDG_CONFIG_HOME", "")
     # The XDG base directory specification: a relative path is to be ignored.
     base = Path(config_home) if config_home.startswith("/") else Path("~/.config").expanduser()
-    places = [base / "assumed" / "config.yaml", Path("/etc/assumed/config.yaml")]
-    for place in places:
-        if place.exists():
-            return place
-    raise ConfigurationError(
-        [f"there is no configuration: looked for {' and '.join(map(str, places))}"],
-        hint=f"write {places[0]}, or name one: `--config FILE` or ASSUMED_CONFIG; {_EXAMPLE}",
-    )
+    return base / "assumed" / "config.yaml", Path("/etc/assumed/config.yaml")
 
 
 def load(

@@ -11,7 +11,15 @@ from types import MappingProxyType
 from assumed.config.document import Path as KeyPath
 from assumed.config.shape import ConfigurationShape, ProfileShape
 from assumed.config.values import MOST_CHAINED_SECONDS, shown
-from assumed.model import Configuration, ManagedProfile, RoleDefinition, Source, SourceProfile
+from assumed.model import (
+    Configuration,
+    ManagedProfile,
+    MfaSession,
+    RoleDefinition,
+    Source,
+    SourceProfile,
+    WebIdentity,
+)
 from assumed.profiles_file import is_profile_name
 
 _PARTITION_OF_REGION = {
@@ -25,6 +33,17 @@ _PARTITION_OF_REGION = {
 }
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
 _LONGEST_SESSION_NAME = 64
+# A profile has one of these; its own takes the place of whichever the defaults name.
+_SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
+# What AssumeRoleWithWebIdentity does not take; tags and the like are claims of the token.
+_NOT_OF_A_WEB_IDENTITY = ("external_id", "tags", "transitive_tag_keys", "source_identity")
+
+
+# What only AssumeRole makes use of.
+_OF_A_ROLE = (
+    "role_session_name", "duration_seconds", "external_id", "policy", "policy_arns", "tags",
+    "transitive_tag_keys", "source_identity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +107,7 @@ class Rules:
         file = self._shape.credentials_file.path
         if file and not Path(file).expanduser().is_absolute():
             yield Mistake(("credentials_file", "path"), "write it whole, from / or ~ on")
+        yield from _about_two_sources(self._shape.defaults, ("defaults",))
         looping: set[str] = set()
         for name, profile in self._profiles.items():
             if not is_profile_name(name):
@@ -97,11 +117,13 @@ class Rules:
                     "any of ._-/@+",
                 )
             if not profile.role_arn and not self._is_withheld(name, "role_arn"):
-                yield Mistake(
-                    ("profiles", name),
-                    "it has no role_arn: add `role_arn: arn:aws:iam::ACCOUNT:role/NAME`",
-                )
-            yield from self._about_source(name, profile, looping)
+                yield from self._about_no_role(name, profile)
+            yield from _about_two_sources(self._shape.profiles[name], ("profiles", name))
+            if profile.web_identity_token_file:
+                yield from self._about_web_identity(name, profile)
+            elif profile.credential_source is None:
+                yield from self._about_source(name, profile, looping)
+            yield from self._about_mfa(name, profile)
             yield from self._about_partition(name, profile)
             yield from self._about_tags(name, profile)
 
@@ -111,7 +133,7 @@ class Rules:
         where = self._where(name, "source_profile")
         source = profile.source_profile
         if not source:
-            if not self._is_withheld(name, "source_profile"):
+            if not any(self._is_withheld(name, key) for key in _SOURCE_KEYS):
                 yield Mistake(
                     ("profiles", name),
                     "it has no source_profile, here or under defaults: add `source_profile: NAME`, "
@@ -128,7 +150,7 @@ class Rules:
                 )
             if profile.enabled and not self._profiles[source].enabled:
                 yield Mistake(where, f"{source} is disabled (`enabled: false`), so nothing follows")
-            if profile.duration_seconds > MOST_CHAINED_SECONDS:
+            if profile.duration_seconds > MOST_CHAINED_SECONDS and self._profiles[source].role_arn:
                 yield Mistake(
                     self._where(name, "duration_seconds"),
                     f"{profile.duration_seconds} s, and {source} is a role itself: STS gives a "
@@ -140,6 +162,58 @@ class Rules:
                 f"there is no profile {shown(source)}, neither in this file nor in the AWS files: "
                 f"`aws configure --profile {shown(source)}` adds it",
             )
+
+    def _about_no_role(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+        mend = "add `role_arn: arn:aws:iam::ACCOUNT:role/NAME`"
+        if profile.web_identity_token_file or profile.source_profile in self._profiles:
+            yield Mistake(("profiles", name), f"it has no role_arn, and nothing of its own: {mend}")
+        own = self._shape.profiles[name].model_fields_set
+        for key in _OF_A_ROLE:
+            if key in own:
+                yield Mistake(
+                    ("profiles", name, key), f"it is of a role, and there is no role_arn: {mend}"
+                )
+
+    def _about_mfa(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+        own = self._shape.profiles[name].model_fields_set
+        if "mfa_serial" in own and not self._has_mfa(profile):
+            yield Mistake(
+                ("profiles", name, "mfa_serial"),
+                "a code goes with long-term keys: name a source_profile of the AWS files that has "
+                "them, or remove it",
+            )
+        for key in ("mfa_session", "mfa_process"):
+            if key in own and not profile.mfa_serial and not self._is_withheld(name, "mfa_serial"):
+                yield Mistake(("profiles", name, key), "it goes with mfa_serial, which is missing")
+        if not self._has_mfa(profile):
+            return
+        first = next(
+            other
+            for other, shape in self._profiles.items()
+            if self._has_mfa(shape)
+            and (shape.source_profile, shape.mfa_serial)
+            == (profile.source_profile, profile.mfa_serial)
+        )
+        for key in ("mfa_session", "mfa_process"):
+            if getattr(profile, key) != getattr(self._profiles[first], key):
+                yield Mistake(
+                    self._where(name, key) if key in own else ("profiles", name),
+                    f"{key} is another one in {first}, and both share one session of that device: "
+                    "write it under defaults, or the same in both",
+                )
+
+    def _has_mfa(self, profile: ProfileShape) -> bool:
+        is_profile = bool(profile.source_profile) and profile.source_profile not in self._profiles
+        return bool(profile.mfa_serial) and is_profile
+
+    def _about_web_identity(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+        for key in _NOT_OF_A_WEB_IDENTITY:
+            if getattr(profile, key):
+                yield Mistake(
+                    self._where(name, key),
+                    f"{name} has a web_identity_token_file, and AssumeRoleWithWebIdentity takes "
+                    f"no {key}: remove it",
+                )
 
     def _about_partition(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
         partition = _partition(profile)
@@ -208,15 +282,10 @@ class Rules:
 
     def _definition(self, name: str) -> RoleDefinition:
         profile = self._profiles[name]
-        source: Source
-        if profile.source_profile in self._profiles:
-            source = ManagedProfile(profile.source_profile)
-        else:
-            source = SourceProfile(profile.source_profile)
         return RoleDefinition(
             profile=name,
-            role_arn=profile.role_arn,
-            source=source,
+            role_arn=profile.role_arn or None,
+            source=self._source(profile),
             role_session_name=profile.role_session_name or self._default_name,
             duration_seconds=profile.duration_seconds,
             refresh_before=profile.refresh_before,
@@ -233,11 +302,31 @@ class Rules:
             enabled=profile.enabled,
         )
 
+    def _source(self, profile: ProfileShape) -> Source:
+        if profile.web_identity_token_file:
+            return WebIdentity(Path(profile.web_identity_token_file).expanduser())
+        if profile.credential_source is not None:
+            return profile.credential_source
+        if profile.source_profile in self._profiles:
+            return ManagedProfile(profile.source_profile)
+        named = SourceProfile(profile.source_profile)
+        if not profile.mfa_serial:
+            return named
+        return MfaSession(named, profile.mfa_serial, profile.mfa_session, profile.mfa_process)
+
 
 def _merged(defaults: ProfileShape, profile: ProfileShape) -> ProfileShape:
+    has_source = not profile.model_fields_set.isdisjoint(_SOURCE_KEYS)
     return defaults.model_copy(
-        update={key: getattr(profile, key) for key in profile.model_fields_set}
+        update={key: ProfileShape.model_fields[key].default for key in _SOURCE_KEYS if has_source}
+        | {key: getattr(profile, key) for key in profile.model_fields_set}
     )
+
+
+def _about_two_sources(shape: ProfileShape, where: KeyPath) -> Iterator[Mistake]:
+    first, *others = [key for key in _SOURCE_KEYS if key in shape.model_fields_set] or [""]
+    for key in others:
+        yield Mistake((*where, key), f"there is a {first} beside it: keep one of them")
 
 
 def _partition(profile: ProfileShape) -> str:

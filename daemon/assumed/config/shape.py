@@ -11,9 +11,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from assumed.config.values import (
+    AbsolutePath,
     Boolean,
+    Command,
     DurationSeconds,
     ExternalId,
+    Machine,
+    MfaSerial,
+    MfaSessionLength,
     Policy,
     PolicyArn,
     RefreshBeforeValue,
@@ -36,7 +41,13 @@ class _Shape(BaseModel):
 class ProfileShape(_Shape):
     """What may stand under a profile, or under `defaults` for all of them."""
 
-    role_arn: Annotated[RoleArn, Field(description="The role that is assumed.")] = ""
+    role_arn: Annotated[
+        RoleArn,
+        Field(
+            description="The role that is assumed; without one the profile holds the source's own "
+            "temporary credentials."
+        ),
+    ] = ""
     source_profile: Annotated[
         Text,
         Field(
@@ -44,6 +55,38 @@ class ProfileShape(_Shape):
             "profile of this file (a chain)."
         ),
     ] = ""
+    credential_source: Annotated[
+        Machine,
+        Field(
+            description="In place of source_profile: what the machine itself gives, the "
+            "environment of assumed, an EC2 instance, or an ECS or EKS container."
+        ),
+    ] = None
+    web_identity_token_file: Annotated[
+        AbsolutePath,
+        Field(
+            description="In place of source_profile: a file with a token of an identity provider, "
+            "for AssumeRoleWithWebIdentity; read anew each time."
+        ),
+    ] = ""
+    mfa_serial: Annotated[
+        MfaSerial,
+        Field(
+            description="The MFA device of the source profile's user: one code a day starts a "
+            "session from which the roles are assumed."
+        ),
+    ] = ""
+    mfa_session: Annotated[
+        MfaSessionLength,
+        Field(description="How long one code lasts: 15m to 36h, 12h where nothing is given."),
+    ] = timedelta(hours=12)
+    mfa_process: Annotated[
+        Command,
+        Field(
+            description="A command that prints a code, as a text or as a list; it is run without a "
+            "shell. Where there is none, `assumed login` asks for the code."
+        ),
+    ] = ()
     role_session_name: Annotated[
         SessionName,
         Field(description="The name of the role session; assumed-USER@HOST where none is given."),

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from assumed.log import redact
-from assumed.model import LifetimeShare, RefreshBefore, StoredIn, WriteMode
+from assumed.model import CredentialSource, LifetimeShare, RefreshBefore, StoredIn, WriteMode
 
 LEAST_SESSION_SECONDS = 900
 MOST_SESSION_SECONDS = 43_200
@@ -38,6 +40,10 @@ _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s?%", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/\\-]{2,1224}", re.ASCII)
 _TAG = re.compile(r"[^\W_]|[\s_.:/=+\-@]")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+# Source: SerialNumber and DurationSeconds in the reference of GetSessionToken.
+_MFA_SERIAL = re.compile(r"[\w+=/:,.@-]{9,256}", re.ASCII)
+_SHORTEST_MFA_SESSION = timedelta(minutes=15)
+_LONGEST_MFA_SESSION = timedelta(hours=36)
 _SHORTEST_REFRESH_BEFORE = timedelta(minutes=1)
 _MOST_SHARE = 50
 
@@ -80,6 +86,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _absolute_path(value: object) -> str:
+    text = _text(value)
+    if not Path(text).expanduser().is_absolute():
+        raise mistake("write it whole, from / or ~ on")
+    return text
+
+
 def _role_arn(value: object) -> str:
     text = _text(value)
     if _ROLE_ARN.fullmatch(text):
@@ -112,6 +125,38 @@ def _duration_seconds(value: object) -> int:
     if seconds > MOST_SESSION_SECONDS:
         raise mistake(f"{seconds} s is above 43200, the most that STS accepts: write 12h or less")
     return seconds
+
+
+def _mfa_serial(value: object) -> str:
+    text = _text(value)
+    if not _MFA_SERIAL.fullmatch(text):
+        raise mistake(
+            "this is no MFA device: write arn:aws:iam::ACCOUNT:mfa/NAME, or the serial number of a "
+            "hardware token"
+        )
+    return text
+
+
+def _mfa_session(value: object) -> timedelta:
+    lifetime = parse_duration(_text(value))
+    if not _SHORTEST_MFA_SESSION <= lifetime <= _LONGEST_MFA_SESSION:
+        raise mistake("STS gives such sessions for 15m to 36h")
+    return lifetime
+
+
+def _command(value: object) -> tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(_text(word) for word in value) or _no_command()
+    try:
+        return tuple(shlex.split(_text(value))) or _no_command()
+    except ValueError as error:
+        if isinstance(error, PydanticCustomError):
+            raise
+        raise mistake("a quotation mark in it has no end: close it, or write a list") from None
+
+
+def _no_command() -> NoReturn:
+    raise mistake("it is empty: write a command, such as `ykman oath accounts code --single AWS`")
 
 
 def _refresh_before(value: object) -> RefreshBefore:
@@ -206,6 +251,10 @@ def _write_mode(value: object) -> WriteMode:
     return _choice(WriteMode, value)
 
 
+def _credential_source(value: object) -> CredentialSource:
+    return _choice(CredentialSource, value)
+
+
 def _stored_in(value: object) -> StoredIn:
     return _choice(StoredIn, value)
 
@@ -228,6 +277,7 @@ def _schema(parse: Callable[[object], object], **schema: object) -> tuple[Any, A
 _DURATION_SCHEMA = {"type": ["integer", "string"], "pattern": r"^(\d+h)?(\d+m)?(\d+s?)?$"}
 
 Text = Annotated[str, *_schema(_text, type="string", minLength=1)]
+AbsolutePath = Annotated[str, *_schema(_absolute_path, type="string", pattern="^[/~]")]
 RoleArn = Annotated[
     str, *_schema(_role_arn, type="string", pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")
 ]
@@ -249,6 +299,14 @@ RefreshBeforeValue = Annotated[
         pattern=r"^((\d+h)?(\d+m)?(\d+s?)?|\d+(\.\d+)?\s?%)$",
     ),
 ]
+MfaSerial = Annotated[str, *_schema(_mfa_serial, type="string", pattern=r"^[\w+=/:,.@-]{9,256}$")]
+MfaSessionLength = Annotated[
+    timedelta, *_schema(_mfa_session, **_DURATION_SCHEMA, minimum=900, maximum=129_600)
+]
+Command = Annotated[
+    tuple[str, ...],
+    *_schema(_command, type=["string", "array"], items={"type": "string"}, minLength=1, minItems=1),
+]
 SessionName = Annotated[str, *_schema(_session_name, type="string", pattern=r"^[\w+=,.@-]{2,64}$")]
 Region = Annotated[str, *_schema(_region, type="string", pattern=rf"^{REGION.pattern}$")]
 ExternalId = Annotated[
@@ -264,5 +322,9 @@ PolicyArn = Annotated[
 TagKey = Annotated[str, *_schema(_tag_key, type="string", maxLength=128)]
 TagValue = Annotated[str, *_schema(_tag_value, type=["string", "number", "null"], maxLength=256)]
 Boolean = Annotated[bool, *_schema(_boolean, type="boolean")]
+Machine = Annotated[
+    CredentialSource | None,
+    *_schema(_credential_source, enum=[str(source) for source in CredentialSource]),
+]
 Store = Annotated[StoredIn, *_schema(_stored_in, enum=[str(place) for place in StoredIn])]
 Write = Annotated[WriteMode, *_schema(_write_mode, enum=[str(mode) for mode in WriteMode])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -11,11 +10,14 @@ from pathlib import Path
 
 from assumed import config
 from assumed.clock import Clock
+from assumed.delivery.address import state_folder
+from assumed.delivery.dial import user_name
 from assumed.model import Configuration, Credentials
 from assumed.refresh import Refresher, Store
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.scheduler.workers import DaemonThreads
-from assumed.sources import SourceProfiles
+from assumed.sources import SourceProfiles, Sources
+from assumed.sources.mfa import MfaSessions
 from assumed.store import CredentialsFile
 from assumed.sts import SecurityTokenService
 
@@ -32,7 +34,7 @@ def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
     """
     known = frozenset(sources.names())
     return config.load(
-        path, user=_user_name(), host=socket.gethostname(), source_exists=known.__contains__
+        path, user=user_name(), host=socket.gethostname(), source_exists=known.__contains__
     )
 
 
@@ -58,10 +60,18 @@ def stored_credentials(file: CredentialsFile) -> Mapping[str, Credentials]:
     return {name: credentials for name, credentials in held.items() if credentials is not None}
 
 
-def make_refresher(clock: Clock, sources: SourceProfiles, store: Store) -> Refresher:
-    """Return a refresher that calls the real STS."""
-    sts = SecurityTokenService(clock, connections=_MOST_THREADS)
-    return Refresher(clock=clock, sources=sources, sts=sts, store=store)
+def make_refresher(
+    clock: Clock, profiles: SourceProfiles, store: Store, *, sts: SecurityTokenService | None = None
+) -> Refresher:
+    """Return a refresher that calls the real STS, by `sts` where that is given."""
+    sts = sts or SecurityTokenService(clock, connections=_MOST_THREADS)
+    mfa = MfaSessions(profiles, sts, clock, mfa_folder(os.environ))
+    return Refresher(clock=clock, sources=Sources(profiles, mfa), sts=sts, store=store)
+
+
+def mfa_folder(environ: Mapping[str, str]) -> Path:
+    """Return where MFA sessions are kept."""
+    return state_folder(environ) / "mfa"
 
 
 def make_jobs(
@@ -74,10 +84,3 @@ def make_jobs(
     jobs.add_executor(DaemonThreads(_MOST_THREADS))
     jobs.add_executor(DaemonThreads(_SLOW_THREADS), SLOW_LANE)
     return jobs
-
-
-def _user_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())

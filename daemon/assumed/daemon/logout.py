@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from assumed.daemon.assemble import credentials_file, load_configuration
+from assumed.daemon.assemble import credentials_file, load_configuration, mfa_folder
 from assumed.errors import AlreadyRunning
 from assumed.model import Configuration, ProfileState, Status
 from assumed.sources import SourceProfiles
@@ -19,6 +19,8 @@ def log_out(
     kept_by: Status | None,
 ) -> tuple[str, ...]:
     """Remove our keys from these profiles, from all with our mark where none is named.
+
+    Where none is named the MFA sessions go too: any profile may hang on one of them.
 
     Args:
         config_path: says which credentials file; None for the one where the AWS SDKs look.
@@ -41,7 +43,11 @@ def log_out(
     )
     if kept_by is not None:
         _refuse_while_kept(kept_by, profiles)
-    return credentials_file(configuration, environ).remove(profiles or None)
+    removed = credentials_file(configuration, environ).remove(profiles or None)
+    if not profiles:
+        for session in mfa_folder(environ).glob("*.json"):
+            session.unlink(missing_ok=True)
+    return removed
 
 
 def _refuse_while_kept(kept_by: Status, profiles: Sequence[str]) -> None:

@@ -6,34 +6,27 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from assumed.clock import SystemClock
 from assumed.daemon.assemble import (
     credentials_file,
+    credentials_path,
     load_configuration,
     make_jobs,
     make_refresher,
     stored_credentials,
 )
-from assumed.model import Credentials, Failure, Outcome, Session, Status, StoredIn
+from assumed.daemon.aws_files import config_path, read_aws_files
+from assumed.daemon.live import LiveCheck
+from assumed.daemon.precedence import Finding, find_clashes
+from assumed.model import Credentials, Failure, Login, Outcome, Status, StoredIn
 from assumed.refresh import Refresher, Store
 from assumed.scheduler import RefreshScheduler
 from assumed.sources import SourceProfiles
-
-# botocore's chain has each of these before the credentials file (credentials.py,
-# create_credential_resolver), so that a profile with one of them never sees the file's keys.
-_WINS_OVER_THE_FILE = ("role_arn", "web_identity_token_file", "sso_session", "sso_start_url")
-
-
-@dataclass(frozen=True, slots=True)
-class LiveCheck:
-    """What assuming a role came to; `session` is None where it failed."""
-
-    outcome: Outcome
-    session: Session | None
+from assumed.sts import SecurityTokenService
+from assumed.sts.observed import Observation, ObservedTokenService
 
 
 class Once:
@@ -72,6 +65,15 @@ class Once:
         )
         scheduler.apply(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
+
+    def log_in(self, profile: str, code: str) -> Login:
+        """Start the MFA session that a profile hangs on, for whoever refreshes it next.
+
+        Raises:
+            AssumedError: as `RefreshScheduler.log_in`.
+        """
+        with self._scheduler(_Nowhere(), {}) as (scheduler, _):
+            return scheduler.log_in(profile, code)
 
     def refresh(
         self,
@@ -131,27 +133,44 @@ class Once:
 
     def check_live(self) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing."""
-        with self._scheduler(_Nowhere(), {}) as (scheduler, refresher):
+        definitions = self.configuration.profiles
+        sts = ObservedTokenService(SystemClock(), connections=len(definitions))
+        with self._scheduler(_Nowhere(), {}, sts=sts) as (scheduler, refresher):
             outcomes = _awaited(scheduler.refresh((), force=True), None)
             return tuple(
-                LiveCheck(outcome, refresher.session(outcome.profile) if outcome.ok else None)
+                LiveCheck(
+                    definition=definitions[outcome.profile],
+                    outcome=outcome,
+                    session=refresher.session(outcome.profile) if outcome.ok else None,
+                    seen=sts.observed.get(outcome.profile, Observation()),
+                )
                 for outcome in outcomes
             )
 
-    def shadowed(self) -> Mapping[str, str]:
-        """Return the profiles whose fresh keys AWS tools would not look at, and the key why."""
-        found = {
-            profile: [key for key in _WINS_OVER_THE_FILE if key in self._sources.entries(profile)]
-            for profile in self.configuration.profiles
-        }
-        return {profile: keys[0] for profile, keys in found.items() if keys}
+    def clashes(self, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+        """Return where AWS tools would not look at what is kept fresh.
+
+        Args:
+            environ: of the shell, and where the AWS config file is.
+
+        Raises:
+            SourceUnavailable: one of the AWS files can't be read.
+            CredentialsFileMalformed: likewise, with the line.
+        """
+        stored_in = credentials_path(self.configuration, environ)
+        files = read_aws_files(config_path(environ), stored_in)
+        return find_clashes(files, self.configuration, environ)
 
     @contextmanager
     def _scheduler(
-        self, store: Store, stored: Mapping[str, Credentials]
+        self,
+        store: Store,
+        stored: Mapping[str, Credentials],
+        *,
+        sts: SecurityTokenService | None = None,
     ) -> Iterator[tuple[RefreshScheduler, Refresher]]:
         clock = SystemClock()
-        refresher = make_refresher(clock, self._sources, store)
+        refresher = make_refresher(clock, self._sources, store, sts=sts)
         jobs = make_jobs()
         scheduler = RefreshScheduler(
             clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from enum import Enum, auto
 from pathlib import Path
+from threading import Thread
 
 from assumed import __version__
 from assumed.clock import SystemClock
@@ -30,13 +31,14 @@ from assumed.delivery.api import application
 from assumed.delivery.endpoint import Endpoint
 from assumed.delivery.server import Server
 from assumed.delivery.surroundings import tidy
-from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachable
+from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachable, UnexpectedError
 from assumed.log import event
 from assumed.model import (
     Configuration,
     Credentials,
     DaemonStatus,
     EndpointAddress,
+    Login,
     Outcome,
     ProfileState,
     Status,
@@ -159,6 +161,30 @@ class Daemon:
             UsageError: a profile that is not in the configuration, or is disabled there.
         """
         return self._scheduler.credentials(profile, min_left=min_left)
+
+    def log_in(self, profile: str, code: str) -> Future[Login]:
+        """Start the MFA session that a profile hangs on; what waits for it goes on at once."""
+        answer: Future[Login] = Future()
+        answer.set_running_or_notify_cancel()
+
+        def start() -> None:
+            try:
+                answer.set_result(self._scheduler.log_in(profile, code))
+            except AssumedError as error:
+                answer.set_exception(error)
+            except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
+                event(logging.ERROR, "defect", profile=profile, defect=error)
+                answer.set_exception(
+                    UnexpectedError(
+                        f"profile {profile}: {type(error).__name__}: a mistake in assumed",
+                        hint="please report it with the traceback in the log",
+                    )
+                )
+            self._jobs.beat_soon()
+
+        # The process may end while STS hangs.
+        Thread(target=start, name="login", daemon=True).start()
+        return answer
 
     def endpoint(self, profile: str) -> EndpointAddress:
         """Return where the AWS SDKs find the credentials of a profile.
@@ -319,7 +345,7 @@ class Daemon:
 
     def _folders(self) -> frozenset[Path]:
         files = {self._config_path, self._config_path.resolve(), self._file.path}
-        return self._sources.folders | {file.parent for file in files}
+        return self._refresher.source_folders | {file.parent for file in files}
 
     def _tell_status(self) -> None:
         if not self._notifier.is_heard:

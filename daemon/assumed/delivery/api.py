@@ -19,12 +19,13 @@ from assumed.delivery.shapes import (
     VERSION,
     credentials_to_json,
     endpoint_to_json,
+    login_to_json,
     outcome_to_json,
     status_to_json,
 )
 from assumed.delivery.waiting import follower
 from assumed.errors import AssumedError, UsageError
-from assumed.model import Credentials, EndpointAddress, Outcome, Status
+from assumed.model import Credentials, EndpointAddress, Login, Outcome, Status
 
 _MOST_BODY_BYTES = 1 << 20
 _MIN_LEFT_SECONDS = 15 * 60
@@ -46,6 +47,10 @@ class Daemon(Protocol):
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
         """Return the credentials to come of one profile."""
+        ...
+
+    def log_in(self, profile: str, code: str) -> Future[Login]:
+        """Start an MFA session with a code; return what comes of it."""
         ...
 
     def endpoint(self, profile: str) -> EndpointAddress:
@@ -106,6 +111,18 @@ def application(daemon: Daemon) -> Starlette:
         await asyncio.wrap_future(follower(future))
         return JSONResponse(endpoint_to_json(daemon.endpoint(profile)))
 
+    async def login(request: Request) -> JSONResponse:
+        """POST /v1/login {"profile": NAME, "code": "123456"}: answers when STS has."""
+        match await _body(request):
+            case {"profile": str(profile), "code": str(code)}:
+                future = daemon.log_in(profile, code)
+            case _:
+                raise UsageError(
+                    "the body is not of the shape of a login",
+                    hint='send {"profile": "NAME", "code": "six digits"}',
+                )
+        return JSONResponse(login_to_json(await asyncio.wrap_future(follower(future))))
+
     async def reload(_: Request) -> JSONResponse:
         """POST /v1/reload: reads the configuration again, and tells what is wrong with it."""
         await asyncio.wrap_future(follower(daemon.reload()))
@@ -119,6 +136,7 @@ def application(daemon: Daemon) -> Starlette:
             Route("/v1/refresh", refresh, methods=["POST"]),
             Route("/v1/credentials", credentials, methods=["GET"]),
             Route("/v1/endpoint", endpoint, methods=["GET"]),
+            Route("/v1/login", login, methods=["POST"]),
             Route("/v1/reload", reload, methods=["POST"]),
         ],
         exception_handlers={AssumedError: _refused},

@@ -12,9 +12,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from assumed.delivery.address import client_sockets, connect
-from assumed.delivery.shapes import endpoint_from_json, outcome_from_json, status_from_json
+from assumed.delivery.shapes import (
+    endpoint_from_json,
+    login_from_json,
+    outcome_from_json,
+    status_from_json,
+)
 from assumed.errors import AssumedError, DaemonUnreachable, UsageError
-from assumed.model import EndpointAddress, Outcome, Status
+from assumed.model import EndpointAddress, Login, Outcome, Status
 
 _STATUS_TIMEOUT_SECONDS = 5.0
 
@@ -101,6 +106,21 @@ class DaemonClient:
         try:
             return {key: str(value) for key, value in shape.items()}
         except AttributeError as error:
+            raise _unreachable(self.path, error) from error
+
+    def log_in(self, profile: str, code: str) -> Login:
+        """Start the MFA session that a profile hangs on.
+
+        Raises:
+            UsageError: a profile that the daemon does not know, or that needs no code; no code.
+            DaemonUnreachable: no answer, or none that makes sense.
+            RefreshFailed: STS does not take the code, or can't be reached.
+        """
+        asked = {"profile": profile, "code": code}
+        shape = self._request("POST", "/v1/login", asked, None)
+        try:
+            return login_from_json(shape)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _unreachable(self.path, error) from error
 
     def endpoint(self, profile: str) -> EndpointAddress:

@@ -14,6 +14,7 @@ from assumed.model import (
     DaemonStatus,
     EndpointAddress,
     Failure,
+    Login,
     Outcome,
     ProfileState,
     ProfileStatus,
@@ -95,6 +96,25 @@ def endpoint_from_json(shape: Mapping[str, Any]) -> EndpointAddress:
         KeyError, TypeError: it is of none.
     """
     return EndpointAddress(url=shape["url"], token_file=Path(shape["token_file"]))
+
+
+def login_to_json(login: Login) -> dict[str, Any]:
+    """Return an MFA session that was started."""
+    return {"version": VERSION, **_plain(asdict(login))}
+
+
+def login_from_json(shape: Mapping[str, Any]) -> Login:
+    """Return the login that `shape` is of.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is of none.
+    """
+    fields = _timed(shape)
+    return Login(
+        profile=fields["profile"],
+        mfa_serial=fields["mfa_serial"],
+        expires_at=fields["expires_at"],
+    )
 
 
 def _failure(shape: Mapping[str, Any] | None) -> Failure | None:

@@ -33,7 +33,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from assumed.demo.trust import Caller, Trust, trust
+from assumed.demo.trust import WEB_IDENTITY, Caller, Trust, trust
 from assumed.model import CallingCredentials
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ REGION = "us-east-1"
 _ADMINISTRATOR = "embedded-aws"
 _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _MOST_CHAINED_SECONDS = 3600
+_WEB_IDENTITY_ACTION = "AssumeRoleWithWebIdentity"
 _MOST_BODY_BYTES = 1 << 20
 
 Layer = Callable[["WSGIApplication"], "WSGIApplication"]
@@ -248,6 +249,20 @@ def _session(access_key_id: str) -> AssumedRole | None:
 def _patched(lifetime_scale: float) -> Iterator[None]:
     """Have moto look at trust policies and lifetimes; all of it is as before afterwards."""
     check, assume = access_control.IAMRequest.check_action_permitted, STSBackend.assume_role
+    authenticate = ActionAuthenticatorMixin._authenticate_and_authorize_action
+
+    def authenticate_and_authorize(response: Any, kind: type, resource: str = "*") -> None:
+        if response._get_action() != _WEB_IDENTITY_ACTION:
+            authenticate(response, kind, resource)
+            return
+        # Nobody has signed it: the token, which nobody looks at here, says who asks.
+        role_arn = response.data["RoleArn"][0]
+        action = f"sts:{_WEB_IDENTITY_ACTION}"
+        role = _role(role_arn)
+        policy = json.loads(role.assume_role_policy_document) if role else {"Statement": []}
+        if not trust(policy, WEB_IDENTITY, role_arn=role_arn, action=action, context={}):
+            raise AccessDeniedError("", action)
+        _check_duration(response.data, WEB_IDENTITY.arn, role_arn)
 
     def check_action_permitted(request: Any, resource: str) -> None:
         if request._action != "sts:AssumeRole":
@@ -260,7 +275,7 @@ def _patched(lifetime_scale: float) -> Iterator[None]:
                 )
             case Trust.DELEGATED:
                 check(request, resource)
-        _check_duration(request, resource)
+        _check_duration(request._data, request._access_key.arn, resource)
 
     def assume_role(backend: STSBackend, *, duration: int, **rest: Any) -> AssumedRole:
         session = assume(backend, duration=duration, **rest)
@@ -271,6 +286,11 @@ def _patched(lifetime_scale: float) -> Iterator[None]:
     with (
         patch.object(access_control.IAMRequest, "check_action_permitted", check_action_permitted),
         patch.object(STSBackend, "assume_role", assume_role),
+        patch.object(
+            ActionAuthenticatorMixin,
+            "_authenticate_and_authorize_action",
+            authenticate_and_authorize,
+        ),
         patch.object(settings, "INITIAL_NO_AUTH_ACTION_COUNT", math.inf),
         patch.object(ActionAuthenticatorMixin, "request_count", 0),
         # moto makes botocore sessions of its own, which would look for the user's profile.
@@ -312,15 +332,15 @@ def _role(arn: str) -> Role | None:
         return None
 
 
-def _check_duration(request: Any, role_arn: str) -> None:
+def _check_duration(asked: Mapping[str, list[str]], caller: str | None, role_arn: str) -> None:
     role = _role(role_arn)
-    seconds = int(request._data.get("DurationSeconds", ["3600"])[0])
+    seconds = int(asked.get("DurationSeconds", ["3600"])[0])
     most = int(role.max_session_duration or _MOST_CHAINED_SECONDS) if role else 0
     if seconds > most:
         raise _InvalidError(
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
         )
-    if ":assumed-role/" in request._access_key.arn and seconds > _MOST_CHAINED_SECONDS:
+    if ":assumed-role/" in (caller or "") and seconds > _MOST_CHAINED_SECONDS:
         raise _InvalidError(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by "
             "role chaining"

@@ -35,6 +35,8 @@ from assumed.log import event
 from assumed.model import (
     Credentials,
     Failure,
+    Login,
+    MfaSession,
     Outcome,
     ProfileState,
     ProfileStatus,
@@ -57,6 +59,7 @@ SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
 # What is left of a session that could not be refreshed is given to a caller down to this.
 _LEAST_GIVEN = timedelta(minutes=1)
+_LOGIN_ENDS_SOON = timedelta(hours=2)
 # Somebody has to act, and as soon as they did it is tried again.
 _WAITS_FOR_SOURCE = SourceMissing | SourceRejected
 
@@ -181,6 +184,7 @@ class RefreshScheduler:
         self._untried: set[str] = set()
         self._endpoints: dict[str, _Endpoint] = {}
         self._wall_clock_offset = self._offset()
+        self._said_login_ends: dict[MfaSession, datetime | None] = {}
 
     def apply(
         self, definitions: Mapping[str, RoleDefinition], stored: Mapping[str, Credentials]
@@ -278,6 +282,33 @@ class RefreshScheduler:
         refreshed.add_done_callback(lambda done: self._give(profile, done.result(), answer))
         return answer
 
+    def log_in(self, profile: str, code: str) -> Login:
+        """Start the MFA session that a profile hangs on; returns when STS has answered.
+
+        Raises:
+            UsageError: a name that is not in the configuration, or needs no code; no code.
+            MfaCodeRefused: the code was used already, or STS does not take it.
+            AssumedError: the long-term keys can't be had, STS can't be reached.
+        """
+        with self._lock:
+            definition = self._entry(profile).definition
+            login = self._refresher.mfa_session(definition)
+        if login is None:
+            raise UsageError(
+                f"profile {profile} has no mfa_serial: it needs no code",
+                hint="see `assumed status` for what it needs",
+            )
+        expires_at = self._refresher.logins.start(login, code)
+        event(
+            logging.INFO,
+            "login_done",
+            profile=profile,
+            source=str(login),
+            mfa_serial=login.serial,
+            expires_at=expires_at,
+        )
+        return Login(profile=profile, mfa_serial=login.serial, expires_at=expires_at)
+
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
         """Return the status of each profile, in the order of the configuration.
 
@@ -304,6 +335,7 @@ class RefreshScheduler:
             for entry in self._entries.values():
                 self._retry_if_source_changed(entry)
                 self._say_if_expired(entry)
+                self._say_if_login_ends(entry)
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Take notice of what another program made of the file, and put right what it set back.
@@ -682,6 +714,27 @@ class RefreshScheduler:
                 hint=entry.failure.hint,
             )
 
+    def _say_if_login_ends(self, entry: _Entry) -> None:
+        login = self._refresher.mfa_session(entry.definition)
+        if login is None or login.process or not entry.definition.enabled:
+            return
+        left = self._refresher.logins.left(login)
+        if not _NOW < left <= min(_LOGIN_ENDS_SOON, login.lifetime / 2):
+            return
+        expires_at = self._refresher.logins.expires_at(login)
+        if self._said_login_ends.get(login) != expires_at:
+            self._said_login_ends[login] = expires_at
+            event(
+                logging.WARNING,
+                "login_ends_soon",
+                profile=entry.definition.profile,
+                source=str(login),
+                expires_at=expires_at,
+                seconds_left=_whole_seconds(left),
+                hint=f"`assumed login {entry.definition.profile}` starts the next session at any "
+                "time before that",
+            )
+
     # Telling
 
     def _entry(self, profile: str) -> _Entry:
@@ -706,6 +759,7 @@ class RefreshScheduler:
         definition = entry.definition
         session = self._refresher.session(definition.profile)
         left = self._refresher.left(definition.profile)
+        login = self._refresher.mfa_session(definition)
         return ProfileStatus(
             profile=definition.profile,
             role_arn=definition.role_arn,
@@ -719,6 +773,8 @@ class RefreshScheduler:
             refreshes=entry.refreshes,
             consecutive_failures=entry.failures,
             last_error=entry.failure,
+            mfa_serial=login.serial if login else None,
+            login_expires_at=self._refresher.logins.expires_at(login) if login else None,
         )
 
     def _failure(self, error: AssumedError) -> Failure:

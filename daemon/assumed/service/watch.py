@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from watchdog.events import (
+    DirCreatedEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -24,6 +25,8 @@ from assumed.log import event
 # Not each write, nor that somebody opens or reads: what counts is there once a file is closed,
 # or has got its name.
 _EVENTS: list[type[FileSystemEvent]] = [
+    # Such as the first login's `~/.aws/sso`: what comes to be in it counts too.
+    DirCreatedEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,

@@ -1,4 +1,4 @@
-"""The AssumeRole call over botocore.
+"""The AssumeRole family, over botocore.
 
 | to change | open |
 | --- | --- |
@@ -9,31 +9,53 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from botocore import exceptions
+from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 from botocore.session import Session as BotocoreSession
 
 from assumed import __version__
 from assumed.clock import Clock
-from assumed.errors import ClockSkewed, DurationTooLong, StsRequestRefused, StsUnavailable
+from assumed.errors import (
+    AssumeRoleDenied,
+    ClockSkewed,
+    DurationTooLong,
+    MfaCodeRefused,
+    StsUnavailable,
+)
 from assumed.log import event
-from assumed.model import CallingCredentials, RoleDefinition, Source
-from assumed.sts.answer import AssumedRole, assumed_role, date
-from assumed.sts.refusal import bad_endpoint, sort
+from assumed.model import (
+    Caller,
+    CallingCredentials,
+    IssuedSession,
+    MfaSession,
+    RoleDefinition,
+    Source,
+    WebIdentityToken,
+)
+from assumed.sources.transport import is_loopback, plain_http
+from assumed.sts.answer import (
+    AssumedRole,
+    CallerIdentity,
+    assumed_role,
+    caller_identity,
+    date,
+    issued_session,
+)
+from assumed.sts.refusal import Call, bad_endpoint, sort
 from assumed.sts.skew import Skew
 
 if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
-__all__ = ["AssumedRole", "SecurityTokenService"]
+__all__ = ["AssumedRole", "CallerIdentity", "SecurityTokenService"]
 
 _CONNECT_TIMEOUT_SECONDS = 3
 _READ_TIMEOUT_SECONDS = 6
@@ -55,9 +77,19 @@ _FIRST_REGION = {
 }
 
 
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionCall:
+    profile: str
+    source: Source
+    role_arn: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Client:
-    caller: CallingCredentials
+    signer: CallingCredentials | None
     session: BotocoreSession
     client: STSClient
 
@@ -88,7 +120,7 @@ class SecurityTokenService:
     def assume_role(
         self,
         definition: RoleDefinition,
-        caller: CallingCredentials,
+        caller: Caller,
         session: BotocoreSession,
     ) -> AssumedRole:
         """Call AssumeRole once, with no retry: when to try again is the scheduler's to say.
@@ -98,7 +130,7 @@ class SecurityTokenService:
 
         Args:
             definition: the role and the parameters of the call.
-            caller: what signs it.
+            caller: what signs it, or the token that stands in for a signature.
             session: the botocore session of the source profile, for its region, endpoint and
                 CA settings.
 
@@ -109,11 +141,84 @@ class SecurityTokenService:
             StsThrottled: too many calls.
             StsUnavailable: no usable answer of any region.
         """
+        return self._in_a_region(
+            definition,
+            session,
+            lambda region: self._assume_role(definition, caller, session, region),
+        )
+
+    def get_caller_identity(
+        self,
+        definition: RoleDefinition,
+        caller: CallingCredentials,
+        session: BotocoreSession,
+    ) -> CallerIdentity:
+        """Ask once whose credentials these are; every caller may.
+
+        Args:
+            definition: whose region and fallback regions are called.
+            caller: the credentials.
+            session: as for `assume_role`.
+
+        Raises:
+            AssumedError: as `assume_role`.
+        """
+
+        def ask(region: str) -> CallerIdentity:
+            client = self._client(definition, caller, session, region)
+            return caller_identity(self._answer(definition, client.get_caller_identity))
+
+        return self._in_a_region(definition, session, ask)
+
+    def get_session_token(
+        self,
+        source: MfaSession,
+        code: str,
+        caller: CallingCredentials,
+        session: BotocoreSession,
+    ) -> IssuedSession:
+        """Start a session with an MFA code; in one region alone, for a code is good for one call.
+
+        Args:
+            source: the device, and how long the session is to last.
+            code: six digits.
+            caller: long-term keys, which sign the call.
+            session: as for `assume_role`.
+
+        Raises:
+            MfaCodeRefused: STS does not take the code.
+            AssumedError: as `assume_role`.
+        """
+        call = _SessionCall(source.profile.name, source.profile)
+        partition = source.serial.split(":")[1] if ":" in source.serial else "aws"
+        named = session.get_config_variable("region")
+        region = named or _FIRST_REGION.get(partition, "us-east-1")
+        client = self._client(call, caller, session, region)
+        try:
+            answer = self._answer(
+                call,
+                client.get_session_token,
+                DurationSeconds=round(source.lifetime.total_seconds()),
+                SerialNumber=source.serial,
+                TokenCode=code,
+            )
+        except AssumeRoleDenied as error:
+            raise MfaCodeRefused(
+                error.message,
+                hint="a code is good once, and for half a minute: give the next one; see that the "
+                f"device is {source.serial}, and that the clock of an app is right",
+            ) from None
+        return issued_session(answer)
+
+    def _in_a_region(
+        self, definition: RoleDefinition, session: BotocoreSession, ask: Callable[[str], AnswerT]
+    ) -> AnswerT:
+        """Return the answer of the first region that is not down."""
         first_error: StsUnavailable | None = None
         for region in self._regions(definition, session):
             place = (definition.source, region)
             try:
-                answer = self._assume_role(definition, caller, session, region)
+                answer = ask(region)
             except StsUnavailable as error:
                 self._avoided_until[place] = self._clock.boottime() + _AVOIDED_SECONDS
                 first_error = first_error or error
@@ -135,26 +240,24 @@ class SecurityTokenService:
     def _assume_role(
         self,
         definition: RoleDefinition,
-        caller: CallingCredentials,
+        caller: Caller,
         session: BotocoreSession,
         region: str,
     ) -> AssumedRole:
+        signer = caller if isinstance(caller, CallingCredentials) else None
+        client = self._client(definition, signer, session, region)
+        assume: Callable[..., Mapping[str, Any]] = client.assume_role
+        parameters = _parameters(definition)
+        if isinstance(caller, WebIdentityToken):
+            assume = client.assume_role_with_web_identity
+            parameters["WebIdentityToken"] = caller.token
         seconds = definition.duration_seconds
-        asked = (definition.role_arn, seconds)
+        asked = (str(definition.role_arn), seconds)
         if asked in self._too_long:
             seconds = _SAFE_SECONDS
         try:
-            client = self._client(definition, caller, session, region)
-        except ValueError as error:
-            raise bad_endpoint(definition, error) from None
-        except (exceptions.BotoCoreError, OSError) as error:
-            raise sort(definition, error) from None
-        try:
-            return self._call(client, definition, seconds)
-        except ClockSkewed as error:
-            if not error.is_news:
-                raise
-            return self._call(client, definition, seconds)
+            answer = self._answer(definition, assume, **parameters, DurationSeconds=seconds)
+            return assumed_role(answer)
         except DurationTooLong as error:
             if seconds <= _SAFE_SECONDS:
                 raise
@@ -168,19 +271,36 @@ class SecurityTokenService:
                 hint="its sessions last an hour: raise the role's maximum session duration and "
                 "restart, or lower duration_seconds",
             )
-            return self._call(client, definition, _SAFE_SECONDS)
+        answer = self._answer(definition, assume, **parameters, DurationSeconds=_SAFE_SECONDS)
+        return assumed_role(answer)
 
-    def _call(self, client: STSClient, definition: RoleDefinition, seconds: int) -> AssumedRole:
-        parameters = _parameters(definition, seconds)
+    def _answer(
+        self, call: Call, ask: Callable[..., Mapping[str, Any]], **parameters: Any
+    ) -> Mapping[str, Any]:
+        """Return STS's answer; asked again once where the clock has turned out to be wrong."""
         try:
-            answer = client.assume_role(**parameters)
+            return self._answer_once(call, ask, parameters)
+        except ClockSkewed as error:
+            if not error.is_news:
+                raise
+            return self._answer_once(call, ask, parameters)
+
+    def _answer_once(
+        self,
+        call: Call,
+        ask: Callable[..., Mapping[str, Any]],
+        parameters: Mapping[str, Any],
+    ) -> Mapping[str, Any]:
+        try:
+            answer = ask(**parameters)
         except Exception as error:  # noqa: BLE001 - the parser of botocore raises what it likes
             is_news = self._learn_time(error)
             # botocore quotes an answer that it can't read, and the answer is the secret.
-            raise sort(definition, error, is_news=is_news) from None
-        assumed = assumed_role(answer)
-        self._skew.learn(assumed.answered_at)
-        return assumed
+            raise sort(call, error, is_news=is_news) from None
+        # An answer with no time is refused by whoever reads it.
+        with suppress(LookupError, TypeError, ValueError):
+            self._skew.learn(date(answer))
+        return answer
 
     def _learn_time(self, error: Exception) -> bool:
         if not isinstance(error, exceptions.ClientError):
@@ -192,32 +312,47 @@ class SecurityTokenService:
 
     def _client(
         self,
-        definition: RoleDefinition,
-        caller: CallingCredentials,
+        call: Call,
+        signer: CallingCredentials | None,
         session: BotocoreSession,
         region: str,
     ) -> STSClient:
-        key = (definition.source, region)
+        try:
+            return self._known_client(call, signer, session, region)
+        except ValueError as error:
+            raise bad_endpoint(call, error) from None
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise sort(call, error) from None
+
+    def _known_client(
+        self,
+        call: Call,
+        signer: CallingCredentials | None,
+        session: BotocoreSession,
+        region: str,
+    ) -> STSClient:
+        key = (call.source, region)
         with self._lock:
             known = self._clients.get(key)
-            if known is None or known.caller != caller or known.session is not session:
-                client = self._new_client(region, caller, session)
-                self._skew.sign(client)
-                known = _Client(caller, session, client)
+            if known is None or known.signer != signer or known.session is not session:
+                client = self._new_client(region, signer, session)
+                if signer is not None:
+                    self._skew.sign(client)
+                known = _Client(signer, session, client)
                 self._clients[key] = known
             return known.client
 
     def _new_client(
-        self, region: str, caller: CallingCredentials, session: BotocoreSession
+        self, region: str, signer: CallingCredentials | None, session: BotocoreSession
     ) -> STSClient:
         def create(settings: Config) -> STSClient:
             client = session.create_client(
                 "sts",
                 region,
                 config=settings,
-                aws_access_key_id=caller.access_key_id,
-                aws_secret_access_key=caller.secret_access_key,
-                aws_session_token=caller.session_token,
+                aws_access_key_id=signer.access_key_id if signer else None,
+                aws_secret_access_key=signer.secret_access_key if signer else None,
+                aws_session_token=signer.session_token if signer else None,
             )
             return cast("STSClient", client)
 
@@ -228,36 +363,25 @@ class SecurityTokenService:
             max_pool_connections=self._connections,
             user_agent_extra=f"assumed/{__version__}",
         )
+        if signer is None:
+            settings = settings.merge(Config(signature_version=UNSIGNED))
         client = create(settings)
         endpoint = client.meta.endpoint_url
         if endpoint.startswith("https://"):
             return client
-        if not _is_loopback(endpoint):
-            raise StsRequestRefused(
-                f"http://{urlsplit(endpoint).hostname} is plain http, and what STS answers is the "
-                "secret",
-                hint="use https in AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS and endpoint_url",
-                code="PlainHttp",
-            )
+        if not is_loopback(endpoint):
+            raise plain_http(endpoint)
         # A proxy would carry the answer over the network after all.
         return create(settings.merge(Config(proxies={})))
 
 
 def _region(definition: RoleDefinition, session: BotocoreSession) -> str:
-    partition = definition.role_arn.split(":")[1]
+    partition = (definition.role_arn or "arn:aws").split(":")[1]
     region: str | None = definition.region or session.get_config_variable("region")
     return region or _FIRST_REGION.get(partition, "us-east-1")
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _parameters(definition: RoleDefinition, seconds: int) -> dict[str, Any]:
+def _parameters(definition: RoleDefinition) -> dict[str, Any]:
     optional = {
         "ExternalId": definition.external_id,
         "Policy": definition.policy,
@@ -269,6 +393,5 @@ def _parameters(definition: RoleDefinition, seconds: int) -> dict[str, Any]:
     return {
         "RoleArn": definition.role_arn,
         "RoleSessionName": definition.role_session_name,
-        "DurationSeconds": seconds,
         **{name: value for name, value in optional.items() if value},
     }

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from assumed.errors import StsUnavailable
-from assumed.model import Credentials
+from assumed.model import Credentials, IssuedSession, TemporaryCredentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,14 @@ class AssumedRole:
     """
 
     credentials: Credentials
+    answered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CallerIdentity:
+    """Whose credentials made a call, by their ARN; `answered_at` as in `AssumedRole`."""
+
+    arn: str
     answered_at: datetime
 
 
@@ -59,6 +67,40 @@ def assumed_role(answer: Mapping[str, Any]) -> AssumedRole:
     if credentials.expiration <= answered_at:
         raise garbage("the session had expired when it was issued")
     return AssumedRole(credentials, answered_at)
+
+
+def issued_session(answer: Mapping[str, Any]) -> IssuedSession:
+    """Return the answer to GetSessionToken, as botocore gives it.
+
+    Raises:
+        StsUnavailable: it is not whole.
+    """
+    # The same shape as AssumeRole's, but for whose session it is.
+    whole = assumed_role({**answer, "AssumedRoleUser": {"Arn": "arn:aws:sts::0:session/mfa"}})
+    issued = whole.credentials
+    credentials = TemporaryCredentials(
+        issued.access_key_id, issued.secret_access_key, issued.session_token, issued.expiration
+    )
+    return IssuedSession(credentials, whole.answered_at)
+
+
+def caller_identity(answer: Mapping[str, Any]) -> CallerIdentity:
+    """Return the answer to GetCallerIdentity, as botocore gives it.
+
+    Raises:
+        StsUnavailable: it is not whole.
+    """
+    try:
+        arn = answer["Arn"]
+        answered_at = date(answer)
+        is_whole = (
+            arn.isascii() and arn.isprintable() and " " not in arn and bool(arn.split(":")[5])
+        )
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise garbage(f"{type(error).__name__} in it") from None
+    if not is_whole:
+        raise garbage("it names nobody")
+    return CallerIdentity(arn, answered_at)
 
 
 def date(answer: Mapping[str, Any]) -> datetime:

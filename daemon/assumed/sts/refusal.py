@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from http import HTTPStatus
+from typing import Protocol
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
@@ -19,7 +20,7 @@ from assumed.errors import (
     StsThrottled,
     StsUnavailable,
 )
-from assumed.model import RoleDefinition
+from assumed.model import Source, WebIdentity
 from assumed.sts.answer import garbage
 
 _CALLER = re.compile(r"User: (?P<arn>arn:\S+) is not authorized")
@@ -36,8 +37,10 @@ _THROTTLED = {
 _REJECTED_KEYS = {
     "ExpiredToken",
     "ExpiredTokenException",
+    "IDPRejectedClaim",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
+    "InvalidIdentityToken",
     "InvalidToken",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
@@ -45,6 +48,7 @@ _REJECTED_KEYS = {
 # STS takes a signature for 15 minutes around its own time.
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 _SIGNED_AT_ANOTHER_TIME = "Signature "  # "expired: …" or "not yet current: …"
+_PASSING = {"IDPCommunicationError", "Unknown"}
 _MOST_DURATION = "MaxSessionDuration"
 _HINT_OF_REFUSAL = {
     "MalformedPolicyDocument": "mend `policy` of this profile",
@@ -56,26 +60,45 @@ _HINT_OF_REFUSAL = {
 }
 
 
-def sort(definition: RoleDefinition, error: Exception, *, is_news: bool = False) -> AssumedError:
+class Call(Protocol):
+    """What was asked of STS, for messages: a definition is one."""
+
+    @property
+    def profile(self) -> str:
+        """Whose call it is."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """Who makes it."""
+        ...
+
+    @property
+    def role_arn(self) -> str | None:
+        """None where it is about no role."""
+        ...
+
+
+def sort(call: Call, error: Exception, *, is_news: bool = False) -> AssumedError:
     """Return what botocore raised as an error of ours.
 
     Args:
-        definition: whose call it was.
+        call: that came to this.
         error: any.
         is_news: STS's own time is another than it was known to be.
     """
     match error:
         case exceptions.ClientError():
-            return _refusal(definition, error, is_news=is_news)
+            return _refusal(call, error, is_news=is_news)
         case exceptions.ParamValidationError():
             return StsRequestRefused(
-                f"profile {definition.profile}: {error}",
+                f"profile {call.profile}: {error}",
                 hint="mend this profile in the configuration",
                 code="ParamValidation",
             )
         case exceptions.BotoCoreError() | OSError():
             return StsUnavailable(
-                f"profile {definition.profile}: {error}",
+                f"profile {call.profile}: {error}",
                 hint="see whether this machine reaches that endpoint: network, VPN, proxy, "
                 "certificate; it is tried again until it does",
                 code=type(error).__name__,
@@ -87,27 +110,25 @@ def sort(definition: RoleDefinition, error: Exception, *, is_news: bool = False)
             return garbage(f"{type(error).__name__} in it")
 
 
-def bad_endpoint(definition: RoleDefinition, error: ValueError) -> StsRequestRefused:
+def bad_endpoint(call: Call, error: ValueError) -> StsRequestRefused:
     """Return the error for an endpoint or a region that can be none."""
     return StsRequestRefused(
-        f"profile {definition.profile}: no client of STS can be made: {error}",
+        f"profile {call.profile}: no client of STS can be made: {error}",
         hint="mend AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS, the endpoint_url of the source profile "
         "or the region, whichever it names",
         code="BadEndpoint",
     )
 
 
-def _refusal(
-    definition: RoleDefinition, error: exceptions.ClientError, *, is_news: bool
-) -> AssumedError:
+def _refusal(call: Call, error: exceptions.ClientError, *, is_news: bool) -> AssumedError:
     code = str(error.response.get("Error", {}).get("Code") or "Unknown")
     text = str(error.response.get("Error", {}).get("Message") or "no reason given")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    message = f"profile {definition.profile}: {definition.role_arn}: {code}: {text}"
+    message = f"profile {call.profile}: {call.role_arn or 'its own credentials'}: {code}: {text}"
     if code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
         return StsThrottled(message, hint="nothing to do: it is tried again, more slowly")
     if code in {"AccessDenied", "AccessDeniedException"}:
-        return AssumeRoleDenied(message, hint=_hint_of_denial(definition, text))
+        return AssumeRoleDenied(message, hint=_hint_of_denial(call, text))
     if code in _SKEWED or (code == "SignatureDoesNotMatch" and _SIGNED_AT_ANOTHER_TIME in text):
         return ClockSkewed(
             message,
@@ -117,22 +138,29 @@ def _refusal(
     if code in _REJECTED_KEYS:
         return SourceRejected(
             message,
-            hint=f"STS does not accept the credentials of {definition.source}: renew them; "
+            hint=f"STS does not accept the credentials of {call.source}: renew them; "
             "refreshes go on by themselves after it",
             code=code,
         )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code == "Unknown" or code.isdigit():
+    is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _PASSING
+    if is_down or code.isdigit():
         return StsUnavailable(message, hint="nothing to do: it is tried again", code=code)
     hint = _HINT_OF_REFUSAL.get(code, "look the code up in the reference of AssumeRole")
     kind = DurationTooLong if _MOST_DURATION in text else StsRequestRefused
     return kind(message, hint=hint, code=code)
 
 
-def _hint_of_denial(definition: RoleDefinition, text: str) -> str:
+def _hint_of_denial(call: Call, text: str) -> str:
+    if isinstance(call.source, WebIdentity):
+        return (
+            f"the trust policy of {call.role_arn} must allow sts:AssumeRoleWithWebIdentity "
+            "for the token's identity provider, and its conditions must hold for the token's "
+            "`aud` and `sub`"
+        )
     found = _CALLER.search(text)
-    caller = found["arn"] if found else f"the caller ({definition.source})"
+    caller = found["arn"] if found else f"the caller ({call.source})"
     hint = (
-        f"two places must allow sts:AssumeRole: the trust policy of {definition.role_arn}, for "
+        f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn}, for "
         f"{caller}; and the policies of {caller}, for that role"
     )
     if found is None:

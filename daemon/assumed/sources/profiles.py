@@ -1,4 +1,4 @@
-"""Where the calling credentials come from: profiles of the AWS files, read through botocore.
+"""Profiles of the AWS files, read through botocore.
 
 The environment of the daemon never decides whose credentials are used: a source profile's own
 entries do, and where they hold none that is an error, not a reason to look elsewhere.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore import exceptions
 from botocore.credentials import Credentials as BotocoreCredentials
@@ -22,7 +24,9 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.errors import AssumedError, SourceMissing, SourceUnavailable
 from assumed.log import redact
-from assumed.model import CallingCredentials
+from assumed.model import CallingCredentials, TemporaryCredentials
+from assumed.sources.held import HeldCredentials
+from assumed.sources.transport import refuse_plain_http
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
 # which is not what the configuration names.
@@ -40,7 +44,8 @@ _CREDENTIAL_KEYS = (
 )  # fmt: skip
 _WORDS_OF_SECRETS = ("secret", "token", "password")
 
-_Signature = tuple[tuple[str, int, int, int], ...]
+FoundT = TypeVar("FoundT")
+FileState = tuple[str, int, int, int]
 
 
 class ResolvedSource:
@@ -50,14 +55,17 @@ class ResolvedSource:
         name: of the profile.
         session: a botocore session of that profile: its region, endpoint and CA settings.
         fingerprint: changes when anything that the credentials depend on does.
+        login: the command that a login of it takes, if it takes one.
     """
 
-    def __init__(self, name: str, session: BotocoreSession, fingerprint: str) -> None:
+    def __init__(
+        self, name: str, session: BotocoreSession, fingerprint: str, login: str = ""
+    ) -> None:
         self.name = name
         self.session = session
         self.fingerprint = fingerprint
-        self._lock = threading.Lock()
-        self._credentials: BotocoreCredentials | None = None
+        self._login = login
+        self._held = HeldCredentials(lambda: _load_credentials(session))
 
     def credentials(self) -> CallingCredentials:
         """Return what signs calls now, as one set, refreshed by botocore where it can.
@@ -66,23 +74,30 @@ class ResolvedSource:
             SourceMissing: the profile holds none, or a login has run out: somebody has to act.
             SourceUnavailable: an endpoint or a `credential_process` failed.
         """
-        try:
-            with self._lock:
-                if self._credentials is None:
-                    self._credentials = _load_credentials(self.session)
-            if self._credentials is None:
-                raise _empty(self.name)
-            frozen = self._credentials.get_frozen_credentials()
-        except Exception as error:
-            raise _source_error(self.name, error) from error
-        if not frozen.access_key or not frozen.secret_key:
-            raise _empty(self.name)
-        return CallingCredentials(frozen.access_key, frozen.secret_key, frozen.token or None)
+        return self._found(self._held.get)
+
+    def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
+        """Return credentials that end; see `CallingSource`.
+
+        Raises:
+            LongTermKeys: they don't end, or don't say when.
+            SourceMissing, SourceUnavailable: as `credentials`.
+        """
+        name = f"profile {self.name}"
+        return self._found(lambda: self._held.temporary(name, other_than=other_than))
 
     def forget(self) -> None:
         """Have the next `credentials` asked for anew."""
-        with self._lock:
-            self._credentials = None
+        self._held.forget()
+
+    def _found(self, find: Callable[[], FoundT | None]) -> FoundT:
+        try:
+            found = find()
+        except Exception as error:
+            raise _source_error(self.name, error, login=self._login) from error
+        if found is None:
+            raise _empty(self.name)
+        return found
 
 
 class SourceProfiles:
@@ -101,9 +116,10 @@ class SourceProfiles:
             Path(os.path.expandvars(session.get_config_variable(key))).expanduser()
             for key in ("config_file", "credentials_file")
         )
-        self._signature: _Signature | None = None
+        self._signature: tuple[FileState, ...] | None = None
         self._config: Mapping[str, Any] = {}
         self._resolved: dict[str, ResolvedSource] = {}
+        self._plain: tuple[str, BotocoreSession] | None = None
 
     def resolve(self, name: str) -> ResolvedSource:
         """Return the source profile `name`; its credentials are not asked for yet.
@@ -116,9 +132,27 @@ class SourceProfiles:
             fingerprint = self._fingerprint(name)
             known = self._resolved.get(name)
             if known is None or known.fingerprint != fingerprint:
-                known = ResolvedSource(name, self._new_session(name), fingerprint)
+                login = _login_command(name, self._profiles())
+                known = ResolvedSource(name, self._new_session(name), fingerprint, login)
                 self._resolved[name] = known
             return known
+
+    def plain_session(self) -> BotocoreSession:
+        """Return a botocore session of no profile, for sources that are none.
+
+        Its region, endpoint and CA settings are those of the default profile, as in every AWS
+        tool; it is the same session until those change.
+
+        Raises:
+            SourceUnavailable: the AWS files can't be read.
+        """
+        with self._lock:
+            settings = json.dumps(self._settings("default"), sort_keys=True, default=str)
+            if self._plain is None or self._plain[0] != settings:
+                # Not even AWS_PROFILE names one.
+                nobody = {"profile": (None, None, None, None)}
+                self._plain = settings, self._new_session(None, nobody)
+            return self._plain[1]
 
     def fingerprint(self, name: str) -> str | None:
         """Return a digest of all that the credentials of `name` depend on; None if unreadable."""
@@ -132,8 +166,11 @@ class SourceProfiles:
     def folders(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         real = {Path(os.path.realpath(path)) for path in self._paths}
-        caches = {Path.home() / ".aws" / cache / "cache" for cache in _TOKEN_CACHES.values()}
-        return frozenset({path.parent for path in {*self._paths, *real}} | caches)
+        home = Path.home() / ".aws"
+        caches = {home / cache / "cache" for cache in _TOKEN_CACHES.values()}
+        # A cache that is not there yet begins with the folders above it.
+        above = {home} | {cache.parent for cache in caches}
+        return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all profiles of the AWS files, the configuration file's first.
@@ -164,16 +201,19 @@ class SourceProfiles:
             SourceUnavailable: the AWS files can't be read.
         """
         with self._lock:
-            entries = self._profiles().get(name, {})
-            sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
-            services = entries.get("services")
-            if services is not None:
-                found = self._config.get("services", {}).get(services, {})
-                sections[f"services {services}"] = found
-            return sections
+            return self._settings(name)
+
+    def _settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
+        entries = self._profiles().get(name, {})
+        sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
+        services = entries.get("services")
+        if services is not None:
+            found = self._config.get("services", {}).get(services, {})
+            sections[f"services {services}"] = found
+        return sections
 
     def _profiles(self) -> Mapping[str, Any]:
-        signature = tuple(_stat(path) for path in self._paths)
+        signature = tuple(file_state(path) for path in self._paths)
         if signature != self._signature:
             try:
                 self._config = self._new_session(None).full_config
@@ -194,6 +234,7 @@ class SourceProfiles:
         for link in _chain(name, profiles):
             entries = profiles[link]
             _refuse_mfa_prompt(name, link, entries)
+            _refuse_foreign_process(link, entries, self._paths)
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
@@ -203,11 +244,15 @@ class SourceProfiles:
         text = json.dumps(inputs, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _new_session(self, name: str | None) -> BotocoreSession:
+    def _new_session(
+        self, name: str | None, variables: dict[str, Any] | None = None
+    ) -> BotocoreSession:
         # A session of its own reads the files anew; the loader, which holds botocore's big
         # models, is shared.
-        session = BotocoreSession(profile=name)
+        session = BotocoreSession(variables, profile=name)
         session.register_component("data_loader", self._loader)
+        # botocore assumes the role of a source profile, or asks SSO, by clients of its own.
+        session.register("before-send", refuse_plain_http)
         return session
 
 
@@ -240,17 +285,46 @@ def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
         link = profiles[link].get("source_profile")
 
 
+def _login_command(name: str, profiles: Mapping[str, Any]) -> str:
+    """Return what a person runs to log in to a profile, or to the one that it comes from."""
+    for link in _chain(name, profiles):
+        entries = profiles[link]
+        if (sso_session := entries.get("sso_session")) is not None:
+            return f"aws sso login --sso-session {shlex.quote(str(sso_session))}"
+        if "sso_start_url" in entries:
+            return f"aws sso login --profile {shlex.quote(link)}"
+        if "login_session" in entries:
+            return f"aws login --profile {shlex.quote(link)}"
+    return ""
+
+
 def _refuse_mfa_prompt(name: str, link: str, entries: Mapping[str, Any]) -> None:
     # botocore would ask for the code on the daemon's terminal and wait.
     if "role_arn" in entries and "mfa_serial" in entries:
         raise SourceMissing(
             f"source profile {name}: profile {link} of the AWS config file asks for an MFA code, "
             "which nobody is there to type",
-            hint="name a source_profile that needs no code",
+            hint="name the profile with the keys as source_profile and write mfa_serial beside it "
+            "in the configuration of assumed; or name a source_profile that needs no code",
         )
 
 
-def _stat(path: Path) -> tuple[str, int, int, int]:
+def _refuse_foreign_process(link: str, entries: Mapping[str, Any], paths: Iterable[Path]) -> None:
+    """Run no command of another user's with the rights of root, such as by `sudo -E`."""
+    if os.geteuid() != 0 or "credential_process" not in entries:
+        return
+    for path in paths:
+        with suppress(OSError):
+            if path.stat().st_uid != 0:
+                raise SourceMissing(
+                    f"profile {link}: {path} belongs to another user, and names a command "
+                    "(credential_process) that root would run",
+                    hint="run assumed as that user, or give root AWS files of its own",
+                )
+
+
+def file_state(path: Path) -> FileState:
+    """Return what changes when a file, or what a link leads to, does."""
     try:
         found = path.stat()
     except OSError:
@@ -259,11 +333,11 @@ def _stat(path: Path) -> tuple[str, int, int, int]:
     return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 
-def _files_in(folder: Path) -> list[tuple[str, int, int, int]]:
-    return sorted(_stat(path) for path in folder.glob("*.json"))
+def _files_in(folder: Path) -> list[FileState]:
+    return sorted(file_state(path) for path in folder.glob("*.json"))
 
 
-def _source_error(name: str, error: Exception) -> AssumedError:
+def _source_error(name: str, error: Exception, *, login: str = "") -> AssumedError:
     """Sort what botocore raises while it finds credentials."""
     match error:
         case AssumedError():
@@ -276,12 +350,12 @@ def _source_error(name: str, error: Exception) -> AssumedError:
         case exceptions.SSOError() | exceptions.TokenRetrievalError():
             return SourceMissing(
                 f"profile {name}: its SSO login has run out: {error}",
-                hint=f"`aws sso login --profile {name}`; refreshes go on by themselves after it",
+                hint=f"`{login or 'aws sso login'}`; refreshes go on by themselves after it",
             )
         case exceptions.LoginError():
             return SourceMissing(
                 f"profile {name}: its login has run out: {error}",
-                hint=f"`aws login --profile {name}`; refreshes go on by themselves after it",
+                hint=f"`{login or 'aws login'}`; refreshes go on by themselves after it",
             )
         case exceptions.PartialCredentialsError() | exceptions.ProfileNotFound():
             return SourceMissing(

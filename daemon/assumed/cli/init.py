@@ -1,0 +1,56 @@
+"""`assumed init`: a first configuration, from the role profiles that are there already."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from assumed.cli.options import Options, common_options
+from assumed.daemon.precedence import FRESH_SUFFIX
+
+
+@click.command("init")
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="Where to write it; - prints it. The first place where a configuration is looked for.",
+)
+@click.option(
+    "--suffix",
+    metavar="TEXT",
+    default=FRESH_SUFFIX,
+    show_default=True,
+    help="What stands behind a profile's name in the name that is kept fresh.",
+)
+@common_options
+def command(options: Options, output: str | None, suffix: str) -> None:
+    """Write a first configuration from the role profiles of the AWS files; overwrite nothing.
+
+    Example: assumed init
+    """
+    from assumed.daemon.init import (  # noqa: PLC0415 - botocore is paid for where it is used
+        first_place,
+        proposal,
+        write_new,
+    )
+
+    options.configure_log(level="error")
+    proposed = proposal(os.environ, suffix=suffix)
+    for each in proposed.left_out:
+        click.echo(f"{each.place}: profile {each.profile} is left out: {each.reason}", err=True)
+    if output == "-":
+        click.echo(proposed.text, nl=False)
+        return
+    named = Path(output) if output is not None else options.config
+    path = first_place(named, os.environ)
+    distrusted = write_new(path, proposed.text)
+    for name, profile in proposed.profiles.items():
+        click.echo(f"profile {profile}: from now on --profile {name}")
+    if distrusted is not None:
+        click.echo(f"{path} will not be read as it is: {distrusted}", err=True)
+    chosen = f" --config {path}" if path != first_place(None, os.environ) else ""
+    click.echo(
+        f"{path}: written; read it, and see whether it works: `assumed check --live{chosen}`"
+    )

@@ -1,0 +1,133 @@
+"""`assumed init`: a first configuration from the AWS files, in the place of no other file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from assumed import config
+from assumed.config.shape import ProfileShape
+from assumed.config.trust import distrust
+from assumed.daemon.aws_files import config_path, credentials_path, read_aws_files
+from assumed.daemon.proposal import Definition, Proposal, propose
+from assumed.errors import (
+    ConfigurationError,
+    ConfigurationNotWritten,
+    NothingToPropose,
+    UnexpectedError,
+    UsageError,
+)
+from assumed.profiles_file import is_profile_name
+
+_TRIAL = Path("proposal")
+
+
+def first_place(named: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return where a first configuration belongs: the place that `config.find` looks at first."""
+    return config.places(named, environ)[0].absolute()
+
+
+def proposal(environ: Mapping[str, str], *, suffix: str) -> Proposal:
+    """Read the AWS files and return a configuration that is valid.
+
+    Args:
+        environ: says where they are.
+        suffix: what stands behind the name of a profile in that of its definition.
+
+    Raises:
+        UsageError: a suffix that no name can end in.
+        NothingToPropose: there is no role profile that this version can keep fresh.
+        SourceUnavailable: one of the AWS files can't be read.
+        CredentialsFileMalformed: likewise, with the line.
+    """
+    if not suffix or not is_profile_name(f"x{suffix}"):
+        raise UsageError(
+            f"--suffix {suffix!r}: no profile can have a name that ends in it",
+            hint="use letters, digits and any of ._-/@+",
+        )
+    files = read_aws_files(config_path(environ), credentials_path(environ))
+    proposed = propose(
+        files,
+        suffix=suffix,
+        known=ProfileShape.model_fields.keys(),
+        find_mistake=find_mistake,
+        home=Path.home(),
+    )
+    if not proposed.profiles:
+        left_out = [
+            f"{each.place}: profile {each.profile}: {each.reason}" for each in proposed.left_out
+        ]
+        raise NothingToPropose(
+            "\n  ".join([f"there is no role profile in {files.config} to keep fresh", *left_out]),
+            hint="write the configuration by hand: README has an example, config/ all keys",
+        )
+    try:
+        config.parse(
+            proposed.text.encode(),
+            _TRIAL,
+            user="me",
+            host="here",
+            source_exists=files.profiles.__contains__,
+        )
+    except ConfigurationError as error:
+        raise UnexpectedError(
+            f"the proposed configuration is not valid: {error.message}",
+            hint="nothing was written; please report this",
+        ) from error
+    return proposed
+
+
+def find_mistake(name: str, definitions: Mapping[str, Definition]) -> str | None:
+    """Return what is wrong with definition `name`, `definitions` being it and its parents."""
+    # JSON is YAML.
+    text = json.dumps({"profiles": definitions}, ensure_ascii=False)
+    try:
+        config.parse(text.encode(), _TRIAL, user="me", host="here")
+    except ConfigurationError as error:
+        _, _, problem = error.problems[0].partition(": ")
+        return problem.removeprefix(f"profiles.{name}").lstrip(".: ")
+    return None
+
+
+def write_new(path: Path, text: str) -> str | None:
+    """Write a file that is not there yet, for this user alone, in folders that are so too.
+
+    Returns:
+        Why a configuration at this place would not be read; None where it would be.
+
+    Raises:
+        UsageError: there is something at that place.
+        ConfigurationNotWritten: the operating system refused.
+    """
+    try:
+        for folder in reversed([path.parent, *path.parent.parents]):
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise UsageError(
+            f"{path} is there already, and is never overwritten",
+            hint="`assumed init --output -` prints a configuration, for what you want of it",
+        ) from None
+    except OSError as error:
+        raise _not_written(path, error) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise _not_written(path, error) from error
+        return distrust(path, file.fileno())
+
+
+def _not_written(path: Path, error: OSError) -> ConfigurationNotWritten:
+    return ConfigurationNotWritten(
+        f"{error.filename or path}: the configuration can't be written: {error.strerror}",
+        hint="name a place of your own: `--output FILE`",
+    )

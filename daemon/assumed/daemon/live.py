@@ -1,0 +1,76 @@
+"""What `check --live` tells of one profile."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from assumed.errors import AssumeRoleDenied
+from assumed.model import Outcome, RoleDefinition, Session, WebIdentity
+from assumed.sts.observed import Observation
+
+# As `sts.refusal` words its hint.
+_STATEMENT = re.compile(r"\. In the trust policy: (?P<statement>\{.*\})$", re.S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveCheck:
+    """What assuming a role came to.
+
+    Args:
+        definition: what was asked for.
+        outcome: whether it was given.
+        session: None where it failed.
+        seen: who asked, and how long it took.
+    """
+
+    definition: RoleDefinition
+    outcome: Outcome
+    session: Session | None
+    seen: Observation
+
+    @property
+    def hint(self) -> str:
+        """What to do about the failure, without the statement that `statement` is."""
+        failure = self.outcome.failure
+        return "" if failure is None else _STATEMENT.sub("", failure.hint)
+
+    @property
+    def statement(self) -> str | None:
+        """What the trust policy lacks for this very caller, as JSON to paste; None if unknown."""
+        failure = self.outcome.failure
+        found = _STATEMENT.search(failure.hint) if failure is not None else None
+        return None if found is None else json.dumps(json.loads(found["statement"]), indent=2)
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """What else STS may have said no for, which it does not tell; the likeliest first."""
+        failure = self.outcome.failure
+        if failure is None or failure.code != AssumeRoleDenied.code:
+            return ()
+        return tuple(_causes_of_denial(self.definition))
+
+
+def _causes_of_denial(definition: RoleDefinition) -> Iterator[str]:
+    """Source: the IAM user guide, "Troubleshoot IAM roles"; "Passing session tags in STS"."""
+    if definition.tags:
+        yield "it sends tags: sts:TagSession has to be allowed in the same two places"
+    if definition.source_identity is not None:
+        yield (
+            "it sends a source_identity: sts:SetSourceIdentity has to be allowed in the same two "
+            "places"
+        )
+    if definition.external_id is not None:
+        yield "it sends an external_id: the trust policy has to ask for the very same one"
+    elif not isinstance(definition.source, WebIdentity):
+        yield (
+            "it sends no external_id: where the trust policy has a condition on sts:ExternalId, "
+            "write that one"
+        )
+    yield (
+        "the role may not be there: STS says the same of a role that does not exist, so compare "
+        "account and name"
+    )
+    yield "another condition of the trust policy may not hold (MFA, an address, an organization)"

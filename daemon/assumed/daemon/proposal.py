@@ -1,0 +1,331 @@
+"""From the role profiles of the AWS files to the text of a first configuration; no disk.
+
+No key of the AWS files' credentials is read for its value, so that none can be copied.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assumed.config.values import MOST_CHAINED_SECONDS, shown
+from assumed.daemon.aws_files import AwsFiles, AwsProfile, Place
+from assumed.daemon.precedence import Kind, free_name, used_by_botocore
+from assumed.profiles_file.ownership import other_manager
+
+_SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
+_CARRIED = ("external_id", "mfa_serial", "role_session_name", "duration_seconds", "region")
+# What AssumeRoleWithWebIdentity takes none of; the AWS tools leave them out there too.
+_NOT_WITH_A_TOKEN = {"external_id", "mfa_serial"}
+_WORDS_OF_A_SOURCE = {
+    Kind.KEYS: "keys",
+    Kind.SSO: "an SSO login",
+    Kind.LOGIN: "a login",
+    Kind.PROCESS: "a credential_process",
+    Kind.WEB_IDENTITY: "a token",
+}
+# Plain YAML that is this very text to every parser, and to people.
+_PLAIN = re.compile(r"[A-Za-z/](?:[\w+=,.@:/-]*[\w+=@/-])?", re.ASCII)
+_NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+_WIDTH = 100
+
+Definition = Mapping[str, str]
+FindMistake = Callable[[str, Mapping[str, Definition]], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A role profile that no definition was made of, and why."""
+
+    profile: str
+    place: Place
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A first configuration.
+
+    Args:
+        text: YAML.
+        profiles: the names that it keeps fresh, and the profiles of the AWS files that they are of.
+        left_out: the others.
+    """
+
+    text: str
+    profiles: Mapping[str, str]
+    left_out: Sequence[LeftOut]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """One definition on its way; `open` are keys to choose, `reason` says why it is left out."""
+
+    profile: AwsProfile
+    name: str
+    keys: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    open: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    reason: str | None = None
+    parent: str | None = None
+
+
+def propose(
+    files: AwsFiles,
+    *,
+    suffix: str,
+    known: Collection[str],
+    find_mistake: FindMistake,
+    home: Path,
+) -> Proposal:
+    """Return a configuration with a definition for every role profile of the AWS files.
+
+    Args:
+        files: the AWS files.
+        suffix: what stands behind the name of a profile in that of its definition.
+        known: the keys that a definition may have in this version.
+        find_mistake: says what is wrong with a definition, given by its name and together with
+            those that it is chained to.
+        home: is shortened to `~`.
+    """
+    return _Proposer(files, suffix, known, find_mistake, home).proposal()
+
+
+class _Proposer:
+    def __init__(
+        self,
+        files: AwsFiles,
+        suffix: str,
+        known: Collection[str],
+        find_mistake: FindMistake,
+        home: Path,
+    ) -> None:
+        self._files = files
+        self._suffix = suffix
+        self._known = known
+        self._find_mistake = find_mistake
+        self._home = home
+        self._names = self._free_names(suffix)
+        self._drafts: dict[str, _Draft] = {}
+
+    def proposal(self) -> Proposal:
+        drafts = [self._draft(name, ()) for name in self._names]
+        return Proposal(
+            text="\n".join(self._lines(drafts)) + "\n",
+            profiles={draft.name: draft.profile.name for draft in drafts if draft.reason is None},
+            left_out=[
+                LeftOut(draft.profile.name, draft.profile.place, draft.reason)
+                for draft in drafts
+                if draft.reason is not None
+            ],
+        )
+
+    def _free_names(self, suffix: str) -> dict[str, str]:
+        """Return a name that no profile has, for each role profile."""
+        # What an earlier configuration keeps fresh is free for the next one.
+        taken = {
+            name
+            for name, profile in self._files.profiles.items()
+            if profile.config or not profile.is_ours
+        }
+        names: dict[str, str] = {}
+        for name, profile in self._files.profiles.items():
+            if profile.value("role_arn") is None:
+                continue
+            names[name] = free_name(name, suffix, taken)
+            taken.add(names[name])
+        return names
+
+    def _draft(self, name: str, above: tuple[str, ...]) -> _Draft:
+        """Return the definition of a role profile, whose source is drafted before it."""
+        if name not in self._drafts:
+            draft = _Draft(self._files.profiles[name], self._names[name])
+            self._carry_over(draft)
+            draft.reason = self._reason(draft, (*above, name))
+            if draft.reason is None:
+                chain = dict(self._chain(draft))
+                draft.reason = self._find_mistake(draft.name, chain)
+            self._drafts[name] = draft
+        return self._drafts[name]
+
+    def _carry_over(self, draft: _Draft) -> None:
+        profile = draft.profile
+        has_token = profile.value("web_identity_token_file") is not None
+        for key in ("role_arn", *_SOURCE_KEYS, *_CARRIED):
+            value = profile.value(key)
+            if value is not None and not (has_token and key in _NOT_WITH_A_TOKEN):
+                draft.keys[key] = value
+        if (included := profile.value("include_profile")) is not None:
+            draft.notes.append(
+                f"include_profile = {shown(included)} is aws-vault's own: what it adds is not "
+                "carried over."
+            )
+
+    def _reason(self, draft: _Draft, above: tuple[str, ...]) -> str | None:
+        sources = [key for key in _SOURCE_KEYS if key in draft.keys]
+        if not sources:
+            return "it has a role_arn, and no source_profile whose credentials may assume it"
+        if len(sources) > 1:
+            return f"it has {' and '.join(sources)}: the AWS tools don't agree on what that means"
+        for key in (*sources, *_CARRIED):
+            if key in draft.keys and key not in self._known:
+                return f"this version of assumed does not support {key} yet"
+        if sources == ["source_profile"]:
+            return self._about_source(draft, draft.keys["source_profile"], above)
+        return None
+
+    def _about_source(self, draft: _Draft, source: str, above: tuple[str, ...]) -> str | None:
+        found = self._files.profiles.get(source)
+        if found is None:
+            misplaced = self._files.misplaced.get(source)
+            where = "in the AWS files" if misplaced is None else f"but for {self._at(misplaced)}"
+            also = "" if misplaced is None else f", where it has to be [{shown(source)}]"
+            return f"there is no profile {shown(source)} {where}{also}"
+        if source in self._names and found.has_keys:
+            return (
+                f"profile {source} has keys and a role_arn under one name: move the keys to a "
+                "profile of their own, and name that one as source_profile"
+            )
+        if source in above:
+            return f"a chain that loops: {' -> '.join([*above[above.index(source) :], source])}"
+        if source not in self._names:
+            self._note_source(draft, found)
+            return None
+        parent = self._draft(source, above)
+        if parent.reason is not None:
+            return f"its source, profile {source}, is left out too"
+        draft.parent = source
+        draft.keys["source_profile"] = parent.name
+        draft.remarks["source_profile"] = f"profile {source}, itself a role: a chain"
+        self._shorten_chained(draft)
+        return None
+
+    def _shorten_chained(self, draft: _Draft) -> None:
+        seconds = draft.keys.get("duration_seconds", "")
+        if seconds.isascii() and seconds.isdigit() and int(seconds) > MOST_CHAINED_SECONDS:
+            del draft.keys["duration_seconds"]
+            draft.notes.append(
+                f"duration_seconds = {seconds} is not carried over: STS gives a chained role an "
+                "hour at most."
+            )
+
+    def _note_source(self, draft: _Draft, source: AwsProfile) -> None:
+        used = used_by_botocore(source).kind
+        if used is Kind.SSO:
+            draft.notes.append(
+                f"Where the login of {source.name} has run out, refreshes wait for a new one: "
+                f"`aws sso login --profile {source.name}`."
+            )
+        elif used is Kind.KEYS and "aws_session_token" in source.credentials:
+            marks = {
+                key: entry.value
+                for key, entry in source.credentials.items()
+                if not key.startswith("aws_")
+            }
+            who = other_manager(marks) or "what wrote them"
+            draft.notes.append(
+                f"The keys of {source.name} are temporary: where they have run out, refreshes wait "
+                f"for new ones from {who}."
+            )
+        serial = source.value("mfa_serial")
+        if serial is not None and "mfa_serial" not in draft.keys:
+            if "mfa_serial" in self._known:
+                draft.open["mfa_serial"] = serial
+                mend = "take the # from the line with mfa_serial"
+            else:
+                mend = "this version of assumed can't assume it yet"
+            draft.notes.append(
+                f"Open: {source.name} has an mfa_serial, which aws-vault and awsume use for this "
+                f"role and the AWS tools don't. Where its trust policy asks for MFA, {mend}."
+            )
+
+    def _chain(self, draft: _Draft) -> Iterator[tuple[str, Definition]]:
+        yield draft.name, draft.keys
+        if draft.parent is not None:
+            yield from self._chain(self._drafts[draft.parent])
+
+    def _lines(self, drafts: Sequence[_Draft]) -> Iterator[str]:
+        read = f"{self._short(self._files.config)} and {self._short(self._files.credentials)}"
+        yield from _comment(f"Written by `assumed init`, from {read}.")
+        yield "#"
+        yield from _comment(
+            f"Each definition has a name of its own, with {self._suffix} behind it: where the AWS "
+            "files give a profile a role_arn, the AWS tools assume that role by themselves, and "
+            "never look at keys of the same name. To keep a name, take role_arn and source_profile "
+            "out of that profile in the AWS files, and write the name here."
+        )
+        yield "profiles:"
+        for draft in drafts:
+            yield from self._definition(draft)
+        others = [
+            f"{profile.name} ({_WORDS_OF_A_SOURCE[used]})"
+            for name, profile in self._files.profiles.items()
+            if name not in self._names
+            and not profile.is_ours
+            and (used := used_by_botocore(profile).kind) in _WORDS_OF_A_SOURCE
+        ]
+        if others:
+            yield ""
+            yield from _comment(
+                "Left as they are, for they have no role_arn; each can be a source_profile: "
+                f"{', '.join(others)}."
+            )
+
+    def _definition(self, draft: _Draft) -> Iterator[str]:
+        place = self._at(draft.profile.place)
+        yield ""
+        if draft.reason is None:
+            about = (
+                f"Profile {draft.profile.name} ({place}), kept fresh: use `--profile {draft.name}`."
+            )
+        else:
+            about = f"Profile {draft.profile.name} ({place}) is left out: {draft.reason}."
+        yield from _comment(about, indent="  ")
+        for note in draft.notes:
+            yield from _comment(note, indent="  ")
+        mark = "" if draft.reason is None else "# "
+        yield f"  {mark}{_scalar(draft.name)}:"
+        for key, value in draft.keys.items():
+            plain = value if key == "duration_seconds" and value.isdigit() else _scalar(value)
+            remark = f"  # {draft.remarks[key]}" if key in draft.remarks else ""
+            yield f"  {mark}  {key}: {plain}{remark}"
+        for key, value in draft.open.items():
+            yield f"    # {key}: {_scalar(value)}"
+
+    def _short(self, path: Path) -> str:
+        return f"~/{path.relative_to(self._home)}" if path.is_relative_to(self._home) else str(path)
+
+    def _at(self, place: Place) -> str:
+        return f"{self._short(place.file)}:{place.line}"
+
+
+def _comment(text: str, *, indent: str = "") -> list[str]:
+    # Whatever the AWS files hold stays on lines of comments, and a command on one of them.
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", "\0"), printable)
+    lines = textwrap.wrap(
+        whole,
+        _WIDTH,
+        initial_indent=f"{indent}# ",
+        subsequent_indent=f"{indent}# ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\0", " ") for line in lines]
+
+
+def _scalar(text: str) -> str:
+    """Return the text as YAML that means it, on one line."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_PLAIN:
+        return text
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

@@ -1,0 +1,128 @@
+"""Where the calling credentials come from. Each kind of source is one file.
+
+| kind | open |
+| --- | --- |
+| a profile of the AWS files: keys, SSO, a `credential_process` | `profiles` |
+| a session that an MFA code starts | `mfa`, `session_file`, `code` |
+| the environment, an EC2 instance, a container | `machine` |
+| a token of an identity provider, in a file | `web_identity` |
+
+The environment of the daemon never decides whose credentials are used: the definition does.
+`held` keeps what botocore has found.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from botocore.session import Session as BotocoreSession
+
+from assumed.model import (
+    Caller,
+    CredentialSource,
+    MfaSession,
+    RootSource,
+    SourceProfile,
+    TemporaryCredentials,
+    WebIdentity,
+)
+from assumed.sources.machine import MachineSource
+from assumed.sources.mfa import MfaSessions
+from assumed.sources.profiles import ResolvedSource, SourceProfiles, file_state
+from assumed.sources.web_identity import TokenFile
+
+__all__ = ["CallingSource", "ResolvedSource", "SourceProfiles", "Sources"]
+
+
+class CallingSource(Protocol):
+    """One source, of whatever kind; safe to use from many threads."""
+
+    @property
+    def session(self) -> BotocoreSession:
+        """A botocore session, for region, endpoint and CA settings."""
+        ...
+
+    def credentials(self) -> Caller:
+        """Return what makes calls now, as one set.
+
+        Raises:
+            SourceMissing: there is nothing: somebody has to act.
+            SourceUnavailable: an endpoint or a process failed.
+        """
+        ...
+
+    def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
+        """Return credentials that end, as they are: for a profile that assumes no role.
+
+        Args:
+            other_than: the access key id of those that are to be replaced: the source is asked
+                anew where it would give them again.
+
+        Raises:
+            LongTermKeys: they don't end, or don't say when.
+            SourceMissing, SourceUnavailable: as `credentials`.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Have the next `credentials` asked for anew."""
+        ...
+
+
+class Sources:
+    """Every kind of source; safe to use from many threads."""
+
+    def __init__(self, profiles: SourceProfiles, mfa: MfaSessions) -> None:
+        self.mfa = mfa
+        self._profiles = profiles
+        self._lock = threading.Lock()
+        self._token_files: set[Path] = set()
+        self._machine: dict[CredentialSource, MachineSource] = {}
+
+    def resolve(self, source: RootSource) -> CallingSource:
+        """Return a source; its credentials are not asked for yet.
+
+        Raises:
+            SourceMissing: there is no such source.
+            SourceUnavailable: the AWS files can't be read.
+        """
+        match source:
+            case SourceProfile(name):
+                return self._profiles.resolve(name)
+            case MfaSession():
+                return self.mfa.resolve(source)
+            case WebIdentity(path):
+                return TokenFile(path, self._profiles.plain_session())
+            case CredentialSource():
+                return self._machine_source(source)
+
+    def fingerprint(self, source: RootSource) -> str | None:
+        """Return what changes when the credentials of a source may have; None if unreadable."""
+        match source:
+            case SourceProfile(name):
+                return self._profiles.fingerprint(name)
+            case MfaSession():
+                return self.mfa.fingerprint(source)
+            case WebIdentity(path):
+                with self._lock:
+                    self._token_files.add(path)
+                return str(file_state(path))
+            case CredentialSource():
+                return str(source)
+
+    @property
+    def folders(self) -> frozenset[Path]:
+        """Where something changes when the credentials of a source may have."""
+        with self._lock:
+            token_files = {path.parent for path in self._token_files}
+        return self._profiles.folders | token_files | {self.mfa.folder}
+
+    def _machine_source(self, kind: CredentialSource) -> MachineSource:
+        session = self._profiles.plain_session()
+        with self._lock:
+            known = self._machine.get(kind)
+            if known is None or known.session is not session:
+                known = self._machine[kind] = MachineSource(kind, session)
+            return known

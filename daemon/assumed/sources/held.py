@@ -1,0 +1,97 @@
+"""What botocore has found, and keeps fresh by itself where it can."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from botocore.credentials import Credentials as BotocoreCredentials
+
+from assumed.errors import LongTermKeys
+from assumed.model import CallingCredentials, TemporaryCredentials
+
+
+class HeldCredentials:
+    """The credentials of one source; safe to use from many threads.
+
+    Args:
+        load: finds them; None where there are none.
+    """
+
+    def __init__(self, load: Callable[[], BotocoreCredentials | None]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._credentials: BotocoreCredentials | None = None
+
+    def temporary(self, name: str, *, other_than: str | None) -> TemporaryCredentials | None:
+        """Return credentials that end, as one set; None where there is nothing.
+
+        Args:
+            name: of the source, for messages.
+            other_than: the access key id of those that are to be replaced: the source is asked
+                anew where it would give them again.
+
+        Raises:
+            LongTermKeys: they don't end, or don't say when.
+            Exception: what botocore raises, of many kinds.
+        """
+        found = self._with_expiration()
+        if found is not None and found[0].access_key_id == other_than:
+            self.forget()
+            found = self._with_expiration()
+        if found is None:
+            return None
+        credentials, expiration = found
+        token = credentials.session_token
+        # Source: the prefixes of the IAM user guide, "IAM identifiers".
+        if token is None or credentials.access_key_id.startswith("AKIA"):
+            raise LongTermKeys(
+                f"{name} holds long-term keys, and those are never copied",
+                hint="give the profile a `role_arn`, or an `mfa_serial` for a session with a code; "
+                "or use the keys where they are",
+            )
+        if expiration is None:
+            raise LongTermKeys(
+                f"{name} does not say when its credentials end, so that they can't be kept fresh",
+                hint="have its `credential_process` print an `Expiration`, or name a source that "
+                "tells it: SSO, a `credential_process`, `mfa_serial`",
+            )
+        return TemporaryCredentials(
+            credentials.access_key_id, credentials.secret_access_key, token, expiration
+        )
+
+    def _with_expiration(self) -> tuple[CallingCredentials, datetime | None] | None:
+        while True:
+            before = self.get()
+            with self._lock:
+                # None of long-term keys. botocore has no other way to tell.
+                expiration: datetime | None = getattr(self._credentials, "_expiry_time", None)
+            # Another thread may have had them refreshed meanwhile.
+            if before is None or self.get() == before:
+                break
+        if before is None:
+            return None
+        return before, expiration.astimezone(UTC) if expiration else None
+
+    def get(self) -> CallingCredentials | None:
+        """Return what signs calls now, as one set; None where there is nothing.
+
+        Raises:
+            Exception: what botocore raises, of many kinds.
+        """
+        with self._lock:
+            if self._credentials is None:
+                self._credentials = self._load()
+            found = self._credentials
+        if found is None:
+            return None
+        frozen = found.get_frozen_credentials()
+        if not frozen.access_key or not frozen.secret_key:
+            return None
+        return CallingCredentials(frozen.access_key, frozen.secret_key, frozen.token or None)
+
+    def forget(self) -> None:
+        """Have them found anew the next time."""
+        with self._lock:
+            self._credentials = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor, run_job
@@ -12,18 +13,23 @@ from apscheduler.schedulers.base import BaseScheduler
 from botocore.session import Session as BotocoreSession
 from freezegun.api import FrozenDateTimeFactory
 
-from assumed.errors import AssumedError, SourceMissing
+from assumed.errors import AssumedError, LongTermKeys, SourceMissing
 from assumed.model import (
+    Caller,
     CallingCredentials,
     Credentials,
+    IssuedSession,
     ManagedProfile,
+    MfaSession,
     ProfileStatus,
     RoleDefinition,
+    RootSource,
     SourceProfile,
+    TemporaryCredentials,
 )
 from assumed.refresh import Refresher
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
-from assumed.sts import AssumedRole
+from assumed.sts import AssumedRole, CallerIdentity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LONG_TERM = CallingCredentials("AKIAEXAMPLE", "long-term-secret", None)
@@ -56,27 +62,69 @@ class FakeSource:
         self.fingerprint = fingerprint
         self.session = BotocoreSession()
         self.times_forgotten = 0
+        self.own: TemporaryCredentials | None = None
+        self.replaced: list[str | None] = []
 
     def credentials(self) -> CallingCredentials:
         return LONG_TERM
+
+    def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
+        self.replaced.append(other_than)
+        if self.own is None:
+            raise LongTermKeys(f"{self.name} holds long-term keys", hint="give it a role_arn")
+        return self.own
 
     def forget(self) -> None:
         self.times_forgotten += 1
 
 
+class FakeLogins:
+    """MFA sessions that last until `ends_at`, by a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.clock: FakeClock | None = None
+        self.ends_at: datetime | None = None
+        self.codes: list[str] = []
+
+    def expires_at(self, source: MfaSession) -> datetime | None:
+        return self.ends_at
+
+    def left(self, source: MfaSession) -> timedelta:
+        if self.ends_at is None or self.clock is None:
+            return timedelta(0)
+        return self.ends_at - self.clock.now()
+
+    def start(self, source: MfaSession, code: str) -> datetime:
+        self.codes.append(code)
+        assert self.ends_at is not None
+        return self.ends_at
+
+
 class FakeSources:
     """Source profiles by name; one that is not there is missing until it is added."""
 
+    folders: frozenset[Path] = frozenset()
+
+    @property
+    def mfa(self) -> FakeLogins:
+        return self.logins
+
     def __init__(self, *names: str) -> None:
+        self.logins = FakeLogins()
         self.known = {name: FakeSource(name, f"{name} 1") for name in names}
 
-    def resolve(self, name: str) -> Any:
+    def resolve(self, source: RootSource) -> Any:
+        name = self._name(source)
         if name not in self.known:
             raise SourceMissing(f"profile {name} is nowhere", hint="add it")
         return self.known[name]
 
-    def fingerprint(self, name: str) -> str | None:
+    def fingerprint(self, source: RootSource) -> str | None:
+        name = self._name(source)
         return self.known[name].fingerprint if name in self.known else None
+
+    def _name(self, source: RootSource) -> str:
+        return source.name if isinstance(source, SourceProfile) else str(source)
 
 
 class FakeSts:
@@ -88,12 +136,14 @@ class FakeSts:
         self.failures: list[AssumedError] = []
         self.failing: dict[str, AssumedError] = {}
         self.calls: list[tuple[RoleDefinition, CallingCredentials]] = []
+        self.codes: list[tuple[str, str]] = []
         self.clock_ahead = timedelta(0)
         self.during_call: Callable[[RoleDefinition], None] = lambda _: None
 
     def assume_role(
-        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+        self, definition: RoleDefinition, caller: Caller, session: BotocoreSession
     ) -> AssumedRole:
+        assert isinstance(caller, CallingCredentials)
         self.calls.append((definition, caller))
         self.during_call(definition)
         if definition.profile in self.failing:
@@ -105,6 +155,30 @@ class FakeSts:
             issued(definition, now + timedelta(seconds=definition.duration_seconds), self.number),
             now,
         )
+
+    def get_caller_identity(
+        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+    ) -> CallerIdentity:
+        self.calls.append((definition, caller))
+        arn = f"arn:aws:sts::111122223333:assumed-role/own/{caller.access_key_id}"
+        return CallerIdentity(arn, (self._clock.now() + self.skew).replace(microsecond=0))
+
+    def get_session_token(
+        self,
+        source: MfaSession,
+        code: str,
+        caller: CallingCredentials,
+        session: BotocoreSession,
+    ) -> IssuedSession:
+        self.codes.append((source.serial, code))
+        if self.failures:
+            raise self.failures.pop(0)
+        now = (self._clock.now() + self.skew).replace(microsecond=0)
+        number = len(self.codes)
+        credentials = TemporaryCredentials(
+            f"ASIAMFA{number}", f"mfa-secret-{number}", "mfa-token", now + source.lifetime
+        )
+        return IssuedSession(credentials, now)
 
     @property
     def number(self) -> int:
@@ -206,6 +280,7 @@ class Simulation:
         self._frozen = frozen
         self.clock = FakeClock()
         self.sources = FakeSources("keys")
+        self.sources.logins.clock = self.clock
         self.sts = FakeSts(self.clock)
         self.store = ProfilesInMemory()
         self.refresher = Refresher(
@@ -267,6 +342,7 @@ def role(profile: str, *, parent: str | None = None, **changes: Any) -> RoleDefi
 
 def issued(definition: RoleDefinition, expiration: datetime, number: int = 1) -> Credentials:
     """Credentials as STS issues them for a definition; each call's are others."""
+    assert definition.role_arn is not None
     _, partition, _, _, account, path = definition.role_arn.split(":", 5)
     name = path.rsplit("/", 1)[-1]
     return Credentials(

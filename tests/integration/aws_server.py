@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -30,37 +30,52 @@ class Server:
         self.aws = EmbeddedAws(lifetime_scale=lifetime_scale, layer=self._layer)
         self._lock = threading.Lock()
         self._calls: list[str] = []
+        self._requests: list[dict[str, str]] = []
         self._faults: dict[str, str] = {}
+        self._identity_tokens: set[str] = set()
+        self._mfa: dict[str, dict[str, Any]] = {}
+        self._session_tokens: list[dict[str, str]] = []
         self._changed = threading.Condition()
 
     def control(self, command: str, asked: Any) -> Any:
+        answer: Any = None
         match command:
             case "user":
                 user = self.aws.add_user(asked["name"], *asked["statements"])
-                return [user.access_key_id, user.secret_access_key]
+                answer = [user.access_key_id, user.secret_access_key]
             case "role":
-                return self.aws.add_role(
+                answer = self.aws.add_role(
                     asked["name"], *asked["statements"], trusts=asked["trusts"]
                 )
             case "bucket":
                 self.aws.add_bucket(asked["name"], {"object": b""})
-                return None
             case "fault":
                 with self._changed:
                     self._faults[asked["role_arn"]] = asked["fault"]
                     self._changed.notify_all()
-                return None
             case "calls":
                 with self._lock:
-                    return list(self._calls)
+                    answer = list(self._calls)
+            case "requests":
+                with self._lock:
+                    answer = list(self._requests)
+            case "identity_tokens":
+                self._identity_tokens = set(asked)
+            case "mfa":
+                self._mfa[asked["serial"]] = asked
+            case "session_tokens":
+                with self._lock:
+                    answer = list(self._session_tokens)
             case "secrets":
                 sessions = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assumed_roles
-                return [
+                answer = [
                     secret
                     for session in sessions
                     for secret in (session.secret_access_key, session.session_token)
                 ]
-        raise ValueError(command)
+            case _:
+                raise ValueError(command)
+        return answer
 
     def _layer(self, application: WSGIApplication) -> WSGIApplication:
         def layered(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -72,16 +87,68 @@ class Server:
                 start_response("200 OK", [("Content-Length", str(len(body)))])
                 return [body]
             parameters = form(environ)
+            if parameters.get("Action") == ["GetSessionToken"]:
+                return self._session_token(parameters, start_response)
             role_arn = parameters.get("RoleArn", [""])[0]
             if role_arn:
                 with self._lock:
                     self._calls.append(role_arn)
+                    self._requests.append({key: parameters[key][0] for key in parameters})
+                token = parameters.get("WebIdentityToken", [""])[0]
+                if token and token not in self._identity_tokens:
+                    return answer_error(
+                        start_response,
+                        "400 Bad",
+                        "ExpiredTokenException",
+                        "Token expired: current date/time must be before the expiration date/time",
+                    )
                 refusal = self._disturb(role_arn, start_response)
                 if refusal is not None:
                     return refusal
             return application(environ, start_response)
 
         return layered
+
+    def _session_token(
+        self, parameters: Mapping[str, list[str]], start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer GetSessionToken, which moto has by name alone: each code of a device once.
+
+        The session is one of a role, so that moto knows its keys.
+        """
+        asked = {key: parameters[key][0] for key in parameters}
+        device = self._mfa.get(asked.get("SerialNumber", ""), {"codes": []})
+        with self._lock:
+            self._session_tokens.append(asked)
+            is_right = asked.get("TokenCode") in device["codes"]
+            if is_right:
+                device["codes"].remove(asked["TokenCode"])
+        if not is_right:
+            return answer_error(
+                start_response,
+                "403 Forbidden",
+                "AccessDenied",
+                "MultiFactorAuthentication failed with invalid MFA one time pass code. ",
+            )
+        session = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assume_role(
+            region_name="us-east-1",
+            role_session_name="mfa",
+            role_arn=device["role_arn"],
+            policy="",
+            duration=device.get("seconds") or int(asked["DurationSeconds"]),
+            external_id="",
+        )
+        body = (
+            '<GetSessionTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+            f"<GetSessionTokenResult><Credentials><AccessKeyId>{session.access_key_id}"
+            f"</AccessKeyId><SecretAccessKey>{session.secret_access_key}</SecretAccessKey>"
+            f"<SessionToken>{session.session_token}</SessionToken>"
+            f"<Expiration>{session.expiration:%Y-%m-%dT%H:%M:%SZ}</Expiration></Credentials>"
+            "</GetSessionTokenResult></GetSessionTokenResponse>"
+        ).encode()
+        headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))]
+        start_response("200 OK", headers)
+        return [body]
 
     def _disturb(self, role_arn: str, start_response: StartResponse) -> Iterable[bytes] | None:
         match self._faults.get(role_arn):

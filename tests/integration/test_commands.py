@@ -55,6 +55,7 @@ def test_status_json_is_the_written_contract(world: World) -> None:
     keys = [
         "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",
         "refreshed_at", "next_attempt_at", "refreshes", "consecutive_failures", "last_error",
+            "mfa_serial", "login_expires_at",
     ]  # fmt: skip
     assert list(status["profiles"][0]) == keys
     assert list(alone["profiles"][0]) == keys
@@ -91,7 +92,19 @@ def test_check_finds_a_profile_whose_fresh_keys_nobody_would_look_at(world: Worl
     )
     checked = world.run("check")
     assert checked.returncode == 1
-    assert "profile reports: the AWS config file gives it role_arn" in checked.stderr
+    aws_config = world.home / ".aws" / "config"
+    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn boto3")
+    assert f"from profile {SOURCE} ({aws_config}:2)" in checked.stderr
+    assert f"in {world.config} give profile reports another name" in checked.stderr
+
+
+def test_check_notes_what_the_shell_sets_and_is_content(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    checked = world.run("check", AWS_ACCESS_KEY_ID="AKIASHOWN", AWS_PROFILE="reports")
+    assert checked.returncode == 0
+    assert "note: AWS_ACCESS_KEY_ID: it is set in this shell" in checked.stderr
+    assert "note: AWS_PROFILE: it is set in this shell, to reports" in checked.stderr
+    assert "AKIASHOWN" not in checked.stderr
 
 
 def test_a_wrong_configuration_ends_every_command_with_78(world: World) -> None:
@@ -125,7 +138,7 @@ def test_a_configuration_that_others_may_write_is_refused(world: World) -> None:
         (["status", "nope"], "known are: reports"),
         (["sttus"], "No such command 'sttus'"),
         (["run", "--log-level", "loud"], "Invalid value for '--log-level'"),
-        (["check", "--log-file", "/nowhere/at/all"], "--log-file /nowhere/at/all: No such file"),
+        (["check", "--log-file", "nowhere/at/all"], "--log-file nowhere/at/all: No such file"),
     ],
 )
 def test_a_wrong_usage_ends_with_2_and_a_mend(

@@ -161,6 +161,7 @@ def test_of_two_daemons_on_one_file_the_second_says_who_holds_it(world: World) -
     with world.running() as first:
         other_runtime = world.run("run", XDG_RUNTIME_DIR=str(world.home / "other"))
         other_file = world.config.with_name("other.yaml")
+        other_file.touch(mode=0o600)
         other_file.write_text(
             f"{world.config.read_text()}\n".replace(
                 '{"profiles"', f'{{"credentials_file": {{"path": "{world.home}/other"}}, "profiles"'

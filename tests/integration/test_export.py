@@ -397,12 +397,12 @@ class TestWhatItCosts:
                 assert not found & TOO_DEAR
 
 
-def in_a_shell(command: Sequence[str], script: str, *, call: str) -> Mapping[str, str]:
+def in_a_shell(command: Sequence[str], script: str, *, call: str, home: Path) -> Mapping[str, str]:
     """Return the environment that a script leaves behind."""
     print_environment = "import json, os; print(json.dumps(dict(os.environ)))"
     done = subprocess.run(  # noqa: S603
         [*command, f"{script}\n{call}'{sys.executable}' -c '{print_environment}'"],
-        env={"PATH": os.environ["PATH"], "HOME": "/nowhere"},
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
@@ -423,13 +423,14 @@ SHELLS = {
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_each_shell_reads_what_was_meant_for_it(shell: str) -> None:
+def test_each_shell_reads_what_was_meant_for_it(shell: str, tmp_path: Path) -> None:
     command, shape = SHELLS[shell]
     if shutil.which(command[0]) is None:
         pytest.skip(f"NOT TESTED: {shape} in {shell}: it is not installed here")
     awkward = {**CREDENTIALS, "SecretAccessKey": AWKWARD, "SessionToken": AWKWARD[::-1]}
     script = formatted(awkward, shape)
-    environ = in_a_shell(command, script, call="& " if shell == "PowerShell" else "")
+    call = "& " if shell == "PowerShell" else ""
+    environ = in_a_shell(command, script, call=call, home=tmp_path)
     assert [environ[name] for name in VARIABLES] == list(awkward.values())[:4]
 
 
@@ -564,6 +565,7 @@ def test_another_configuration_is_not_answered_from_the_file(world: World, role:
     assert world.run("refresh").returncode == 0
     before = exported(world, "reports")["AccessKeyId"]
     other = world.config.with_name("other.yaml")
+    other.touch(mode=0o600)
     other.write_text(world.config.read_text().replace(role, world.add_role()))
     assert exported(world, "reports", "--config", str(other))["AccessKeyId"] != before
     assert exported(world, "reports", ASSUMED_CONFIG=str(other))["AccessKeyId"] != before

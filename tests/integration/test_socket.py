@@ -38,6 +38,7 @@ from assumed.delivery.shapes import (
 from assumed.errors import (
     AssumedError,
     DaemonUnreachable,
+    MfaCodeRefused,
     RefreshFailed,
     StsUnavailable,
     UsageError,
@@ -47,6 +48,7 @@ from assumed.model import (
     DaemonStatus,
     EndpointAddress,
     Failure,
+    Login,
     Outcome,
     ProfileState,
     ProfileStatus,
@@ -118,6 +120,15 @@ class FakeDaemon:
         return replace(
             STATUS, profiles=tuple(row for row in STATUS.profiles if row.profile in wanted)
         )
+
+    def log_in(self, profile: str, code: str) -> Future[Login]:
+        self._known([profile])
+        answer: Future[Login] = Future()
+        if code == "000000":
+            answer.set_exception(MfaCodeRefused(f"profile {profile}: no", hint="the next one"))
+        else:
+            answer.set_result(Login(profile=profile, mfa_serial="a-device", expires_at=NOON))
+        return answer
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
         self._known([profile])
@@ -459,6 +470,8 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
         "refreshes",
         "consecutive_failures",
         "last_error",
+        "mfa_serial",
+        "login_expires_at",
     ]
     assert shape == {
         "version": 1,
@@ -489,6 +502,8 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
                     "hint": "ask",
                     "at": "2026-11-24T12:00:00Z",
                 },
+                "mfa_serial": None,
+                "login_expires_at": None,
             },
             {
                 "profile": "fresh",
@@ -503,6 +518,8 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
                 "refreshes": 0,
                 "consecutive_failures": 0,
                 "last_error": None,
+                "mfa_serial": None,
+                "login_expires_at": None,
             },
         ],
     }
@@ -842,3 +859,22 @@ def test_many_clients_at_once_are_all_answered(path: Path, daemon: FakeDaemon) -
     for client in clients:
         client.join()
     assert answers == [STATUS] * 20
+
+
+def test_a_login_is_answered_with_the_end_of_the_session(path: Path, daemon: FakeDaemon) -> None:
+    client = DaemonClient(path)
+    login = client.log_in("deploy", "492039")
+    assert login == Login(profile="deploy", mfa_serial="a-device", expires_at=NOON)
+    with pytest.raises(DaemonUnreachable, match="profile deploy: no"):
+        client.log_in("deploy", "000000")
+    with pytest.raises(UsageError):
+        client.log_in("nowhere", "492039")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"profile": "deploy", "code": 492039}', b"[]"])
+def test_a_login_of_another_shape_is_refused_and_quotes_no_code(
+    path: Path, daemon: FakeDaemon, body: bytes
+) -> None:
+    status, answer = answer_of(path, "POST", "/v1/login", body)
+    assert status == 400
+    assert "492039" not in str(answer)

@@ -71,7 +71,7 @@ class AwsServer:
         access_key_id, secret = self.ask("user", {"name": name, "statements": statements})
         return name, access_key_id, secret
 
-    def add_role(self, *statements: object, trusts: str) -> str:
+    def add_role(self, *statements: object, trusts: object) -> str:
         name = f"role-{uuid.uuid4().hex[:8]}"
         asked = {"name": name, "statements": statements, "trusts": trusts}
         arn: str = self.ask("role", asked)
@@ -84,6 +84,29 @@ class AwsServer:
     def calls(self, *role_arns: str) -> int:
         """Return how often these roles have been assumed, or were tried to be."""
         return sum(role_arn in role_arns for role_arn in self.ask("calls"))
+
+    def requests(self, role_arn: str) -> list[dict[str, str]]:
+        """Return the parameters of all calls that were to assume a role."""
+        return [sent for sent in self.ask("requests") if sent["RoleArn"] == role_arn]
+
+    def accept(self, *identity_tokens: str) -> None:
+        """Take these web identity tokens from now on, and no others."""
+        self.ask("identity_tokens", identity_tokens)
+
+    def add_mfa(self, *codes: str, role_arn: str, seconds: int | None = None) -> str:
+        """Return the serial of a device that shows these codes.
+
+        A session that one of them starts is what `role_arn` may do; `seconds` in place of what is
+        asked for.
+        """
+        serial = f"arn:aws:iam::123456789012:mfa/{uuid.uuid4().hex[:8]}"
+        asked = {"serial": serial, "codes": codes, "role_arn": role_arn, "seconds": seconds}
+        self.ask("mfa", asked)
+        return serial
+
+    def session_tokens(self, serial: str) -> list[dict[str, str]]:
+        """Return the parameters of each GetSessionToken with this device."""
+        return [sent for sent in self.ask("session_tokens") if sent.get("SerialNumber") == serial]
 
     def secrets(self) -> Sequence[str]:
         found: list[str] = self.ask("secrets")
@@ -172,7 +195,7 @@ class World:
     def user_arn(self) -> str:
         return f"arn:aws:iam::123456789012:user/{self.user_name}"
 
-    def add_role(self, *, trusts: str | None = None) -> str:
+    def add_role(self, *, trusts: object = None) -> str:
         """Return the ARN of a role that may read S3; it trusts this user where nothing is said."""
         statements = [READ_ONLY, MAY_ASSUME]
         return self.server.add_role(*statements, trusts=trusts or self.user_arn)
@@ -210,9 +233,11 @@ class World:
 
         wait_until(is_done, "the first pass of the daemon")
 
-    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run one command of assumed."""
-        return self._run([*self.assumed, *arguments], environ)
+    def run(
+        self, *arguments: str, typed: str | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command of assumed, with `typed` on its standard input."""
+        return self._run([*self.assumed, *arguments], environ, typed)
 
     def aws(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run the real AWS CLI."""
@@ -241,13 +266,13 @@ class World:
         return "\n".join([*logs, *self.outputs])
 
     def _run(
-        self, command: Sequence[str], environ: Mapping[str, str]
+        self, command: Sequence[str], environ: Mapping[str, str], typed: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(  # noqa: S603
             command,
             env={**self.environ, **environ},
             cwd=self.home,
-            stdin=subprocess.DEVNULL,
+            input=typed or "",
             capture_output=True,
             text=True,
             timeout=_PATIENCE_SECONDS,

@@ -14,6 +14,7 @@ from assumed.delivery import api
 from assumed.delivery.shapes import (
     credentials_to_json,
     endpoint_to_json,
+    login_to_json,
     outcome_to_json,
     status_to_json,
 )
@@ -21,6 +22,7 @@ from assumed.model import (
     DaemonStatus,
     EndpointAddress,
     Failure,
+    Login,
     Outcome,
     ProfileState,
     ProfileStatus,
@@ -53,6 +55,7 @@ ANSWERS = {
         "outcomes": [outcome_to_json(Outcome(profile="", failure=FAILURE))],
     },
     "GET /v1/credentials": credentials_to_json(issued(role("deploy"), NOON)),
+    "POST /v1/login": login_to_json(Login(profile="", mfa_serial="", expires_at=NOON)),
     "GET /v1/endpoint": endpoint_to_json(EndpointAddress(url="", token_file=Path())),
 }
 

@@ -457,3 +457,15 @@ def test_a_log_file_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(link, 12345, -1, follow_symlinks=False)
     with pytest.raises(PermissionError, match="another user"):
         configure(log_file=link)
+
+
+def test_what_goes_wrong_outside_is_no_traceback_of_a_library(shown: Shown) -> None:
+    configure()
+    try:
+        json.loads("")
+    except ValueError:
+        logging.getLogger("botocore.tokens").warning("refresh %s", "failed", exc_info=True)
+        logging.getLogger("apscheduler").exception("a job failed")
+    first, *rest = shown.text.splitlines()
+    assert first.endswith("refresh failed JSONDecodeError")
+    assert "Traceback" in "\n".join(rest)

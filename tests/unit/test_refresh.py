@@ -1,17 +1,25 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from assumed.errors import (
     AssumeRoleDenied,
     CredentialsFileUnwritable,
+    LongTermKeys,
     ParentNotReady,
     SourceMissing,
+    SourceUnavailable,
     StsUnavailable,
 )
-from assumed.model import RoleDefinition
+from assumed.model import (
+    CallingCredentials,
+    RoleDefinition,
+    SourceProfile,
+    TemporaryCredentials,
+)
 from assumed.refresh import Refresher, is_session_of
 from tests.fakes import (
     LONG_TERM,
@@ -33,8 +41,9 @@ class Bench:
         self.clock = FakeClock()
         self.sts = FakeSts(self.clock)
         self.store = ProfilesInMemory()
+        self.sources = FakeSources("keys")
         self.refresher = Refresher(
-            clock=self.clock, sources=FakeSources("keys"), sts=self.sts, store=self.store
+            clock=self.clock, sources=self.sources, sts=self.sts, store=self.store
         )
         self.refresher.define({definition.profile: definition for definition in definitions})
 
@@ -194,3 +203,75 @@ def test_a_role_with_a_path_is_known_by_its_name_alone() -> None:
     credentials = issued(definition, NOON)
     assert ":assumed-role/deployer/" in credentials.principal_arn
     assert is_session_of(definition, credentials)
+
+
+OWN = role("own", role_arn=None)
+
+
+def own(number: int, expiration: datetime) -> TemporaryCredentials:
+    return TemporaryCredentials(f"ASIAOWN{number}", "own-secret", "own-token", expiration)
+
+
+def test_with_no_role_the_sources_own_credentials_are_kept_and_named_by_sts() -> None:
+    bench = Bench(OWN)
+    bench.sources.known["keys"].own = own(1, NOON + HOUR)
+    session = bench.refresher.refresh(OWN)
+    stored = bench.store.profiles["own"]
+    assert stored == session.credentials
+    assert (stored.access_key_id, stored.session_token) == ("ASIAOWN1", "own-token")
+    assert stored.principal_arn == "arn:aws:sts::111122223333:assumed-role/own/ASIAOWN1"
+    assert bench.refresher.left("own") == HOUR
+
+    bench.refresher.refresh(OWN)
+    assert bench.sources.known["keys"].replaced == [None, "ASIAOWN1"]
+
+
+def test_long_term_keys_are_never_copied() -> None:
+    bench = Bench(OWN)
+    with pytest.raises(LongTermKeys):
+        bench.refresher.refresh(OWN)
+    assert bench.store.profiles == {}
+    assert bench.sts.number == 0
+
+
+def test_a_source_that_gives_the_same_again_is_asked_ever_later_and_not_in_the_last_minute() -> (
+    None
+):
+    bench = Bench(OWN)
+    bench.sources.known["keys"].own = own(1, NOON + timedelta(minutes=20))
+    waits = []
+    while True:
+        try:
+            bench.refresher.refresh(OWN)
+        except SourceUnavailable:
+            break
+        waits.append(bench.refresher.due_in(OWN, jitter=0))
+        bench.clock.advance(waits[-1])
+    assert len(waits) < 8
+    assert min(waits) > timedelta(seconds=30)
+
+
+def test_own_credentials_are_forgotten_when_their_source_changes_and_not_read_from_the_file() -> (
+    None
+):
+    bench = Bench(OWN)
+    bench.sources.known["keys"].own = own(1, NOON + HOUR)
+    credentials = bench.refresher.refresh(OWN).credentials
+    bench.refresher.define({"own": replace(OWN, overwrite=True)})
+    assert bench.refresher.session("own") is not None
+    other = replace(OWN, source=SourceProfile("others"))
+    bench.refresher.define({"own": other})
+    bench.refresher.keep({"own": credentials})
+    assert bench.refresher.session("own") is None
+
+
+def test_a_role_is_chained_to_own_credentials() -> None:
+    child = role("child", parent="own")
+    bench = Bench(OWN, child)
+    bench.sources.known["keys"].own = own(1, NOON + HOUR)
+    bench.refresher.refresh(OWN)
+    bench.refresher.refresh(child)
+    assert bench.sts.calls[-1] == (
+        child,
+        CallingCredentials("ASIAOWN1", "own-secret", "own-token"),
+    )

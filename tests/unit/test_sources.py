@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -13,8 +14,15 @@ import pytest
 from botocore.credentials import SSOProvider
 from botocore.tokens import SSOTokenProvider
 
-from assumed.errors import AssumedError, Retry, SourceMissing, SourceUnavailable
-from assumed.model import CallingCredentials
+from assumed.errors import (
+    AssumedError,
+    LongTermKeys,
+    Retry,
+    SourceMissing,
+    SourceUnavailable,
+    StsRequestRefused,
+)
+from assumed.model import CallingCredentials, TemporaryCredentials
 from assumed.sources import ResolvedSource, SourceProfiles
 
 KEYS = "aws_access_key_id = AKIAFIRST\naws_secret_access_key = first-secret\n"
@@ -39,6 +47,13 @@ sso_role_name = reader
 sso_start_url = https://example.awsapps.com/start
 sso_region = eu-west-1
 """
+
+
+SSO_BEHIND = f"""\
+[profile keys]
+role_arn = arn:aws:iam::111122223333:role/r
+source_profile = people
+{SSO_SESSION.replace("profile keys", "profile people")}"""
 
 
 class AwsFiles:
@@ -309,6 +324,41 @@ def test_a_credential_process_that_answers_oddly_is_a_source_unavailable(
     assert "process-secret" not in "".join(traceback.format_exception(error))
 
 
+def test_own_credentials_come_with_their_end_and_are_asked_for_anew_when_they_are_replaced(
+    files: AwsFiles,
+) -> None:
+    expiration = datetime(2099, 1, 1, tzinfo=UTC)
+    files.process(
+        process_answer(AccessKeyId="ASIAONE", SessionToken="t", Expiration=expiration.isoformat())
+    )
+    source = SourceProfiles().resolve("keys")
+    for _ in range(2):
+        own = source.temporary(other_than=None)
+    assert own == TemporaryCredentials("ASIAONE", "process-secret", "t", expiration)
+    assert files.process_runs == 1
+    source.temporary(other_than="ASIAONE")
+    assert files.process_runs == 2
+    assert "process-secret" not in repr(own)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({}, "holds long-term keys"),
+        ({"Expiration": "2099-01-01T00:00:00Z"}, "holds long-term keys"),
+        ({"SessionToken": "t", "Expiration": "2099-01-01T00:00:00Z"}, "holds long-term keys"),
+        ({"AccessKeyId": "ASIAONE", "SessionToken": "t"}, "does not say when its credentials end"),
+    ],
+)
+def test_what_does_not_end_is_never_copied(
+    files: AwsFiles, answer: dict[str, str], said: str
+) -> None:
+    files.process(process_answer(**answer))
+    with pytest.raises(LongTermKeys, match=said) as raised:
+        SourceProfiles().resolve("keys").temporary(other_than=None)
+    assert "process-secret" not in str(raised.value)
+
+
 def test_what_a_failing_credential_process_says_is_told(files: AwsFiles) -> None:
     files.process("", status=3, said="the vault is locked")
     error = failure(SourceUnavailable)
@@ -399,20 +449,24 @@ EXPIRED_TOKEN = json.dumps(
 
 
 @pytest.mark.parametrize(
-    ("config", "cache_key"),
-    [(SSO_PROFILE, "https://example.awsapps.com/start"), (SSO_SESSION, "company")],
-    ids=["legacy", "session"],
+    ("config", "cache_key", "command"),
+    [
+        (SSO_PROFILE, "https://example.awsapps.com/start", "aws sso login --profile keys"),
+        (SSO_SESSION, "company", "aws sso login --sso-session company"),
+        (SSO_BEHIND, "company", "aws sso login --sso-session company"),
+    ],
+    ids=["legacy", "session", "of the source's own source"],
 )
 @pytest.mark.parametrize("token", [None, EXPIRED_TOKEN], ids=["never", "run out"])
 def test_an_sso_login_that_has_run_out_says_the_command_to_run(
-    files: AwsFiles, config: str, cache_key: str, token: str | None
+    files: AwsFiles, config: str, cache_key: str, command: str, token: str | None
 ) -> None:
     files.config(config)
     if token is not None:
         files.sso_token(cache_key, token)
     error = failure(SourceMissing)
     assert "its SSO login has run out" in error.message
-    assert "aws sso login --profile keys" in error.hint
+    assert error.hint == f"`{command}`; refreshes go on by themselves after it"
     assert error.retry is Retry.ON_CHANGE
     assert "sso-access-token" not in "".join(traceback.format_exception(error))
 
@@ -589,3 +643,26 @@ def test_many_threads_resolve_one_source_and_see_whole_keys(files: AwsFiles) -> 
     assert {pair for _, pair in seen} <= {FIRST, OTHER}
     assert len({id(source) for source, _ in seen}) <= 2
     assert profiles.resolve("keys").credentials() == OTHER
+
+
+def test_a_source_that_would_ask_over_plain_http_is_refused(
+    files: AwsFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://sts.example.com")
+    files.credentials(f"[base]\n{KEYS}")
+    files.config(
+        "[profile keys]\nrole_arn = arn:aws:iam::111122223333:role/mid\nsource_profile = base\n"
+        "region = eu-west-1\n"
+    )
+    error = failure(StsRequestRefused)
+    assert error.code == "PlainHttp"
+    assert "http://sts.example.com is plain http" in error.message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_runs_no_command_that_another_user_names(files: AwsFiles) -> None:
+    files.process(json.dumps({"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "x"}))
+    assert credentials().access_key_id == "AKIA"
+    os.chown(files.config_path, 12345, -1)
+    assert "belongs to another user" in failure(SourceMissing).message
+    assert files.process_runs == 1

@@ -5,9 +5,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import UNSIGNED
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
@@ -24,7 +26,13 @@ from assumed.errors import (
     StsThrottled,
     StsUnavailable,
 )
-from assumed.model import CallingCredentials, Credentials, RoleDefinition
+from assumed.model import (
+    CallingCredentials,
+    Credentials,
+    RoleDefinition,
+    WebIdentity,
+    WebIdentityToken,
+)
 from assumed.sts import AssumedRole, SecurityTokenService
 from tests.fakes import LONG_TERM, NOON, FakeClock, issued, role
 
@@ -114,6 +122,40 @@ def test_the_plainest_definition_asks_for_nothing_that_it_does_not_name() -> Non
         "DurationSeconds": 3600,
     }
     assert call(answering(answer(ISSUED), expected)).credentials == ISSUED
+
+
+def test_a_web_identity_sends_its_token_and_no_signature() -> None:
+    session = StubbedSession()
+    expected = {
+        "RoleArn": DEPLOY.role_arn,
+        "RoleSessionName": "assumed-me@here",
+        "DurationSeconds": 3600,
+        "WebIdentityToken": "a-token",
+    }
+    session.on_new_client = lambda stubber: stubber.add_response(
+        "assume_role_with_web_identity", answer(ISSUED), expected
+    )
+    definition = role("deploy", source=WebIdentity(Path("/run/token")))
+    called = SecurityTokenService(SystemClock()).assume_role(
+        definition, WebIdentityToken("a-token"), session
+    )
+    assert called.credentials == ISSUED
+    (client,) = session.clients
+    assert client.meta.config.signature_version is UNSIGNED
+    assert "a-token" not in repr(WebIdentityToken("a-token"))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ExpiredTokenException", SourceRejected),
+        ("InvalidIdentityToken", SourceRejected),
+        ("IDPRejectedClaim", SourceRejected),
+        ("IDPCommunicationError", StsUnavailable),
+    ],
+)
+def test_a_refused_web_identity_waits_for_the_next_token(code: str, kind: type) -> None:
+    assert type(refusal(code)) is kind
 
 
 def test_every_parameter_of_a_definition_reaches_the_request() -> None:
@@ -222,7 +264,7 @@ def test_a_refusal_is_sorted_by_what_can_be_done_about_it(
     assert type(error) is kind
     assert error.retry is retry
     assert "profile deploy" in error.message
-    assert DEPLOY.role_arn in error.message
+    assert str(DEPLOY.role_arn) in error.message
     assert error.hint
 
 

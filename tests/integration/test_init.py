@@ -1,0 +1,203 @@
+"""From the AWS files that somebody has to profiles that are fresh: init, check, refresh."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.integration.world import SOURCE, World
+
+
+def write_aws_config(world: World, text: str) -> Path:
+    path = world.home / ".aws" / "config"
+    path.write_text(text)
+    return path
+
+
+def role_profile(name: str, role_arn: str, source: str) -> str:
+    return f"[profile {name}]\nrole_arn = {role_arn}\nsource_profile = {source}\n\n"
+
+
+def test_init_then_check_then_refresh_needs_no_editor(world: World) -> None:
+    hub = world.add_role()
+    hub_session = hub.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
+    far = world.add_role(trusts=hub)
+    aws_config = write_aws_config(
+        world,
+        "# mine\n[default]\nregion = us-east-1\ns3 =\n  max_concurrent_requests = 5\n\n"
+        + role_profile("far", far, "hub")
+        + role_profile("hub", hub, SOURCE),
+    )
+    before = aws_config.read_bytes(), world.credentials.read_bytes()
+    world.config.parent.rmdir()
+
+    made = world.run("init")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == (
+        "profile far: from now on --profile far-fresh\n"
+        "profile hub: from now on --profile hub-fresh\n"
+        f"{world.config}: written; read it, and see whether it works: `assumed check --live`\n"
+    )
+    assert made.stderr == ""
+    assert stat.S_IMODE(world.config.stat().st_mode) == 0o600
+    assert stat.S_IMODE(world.config.parent.stat().st_mode) == 0o700
+    assert before == (aws_config.read_bytes(), world.credentials.read_bytes())
+    assert world.user_secret not in world.config.read_text()
+
+    checked = world.run("check")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    live = world.run("check", "--live")
+    assert live.returncode == 0, live.stderr
+    refreshed = world.run("refresh")
+    assert refreshed.returncode == 0, refreshed.stderr
+    assert world.caller("hub-fresh").startswith(f"{hub_session}/assumed-")
+    assert "assumed-role" in world.caller("far-fresh")
+
+    again = world.run("init")
+    assert again.returncode == 2
+    assert f"{world.config} is there already, and is never overwritten" in again.stderr
+    printed = world.run("init", "--output", "-")
+    assert printed.stdout == world.config.read_text()
+
+
+def test_check_finds_what_init_avoids(world: World) -> None:
+    role = world.add_role()
+    aws_config = write_aws_config(world, role_profile("reports", role, SOURCE))
+    world.configure({"reports": role})
+    assert world.run("refresh").returncode == 0
+    checked = world.run("check")
+    assert checked.returncode == 1
+    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn")
+    # The real AWS CLI does what is said of it: it assumes the role by itself, once more.
+    calls = world.server.calls(role)
+    assert "/botocore-session-" in world.caller("reports")
+    assert world.server.calls(role) == calls + 1
+
+    world.config.unlink()
+    assert world.run("init").returncode == 0
+    assert world.run("refresh").returncode == 0
+    assert world.run("check").returncode == 0
+    assert "/assumed-" in world.caller("reports-fresh")
+
+
+def test_init_prints_or_writes_where_it_is_told(world: World) -> None:
+    write_aws_config(world, role_profile("reports", world.add_role(), SOURCE))
+    printed = world.run("init", "--output", "-", "--suffix", ".live")
+    assert printed.returncode == 0
+    assert "\n  reports.live:\n" in printed.stdout
+    assert not world.config.exists()
+    other = world.home / "elsewhere" / "mine.yaml"
+    made = world.run("init", "--output", str(other))
+    assert f"`assumed check --live --config {other}`" in made.stdout
+    assert world.run("check", "--config", str(other)).returncode == 0
+    named = world.home / "named.yaml"
+    assert world.run("init", "--config", str(named)).returncode == 0
+    assert named.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "expected"),
+    [
+        ("", 1, "there is no role profile in {config} to keep fresh"),
+        ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is no `key = value`"),
+        (
+            "[profile a]\nrole_arn = arn:aws:iam::111122223333:role/a\nsource_profile = b\n",
+            1,
+            "{config}:1: profile a: there is no profile b in the AWS files",
+        ),
+    ],
+    ids=["nothing", "malformed", "dangling"],
+)
+def test_what_init_can_make_nothing_of_is_told_and_nothing_is_written(
+    world: World, text: str, status: int, expected: str
+) -> None:
+    aws_config = write_aws_config(world, text)
+    made = world.run("init")
+    assert made.returncode == status
+    assert expected.format(config=aws_config) in made.stderr
+    assert not world.config.exists()
+
+
+def test_what_init_leaves_out_is_told_with_its_line(world: World) -> None:
+    aws_config = write_aws_config(
+        world,
+        role_profile("reports", world.add_role(), SOURCE)
+        + role_profile("lost", "nonsense", SOURCE),
+    )
+    made = world.run("init")
+    assert made.returncode == 0
+    assert made.stderr == (
+        f"{aws_config}:5: profile lost is left out: role_arn: this is no ARN: write "
+        "arn:aws:iam::ACCOUNT:role/NAME\n"
+    )
+
+
+def test_check_live_tells_whose_identity_asked_who_it_became_and_how_long(world: World) -> None:
+    hub = world.add_role()
+    session = hub.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
+    far = world.add_role(trusts=hub)
+    world.configure(
+        {
+            "far": {"role_arn": far, "source_profile": "hub", "duration_seconds": "900"},
+            "hub": hub,
+        }
+    )
+    before = world.credentials.read_bytes()
+    checked = world.run("check", "--live")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    far_became, far_source, hub_became, hub_source, last = checked.stdout.splitlines()
+    assert re.fullmatch(rf"hub: {session}/assumed-\S+, for 1h00m, in \d+ ms", hub_became)
+    assert hub_source == f"  from profile {SOURCE}: {world.user_arn}"
+    assert re.fullmatch(r"far: arn:aws:sts:\S+, for 15m, in \d+ ms", far_became)
+    assert re.fullmatch(rf"  from managed profile hub: {session}/assumed-\S+", far_source)
+    assert last == f"{world.config}: 2 profiles, no mistakes in the file"
+    assert world.credentials.read_bytes() == before
+
+
+@pytest.mark.parametrize("source", [SOURCE, "hub"])
+def test_the_statement_of_a_denial_is_what_the_trust_policy_lacks(
+    world: World, source: str
+) -> None:
+    hub = world.add_role()
+    caller = hub if source == "hub" else world.user_arn
+
+    def check_live(trusts: str) -> CompletedProcess[str]:
+        role = world.add_role(trusts=trusts)
+        denied = {"role_arn": role, "source_profile": source, "tags": {"team": "build"}}
+        hub_shape = {"role_arn": hub, "source_profile": SOURCE}
+        world.configure({"hub": hub_shape, "denied": denied})
+        return world.run("check", "--live")
+
+    denied = check_live("arn:aws:iam::123456789012:user/somebody-else")
+    assert denied.returncode == 1
+    told = denied.stderr
+    assert told.startswith("denied: AccessDenied: profile denied: ")
+    assert f" {source}: arn:aws:" in told
+    assert "In the trust policy: {" not in told
+    assert "  - it sends tags: sts:TagSession has to be allowed" in told
+    statement = json.loads(told[told.index("\n{\n") : told.rindex("\n}") + 2])
+    principal = {"AWS": caller}
+    assert statement == {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    # A role that trusts whom the statement names can be assumed.
+    mended = check_live(statement["Principal"]["AWS"])
+    assert (mended.returncode, mended.stderr) == (0, "")
+
+
+def test_check_live_goes_on_where_no_identity_is_to_be_had(world: World) -> None:
+    role = world.add_role()
+    world.configure({"reports": role, "lost": {"role_arn": role, "source_profile": "empty"}})
+    (world.home / ".aws" / "config").write_text("[profile empty]\nregion = us-east-1\n")
+    checked = world.run("check", "--live")
+    assert checked.returncode == 1
+    assert "lost: SourceMissing: " in checked.stderr
+    assert "\n  from profile empty\n" in checked.stderr
+    assert "reports: arn:aws:sts::" in checked.stdout
+    unreachable = world.run("check", "--live", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert unreachable.returncode == 1
+    assert "reports: EndpointConnectionError: " in unreachable.stderr
+    assert f"\n  from profile {SOURCE}, in " in unreachable.stderr

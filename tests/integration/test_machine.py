@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.metadata import AUTHORIZATION, ROLES, Metadata, metadata
+from tests.integration.test_daemon import session_arn
+from tests.integration.world import SOURCE, World, wait_until
+
+
+@pytest.fixture
+def machine() -> Iterator[Metadata]:
+    with metadata() as server:
+        yield server
+
+
+def session(world: World, role: str) -> dict[str, Any]:
+    """A session of a role, as a machine gives it."""
+    done = world.aws(
+        "sts",
+        "assume-role",
+        "--role-arn",
+        role,
+        "--role-session-name",
+        "i-0123",
+        "--profile",
+        SOURCE,
+    )
+    world.outputs.clear()
+    found = json.loads(done.stdout)["Credentials"]
+    found["Token"] = found.pop("SessionToken")
+    return dict(found)
+
+
+def environ(machine: Metadata) -> dict[str, str]:
+    return {
+        "AWS_EC2_METADATA_DISABLED": "false",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": machine.url,
+        "AWS_EC2_METADATA_V1_DISABLED": "true",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{machine.url}/v2/credentials/task",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": AUTHORIZATION,
+    }
+
+
+@pytest.mark.parametrize("source", ["Ec2InstanceMetadata", "EcsContainer"])
+def test_a_role_is_assumed_with_what_the_machine_gives(
+    world: World, machine: Metadata, source: str
+) -> None:
+    own = world.add_role()
+    role = world.add_role(trusts=own)
+    machine.credentials = session(world, own)
+    world.credentials.unlink()
+    world.configure({"deploy": {"role_arn": role, "credential_source": source}})
+    with world.running(**environ(machine)):
+        assert world.caller("deploy").startswith(session_arn(role))
+        assert world.run("refresh", "--force").returncode == 0
+        assert world.status()["profiles"][0]["source"] == source
+    instance = ["PUT /latest/api/token", f"GET {ROLES}", f"GET {ROLES}the-role"]
+    expected = instance if source == "Ec2InstanceMetadata" else ["GET /v2/credentials/task"]
+    assert machine.asked == expected, "once for many refreshes, and nothing else"
+    assert machine.credentials["SecretAccessKey"] not in world.written()
+
+
+def test_the_environment_counts_where_a_definition_says_so(world: World) -> None:
+    own = world.add_role()
+    first, second = world.add_role(trusts=own), world.add_role()
+    given = session(world, own)
+    world.configure(
+        {
+            "first": {"role_arn": first, "credential_source": "Environment"},
+            "second": {"role_arn": second, "source_profile": SOURCE},
+        }
+    )
+    keys = {
+        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": given["Token"],
+    }
+    with world.running(**keys):
+        # The second role trusts the user alone, and not whom the environment speaks for.
+        assert world.states() == {"first": "valid", "second": "valid"}
+
+
+def test_a_machine_that_has_no_role_yet_is_asked_again(world: World, machine: Metadata) -> None:
+    own = world.add_role()
+    role = world.add_role(trusts=own)
+    world.configure({"deploy": {"role_arn": role, "credential_source": "Ec2InstanceMetadata"}})
+    with world.running(**environ(machine)):
+        shown = world.run("status").stdout
+        assert "credential_source Ec2InstanceMetadata: no credentials to be had" in shown
+        assert "the instance needs a role" in shown
+        machine.credentials = session(world, own)
+        wait_until(lambda: world.states() == {"deploy": "valid"}, "the next try")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("Environment", "credential_source Environment: the environment has none"),
+        ("EcsContainer", "credential_source EcsContainer: the environment has none"),
+        ("Ec2InstanceMetadata", "credential_source Ec2InstanceMetadata: no credentials"),
+    ],
+)
+def test_where_the_machine_gives_nothing_nobody_else_is_asked(
+    world: World, source: str, said: str
+) -> None:
+    role = world.add_role()
+    world.credentials.write_text(world.credentials.read_text().replace(SOURCE, "default"))
+    world.configure({"deploy": {"role_arn": role, "credential_source": source}})
+    failed = world.run("refresh")
+    assert failed.returncode == 1
+    assert said in failed.stderr
+    assert world.server.calls(role) == 0

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import stat
+import sys
+from pathlib import Path
+
+from tests.integration.test_daemon import session_arn
+from tests.integration.world import SOURCE, World, wait_until
+
+
+def session_files(world: World) -> list[Path]:
+    return list((world.home / ".local" / "state" / "assumed" / "mfa").glob("*"))
+
+
+def with_mfa(world: World, serial: str, *roles: str, **more: object) -> None:
+    profiles = {f"role{number}": {"role_arn": role} for number, role in enumerate(roles)}
+    defaults = {"source_profile": SOURCE, "mfa_serial": serial, **more}
+    world.write_config(json.dumps({"defaults": defaults, "profiles": profiles}))
+
+
+def test_one_code_is_enough_for_every_role_and_for_a_restart(world: World) -> None:
+    mfa = world.add_role()
+    roles = [world.add_role(trusts=mfa) for _ in range(3)]
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    with_mfa(world, serial, *roles)
+    with world.running() as daemon:
+        assert set(world.states().values()) == {"needs-login"}
+        shown = world.run("status").stdout
+        assert f"MfaCodeNeeded: profile {SOURCE}: there is no session of {serial}" in shown
+        assert "`assumed login` asks for a code" in shown
+        done = world.run("login", typed="980071\n")
+        assert done.returncode == 0, done.stderr
+        assert f"the MFA session of {serial} lasts 11h59m" in done.stdout
+        wait_until(lambda: set(world.states().values()) == {"valid"}, "the refreshes")
+        assert world.caller("role2").startswith(session_arn(roles[2]))
+        assert world.status()["profiles"][0]["mfa_serial"] == serial
+        assert daemon.stop() == 0
+    (file,) = session_files(world)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    with world.running():
+        assert world.run("refresh", "--force").returncode == 0
+    (sent,) = world.server.session_tokens(serial)
+    assert sent["DurationSeconds"] == "43200"
+    assert "980071" not in world.written()
+    assert json.loads(file.read_text())["secret_access_key"] not in world.written()
+
+
+def test_a_code_is_taken_where_no_daemon_runs_and_waits_for_one(world: World) -> None:
+    mfa = world.add_role()
+    role = world.add_role(trusts=mfa)
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    with_mfa(world, serial, role, mfa_session="36h")
+    failed = world.run("refresh")
+    assert failed.returncode == 1
+    assert "assumed login" in failed.stderr
+    assert world.run("login", "role0", typed="980071").returncode == 0
+    assert world.run("refresh").returncode == 0
+    assert world.caller("role0").startswith(session_arn(role))
+    assert world.server.session_tokens(serial)[0]["DurationSeconds"] == "129600"
+    assert "nothing to do" in world.run("login").stdout
+
+
+def test_a_wrong_code_and_a_used_one_are_refused_and_told_to_nobody(world: World) -> None:
+    mfa = world.add_role()
+    role = world.add_role(trusts=mfa)
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    with_mfa(world, serial, role)
+    with world.running():
+        for typed, status, said in [
+            ("12345", 2, "an MFA code is six digits"),
+            ("654321", 1, "invalid MFA one time pass code"),
+            ("654321", 1, "this code was used already"),
+        ]:
+            refused = world.run("login", "role0", typed=typed)
+            assert refused.returncode == status, refused.stderr
+            assert said in refused.stderr
+        assert len(world.server.session_tokens(serial)) == 1
+        assert world.run("login", "role0", typed="980071").returncode == 0
+        wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh")
+    assert "654321" not in world.written()
+
+
+def test_a_session_that_ends_is_warned_of_and_asked_for(world: World) -> None:
+    mfa = world.add_role()
+    role = world.add_role(trusts=mfa)
+    serial = world.server.add_mfa("111111", "222222", role_arn=mfa, seconds=20)
+    with_mfa(world, serial, role)
+    with world.running() as daemon:
+        assert world.run("login", "role0", typed="111111").returncode == 0
+        daemon.wait_for("login_ends_soon profile=role0")
+        wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh")
+        assert f"the MFA session of {serial} ends in" in world.run("status").stdout
+        wait_until(
+            lambda: world.status()["profiles"][0]["login_expires_at"] is None, "the session's end"
+        )
+        # The role's own session goes on; the next one needs a code.
+        assert world.caller("role0").startswith(session_arn(role))
+        assert world.run("refresh", "--force").returncode == 1
+        assert world.states() == {"role0": "needs-login"}
+        assert world.run("login", typed="222222").returncode == 0
+        wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh after the login")
+
+
+def test_a_command_gives_the_codes(world: World) -> None:
+    mfa = world.add_role()
+    roles = [world.add_role(trusts=mfa) for _ in range(2)]
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    program = world.home / "device.py"
+    program.write_text(
+        "import pathlib, sys\n"
+        "pathlib.Path(sys.argv[1], 'asked').open('a').write('x')\n"
+        "print('touch your key', file=sys.stderr)\n"
+        "print('980071')\n"
+    )
+    command = [sys.executable, str(program), str(world.home)]
+    with_mfa(world, serial, *roles, mfa_process=command)
+    with world.running():
+        assert set(world.states().values()) == {"valid"}
+    assert (world.home / "asked").read_text() == "x", "once for both roles"
+    assert "touch your key" not in world.written()
+    assert "980071" not in world.written()
+
+
+def test_an_mfa_session_itself_can_be_what_a_profile_holds(world: World) -> None:
+    mfa = world.add_role()
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    world.configure({"mfa": {"source_profile": SOURCE, "mfa_serial": serial}})
+    assert world.run("login", typed="980071").returncode == 0
+    assert world.run("refresh").returncode == 0
+    assert world.caller("mfa") == f"{session_arn(mfa).removesuffix('assumed-')}mfa"
+
+
+def test_the_code_is_typed_unseen(world: World) -> None:
+    mfa = world.add_role()
+    role = world.add_role(trusts=mfa)
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    with_mfa(world, serial, role)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(world.assumed[0], [*world.assumed, "login"], world.environ)  # noqa: S606
+    shown = b""
+    while b"(for role0): " not in shown:
+        shown += os.read(terminal, 1024)
+    os.write(terminal, b"980071\n")
+    try:
+        while part := os.read(terminal, 1024):
+            shown += part
+    except OSError:
+        pass  # as a terminal ends that nobody is at any more
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0, shown
+    assert f"MFA code of {serial}".encode() in shown
+    assert b"980071" not in shown
+
+
+def test_a_logout_takes_the_sessions_away_too(world: World) -> None:
+    mfa = world.add_role()
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    with_mfa(world, serial, world.add_role(trusts=mfa))
+    assert world.run("login", typed="980071").returncode == 0
+    assert len(session_files(world)) == 1
+    assert world.run("logout").returncode == 0
+    assert session_files(world) == []

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import sys
+
+from tests.integration.test_daemon import session_arn
+from tests.integration.world import SOURCE, World, wait_until
+
+
+def process(world: World, role: str) -> None:
+    """Let profile `process` be a credential_process that has a role, and counts its runs."""
+    done = world.aws(
+        "sts", "assume-role", "--role-arn", role, "--role-session-name", "mine", "--profile", SOURCE
+    )
+    world.outputs.clear()
+    found = json.loads(done.stdout)["Credentials"]
+    (world.home / "answer").write_text(json.dumps({"Version": 1, **found}))
+    program = world.home / "program.py"
+    program.write_text(
+        "import pathlib, sys\n"
+        "home = pathlib.Path(sys.argv[1])\n"
+        "home.joinpath('runs').open('a').write('x')\n"
+        "print(home.joinpath('answer').read_text())\n"
+    )
+    (world.home / ".aws" / "config").write_text(
+        f"[profile process]\ncredential_process = {sys.executable} {program} {world.home}\n"
+    )
+
+
+def test_what_a_credential_process_gives_is_kept_fresh_in_the_file(world: World) -> None:
+    role = world.add_role()
+    process(world, role)
+    world.configure({"plain": {"source_profile": "process"}})
+    with world.running():
+        assert world.caller("plain") == f"{session_arn(role).removesuffix('assumed-')}mine"
+        (status,) = world.status()["profiles"]
+        assert (status["role_arn"], status["state"]) == (None, "valid")
+        assert "plain" in world.run("status").stdout
+        assert (world.home / "runs").read_text() == "x"
+        # The next ones are there: they are asked for once, and written.
+        process(world, role)
+        assert world.run("refresh", "--force").returncode == 0
+        assert (world.home / "runs").read_text() == "xx"
+        new = json.loads((world.home / "answer").read_text())
+        assert new["AccessKeyId"] in world.credentials.read_text()
+    assert new["SecretAccessKey"] not in world.written()
+
+
+def test_long_term_keys_are_refused_and_their_file_is_left_as_it_was(world: World) -> None:
+    before = world.credentials.read_bytes()
+    world.configure({"plain": {"source_profile": SOURCE}})
+    with world.running() as daemon:
+        shown = world.run("status").stdout
+        assert f"LongTermKeys: profile {SOURCE} holds long-term keys" in shown
+        assert "give the profile a `role_arn`" in shown
+        assert world.credentials.read_bytes() == before
+        role = world.add_role()
+        world.configure({"plain": {"source_profile": SOURCE, "role_arn": role}})
+        wait_until(lambda: world.states() == {"plain": "valid"}, "the reload")
+        assert daemon.stop() == 0

@@ -1,0 +1,319 @@
+"""Which credentials the AWS tools take: what `check` claims, and what botocore says of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from botocore import exceptions
+from botocore.session import Session
+
+from assumed import config
+from assumed.daemon.aws_files import AwsFiles, Place, read_aws_files
+from assumed.daemon.precedence import (
+    Finding,
+    Kind,
+    find_clashes,
+    used_by_botocore,
+    used_by_javascript,
+)
+from assumed.errors import CredentialsFileMalformed, SourceUnavailable
+from assumed.model import Configuration
+
+KEYS = "aws_access_key_id = ASIAFRESH\naws_secret_access_key = no-secret\naws_session_token = t\n"
+ROLE = "role_arn = arn:aws:iam::111122223333:role/r\nsource_profile = base\n"
+WEB = "role_arn = arn:aws:iam::111122223333:role/r\nweb_identity_token_file = /nowhere\n"
+SSO = "sso_session = company\nsso_account_id = 111122223333\nsso_role_name = reader\n"
+LEGACY_SSO = (
+    "sso_start_url = https://example.awsapps.com/start\nsso_region = eu-west-1\n"
+    "sso_account_id = 111122223333\nsso_role_name = reader\n"
+)
+PROCESS = "credential_process = {process}\n"
+FRAME = (
+    "[profile base]\naws_access_key_id = AKIABASE\naws_secret_access_key = no-secret\n"
+    "[sso-session company]\nsso_start_url = https://example.awsapps.com/start\n"
+    "sso_region = eu-west-1\n"
+)
+
+# What botocore calls the provider that gave credentials.
+METHODS = {
+    "assume-role": Kind.ROLE,
+    "assume-role-with-web-identity": Kind.WEB_IDENTITY,
+    "sso": Kind.SSO,
+    "shared-credentials-file": Kind.KEYS,
+    "config-file": Kind.KEYS,
+    "custom-process": Kind.PROCESS,
+}
+
+# What stands in the config file and in the credentials file, and what is used: by botocore, and
+# by the JavaScript SDK.
+CASES = {
+    "keys": ("", KEYS, Kind.KEYS, Kind.KEYS),
+    "keys in the config file": (KEYS, "", Kind.KEYS, Kind.KEYS),
+    "role before keys": (ROLE, KEYS, Kind.ROLE, Kind.ROLE),
+    "role in the credentials file before keys": ("", ROLE + KEYS, Kind.ROLE, Kind.ROLE),
+    "role in one, source in the other": (
+        "role_arn = arn:aws:iam::111122223333:role/r\n",
+        f"source_profile = base\n{KEYS}",
+        Kind.ROLE,
+        Kind.ROLE,
+    ),
+    "role with no source": (
+        "role_arn = arn:aws:iam::111122223333:role/r\n",
+        KEYS,
+        Kind.BROKEN,
+        Kind.KEYS,
+    ),
+    "role with two sources": (
+        f"{ROLE}credential_source = Environment\n",
+        KEYS,
+        Kind.BROKEN,
+        Kind.KEYS,
+    ),
+    "web identity": (WEB, KEYS, Kind.WEB_IDENTITY, Kind.KEYS),
+    "web identity with no role": (
+        "web_identity_token_file = /nowhere\n",
+        KEYS,
+        Kind.BROKEN,
+        Kind.KEYS,
+    ),
+    "sso": (SSO, KEYS, Kind.SSO, Kind.KEYS),
+    "legacy sso": (LEGACY_SSO, KEYS, Kind.SSO, Kind.KEYS),
+    "sso alone": (SSO, "", Kind.SSO, Kind.SSO),
+    "an sso session for tokens alone": ("sso_session = company\n", KEYS, Kind.KEYS, Kind.KEYS),
+    "process": (PROCESS, "", Kind.PROCESS, Kind.PROCESS),
+    "keys before process": (PROCESS, KEYS, Kind.KEYS, Kind.KEYS),
+    "process before keys of the config file": (PROCESS + KEYS, "", Kind.PROCESS, Kind.KEYS),
+    "role before process": (ROLE + PROCESS, "", Kind.ROLE, Kind.ROLE),
+    "sso and process": (SSO + PROCESS, "", Kind.SSO, Kind.PROCESS),
+    "nothing": ("region = eu-west-1\n", "", Kind.NOTHING, Kind.NOTHING),
+}
+
+
+class Home:
+    """The AWS files of somebody, and a configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "config"
+        self.credentials = folder / "credentials"
+        self._configuration = folder / "config.yaml"
+        self._process = folder / "process"
+
+    def write(self, config_text: str, credentials_text: str) -> None:
+        process = self._process
+        process.write_text(
+            '#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}\'\n'
+        )
+        process.chmod(0o700)
+        self.config.write_text(config_text.replace("{process}", str(process)))
+        self.credentials.write_text(credentials_text.replace("{process}", str(process)))
+
+    def files(self) -> AwsFiles:
+        return read_aws_files(self.config, self.credentials)
+
+    def configuration(self, profiles: str) -> Configuration:
+        text = f"profiles: {profiles}"
+        return config.parse(text.encode(), self._configuration, user="me", host="here")
+
+    def findings(self, profiles: str, **environ: str) -> list[Finding]:
+        return list(find_clashes(self.files(), self.configuration(profiles), environ))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return Home(tmp_path)
+
+
+def asked_of_botocore(profile: str) -> Kind:
+    """Return what botocore itself takes; it makes no call before the credentials are used."""
+    try:
+        found = Session(profile=profile).get_credentials()
+    except exceptions.BotoCoreError:
+        return Kind.BROKEN
+    return Kind.NOTHING if found is None else METHODS[found.method]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_what_boto3_is_said_to_use_is_what_botocore_uses(
+    home: Home, case: tuple[str, str, Kind, Kind]
+) -> None:
+    in_config, in_credentials, botocore, javascript = case
+    stored = f"[deploy]\n{in_credentials}" if in_credentials else ""
+    home.write(f"{FRAME}[profile deploy]\n{in_config}", stored)
+    profile = home.files().profiles["deploy"]
+    assert used_by_botocore(profile).kind is botocore
+    assert asked_of_botocore("deploy") is botocore
+    assert used_by_javascript(profile).kind is javascript
+
+
+def test_keys_of_the_environment_come_before_aws_profile_and_not_before_a_named_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.write("", f"[deploy]\n{KEYS}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "no-secret")
+    monkeypatch.setenv("AWS_PROFILE", "deploy")
+    unnamed = Session().get_credentials()
+    assert unnamed is not None
+    assert unnamed.method == "env"
+    assert asked_of_botocore("deploy") is Kind.KEYS
+
+
+MANAGED = "{deploy: {role_arn: 'arn:aws:iam::111122223333:role/r', source_profile: base}}"
+IN_MEMORY = MANAGED.replace("base}", "base, store: memory}")
+
+
+def test_a_role_of_the_config_file_hides_the_fresh_keys(home: Home) -> None:
+    home.write(f"{FRAME}\n[profile deploy]\nregion = eu-west-1\n{ROLE}", "")
+    (finding,) = home.findings(MANAGED)
+    assert finding == Finding(
+        f"{home.config}:10",
+        "profile deploy: because of role_arn boto3, the AWS CLI v2 and the JavaScript SDK never "
+        "look at the keys that are kept fresh",
+        "boto3, the AWS CLI v2 and the JavaScript SDK use a session of its own of that role, from "
+        f"profile base ({home.config}:10)",
+        f"in {home.config}.yaml give profile deploy another name, such as deploy-fresh; or take "
+        "role_arn and source_profile out of this profile",
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "key", "line"),
+    [(SSO, "sso_account_id", 9), (LEGACY_SSO, "sso_account_id", 10), (WEB, "web_identity", 9)],
+)
+def test_what_hides_the_keys_from_boto3_alone_is_found_too(
+    home: Home, entries: str, key: str, line: int
+) -> None:
+    home.write(f"{FRAME}[profile deploy]\n{entries}", f"[deploy]\n{KEYS}manager = assumed\n")
+    (finding,) = home.findings(MANAGED)
+    assert finding.where == f"{home.config}:{line}"
+    assert f"because of {key}" in finding.problem
+    assert "boto3 and the AWS CLI v2 never look at" in finding.problem
+    assert (
+        f"the JavaScript SDK uses the keys that are kept fresh ({home.credentials}:2)"
+        in finding.used
+    )
+
+
+def test_a_credential_process_that_the_fresh_keys_come_before_is_found(home: Home) -> None:
+    home.write(f"{FRAME}[profile deploy]\n{PROCESS}", "")
+    (finding,) = home.findings(MANAGED)
+    assert finding.where == f"{home.config}:8"
+    assert "come before this credential_process, which then never runs" in finding.problem
+    assert f"use its credential_process ({home.config}:8)" in finding.used
+    assert "store: memory" not in finding.mend
+    assert home.findings(IN_MEMORY) == []
+
+
+def test_our_own_credential_process_is_told_of_the_memory(home: Home) -> None:
+    home.write(
+        f"{FRAME}[profile deploy]\n"
+        "credential_process = /opt/bin/assumed export-credentials --profile deploy\n",
+        "",
+    )
+    (finding,) = home.findings(MANAGED)
+    assert finding.mend.endswith("or write no keys: `store: memory`")
+    assert home.findings(IN_MEMORY) == []
+
+
+def test_keys_that_come_before_a_served_profile_are_found(home: Home) -> None:
+    home.write(
+        f"{FRAME}[profile deploy-live]\n"
+        "credential_process = assumed export-credentials --profile deploy\n",
+        f"[deploy-live]\n{KEYS}",
+    )
+    (finding,) = home.findings(MANAGED)
+    assert finding.where == f"{home.credentials}:2"
+    assert f"never run the credential_process in {home.config}:8" in finding.problem
+    assert finding.mend.startswith(
+        "take aws_access_key_id, aws_secret_access_key and aws_session_token out"
+    )
+
+
+def test_keys_that_come_before_the_process_of_a_source_are_found(home: Home) -> None:
+    home.write(f"[profile base]\n{PROCESS}[profile other]\n{PROCESS}", "")
+    assert home.findings(MANAGED) == []
+    home.credentials.write_text(f"[base]\n{KEYS}[other]\n{KEYS}")
+    (finding,) = home.findings(MANAGED)
+    assert finding.where == f"{home.credentials}:2"
+    assert "profile base: because of aws_access_key_id" in finding.problem
+
+
+def test_what_a_profile_in_memory_has_left_in_the_file_is_taken_away_by_itself(home: Home) -> None:
+    home.write(f"{FRAME}[profile deploy]\n{PROCESS}", f"[deploy]\n{KEYS}manager = assumed\n")
+    assert home.findings(IN_MEMORY) == []
+    home.credentials.write_text(f"[deploy]\n{KEYS}")
+    (finding,) = home.findings(IN_MEMORY)
+    assert finding.where == f"{home.credentials}:2"
+
+
+def test_a_header_of_the_config_file_in_the_credentials_file_is_found(home: Home) -> None:
+    home.write(FRAME, f"[other]\n{KEYS}[profile deploy]\n{KEYS}[profile somebody]\n{KEYS}")
+    found, note = home.findings(MANAGED)
+    assert found.where == f"{home.credentials}:5"
+    assert "[profile deploy] is not profile deploy" in found.problem
+    assert found.used == (
+        "boto3, the AWS CLI v2 and the JavaScript SDK use nothing: there are no credentials in it "
+        "yet"
+    )
+    assert found.mend == "remove this section: assumed writes [deploy] itself"
+    assert not found.is_note
+    assert (note.where, note.mend) == (f"{home.credentials}:9", "write [somebody]")
+    assert note.is_note
+
+
+def test_what_the_shell_sets_is_noted_with_no_value_of_a_key(home: Home) -> None:
+    home.write(FRAME, "")
+    both = {"AWS_ACCESS_KEY_ID": "AKIASHOWN", "AWS_PROFILE": "nope"}
+    keys, profile = home.findings(MANAGED, **both)
+    assert keys.is_note
+    assert profile.is_note
+    assert "the JavaScript SDK uses profile nope" in keys.used
+    assert "AKIASHOWN" not in str((keys, profile))
+    assert profile.problem.endswith("to nope, which is in no AWS file")
+    assert "export AWS_PROFILE=deploy" in profile.mend
+    (managed,) = home.findings(MANAGED, AWS_PROFILE="deploy")
+    assert (managed.problem.endswith("which is kept fresh here"), managed.mend) == (
+        True,
+        "nothing to do",
+    )
+
+
+def test_no_finding_and_no_repr_shows_a_key(home: Home) -> None:
+    home.write(f"{FRAME}[profile deploy]\n{ROLE}", f"[deploy]\n{KEYS}[profile deploy]\n{KEYS}")
+    shown = repr((home.files(), home.findings(MANAGED)))
+    assert "no-secret" not in shown
+    assert "ASIAFRESH" not in shown
+
+
+def test_a_file_is_read_as_botocore_reads_it(home: Home) -> None:
+    home.write(
+        "[DEFAULT]\nregion = eu-west-1\n[default]\noutput = text\n[profile default]\na = b\n"
+        "[profile 'two words']\nS3 =\n  max = 1\n[preview]\n[profile]\n[profile \"open]\n"
+        "[services x]\n",
+        "[only-here]\n",
+    )
+    files = home.files()
+    assert list(files.profiles) == [*Session().full_config["profiles"]]
+    assert list(files.profiles) == ["default", "two words", "only-here"]
+    assert list(files.profiles["default"].entries) == ["region", "a"]
+    assert files.profiles["two words"].entries["s3"].place == Place(home.config, 8)
+
+
+def test_files_that_are_not_there_are_empty_and_wrong_ones_say_where(home: Home) -> None:
+    assert home.files().profiles == {}
+    home.config.write_text("[profile a]\nb = c\nb = d\n")
+    with pytest.raises(CredentialsFileMalformed, match=r"config:3: the key b a second time"):
+        home.files()
+    home.config.unlink()
+    home.config.mkdir()
+    with pytest.raises(SourceUnavailable, match="config: it can't be read: Is a directory"):
+        home.files()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assumed.errors import AssumeRoleDenied
 from assumed.model import Outcome, RoleDefinition, Session, WebIdentity
 from assumed.sts.observed import Observation
-
-# As `sts.refusal` words its hint.
-_STATEMENT = re.compile(r"\. In the trust policy: (?P<statement>\{.*\})$", re.S)
+from assumed.sts.refusal import split_statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +32,14 @@ class LiveCheck:
     def hint(self) -> str:
         """What to do about the failure, without the statement that `statement` is."""
         failure = self.outcome.failure
-        return "" if failure is None else _STATEMENT.sub("", failure.hint)
+        return "" if failure is None else split_statement(failure.hint)[0]
 
     @property
     def statement(self) -> str | None:
         """What the trust policy lacks for this very caller, as JSON to paste; None if unknown."""
         failure = self.outcome.failure
-        found = _STATEMENT.search(failure.hint) if failure is not None else None
-        return None if found is None else json.dumps(json.loads(found["statement"]), indent=2)
+        found = None if failure is None else split_statement(failure.hint)[1]
+        return None if found is None else json.dumps(found, indent=2)
 
     @property
     def causes(self) -> tuple[str, ...]:

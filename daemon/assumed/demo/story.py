@@ -103,8 +103,9 @@ class _Story:
             self._expect("valid", "assumed status")
 
     def _a_user_with_no_permissions(self) -> str:
+        from assumed.demo.aws import user_arn  # noqa: PLC0415 - `tell` has paid for it
+
         user: CallingCredentials = self._aws.add_user(_USER)
-        user_arn = f"arn:aws:iam::123456789012:user/{_USER}"
         self._aws.add_bucket(_BUCKET, {"q3.csv": b"region,total\neu,42\n"})
         file = self._home / ".aws" / "credentials"
         file.parent.mkdir()
@@ -115,7 +116,11 @@ class _Story:
         )
         self._say("", "1. A user with no permissions of its own.")
         self._expect("AccessDenied", f"aws s3 ls s3://{_BUCKET} --profile {_USER}")
-        trust = {"Effect": "Allow", "Principal": {"AWS": user_arn}, "Action": "sts:AssumeRole"}
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"AWS": user_arn(_USER)},
+            "Action": "sts:AssumeRole",
+        }
         may = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
         role_arn = self._aws.add_role(_ROLE, may, trusts=trust)
         self._say(

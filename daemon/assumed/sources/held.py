@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from botocore.credentials import Credentials as BotocoreCredentials
+from botocore.session import Session as BotocoreSession
 
 from assumed.errors import LongTermKeys
 from assumed.model import CallingCredentials, TemporaryCredentials
+
+FoundT = TypeVar("FoundT")
 
 
 class HeldCredentials:
@@ -95,3 +100,49 @@ class HeldCredentials:
         """Have them found anew the next time."""
         with self._lock:
             self._credentials = None
+
+
+class HeldSource(ABC):
+    """A source whose credentials botocore finds; each kind says what its failures mean.
+
+    Args:
+        label: names the source in messages.
+        session: a botocore session, for its region, endpoint and CA settings.
+        load: finds the credentials; None where there are none.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        session: BotocoreSession,
+        load: Callable[[], BotocoreCredentials | None],
+    ) -> None:
+        self.session = session
+        self._label = label
+        self._held = HeldCredentials(load)
+
+    def credentials(self) -> CallingCredentials:
+        """Return what signs calls now, as one set, refreshed by botocore where it can.
+
+        Raises:
+            SourceMissing: there are none, or a login has run out: somebody has to act.
+            SourceUnavailable: an endpoint or a `credential_process` failed.
+        """
+        return self._found(self._held.get)
+
+    def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
+        """Return credentials that end; see `CallingSource`.
+
+        Raises:
+            LongTermKeys: they don't end, or don't say when.
+            SourceMissing, SourceUnavailable: as `credentials`.
+        """
+        return self._found(lambda: self._held.temporary(self._label, other_than=other_than))
+
+    def forget(self) -> None:
+        """Have the next `credentials` asked for anew."""
+        self._held.forget()
+
+    @abstractmethod
+    def _found(self, find: Callable[[], FoundT | None]) -> FoundT:
+        """Return what `find` returns; in the place of what it raises, or of None, an error."""

@@ -6,7 +6,6 @@ botocore's own providers ask for it, and only where a definition says so with `c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 from botocore import exceptions
 from botocore.credentials import create_credential_resolver
@@ -14,10 +13,8 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.errors import AssumedError, SourceMissing, SourceUnavailable
 from assumed.log import redact
-from assumed.model import CallingCredentials, CredentialSource, TemporaryCredentials
-from assumed.sources.held import HeldCredentials
-
-FoundT = TypeVar("FoundT")
+from assumed.model import CredentialSource
+from assumed.sources.held import FoundT, HeldSource
 
 # botocore's names of its providers (`METHOD` in credentials.py).
 _PROVIDERS = {
@@ -35,7 +32,7 @@ _HINTS: Mapping[CredentialSource, str] = {
 }
 
 
-class MachineSource:
+class MachineSource(HeldSource):
     """One of the places where a machine keeps credentials; safe to use from many threads.
 
     Args:
@@ -44,33 +41,9 @@ class MachineSource:
     """
 
     def __init__(self, kind: CredentialSource, session: BotocoreSession) -> None:
+        provider = create_credential_resolver(session).get_provider(_PROVIDERS[kind])
+        super().__init__(f"credential_source {kind}", session, provider.load)
         self.kind = kind
-        self.session = session
-        resolver = create_credential_resolver(session)
-        self._held = HeldCredentials(resolver.get_provider(_PROVIDERS[kind]).load)
-
-    def credentials(self) -> CallingCredentials:
-        """Return what signs calls now, as one set, refreshed by botocore where it can.
-
-        Raises:
-            SourceMissing: the environment says nothing of credentials.
-            SourceUnavailable: an endpoint has none to give.
-        """
-        return self._found(self._held.get)
-
-    def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
-        """Return credentials that end; see `CallingSource`.
-
-        Raises:
-            LongTermKeys: they don't end, or don't say when.
-            SourceMissing, SourceUnavailable: as `credentials`.
-        """
-        name = f"credential_source {self.kind}"
-        return self._found(lambda: self._held.temporary(name, other_than=other_than))
-
-    def forget(self) -> None:
-        """Have the next `credentials` asked for anew."""
-        self._held.forget()
 
     def _found(self, find: Callable[[], FoundT | None]) -> FoundT:
         try:
@@ -90,10 +63,10 @@ class MachineSource:
         return found
 
     def _missing(self, why: str) -> AssumedError:
-        return SourceMissing(f"credential_source {self.kind}: {why}", hint=_HINTS[self.kind])
+        return SourceMissing(f"{self._label}: {why}", hint=_HINTS[self.kind])
 
     def _unavailable(self, why: str) -> AssumedError:
         return SourceUnavailable(
-            f"credential_source {self.kind}: no credentials to be had: {why}",
+            f"{self._label}: no credentials to be had: {why}",
             hint=_HINTS[self.kind],
         )

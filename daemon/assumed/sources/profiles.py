@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from botocore import exceptions
 from botocore.credentials import Credentials as BotocoreCredentials
@@ -24,8 +24,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.errors import AssumedError, SourceMissing, SourceUnavailable
 from assumed.log import redact
-from assumed.model import CallingCredentials, TemporaryCredentials
-from assumed.sources.held import HeldCredentials
+from assumed.sources.held import FoundT, HeldSource
 from assumed.sources.transport import refuse_plain_http
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
@@ -44,11 +43,10 @@ _CREDENTIAL_KEYS = (
 )  # fmt: skip
 _WORDS_OF_SECRETS = ("secret", "token", "password")
 
-FoundT = TypeVar("FoundT")
 FileState = tuple[str, int, int, int]
 
 
-class ResolvedSource:
+class ResolvedSource(HeldSource):
     """A source profile as botocore understands it; safe to use from many threads.
 
     Args:
@@ -61,34 +59,10 @@ class ResolvedSource:
     def __init__(
         self, name: str, session: BotocoreSession, fingerprint: str, login: str = ""
     ) -> None:
+        super().__init__(f"profile {name}", session, lambda: _load_credentials(session))
         self.name = name
-        self.session = session
         self.fingerprint = fingerprint
         self._login = login
-        self._held = HeldCredentials(lambda: _load_credentials(session))
-
-    def credentials(self) -> CallingCredentials:
-        """Return what signs calls now, as one set, refreshed by botocore where it can.
-
-        Raises:
-            SourceMissing: the profile holds none, or a login has run out: somebody has to act.
-            SourceUnavailable: an endpoint or a `credential_process` failed.
-        """
-        return self._found(self._held.get)
-
-    def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
-        """Return credentials that end; see `CallingSource`.
-
-        Raises:
-            LongTermKeys: they don't end, or don't say when.
-            SourceMissing, SourceUnavailable: as `credentials`.
-        """
-        name = f"profile {self.name}"
-        return self._found(lambda: self._held.temporary(name, other_than=other_than))
-
-    def forget(self) -> None:
-        """Have the next `credentials` asked for anew."""
-        self._held.forget()
 
     def _found(self, find: Callable[[], FoundT | None]) -> FoundT:
         try:

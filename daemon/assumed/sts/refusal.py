@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
@@ -23,6 +24,7 @@ from assumed.errors import (
 from assumed.model import Source, WebIdentity
 from assumed.sts.answer import garbage
 
+_BEFORE_STATEMENT = ". In the trust policy: "
 _CALLER = re.compile(r"User: (?P<arn>arn:\S+) is not authorized")
 
 _THROTTLED = {
@@ -170,7 +172,16 @@ def _hint_of_denial(call: Call, text: str) -> str:
         "Principal": {"AWS": _principal(caller)},
         "Action": "sts:AssumeRole",
     }
-    return f"{hint}. In the trust policy: {json.dumps(statement)}"
+    return f"{hint}{_BEFORE_STATEMENT}{json.dumps(statement)}"
+
+
+def split_statement(hint: str) -> tuple[str, Mapping[str, Any] | None]:
+    """Return a hint of these without its trust-policy statement, and that statement if it has one.
+
+    For whoever shows both apart, also where the hint has come as text from a daemon.
+    """
+    advice, _, statement = hint.partition(_BEFORE_STATEMENT)
+    return advice, json.loads(statement) if statement else None
 
 
 def _principal(caller: str) -> str:

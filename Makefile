@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types unit integration fmt bench help
+.PHONY: demo test lint types unit search integration fmt bench help
 
 demo: .venv/demo ## The whole story on this machine, with no AWS account
 	@$(BIN)/assumed demo
@@ -19,6 +19,9 @@ types: .venv/dev ## mypy, strict
 
 unit: .venv/dev ## The fast tests: no process, no socket
 	$(BIN)/pytest tests/unit
+
+search: .venv/dev ## Look for inputs that break a property: new ones each time, for minutes
+	$(BIN)/pytest --hypothesis-profile=search $(shell grep -rl --include='*.py' 'from hypothesis import .*given' tests)
 
 integration: .venv/dev ## Real processes, HTTP, files and the real AWS CLI
 	$(BIN)/pytest tests/integration

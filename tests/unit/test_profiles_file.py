@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from botocore.configloader import raw_config_parse
 from botocore.exceptions import ConfigParseError
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assumed.errors import CredentialsFileMalformed, ProfileAmbiguous, ProfileNotOurs
@@ -453,7 +453,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("aws")
 
 
-@settings(deadline=None, max_examples=400)
 @given(data=FILES)
 def test_whatever_the_file_our_reader_reads_what_botocore_reads(data: bytes, folder: Path) -> None:
     expected = as_botocore_reads(data, folder)
@@ -467,7 +466,8 @@ def test_whatever_the_file_our_reader_reads_what_botocore_reads(data: bytes, fol
         assert read(data, path=PATH) == expected
 
 
-@settings(deadline=None, max_examples=400)
+@example(data=b"[deploy]\n\naws_security_token = z", overwrite=False)
+@example(data=b"[deploy]\r\n\r\naws_security_token = z", overwrite=False)
 @given(data=FILES, overwrite=st.booleans())
 def test_whatever_the_file_an_edit_changes_our_keys_alone(
     data: bytes, folder: Path, *, overwrite: bool
@@ -488,7 +488,6 @@ def test_whatever_the_file_an_edit_changes_our_keys_alone(
     assert put(edited, overwrite=overwrite) == edited, "twice is once"
 
 
-@settings(deadline=None, max_examples=400)
 @given(data=FILES)
 def test_whatever_the_file_logout_after_refresh_gives_it_back_where_the_section_was_new(
     data: bytes,

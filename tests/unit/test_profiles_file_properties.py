@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assumed.errors import ProfileAmbiguous
@@ -38,8 +38,6 @@ STALE = "aws_security_token"
 PROFILES = ("deploy", "second", "default")
 
 _WRITTEN = {item for number in range(6) for item in written(number).items()}
-
-deterministic = settings(derandomize=True, deadline=None, max_examples=100)
 
 
 @dataclass(frozen=True)
@@ -172,13 +170,11 @@ def changed_keys(file: File, changes: Mapping[str, Change], result: Edit) -> dic
     return keys
 
 
-@deterministic
 @given(file=files())
 def test_every_generated_file_is_read_as_botocore_reads_it(file: File, folder: Path) -> None:
     assert read(file.data, path=PATH) == as_read(file.data, folder)
 
 
-@deterministic
 @given(file=files(), changes=_changes)
 def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
     file: File, changes: dict[str, Change]
@@ -197,7 +193,6 @@ def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
     assert result.data.count(b"\r\n") in {0, result.data.count(b"\n")}
 
 
-@deterministic
 @given(file=files(), changes=_changes)
 def test_botocore_reads_what_was_intended_and_all_else_as_before(
     file: File, changes: dict[str, Change], folder: Path
@@ -218,7 +213,6 @@ def test_botocore_reads_what_was_intended_and_all_else_as_before(
     assert as_read(result.data, folder) == intended
 
 
-@deterministic
 @given(file=files(), changes=_changes)
 def test_edit_twice_is_edit_once(file: File, changes: dict[str, Change]) -> None:
     once = edit(file.data, changes, path=PATH)
@@ -226,7 +220,6 @@ def test_edit_twice_is_edit_once(file: File, changes: dict[str, Change]) -> None
     assert edit(once.data, changes, path=PATH).data == once.data
 
 
-@deterministic
 @given(file=files(), changes=_changes)
 def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Change]) -> None:
     one_by_one = file.data
@@ -236,7 +229,6 @@ def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Chang
     assert read(one_by_one, path=PATH) == read(edit(file.data, changes, path=PATH).data, path=PATH)
 
 
-@deterministic
 @given(file=files(), changes=_changes)
 def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change]) -> None:
     result = edit(file.data, changes, path=PATH)
@@ -250,7 +242,6 @@ def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change
         assert result.data == file.data
 
 
-@deterministic
 @given(file=files())
 def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(file: File) -> None:
     new = "new-one"
@@ -259,7 +250,6 @@ def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(fi
     assert remove_profile(once, new, path=PATH) == file.data
 
 
-@deterministic
 @given(file=files(), number=st.integers(min_value=1, max_value=5))
 def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
     def refreshed(data: bytes, session: int) -> bytes:
@@ -273,7 +263,6 @@ def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
     assert refreshed(data, number) == refreshed(file.data, number)
 
 
-@deterministic
 @given(file=files(), changes=_changes)
 def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
     file: File, changes: dict[str, Change]

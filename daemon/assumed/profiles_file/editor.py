@@ -284,8 +284,12 @@ class Editor:
     def _text(self) -> str:
         lines = [line for line in self._lines if line is not None]
         if self._lines[-1] is None and lines:
-            # A new last line without line end: the file had none before us, or has none now.
-            lines[-1] = lines[-1].removesuffix("\r")
+            if lines[-1] in ("", "\r"):
+                # An empty line is its line end and nothing else.
+                lines.append("")
+            else:
+                # The file had no line end before us, so the new last line has none either.
+                lines[-1] = lines[-1].removesuffix("\r")
         if self._appended:
             has_end = not lines or not lines[-1]
             if has_end:

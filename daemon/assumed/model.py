@@ -154,6 +154,11 @@ class Configuration:
     credentials_file: Path | None = None
     """None: where the AWS SDKs look (`AWS_SHARED_CREDENTIALS_FILE`, `~/.aws/credentials`)."""
     write: WriteMode = WriteMode.REPLACE
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """The commands, by key: `on_refresh` and the like."""
+    metrics_port: int | None = None
+    """Of 127.0.0.1."""
+    metrics_textfile: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +276,8 @@ class Failure:
 class ProfileStatus:
     """One row of `status`. Times are aware UTC by the local wall clock; ends of sessions, STS's.
 
-    `seconds_left` is None where no session is known, and never negative. `store` is a `StoredIn`.
+    `seconds_left` is None where no session is known, and never negative; `lifetime_seconds` is how
+    long that session lasts in all. `store` is a `StoredIn`.
     `mfa_serial` is the device whose code starts the session that the role is assumed from, and
     `login_expires_at` the end of that session.
     """
@@ -283,6 +289,7 @@ class ProfileStatus:
     state: ProfileState
     expires_at: datetime | None = None
     seconds_left: int | None = None
+    lifetime_seconds: int | None = None
     refreshed_at: datetime | None = None
     next_attempt_at: datetime | None = None
     refreshes: int = 0

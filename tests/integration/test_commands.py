@@ -54,8 +54,9 @@ def test_status_json_is_the_written_contract(world: World) -> None:
     ]
     keys = [
         "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",
-        "refreshed_at", "next_attempt_at", "refreshes", "consecutive_failures", "last_error",
-            "mfa_serial", "login_expires_at",
+        "lifetime_seconds", "refreshed_at", "next_attempt_at", "refreshes",
+        "consecutive_failures", "last_error",
+        "mfa_serial", "login_expires_at",
     ]  # fmt: skip
     assert list(status["profiles"][0]) == keys
     assert list(alone["profiles"][0]) == keys

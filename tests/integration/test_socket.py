@@ -68,6 +68,7 @@ DEPLOY = ProfileStatus(
     state=ProfileState.FAILING,
     expires_at=NOON + HOUR,
     seconds_left=2710,
+    lifetime_seconds=3600,
     refreshed_at=NOON,
     next_attempt_at=NOON + HOUR / 2,
     refreshes=31,
@@ -230,6 +231,36 @@ def test_a_refresh_answers_when_all_are_tried(path: Path, daemon: FakeDaemon) ->
     daemon.outcomes["deploy"].set_result(Outcome(profile="deploy"))
     client.join()
     assert answers == [(Outcome(profile="deploy"),)]
+
+
+def test_each_outcome_of_a_refresh_is_told_as_it_comes(path: Path, daemon: FakeDaemon) -> None:
+    slow, fresh = Future[Outcome](), daemon.outcomes["fresh"].result()
+    daemon.outcomes["deploy"] = slow
+    told: list[Outcome] = []
+
+    def tell(outcome: Outcome) -> None:
+        told.append(outcome)
+        if outcome == fresh:
+            slow.set_result(Outcome(profile="deploy"))
+
+    outcomes = DaemonClient(path).refresh(["deploy", "fresh"], force=False, told=tell)
+    assert told == [fresh, Outcome(profile="deploy")]
+    assert outcomes == (Outcome(profile="deploy"), fresh), "in the order in which they were named"
+
+
+def test_a_refresh_that_ends_with_the_daemon_is_an_error_after_what_was_told(
+    path: Path, daemon: FakeDaemon
+) -> None:
+    daemon.outcomes["deploy"] = Future()
+    told: list[Outcome] = []
+
+    def tell(outcome: Outcome) -> None:
+        told.append(outcome)
+        daemon.outcomes["deploy"].set_exception(DaemonUnreachable("it stops", hint="ask later"))
+
+    with pytest.raises(DaemonUnreachable, match="it stops"):
+        DaemonClient(path).refresh(["fresh", "deploy"], force=False, told=tell)
+    assert [outcome.profile for outcome in told] == ["fresh"]
 
 
 def test_a_client_that_goes_away_cancels_no_refresh(path: Path, daemon: FakeDaemon) -> None:
@@ -465,6 +496,7 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
         "state",
         "expires_at",
         "seconds_left",
+        "lifetime_seconds",
         "refreshed_at",
         "next_attempt_at",
         "refreshes",
@@ -492,6 +524,7 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
                 "state": "failing",
                 "expires_at": "2026-11-24T13:00:00Z",
                 "seconds_left": 2710,
+                "lifetime_seconds": 3600,
                 "refreshed_at": "2026-11-24T12:00:00Z",
                 "next_attempt_at": "2026-11-24T12:30:00Z",
                 "refreshes": 31,
@@ -513,6 +546,7 @@ def test_the_shape_of_a_status_is_the_contract_field_by_field() -> None:
                 "state": "pending",
                 "expires_at": None,
                 "seconds_left": None,
+                "lifetime_seconds": None,
                 "refreshed_at": None,
                 "next_attempt_at": None,
                 "refreshes": 0,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import finding_lines, live_check_lines
+from assumed.cli.progress import progress
+
+if TYPE_CHECKING:
+    from assumed.daemon.live import LiveCheck
 
 
 @click.command("check")
@@ -27,7 +32,10 @@ def command(context: click.Context, options: Options, *, live: bool) -> None:
     findings = once.clashes(os.environ)
     for finding in findings:
         click.echo(finding_lines(finding), err=True)
-    checks = once.check_live() if live else ()
+    checks: tuple[LiveCheck, ...] = ()
+    if live:
+        with progress(len(once.enabled)) as told:
+            checks = once.check_live(told)
     for check in checks:
         click.echo(live_check_lines(check), err=not check.outcome.ok)
     count = len(once.configuration.profiles)

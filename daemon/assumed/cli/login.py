@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.cli.options import Options, common_options
-from assumed.cli.output import LOGIN_ENDS_SOON, login_line, utc_now
+from assumed.cli.output import login_line, utc_now
 from assumed.cli.reach import daemon_of
+from assumed.cli.status_view import LOGIN_ENDS_SOON
 from assumed.errors import UsageError
 from assumed.model import ProfileState, ProfileStatus, Status
 

@@ -8,6 +8,7 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import outcome_line, utc_now
+from assumed.cli.progress import progress
 from assumed.cli.reach import daemon_of
 
 
@@ -28,11 +29,14 @@ def command(
     options.configure_log(level="error")
     daemon = daemon_of(options)
     if daemon is not None:
-        outcomes = daemon.refresh(profiles, force=force)
+        with progress(len(profiles or daemon.status().profiles)) as told:
+            outcomes = daemon.refresh(profiles, force=force, told=told)
     else:
         from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
 
-        outcomes = Once(options.config_path(), os.environ).refresh(profiles, force=force)
+        once = Once(options.config_path(), os.environ)
+        with progress(len(profiles or once.enabled)) as told:
+            outcomes = once.refresh(profiles, force=force, told=told)
     now = utc_now()
     for outcome in outcomes:
         click.echo(outcome_line(outcome, now=now), err=not outcome.ok)

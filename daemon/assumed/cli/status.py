@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import click
 
 from assumed.cli.options import Options, common_options
-from assumed.cli.output import TROUBLE, print_status, utc_now
+from assumed.cli.output import utc_now
 from assumed.cli.reach import daemon_of
+from assumed.cli.status_view import TROUBLE, print_status
 from assumed.delivery.quick import STATUS_FIELDS
 from assumed.delivery.shapes import status_to_json
+from assumed.model import Status
 
 
 @click.command("status")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Draw it anew each second, until q or Ctrl-C; with --json, print a line at each change.",
+)
 @click.option(
     "--format",
     "template",
@@ -25,15 +33,14 @@ from assumed.delivery.shapes import status_to_json
     f"fields: {', '.join(STATUS_FIELDS)}.",
 )
 @common_options
-@click.pass_context
 def command(
-    context: click.Context,
     options: Options,
     profiles: tuple[str, ...],
     *,
     as_json: bool,
+    watch: bool,
     template: str | None,
-) -> None:
+) -> int:
     """Show each profile's state; exit with 1 if one is failing, expired or needs a login.
 
     The running daemon tells it; where none runs, the credentials file does.
@@ -42,17 +49,34 @@ def command(
     """
     if template is not None:
         # What is well-formed is answered before click is imported.
-        raise click.UsageError("--format takes a text, and can't go with --json")
+        raise click.UsageError("--format takes a text, and can't go with --json or --watch")
     options.configure_log(level="error")
-    daemon = daemon_of(options)
-    if daemon is not None:
-        status = daemon.status(profiles)
-    else:
-        from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
 
-        status = Once(options.config_path(), os.environ).status(profiles)
+    def look() -> Status:
+        return _look(options, profiles)
+
+    if watch:
+        from assumed.cli import status_watch  # noqa: PLC0415 - rich is paid for where it is used
+
+        if as_json:
+            status_watch.stream(look)
+        elif not sys.stdout.isatty():
+            raise click.UsageError("--watch draws on a terminal; elsewhere: --watch --json")
+        else:
+            status_watch.draw(look)
+        return 0
+    status = look()
     if as_json:
         click.echo(json.dumps(status_to_json(status), indent=2))
     else:
-        print_status(status, now=utc_now())
-    context.exit(1 if any(profile.state in TROUBLE for profile in status.profiles) else 0)
+        print_status(status, now=utc_now(), is_whole=bool(profiles))
+    return int(any(profile.state in TROUBLE for profile in status.profiles))
+
+
+def _look(options: Options, profiles: tuple[str, ...]) -> Status:
+    daemon = daemon_of(options)
+    if daemon is not None:
+        return daemon.status(profiles)
+    from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+
+    return Once(options.config_path(), os.environ).status(profiles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import timedelta
@@ -82,6 +82,7 @@ class Once:
         force: bool,
         min_left: timedelta | None = None,
         timeout: timedelta | None = None,
+        told: Callable[[Outcome], None] | None = None,
     ) -> tuple[Outcome, ...]:
         """Refresh profiles; where none is named, all but those that are kept in memory alone.
 
@@ -90,6 +91,7 @@ class Once:
             force: also refresh what is still fresh.
             min_left: leave alone what has at least so much left, and nothing else.
             timeout: how long to wait; None for as long as it takes.
+            told: called with each outcome as it comes.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
@@ -110,7 +112,8 @@ class Once:
             self._file.recover()
             with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
                 coming = scheduler.refresh(lasting, force=force, min_left=min_left)
-                outcomes |= {outcome.profile: outcome for outcome in _awaited(coming, timeout)}
+                awaited = _awaited(coming, timeout, told)
+                outcomes |= {outcome.profile: outcome for outcome in awaited}
         return tuple(outcomes[name] for name in chosen)
 
     def credentials(
@@ -131,12 +134,16 @@ class Once:
             credentials = scheduler.credentials(profile, min_left=min_left).result()
             return credentials, scheduler.statuses([profile])[0].last_error
 
-    def check_live(self) -> tuple[LiveCheck, ...]:
-        """Assume each role, in the order of the configuration, and write nothing."""
+    def check_live(self, told: Callable[[Outcome], None] | None = None) -> tuple[LiveCheck, ...]:
+        """Assume each role, in the order of the configuration, and write nothing.
+
+        Args:
+            told: called with each outcome as it comes.
+        """
         definitions = self.configuration.profiles
         sts = ObservedTokenService(SystemClock(), connections=len(definitions))
         with self._scheduler(_Nowhere(), {}, sts=sts) as (scheduler, refresher):
-            outcomes = _awaited(scheduler.refresh((), force=True), None)
+            outcomes = _awaited(scheduler.refresh((), force=True), None, told)
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
@@ -185,9 +192,14 @@ class Once:
 
 
 def _awaited(
-    coming: Mapping[str, Future[Outcome]], timeout: timedelta | None
+    coming: Mapping[str, Future[Outcome]],
+    timeout: timedelta | None,
+    told: Callable[[Outcome], None] | None,
 ) -> tuple[Outcome, ...]:
     """Return the outcomes that are there in time, each of the others as a failure."""
+    if told is not None:
+        for outcome in coming.values():
+            outcome.add_done_callback(lambda done: told(done.result()))
     wait(coming.values(), None if timeout is None else timeout.total_seconds())
     return tuple(
         outcome.result()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from assumed.delivery.shapes import (
@@ -76,8 +76,11 @@ def application(daemon: Daemon) -> Starlette:
         _refuse_other_configuration(daemon, request)
         return JSONResponse(status_to_json(daemon.status(request.query_params.getlist("profile"))))
 
-    async def refresh(request: Request) -> JSONResponse:
-        """POST /v1/refresh {"profiles": […], "force": false}: answers when all are tried."""
+    async def refresh(request: Request) -> Response:
+        """POST /v1/refresh {"profiles": […], "force": false}: answers when all are tried.
+
+        With `"stream": true` a line comes as each is tried, and the answer as the last one.
+        """
         asked = await _body(request)
         match asked:
             case {"profiles": [*profiles], "force": bool(force)} if all(
@@ -90,10 +93,10 @@ def application(daemon: Daemon) -> Starlette:
                     "the body is not of the shape of a refresh",
                     hint='send {"profiles": ["NAME"], "force": false}',
                 )
-        outcomes = [await asyncio.wrap_future(follower(future)) for future in futures.values()]
-        return JSONResponse(
-            {"version": VERSION, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
-        )
+        coming = [asyncio.wrap_future(follower(future)) for future in futures.values()]
+        if asked.get("stream") is True:
+            return StreamingResponse(_outcome_lines(coming), media_type="application/x-ndjson")
+        return JSONResponse(_outcomes(await asyncio.gather(*coming)))
 
     async def credentials(request: Request) -> JSONResponse:
         """GET /v1/credentials?profile=NAME[&min_left=900][&config=FILE]: a credential process's."""
@@ -143,6 +146,19 @@ def application(daemon: Daemon) -> Starlette:
     )
 
 
+async def _outcome_lines(coming: Sequence[asyncio.Future[Outcome]]) -> AsyncIterator[str]:
+    try:
+        for outcome in asyncio.as_completed(coming):
+            yield f"{json.dumps(outcome_to_json(await outcome))}\n"
+        yield f"{json.dumps(_outcomes([outcome.result() for outcome in coming]))}\n"
+    except AssumedError as error:
+        yield f"{json.dumps(_refusal(error))}\n"
+
+
+def _outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    return {"version": VERSION, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
+
+
 def _refuse_other_configuration(daemon: Daemon, request: Request) -> None:
     asked = request.query_params.get("config")
     found = None if asked is None else daemon.status(()).daemon
@@ -190,7 +206,8 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
         status = _BAD_REQUEST
     elif isinstance(error, OtherConfiguration):
         status = _CONFLICT
-    return JSONResponse(
-        {"error": {"code": error.code, "message": error.message, "hint": error.hint}},
-        status_code=status,
-    )
+    return JSONResponse(_refusal(error), status_code=status)
+
+
+def _refusal(error: AssumedError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class DaemonClient:
         force: bool,
         min_left: timedelta | None = None,
         timeout: timedelta | None = None,
+        told: Callable[[Outcome], None] | None = None,
     ) -> tuple[Outcome, ...]:
         """Have profiles refreshed now, all where none is named; returns when all are tried.
 
@@ -76,6 +77,7 @@ class DaemonClient:
             force: also refresh what is still fresh.
             min_left: leave alone what has at least so much left, and nothing else.
             timeout: how long to wait; None for as long as it takes.
+            told: called with each outcome as it comes; not together with `timeout`.
 
         Raises:
             UsageError: a profile that the daemon does not know.
@@ -85,12 +87,17 @@ class DaemonClient:
             "profiles": list(profiles),
             "force": force,
             "min_left": None if min_left is None else round(min_left.total_seconds()),
+            "stream": told is not None,
         }
         seconds = None if timeout is None else timeout.total_seconds()
-        shape = self._request("POST", "/v1/refresh", asked, seconds)
+        shapes = self._requests("POST", "/v1/refresh", asked, seconds)
         try:
+            shape = next(shapes)
+            while told is not None and "outcomes" not in shape:
+                told(outcome_from_json(shape))
+                shape = next(shapes)
             return tuple(outcome_from_json(outcome) for outcome in shape["outcomes"])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, StopIteration) as error:
             raise _unreachable(self.path, error) from error
 
     def credentials(self, profile: str) -> Mapping[str, str]:
@@ -139,6 +146,16 @@ class DaemonClient:
             raise _unreachable(self.path, error) from error
 
     def _request(self, method: str, target: str, body: object, timeout: float | None) -> Any:
+        try:
+            (shape,) = self._requests(method, target, body, timeout)
+        except ValueError as error:
+            raise _unreachable(self.path, error) from error
+        return shape
+
+    def _requests(
+        self, method: str, target: str, body: object, timeout: float | None
+    ) -> Iterator[Any]:
+        """Give what each line of the answer says, as it comes."""
         connection = _Connection(self.path, timeout)
         try:
             connection.request(
@@ -147,11 +164,12 @@ class DaemonClient:
                 body=None if body is None else json.dumps(body),
                 headers={"Content-Type": "application/json", "Connection": "close"},
             )
-            answer = connection.getresponse()
-            shape = json.loads(answer.read())
-            if answer.status == http.client.OK:
-                return shape
-            raise _refusal(shape["error"])
+            with connection.getresponse() as answer:
+                for line in answer:
+                    shape = json.loads(line)
+                    if "error" in shape:
+                        raise _refusal(shape["error"])
+                    yield shape
         except AssumedError:
             raise
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:

@@ -768,6 +768,7 @@ class RefreshScheduler:
             state=_state(entry, session, left),
             expires_at=session.credentials.expiration if session else None,
             seconds_left=_whole_seconds(left) if session else None,
+            lifetime_seconds=_whole_seconds(session.lifetime) if session else None,
             refreshed_at=session.refreshed_at if session else None,
             next_attempt_at=self._next_attempt_at(entry),
             refreshes=entry.refreshes,

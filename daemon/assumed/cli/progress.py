@@ -1,0 +1,41 @@
+"""A bar on the terminal while many profiles are under way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from assumed.model import Outcome
+
+_MANY = 5
+
+
+@contextmanager
+def progress(count: int) -> Iterator[Callable[[Outcome], None]]:
+    """Give a function to call with each outcome; it draws where standard error is a terminal.
+
+    Args:
+        count: of the profiles; a few need no bar.
+    """
+    if count < _MANY or not sys.stderr.isatty():
+        yield _draw_nothing
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"))
+    failed = 0
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=count, failed="")
+
+        def draw(outcome: Outcome) -> None:
+            nonlocal failed
+            failed += not outcome.ok
+            bar.update(task, advance=1, failed=f"{failed} failed" if failed else "")
+
+        yield draw
+
+
+def _draw_nothing(_: Outcome) -> None:
+    pass

@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types unit search integration fmt bench help
+.PHONY: demo test lint types unit search integration fmt bench picture help
 
 demo: .venv/demo ## The whole story on this machine, with no AWS account
 	@$(BIN)/assumed demo
@@ -36,6 +36,9 @@ bench: .venv/bench ## Measure; the results are in bench/results
 	$(BIN)/python -m bench.fleet
 	$(BIN)/python -m bench.export
 	$(BIN)/python -m bench.endpoint
+
+picture: .venv/dev ## Draw docs/status.svg, which the README shows
+	$(BIN)/python -m tests.picture
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -15,6 +15,7 @@ from assumed.config.shape import ConfigurationShape, CredentialsFileShape, Profi
 from assumed.delivery.shapes import status_to_json
 from assumed.model import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
 from tests.fakes import NOON
+from tests.picture import PICTURE, drawn
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -97,6 +98,15 @@ def test_every_link_and_every_place_in_the_readme_is_there() -> None:
         assert (REPOSITORY / target).exists(), target
     for path in re.findall(r"`((?:daemon|systemd|config|bench|docs)/[\w/@.-]*)`", README):
         assert (REPOSITORY / path).exists(), path
+
+
+def test_the_picture_of_status_is_what_status_shows() -> None:
+    def texts(svg: str) -> list[str]:
+        return re.findall(r"<text class=.*?>(.*?)</text>", svg)
+
+    shown = texts(PICTURE.read_text())
+    assert any("needs-login" in text for text in shown)
+    assert shown == texts(drawn()), "make picture"
 
 
 def test_the_changelog_speaks_of_this_version() -> None:

@@ -62,7 +62,7 @@ def print_status(status: Status, *, now: datetime, is_whole: bool = False) -> No
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
 
-        _print_for_eyes(status, Console(), now=now, is_whole=is_whole)
+        show(status, Console(), now=now, is_whole=is_whole)
     else:
         _print_plain(status, now=now)
 
@@ -100,7 +100,8 @@ def _print_plain(status: Status, *, now: datetime) -> None:
         click.echo(line, err=True)
 
 
-def _print_for_eyes(status: Status, console: Console, *, now: datetime, is_whole: bool) -> None:
+def show(status: Status, console: Console, *, now: datetime, is_whole: bool = False) -> None:
+    """Print a table with each error under its row, of as many profiles as the console has lines."""
     most = len(status.profiles) if is_whole else max(console.height - 2, _LEAST_LINES)
     table = _table(status, console, now=now, most=most)
     console.print(table.header)

@@ -7,9 +7,11 @@ closed.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -35,10 +37,12 @@ class Server:
         self._identity_tokens: set[str] = set()
         self._mfa: dict[str, dict[str, Any]] = {}
         self._session_tokens: list[dict[str, str]] = []
+        self._signers: set[str] = set()
         self._changed = threading.Condition()
 
     def control(self, command: str, asked: Any) -> Any:
         answer: Any = None
+        sessions = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assumed_roles
         match command:
             case "user":
                 user = self.aws.add_user(asked["name"], *asked["statements"])
@@ -66,8 +70,15 @@ class Server:
             case "session_tokens":
                 with self._lock:
                     answer = list(self._session_tokens)
+            case "outlived":
+                now = datetime.now(UTC).replace(tzinfo=None)
+                answer = sum(
+                    session.role_arn == asked
+                    and session.expiration < now
+                    and session.access_key_id in self._signers
+                    for session in sessions
+                )
             case "secrets":
-                sessions = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assumed_roles
                 answer = [
                     secret
                     for session in sessions
@@ -86,6 +97,8 @@ class Server:
                 body = json.dumps(self.control(path.removeprefix("/_test/"), asked)).encode()
                 start_response("200 OK", [("Content-Length", str(len(body)))])
                 return [body]
+            signature = _signature(environ)
+            self._signers.add(signature.get("signed by", ""))
             parameters = form(environ)
             if parameters.get("Action") == ["GetSessionToken"]:
                 return self._session_token(parameters, start_response)
@@ -93,7 +106,8 @@ class Server:
             if role_arn:
                 with self._lock:
                     self._calls.append(role_arn)
-                    self._requests.append({key: parameters[key][0] for key in parameters})
+                    sent = {key: parameters[key][0] for key in parameters}
+                    self._requests.append(sent | signature)
                 token = parameters.get("WebIdentityToken", [""])[0]
                 if token and token not in self._identity_tokens:
                     return answer_error(
@@ -166,6 +180,12 @@ class Server:
                 start_response("200 OK", [("Content-Length", str(len(body)))])
                 return [body]
         return None
+
+
+def _signature(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return whose signature a call has, and for which region; nothing where it is not signed."""
+    signed = re.search(r"Credential=(\w+)/\d+/([\w-]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return {} if signed is None else {"signed by": signed[1], "signed for": signed[2]}
 
 
 def main() -> None:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.sdks import Sdk, installed_sdks
 from tests.integration.world import AwsServer, World
+
+# An hour in five seconds.
+LIFETIME_SCALE = 5 / 3600
 
 
 @pytest.fixture(scope="session")
@@ -15,10 +19,29 @@ def aws_server() -> Iterator[AwsServer]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def hasty_server() -> Iterator[AwsServer]:
+    """An AWS whose sessions of an hour end after five seconds."""
+    server = AwsServer(lifetime_scale=LIFETIME_SCALE)
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def world(tmp_path: Path, aws_server: AwsServer) -> Iterator[World]:
     world = World(tmp_path, aws_server)
     yield world
-    written = world.written()
-    assert not any(secret in written for secret in [*aws_server.secrets(), world.user_secret])
-    assert "Traceback" not in written
+    world.check_written()
+
+
+@pytest.fixture
+def hasty(tmp_path: Path, hasty_server: AwsServer) -> Iterator[World]:
+    world = World(tmp_path, hasty_server)
+    yield world
+    world.check_written()
+
+
+@pytest.fixture(scope="session")
+def sdks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sdk | str]:
+    """By its name, each AWS SDK, or why there is none here."""
+    return installed_sdks(tmp_path_factory.mktemp("sdks"))

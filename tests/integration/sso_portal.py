@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.integration.http_stub import Stub, StubHandler
 
 SESSION = "company"
 START_URL = "https://example.awsapps.com/start"
@@ -27,20 +26,13 @@ sso_registration_scopes = sso:account:access
 """
 
 
-class Portal(ThreadingHTTPServer):
+class Portal(Stub):
     """Gives a role's credentials to whoever shows the right token, and the next token too."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.token = "sso-token-0"
         self.credentials: Mapping[str, Any] = {}
-        self.asked: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     def log_in(self, home: Path, *, lasts: timedelta = timedelta(hours=8)) -> None:
         """Write the token's cache as `aws sso login` does."""
@@ -67,22 +59,10 @@ class Portal(ThreadingHTTPServer):
         )
 
 
-@contextmanager
-def portal() -> Iterator[Portal]:
-    with Portal() as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(StubHandler):
     server: Portal
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name of http.server
         portal = self.server
         asked = urlsplit(self.path)
         portal.asked.append(asked.path)
@@ -94,23 +74,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(200, {"roleCredentials": portal.credentials})
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name of http.server
         portal = self.server
         portal.asked.append(self.path)
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = json.loads(self.body())
         assert (asked["grantType"], asked["refreshToken"]) == ("refresh_token", "refresh-token")
         portal.token = f"sso-token-{len(portal.asked)}"
         self._answer(200, {"accessToken": portal.token, "expiresIn": 28800, "tokenType": "Bearer"})
 
     def _answer(self, status: int, shape: Mapping[str, Any], error: str = "") -> None:
-        body = json.dumps(shape).encode()
-        self.send_response(status)
-        if error:
-            self.send_header("x-amzn-ErrorType", f"{error}Exception")
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        headers = {"x-amzn-ErrorType": f"{error}Exception"} if error else {}
+        self.answer(status, json.dumps(shape), {**headers, "Content-Type": "application/json"})

@@ -10,51 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import which
 from typing import Any
 from zlib import crc32
 
 import pytest
 
-from tests.integration.world import SOURCE, AwsServer, World, wait_until
-
-# An hour in five seconds.
-LIFETIME_SCALE = 5 / 3600
-EXPIRATIONS = 4
-
-
-@pytest.fixture(scope="module")
-def hasty_server() -> Iterator[AwsServer]:
-    server = AwsServer(lifetime_scale=LIFETIME_SCALE)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def hasty(tmp_path: Path, hasty_server: AwsServer) -> Iterator[World]:
-    world = World(tmp_path, hasty_server)
-    yield world
-    written = world.written()
-    assert not any(secret in written for secret in [*hasty_server.secrets(), world.user_secret])
-    assert "Traceback" not in written
-
-
-@pytest.fixture(scope="module")
-def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path | str:
-    """A folder with the AWS SDK for JavaScript, or why there is none."""
-    folder = tmp_path_factory.mktemp("javascript")
-    npm = which("npm")
-    if npm is None or which("node") is None:
-        return "there is no npm here"
-    done = subprocess.run(  # noqa: S603
-        [npm, "install", "--silent", "--no-audit", "--no-fund", "@aws-sdk/client-sts@3"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return folder if done.returncode == 0 else f"npm could not install it: {done.stderr}"
-
+from tests.integration.world import SOURCE, World, wait_until
 
 HERE = "-".join(
     [
@@ -102,114 +63,6 @@ def python(world: World, script: str, *options: str, **environ: str) -> Any:
     assert done.returncode == 0, done.stderr
     world.outputs.remove(done.stdout)
     return json.loads(done.stdout)
-
-
-# A session is over when AWS itself refuses it; the process must not notice.
-LIVES_IN_BOTO3 = """
-import sys, boto3, botocore.exceptions, botocore.session
-session = boto3.Session()
-client = session.client("sts")
-
-def is_over(keys):
-    static = dict(zip(("aws_access_key_id", "aws_secret_access_key", "aws_session_token"), keys))
-    try:
-        boto3.client("sts", **static).get_caller_identity()
-    except botocore.exceptions.ClientError as error:
-        assert error.response["Error"]["Code"] == "ExpiredToken", error
-        return True
-    return False
-
-for number in range(int(sys.argv[1])):
-    first = session.get_credentials().get_frozen_credentials()
-    while not is_over(first):
-        client.get_caller_identity()
-assert session.get_credentials().method == "container-role"
-print(client.get_caller_identity()["Arn"])
-"""
-
-LIVES_IN_JAVASCRIPT = """
-const { STSClient, GetCallerIdentityCommand } = require("@aws-sdk/client-sts");
-const { existsSync } = require("node:fs");
-const client = new STSClient({});
-(async () => {
-  let arn, keys = new Set();
-  while (!existsSync(process.argv[2])) {
-    arn = (await client.send(new GetCallerIdentityCommand({}))).Arn;
-    keys.add((await client.config.credentials()).accessKeyId);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  console.log(`${arn} ${keys.size}`);
-})();
-"""
-
-
-class Lives:
-    """A boto3 program, an AWS CLI and, where there is one, a JavaScript program under `exec`."""
-
-    def __init__(self, world: World, javascript: Path | str, *, name: str) -> None:
-        self._world = world
-        self._bucket = f"late-{name}-{os.getpid()}"
-        self._stop = world.home / f"{name}.stop"
-        cli = str(Path(sys.executable).with_name("aws"))
-        # It looks every five seconds, twenty times, and fails at once where it is refused.
-        waiting = [
-            cli,
-            "s3api",
-            "wait",
-            "object-exists",
-            "--bucket",
-            self._bucket,
-            "--key",
-            "object",
-        ]
-        self._cli = start(world, "reports", "--", *waiting)
-        self._boto3 = start(
-            world, "reports", "--", sys.executable, "-c", LIVES_IN_BOTO3, str(EXPIRATIONS)
-        )
-        self._javascript = None
-        self.commands = [self._cli, self._boto3]
-        if isinstance(javascript, Path):
-            script = javascript / "lives.js"
-            script.write_text(LIVES_IN_JAVASCRIPT)
-            self._javascript = start(world, "reports", "--", "node", str(script), str(self._stop))
-            self.commands.append(self._javascript)
-
-    def end(self) -> None:
-        """Wait until AWS has refused four sessions of the boto3 program, one after the other."""
-        arn, said = self._boto3.communicate()
-        assert (self._boto3.returncode, said) == (0, "")
-        assert ":assumed-role/" in arn
-        assert self._cli.poll() is None
-        self._world.server.ask("bucket", {"name": self._bucket})
-        self._stop.touch()
-        assert self._cli.communicate() == ("", "")
-        assert self._cli.returncode == 0
-        if self._javascript is not None:
-            out, said = self._javascript.communicate()
-            assert self._javascript.returncode == 0, said
-            # It finds the token twice, for the sake of older SDKs, and says so at each refresh.
-            assert {line.partition(":")[0] for line in said.splitlines()} == {
-                "@aws-sdk/credential-provider-http",
-                "awsContainerAuthorizationTokenFile will take precedence.",
-            }
-            assert out.split()[0] == arn.strip()
-            assert int(out.split()[1]) > EXPIRATIONS
-
-
-def test_what_runs_lives_through_sessions_that_expire(hasty: World, javascript: Path | str) -> None:
-    role = hasty.add_role()
-    hasty.configure({"reports": role})
-    # The JavaScript SDK knows no AWS_DEFAULT_REGION.
-    (hasty.home / ".aws" / "config").write_text("[profile reports]\nregion = us-east-1\n")
-    hasty.environ["NODE_NO_WARNINGS"] = "1"
-    alone = Lives(hasty, javascript, name="alone")
-    wait_until(lambda: len(left_behind(hasty)) == len(alone.commands), "the commands to start")
-    with hasty.running():
-        served = Lives(hasty, javascript, name="served")
-        alone.end()
-        served.end()
-    if isinstance(javascript, str):
-        pytest.skip(f"NOT TESTED: the JavaScript SDK under `assumed exec`: {javascript}")
 
 
 def test_a_command_goes_on_when_the_daemon_is_started_again(hasty: World) -> None:

@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -19,14 +19,11 @@ from typing import Any
 import pytest
 
 from assumed.delivery.formats import FORMATS, formatted
-from tests.integration.world import SOURCE, AwsServer, World, wait_until
+from tests.integration.recipes import REPOSITORY, credential_process
+from tests.integration.world import SOURCE, World, wait_until
 from tests.unit.test_formats import AWKWARD, CREDENTIALS, VARIABLES
 
-REPOSITORY = Path(__file__).parents[2]
 CONSOLE_SCRIPT = Path(sys.executable).with_name("assumed")
-# Of a session of an hour, where an hour passes in four seconds.
-LIFETIME = timedelta(seconds=4)
-EXPIRATIONS = 4
 # Each takes as long as Python itself, or a good part of it; bench/export.py measures the whole.
 TOO_DEAR = {
     "assumed.cli", "assumed.config", "assumed.errors", "assumed.log", "assumed.model",
@@ -199,7 +196,7 @@ class TestAlone:
     def test_the_source_of_one_may_be_the_credential_process_of_another(self, world: World) -> None:
         first = world.add_role()
         second = world.add_role(trusts=first)
-        source = {"role_arn": second, "source_profile": "live-first"}
+        source = {"role_arn": second, "source_profile": "first-live"}
         world.configure({"first": first, "second": source})
         with_credential_process(world, "first")
         assert exported(world, "second")["Version"] == 1
@@ -209,7 +206,7 @@ class TestAlone:
         self, world: World
     ) -> None:
         role = world.add_role()
-        world.configure({"loop": {"role_arn": role, "source_profile": "live-loop"}})
+        world.configure({"loop": {"role_arn": role, "source_profile": "loop-live"}})
         with_credential_process(world, "loop")
         done = exporting(world, "--profile", "loop")
         assert (done.returncode, done.stdout) == (1, "")
@@ -451,23 +448,16 @@ def test_a_shell_evaluates_the_real_output(world: World, role: str) -> None:
 
 
 def with_credential_process(world: World, *profiles: str) -> None:
-    """Add an AWS profile `live-NAME` for each NAME of assumed's, as README's recipe has it."""
-    (recipe,) = re.findall(
-        r"```ini\n\[profile deploy-live\]\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S
-    )
-    recipe = recipe.replace("= assumed", f"= {' '.join(world.assumed)}")
+    """Add an AWS profile `NAME-live` for each NAME of assumed's, as README's recipe has it."""
     (world.home / ".aws" / "config").write_text(
-        "".join(
-            f"[profile live-{name}]\n{recipe.replace('--profile deploy', f'--profile {name}')}"
-            for name in profiles
-        )
+        "".join(credential_process(world, name) for name in profiles)
     )
 
 
 def test_the_aws_cli_lives_on_a_credential_process(world: World, held: str) -> None:
     with_credential_process(world, "held")
     with world.running():
-        assert f":assumed-role/{held.rpartition('/')[2]}/" in world.caller("live-held")
+        assert f":assumed-role/{held.rpartition('/')[2]}/" in world.caller("held-live")
         assert world.server.calls(held) == 1
 
 
@@ -476,64 +466,10 @@ def test_a_profile_in_memory_can_have_the_name_of_its_credential_process(
 ) -> None:
     with_credential_process(world, "held")
     config = world.home / ".aws" / "config"
-    config.write_text(config.read_text().replace("[profile live-held]", "[profile held]"))
+    config.write_text(config.read_text().replace("[profile held-live]", "[profile held]"))
     with world.running():
         assert world.run("check").returncode == 0
         assert f":assumed-role/{held.rpartition('/')[2]}/" in world.caller("held")
-
-
-BOTO3 = """
-import boto3, sys
-client = boto3.Session(profile_name=sys.argv[1]).client("sts")
-for _ in sys.stdin:
-    print(client.get_caller_identity()["Arn"], flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def hasty_server() -> Iterator[AwsServer]:
-    server = AwsServer(lifetime_scale=LIFETIME / timedelta(hours=1))
-    yield server
-    server.stop()
-
-
-def test_boto3_processes_outlive_four_sessions_on_a_credential_process(
-    tmp_path: Path, hasty_server: AwsServer
-) -> None:
-    world = World(tmp_path, hasty_server)
-    roles = {store: world.add_role() for store in ("file", "memory")}
-    world.configure({
-        store: {"role_arn": role, "source_profile": SOURCE, "store": store}
-        for store, role in roles.items()
-    })  # fmt: skip
-    with_credential_process(world, *roles)
-    with world.running(), ExitStack() as stack:
-        processes = {
-            role: stack.enter_context(
-                subprocess.Popen(  # noqa: S603
-                    [sys.executable, "-c", BOTO3, f"live-{store}"],
-                    env=world.environ,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for store, role in roles.items()
-        }
-        # The server refuses a session that is over, and each call of a client is after some time.
-        until = datetime.now(UTC) + EXPIRATIONS * LIFETIME
-        while datetime.now(UTC) < until:
-            for role, process in processes.items():
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write("who am I?\n")
-                process.stdin.flush()
-                assert f":assumed-role/{role.rpartition('/')[2]}/" in process.stdout.readline()
-        for process in processes.values():
-            assert process.stdin is not None
-            process.stdin.close()
-            assert process.wait() == 0
-    assert all(world.server.calls(role) >= EXPIRATIONS for role in roles.values())
 
 
 def test_the_bench_measures_every_command_in_one_run(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.integration.metadata import AUTHORIZATION, ROLES, Metadata, metadata
+from tests.integration.metadata import AUTHORIZATION, ROLES, Metadata
 from tests.integration.test_daemon import session_arn
 from tests.integration.world import SOURCE, World, wait_until
 
 
 @pytest.fixture
 def machine() -> Iterator[Metadata]:
-    with metadata() as server:
+    with Metadata().serving() as server:
         yield server
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 from tests.integration.test_daemon import session_arn
@@ -44,6 +45,32 @@ def test_what_a_credential_process_gives_is_kept_fresh_in_the_file(world: World)
         new = json.loads((world.home / "answer").read_text())
         assert new["AccessKeyId"] in world.credentials.read_text()
     assert new["SecretAccessKey"] not in world.written()
+
+
+def test_a_restart_asks_for_them_once_more_and_without_a_daemon_nothing_is_known_of_them(
+    world: World,
+) -> None:
+    process(world, world.add_role())
+    world.configure({"plain": {"source_profile": "process"}})
+    for runs in ("x", "xx"):
+        with world.running():
+            assert world.states() == {"plain": "valid"}
+        assert (world.home / "runs").read_text() == runs
+    assert world.states() == {"plain": "pending"}
+
+
+def test_check_live_tells_whose_they_are_and_how_long_they_last(world: World) -> None:
+    role = world.add_role()
+    process(world, role)
+    world.configure({"plain": {"source_profile": "process"}, "keys": {"source_profile": SOURCE}})
+    checked = world.run("check", "--live")
+    assert checked.returncode == 1
+    own = f"{session_arn(role).removesuffix('assumed-')}mine"
+    kept, source, _ = checked.stdout.splitlines()
+    assert re.fullmatch(rf"plain: {own}, for (59m|1h00m), in \d+ ms", kept)
+    assert source == f"  from profile process: {own}"
+    assert "keys: LongTermKeys: " in checked.stderr
+    assert f"\n  from profile {SOURCE}\n" in checked.stderr
 
 
 def test_long_term_keys_are_refused_and_their_file_is_left_as_it_was(world: World) -> None:

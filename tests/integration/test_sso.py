@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.integration.sso_portal import PROFILE, SESSION, Portal, portal
+from tests.integration.sso_portal import PROFILE, SESSION, Portal
 from tests.integration.test_daemon import session_arn
 from tests.integration.world import SOURCE, World, wait_until
 
@@ -15,7 +15,7 @@ from tests.integration.world import SOURCE, World, wait_until
 def sso(world: World) -> Iterator[Portal]:
     """A portal that gives a role which others trust: `world` has its ARN in `own`."""
     (world.home / ".aws" / "config").write_text(PROFILE)
-    with portal() as server:
+    with Portal().serving() as server:
         world.environ |= {
             "AWS_ENDPOINT_URL_SSO": server.url,
             "AWS_ENDPOINT_URL_SSO_OIDC": server.url,

@@ -86,8 +86,16 @@ class AwsServer:
         return sum(role_arn in role_arns for role_arn in self.ask("calls"))
 
     def requests(self, role_arn: str) -> list[dict[str, str]]:
-        """Return the parameters of all calls that were to assume a role."""
+        """Return the parameters of all calls that were to assume a role.
+
+        Those that are signed have the access key id as `signed by`, the region as `signed for`.
+        """
         return [sent for sent in self.ask("requests") if sent["RoleArn"] == role_arn]
+
+    def outlived(self, role_arn: str) -> int:
+        """Return how many sessions of a role have signed calls, and are over."""
+        found: int = self.ask("outlived", role_arn)
+        return found
 
     def accept(self, *identity_tokens: str) -> None:
         """Take these web identity tokens from now on, and no others."""
@@ -264,6 +272,12 @@ class World:
         """Return all that daemons and commands have logged or printed."""
         logs = [log.read_text() for log in self.home.glob("*.log*")]
         return "\n".join([*logs, *self.outputs])
+
+    def check_written(self) -> None:
+        """See that nothing that was logged or printed has a secret in it, or is a traceback."""
+        written = self.written()
+        assert not any(secret in written for secret in [*self.server.secrets(), self.user_secret])
+        assert "Traceback" not in written
 
     def _run(
         self, command: Sequence[str], environ: Mapping[str, str], typed: str | None = None

@@ -22,8 +22,10 @@ from assumed.config.document import Document
 from assumed.config.shape import ProfileShape
 from assumed.daemon.aws_files import AwsFiles, read_aws_files
 from assumed.daemon.init import find_mistake, first_place, proposal, write_new
-from assumed.daemon.precedence import Kind, find_clashes, used_by_botocore
-from assumed.daemon.proposal import Definition, Proposal, _comment, _scalar, propose
+from assumed.daemon.precedence import find_clashes
+from assumed.daemon.proposal import Definition, Proposal, propose
+from assumed.daemon.tools import Kind, used_by_botocore
+from assumed.daemon.yaml_text import comment, scalar
 from assumed.errors import ConfigurationNotWritten, NothingToPropose, UsageError
 from tests.unit.test_precedence import asked_of_botocore
 
@@ -204,14 +206,14 @@ def test_where_there_is_nothing_to_propose_each_reason_is_told(home: Home) -> No
 
 @given(value=ANY_TEXT)
 def test_any_value_stays_a_value(value: str) -> None:
-    document = Document(f"profiles:\n  {_scalar(value)}:\n    a: {_scalar(value)}\n")
+    document = Document(f"profiles:\n  {scalar(value)}:\n    a: {scalar(value)}\n")
     assert document.problems == []
     assert document.value == {"profiles": {value: {"a": value}}}
 
 
 @given(text=ANY_TEXT)
-def test_any_comment_stays_a_comment(text: str) -> None:
-    lines = "\n".join(_comment(f"Profile {text}", indent="  "))
+def test_any_comment_stays_acomment(text: str) -> None:
+    lines = "\n".join(comment(f"Profile {text}", indent="  "))
     assert Document(f"{lines}\nprofiles: {{}}\n").value == {"profiles": {}}
 
 

@@ -75,6 +75,12 @@ def test_a_session_that_is_shorter_than_asked_for_is_told() -> None:
     assert "for 1h00m and not the 12h00m asked for" in lines(lifetime=timedelta(hours=1))[0]
 
 
+def test_of_credentials_of_its_own_nobody_asked_for_a_length() -> None:
+    own = replace(DEFINITION, role_arn=None)
+    shown = lines(definition=own, lifetime=timedelta(hours=8))[0]
+    assert shown.endswith("/deploy/me, for 8h00m, in 84 ms")
+
+
 def test_what_was_not_seen_is_not_told() -> None:
     assert lines(seen=Observation(), code="SourceMissing") == [
         "deploy: SourceMissing: no",

@@ -11,13 +11,8 @@ from botocore.session import Session
 
 from assumed import config
 from assumed.daemon.aws_files import AwsFiles, Place, read_aws_files
-from assumed.daemon.precedence import (
-    Finding,
-    Kind,
-    find_clashes,
-    used_by_botocore,
-    used_by_javascript,
-)
+from assumed.daemon.precedence import Finding, find_clashes
+from assumed.daemon.tools import Kind, used_by_botocore, used_by_javascript
 from assumed.errors import CredentialsFileMalformed, SourceUnavailable
 from assumed.model import Configuration
 
@@ -29,6 +24,7 @@ LEGACY_SSO = (
     "sso_start_url = https://example.awsapps.com/start\nsso_region = eu-west-1\n"
     "sso_account_id = 111122223333\nsso_role_name = reader\n"
 )
+LOGIN = "login_session = arn:aws:iam::111122223333:user/jane\n"
 PROCESS = "credential_process = {process}\n"
 FRAME = (
     "[profile base]\naws_access_key_id = AKIABASE\naws_secret_access_key = no-secret\n"
@@ -87,6 +83,11 @@ CASES = {
     "process before keys of the config file": (PROCESS + KEYS, "", Kind.PROCESS, Kind.KEYS),
     "role before process": (ROLE + PROCESS, "", Kind.ROLE, Kind.ROLE),
     "sso and process": (SSO + PROCESS, "", Kind.SSO, Kind.PROCESS),
+    "login": (LOGIN, "", Kind.LOGIN, Kind.LOGIN),
+    "keys before login": (LOGIN, KEYS, Kind.KEYS, Kind.KEYS),
+    "sso and login": (SSO + LOGIN, "", Kind.SSO, Kind.SSO),
+    "login and process": (LOGIN + PROCESS, "", Kind.LOGIN, Kind.PROCESS),
+    "login and keys of the config file": (LOGIN + KEYS, "", Kind.LOGIN, Kind.KEYS),
     "nothing": ("region = eu-west-1\n", "", Kind.NOTHING, Kind.NOTHING),
 }
 
@@ -136,6 +137,8 @@ def asked_of_botocore(profile: str) -> Kind:
     """Return what botocore itself takes; it makes no call before the credentials are used."""
     try:
         found = Session(profile=profile).get_credentials()
+    except (exceptions.LoginError, exceptions.MissingDependencyException):
+        return Kind.LOGIN
     except exceptions.BotoCoreError:
         return Kind.BROKEN
     return Kind.NOTHING if found is None else METHODS[found.method]
@@ -285,6 +288,86 @@ def test_what_the_shell_sets_is_noted_with_no_value_of_a_key(home: Home) -> None
         True,
         "nothing to do",
     )
+
+
+def test_a_token_of_the_environment_is_noted_and_is_what_botocore_takes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.write("", f"[deploy]\n{KEYS}")
+    environ = {
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere",
+        "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/r",
+    }
+    (note,) = home.findings(MANAGED, **environ)
+    assert note.is_note
+    assert note.where == "AWS_WEB_IDENTITY_TOKEN_FILE"
+    for name, value in {**environ, "AWS_PROFILE": "deploy"}.items():
+        monkeypatch.setenv(name, value)
+    unnamed = Session().get_credentials()
+    assert unnamed is not None
+    assert METHODS[unnamed.method] is Kind.WEB_IDENTITY
+    assert asked_of_botocore("deploy") is Kind.KEYS
+
+
+def test_the_older_name_of_aws_profile_is_noted_where_it_says_something_else(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.write(FRAME, "")
+    both = {"AWS_DEFAULT_PROFILE": "base", "AWS_PROFILE": "deploy"}
+    note, _ = home.findings(MANAGED, **both)
+    assert note.is_note
+    assert "to base, which is not kept fresh here, and" in note.problem
+    (same,) = home.findings(MANAGED, AWS_DEFAULT_PROFILE="deploy", AWS_PROFILE="deploy")
+    assert same.where == "AWS_PROFILE"
+    for name, value in both.items():
+        monkeypatch.setenv(name, value)
+    assert Session().get_config_variable("profile") == "base"
+
+
+LOOPS = {
+    "of one": ("{a: {role_arn: R, source_profile: a-live}}", "a", ["a-live"]),
+    "of two": (
+        "{a: {role_arn: R, source_profile: b-live}, b: {role_arn: R, source_profile: a-live}}",
+        "ab",
+        ["b-live", "a-live"],
+    ),
+    "behind a chain": (
+        "{a: {role_arn: R, source_profile: b}, b: {role_arn: R, source_profile: a-live}}",
+        "a",
+        ["a-live"],
+    ),
+    "behind a code": (
+        "{a: {role_arn: R, source_profile: a-live, mfa_serial: 'arn:aws:iam::111122223333:mfa/m'}}",
+        "a",
+        ["a-live"],
+    ),
+    "behind a role of the AWS files": (
+        "{a: {role_arn: R, source_profile: far}}",
+        "a",
+        ["a-live"],
+    ),
+    "none": ("{a: {role_arn: R, source_profile: b-live}, b: {source_profile: base}}", "ab", []),
+}
+
+
+@pytest.mark.parametrize("case", LOOPS.values(), ids=LOOPS.keys())
+def test_a_profile_that_is_its_own_source_through_a_process_is_found(
+    home: Home, case: tuple[str, str, list[str]]
+) -> None:
+    profiles, served, expected = case
+    text = "".join(
+        f"[profile {name}-live]\ncredential_process = assumed export-credentials --profile {name}\n"
+        for name in served
+    )
+    far = "[profile far]\nrole_arn = arn:aws:iam::111122223333:role/r\nsource_profile = a-live\n"
+    home.write(f"{FRAME}{far}{text}", "")
+    found = home.findings(profiles.replace("R,", "'arn:aws:iam::111122223333:role/r',"))
+    assert [finding.problem.partition(":")[0] for finding in found] == [
+        f"profile {name}" for name in expected
+    ]
+    for finding in found:
+        assert "this credential_process asks assumed for" in finding.problem
+        assert not finding.is_note
 
 
 def test_no_finding_and_no_repr_shows_a_key(home: Home) -> None:

@@ -60,7 +60,8 @@ def live_check_lines(check: LiveCheck) -> str:
         became = check.session.credentials.principal_arn
         lifetime = duration(check.session.lifetime)
         asked = duration(timedelta(seconds=definition.duration_seconds))
-        less = f" and not the {asked} asked for" if lifetime != asked else ""
+        is_less = definition.role_arn is not None and lifetime != asked
+        less = f" and not the {asked} asked for" if is_less else ""
         return f"{definition.profile}: {became}, for {lifetime}{less}{took}\n{source}"
     lines = [f"{definition.profile}: {failure.code}: {failure.message}", f"{source}{took}"]
     lines += [f"  {check.hint}", *(f"  - {cause}" for cause in check.causes)]

@@ -1,19 +1,19 @@
-"""From the role profiles of the AWS files to the text of a first configuration; no disk.
+"""From the profiles of the AWS files to the text of a first configuration; no disk.
 
 No key of the AWS files' credentials is read for its value, so that none can be copied.
 """
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from assumed.config.values import MOST_CHAINED_SECONDS, shown
 from assumed.daemon.aws_files import AwsFiles, AwsProfile, Place
-from assumed.daemon.precedence import Kind, free_name, used_by_botocore
+from assumed.daemon.precedence import free_name
+from assumed.daemon.tools import Kind, used_by_botocore
+from assumed.daemon.yaml_text import comment, scalar
 from assumed.profiles_file.ownership import other_manager
 
 _SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
@@ -27,10 +27,7 @@ _WORDS_OF_A_SOURCE = {
     Kind.PROCESS: "a credential_process",
     Kind.WEB_IDENTITY: "a token",
 }
-# Plain YAML that is this very text to every parser, and to people.
-_PLAIN = re.compile(r"[A-Za-z/](?:[\w+=,.@:/-]*[\w+=@/-])?", re.ASCII)
-_NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
-_WIDTH = 100
+_LOGINS = {Kind.SSO: "aws sso login", Kind.LOGIN: "aws login"}
 
 Definition = Mapping[str, str]
 FindMistake = Callable[[str, Mapping[str, Definition]], str | None]
@@ -84,6 +81,8 @@ def propose(
 ) -> Proposal:
     """Return a configuration with a definition for every role profile of the AWS files.
 
+    Where there is none, with one for every login.
+
     Args:
         files: the AWS files.
         suffix: what stands behind the name of a profile in that of its definition.
@@ -125,17 +124,21 @@ class _Proposer:
         )
 
     def _free_names(self, suffix: str) -> dict[str, str]:
-        """Return a name that no profile has, for each role profile."""
+        """Return a name that no profile has, for each role profile.
+
+        Where there is no role at all, for each profile with a login that not every tool knows.
+        """
         # What an earlier configuration keeps fresh is free for the next one.
         taken = {
             name
             for name, profile in self._files.profiles.items()
             if profile.config or not profile.is_ours
         }
+        profiles = self._files.profiles.items()
         names: dict[str, str] = {}
-        for name, profile in self._files.profiles.items():
-            if profile.value("role_arn") is None:
-                continue
+        for name in [name for name, profile in profiles if profile.value("role_arn")] or [
+            name for name, profile in profiles if used_by_botocore(profile).kind in _LOGINS
+        ]:
             names[name] = free_name(name, suffix, taken)
             taken.add(names[name])
         return names
@@ -154,18 +157,32 @@ class _Proposer:
 
     def _carry_over(self, draft: _Draft) -> None:
         profile = draft.profile
-        has_token = profile.value("web_identity_token_file") is not None
+        source = self._lender(profile, _SOURCE_KEYS)
+        has_token = source.value("web_identity_token_file") is not None
         for key in ("role_arn", *_SOURCE_KEYS, *_CARRIED):
-            value = profile.value(key)
+            lender = source if key in _SOURCE_KEYS else self._lender(profile, [key])
+            value = lender.value(key)
             if value is not None and not (has_token and key in _NOT_WITH_A_TOKEN):
                 draft.keys[key] = value
-        if (included := profile.value("include_profile")) is not None:
-            draft.notes.append(
-                f"include_profile = {shown(included)} is aws-vault's own: what it adds is not "
-                "carried over."
-            )
+                if lender is not profile:
+                    draft.remarks[key] = f"from {lender.name}, by include_profile"
+
+    def _lender(self, profile: AwsProfile, keys: Sequence[str]) -> AwsProfile:
+        """Return the profile that has one of the keys for this one: aws-vault's include_profile."""
+        link: AwsProfile | None = profile
+        seen: set[str] = set()
+        while link is not None and link.name not in seen:
+            if any(link.value(key) is not None for key in keys):
+                return link
+            seen.add(link.name)
+            link = self._files.profiles.get(link.value("include_profile") or "")
+        return profile
 
     def _reason(self, draft: _Draft, above: tuple[str, ...]) -> str | None:
+        if draft.profile.value("role_arn") is None:
+            draft.keys = {"source_profile": draft.profile.name}
+            self._note_source(draft, draft.profile)
+            return None
         sources = [key for key in _SOURCE_KEYS if key in draft.keys]
         if not sources:
             return "it has a role_arn, and no source_profile whose credentials may assume it"
@@ -215,10 +232,10 @@ class _Proposer:
 
     def _note_source(self, draft: _Draft, source: AwsProfile) -> None:
         used = used_by_botocore(source).kind
-        if used is Kind.SSO:
+        if (login := _LOGINS.get(used)) is not None:
             draft.notes.append(
                 f"Where the login of {source.name} has run out, refreshes wait for a new one: "
-                f"`aws sso login --profile {source.name}`."
+                f"`{login} --profile {source.name}`."
             )
         elif used is Kind.KEYS and "aws_session_token" in source.credentials:
             marks = {
@@ -250,14 +267,21 @@ class _Proposer:
 
     def _lines(self, drafts: Sequence[_Draft]) -> Iterator[str]:
         read = f"{self._short(self._files.config)} and {self._short(self._files.credentials)}"
-        yield from _comment(f"Written by `assumed init`, from {read}.")
+        yield from comment(f"Written by `assumed init`, from {read}.")
         yield "#"
-        yield from _comment(
+        about = (
             f"Each definition has a name of its own, with {self._suffix} behind it: where the AWS "
             "files give a profile a role_arn, the AWS tools assume that role by themselves, and "
             "never look at keys of the same name. To keep a name, take role_arn and source_profile "
             "out of that profile in the AWS files, and write the name here."
         )
+        if not any("role_arn" in draft.keys for draft in drafts):
+            about = (
+                "There is no role to assume: each definition keeps the credentials of a login in "
+                f"the credentials file, under a name with {self._suffix} behind it, for tools that "
+                "know no such login. The AWS tools do: remove what nothing else needs."
+            )
+        yield from comment(about)
         yield "profiles:"
         for draft in drafts:
             yield from self._definition(draft)
@@ -270,7 +294,7 @@ class _Proposer:
         ]
         if others:
             yield ""
-            yield from _comment(
+            yield from comment(
                 "Left as they are, for they have no role_arn; each can be a source_profile: "
                 f"{', '.join(others)}."
             )
@@ -284,48 +308,20 @@ class _Proposer:
             )
         else:
             about = f"Profile {draft.profile.name} ({place}) is left out: {draft.reason}."
-        yield from _comment(about, indent="  ")
+        yield from comment(about, indent="  ")
         for note in draft.notes:
-            yield from _comment(note, indent="  ")
+            yield from comment(note, indent="  ")
         mark = "" if draft.reason is None else "# "
-        yield f"  {mark}{_scalar(draft.name)}:"
+        yield f"  {mark}{scalar(draft.name)}:"
         for key, value in draft.keys.items():
-            plain = value if key == "duration_seconds" and value.isdigit() else _scalar(value)
+            plain = value if key == "duration_seconds" and value.isdigit() else scalar(value)
             remark = f"  # {draft.remarks[key]}" if key in draft.remarks else ""
             yield f"  {mark}  {key}: {plain}{remark}"
         for key, value in draft.open.items():
-            yield f"    # {key}: {_scalar(value)}"
+            yield f"    # {key}: {scalar(value)}"
 
     def _short(self, path: Path) -> str:
         return f"~/{path.relative_to(self._home)}" if path.is_relative_to(self._home) else str(path)
 
     def _at(self, place: Place) -> str:
         return f"{self._short(place.file)}:{place.line}"
-
-
-def _comment(text: str, *, indent: str = "") -> list[str]:
-    # Whatever the AWS files hold stays on lines of comments, and a command on one of them.
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", "\0"), printable)
-    lines = textwrap.wrap(
-        whole,
-        _WIDTH,
-        initial_indent=f"{indent}# ",
-        subsequent_indent=f"{indent}# ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace("\0", " ") for line in lines]
-
-
-def _scalar(text: str) -> str:
-    """Return the text as YAML that means it, on one line."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_PLAIN:
-        return text
-    return '"' + "".join(_escaped(character) for character in text) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    return character if character.isprintable() else f"\\U{ord(character):08x}"

@@ -22,10 +22,11 @@ from botocore.credentials import create_credential_resolver
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
-from assumed.errors import AssumedError, SourceMissing, SourceUnavailable
-from assumed.log import redact
+from assumed.errors import AssumedError, SourceMissing
+from assumed.profiles_file.sessions import without_sessions
 from assumed.sources.held import FoundT, HeldSource
 from assumed.sources.transport import refuse_plain_http
+from assumed.sources.trouble import source_error
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
 # which is not what the configuration names.
@@ -68,7 +69,7 @@ class ResolvedSource(HeldSource):
         try:
             found = find()
         except Exception as error:
-            raise _source_error(self.name, error, login=self._login) from error
+            raise source_error(self.name, error, login=self._login) from error
         if found is None:
             raise _empty(self.name)
         return found
@@ -91,6 +92,9 @@ class SourceProfiles:
             for key in ("config_file", "credentials_file")
         )
         self._signature: tuple[FileState, ...] | None = None
+        self._digest: bytes | None = None
+        self._fingerprints: dict[str, str] = {}
+        """Of profiles that depend on the AWS files alone, as these are now."""
         self._config: Mapping[str, Any] = {}
         self._resolved: dict[str, ResolvedSource] = {}
         self._plain: tuple[str, BotocoreSession] | None = None
@@ -140,10 +144,10 @@ class SourceProfiles:
     def folders(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         real = {Path(os.path.realpath(path)) for path in self._paths}
-        home = Path.home() / ".aws"
-        caches = {home / cache / "cache" for cache in _TOKEN_CACHES.values()}
+        caches = {_token_cache(key) for key in _TOKEN_CACHES}
         # A cache that is not there yet begins with the folders above it.
-        above = {home} | {cache.parent for cache in caches}
+        home = Path.home() / ".aws"
+        above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
         return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
 
     def names(self) -> tuple[str, ...]:
@@ -189,22 +193,45 @@ class SourceProfiles:
     def _profiles(self) -> Mapping[str, Any]:
         signature = tuple(file_state(path) for path in self._paths)
         if signature != self._signature:
-            try:
-                self._config = self._new_session(None).full_config
-            except exceptions.ConfigParseError as error:
-                raise _source_error("", error) from error
-            self._signature = signature
+            # Each refresh of ours changes the credentials file, and botocore takes 50 ms to read
+            # one of a thousand profiles.
+            digest = self._digest_of_files()
+            if digest is None or digest != self._digest:
+                try:
+                    self._config = self._new_session(None).full_config
+                except exceptions.ConfigParseError as error:
+                    raise source_error("", error) from error
+            self._signature, self._digest = signature, digest
+            self._fingerprints.clear()
         profiles: Mapping[str, Any] = self._config.get("profiles", {})
         return profiles
 
+    def _digest_of_files(self) -> bytes | None:
+        """Return what changes when the files do, but by no refresh of ours; None if unreadable."""
+        profiles: Mapping[str, Any] = self._config.get("profiles", {})
+        sources = {str(entries.get("source_profile")) for entries in profiles.values()}
+        digest = hashlib.sha256()
+        try:
+            for path in self._paths:
+                data = path.read_bytes() if path.exists() else b""
+                # Of what others have their credentials from the keys count too.
+                kept = without_sessions(data, keep=sources | self._resolved.keys())
+                digest.update(hashlib.sha256(kept).digest())
+        except OSError:
+            return None
+        return digest.digest()
+
     def _fingerprint(self, name: str) -> str:
         profiles = self._profiles()
+        if (known := self._fingerprints.get(name)) is not None:
+            return known
         if name not in profiles:
             raise SourceMissing(
                 f"profile {name} is in neither the AWS config file nor the credentials file",
                 hint=f"`aws configure --profile {name}` adds it; or mend the source_profile",
             )
         inputs: list[object] = []
+        caches: set[Path] = set()
         for link in _chain(name, profiles):
             entries = profiles[link]
             _refuse_mfa_prompt(name, link, entries)
@@ -213,10 +240,13 @@ class SourceProfiles:
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
                     inputs.append(self._config.get(sections, {}).get(named))
-            caches = {cache for key, cache in _TOKEN_CACHES.items() if key in entries}
-            inputs.append([_files_in(Path.home() / ".aws" / cache / "cache") for cache in caches])
+            caches |= {_token_cache(key) for key in _TOKEN_CACHES if key in entries}
+        inputs.append([_files_in(cache) for cache in sorted(caches)])
         text = json.dumps(inputs, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        if not caches:
+            self._fingerprints[name] = fingerprint
+        return fingerprint
 
     def _new_session(
         self, name: str | None, variables: dict[str, Any] | None = None
@@ -228,6 +258,12 @@ class SourceProfiles:
         # botocore assumes the role of a source profile, or asks SSO, by clients of its own.
         session.register("before-send", refuse_plain_http)
         return session
+
+
+def _token_cache(key: str) -> Path:
+    """Return where a login that a key of a profile names is kept, by botocore and the AWS CLI."""
+    named = os.environ.get("AWS_LOGIN_CACHE_DIRECTORY") if key == "login_session" else None
+    return Path(os.path.expandvars(named or f"~/.aws/{_TOKEN_CACHES[key]}/cache")).expanduser()
 
 
 def _is_setting(key: str) -> bool:
@@ -309,40 +345,3 @@ def file_state(path: Path) -> FileState:
 
 def _files_in(folder: Path) -> list[FileState]:
     return sorted(file_state(path) for path in folder.glob("*.json"))
-
-
-def _source_error(name: str, error: Exception, *, login: str = "") -> AssumedError:
-    """Sort what botocore raises while it finds credentials."""
-    match error:
-        case AssumedError():
-            return error
-        case exceptions.ConfigParseError():
-            return SourceUnavailable(
-                f"the AWS files can't be read: {error}",
-                hint="no AWS tool can read that file now: mend it, and nothing else is needed",
-            )
-        case exceptions.SSOError() | exceptions.TokenRetrievalError():
-            return SourceMissing(
-                f"profile {name}: its SSO login has run out: {error}",
-                hint=f"`{login or 'aws sso login'}`; refreshes go on by themselves after it",
-            )
-        case exceptions.LoginError():
-            return SourceMissing(
-                f"profile {name}: its login has run out: {error}",
-                hint=f"`{login or 'aws login'}`; refreshes go on by themselves after it",
-            )
-        case exceptions.PartialCredentialsError() | exceptions.ProfileNotFound():
-            return SourceMissing(
-                f"profile {name}: {error}",
-                hint=f"`aws configure --profile {name}` stores long-term keys in it",
-            )
-        case exceptions.BotoCoreError() | exceptions.ClientError() | OSError():
-            # What a `credential_process` writes to standard error is in it.
-            why = redact(str(error))
-        case _:
-            # botocore takes the shape of what a process printed or a cache holds for granted.
-            why = f"{type(error).__name__}: {redact(str(error))}"
-    return SourceUnavailable(
-        f"profile {name}: no credentials to be had: {why}",
-        hint=f"`aws sts get-caller-identity --profile {name}` shows the same by hand",
-    )

@@ -1,0 +1,33 @@
+"""What the documents tell people to write, taken from there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.integration.world import World
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
+RECIPES = (REPOSITORY / "docs" / "recipes.md").read_text()
+
+
+def credential_process(world: World, name: str) -> str:
+    """Return AWS profile `NAME-live`, by which README keeps `NAME` fresh for all SDKs."""
+    (recipe,) = re.findall(r"```ini\n(\[profile deploy-live\]\n.*?)```", README, re.S)
+    return installed(world, str(recipe).replace("deploy", name))
+
+
+def blocks(title: str, language: str) -> list[str]:
+    """Return the blocks of a language below a title of the recipes."""
+    section = RECIPES.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.M | re.S)
+    return [text for named, text in found if named == language]
+
+
+def installed(world: World, text: str) -> str:
+    """Return a text that names this very installation where it has `assumed` with or without path.
+
+    Its tests are no installation with a script of that name, which all the others would be.
+    """
+    return re.sub(r"(?<=[= ])(/[\w./]*/)?assumed(?= )", " ".join(world.assumed), text)

@@ -1,0 +1,105 @@
+"""Every command of the documents, run as it stands there.
+
+Programs that are not part of this one are stand-ins that do nothing: what is tried is that the
+command line itself is right, and what `assumed` and `aws` make of it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.recipes import REPOSITORY
+from tests.integration.world import World
+
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+STAND_INS = (
+    "docker", "flask", "journalctl", "jupyter", "legacy-upload", "node", "nightly-build", "pipx",
+    "systemctl", "terraform",
+)  # fmt: skip
+ELSEWHERE = {
+    "make demo": "tests/integration/test_demo.py",
+    "make test": ".ci/run",
+    "assumed init": "tests/integration/test_init.py",
+    "assumed login": "tests/integration/test_mfa.py",
+    "assumed export-credentials --profile deploy --format fish | source": (
+        "tests/integration/test_export.py"
+    ),
+}
+"""The commands that are run by something else, and by what."""
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return the page and the text of each command, with its continuation lines and here document."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"^ *```console\n(.*?)^ *```", page.read_text(), re.M | re.S):
+            lines = [re.sub(r"^   (?=\S| )", "", line) for line in block.splitlines()]
+            while lines:
+                line = lines.pop(0)
+                if not re.match(r"[$#] ", line):
+                    continue
+                text = [line[2:]]
+                while text[-1].endswith("\\"):
+                    text.append(lines.pop(0))
+                if end := re.search(r"<<'(\w+)'", line):
+                    text += [lines.pop(0) for _ in range(lines.index(end[1]) + 1)]
+                found.append((page.name, "\n".join(text)))
+    return found
+
+
+COMMANDS = commands()
+
+
+@pytest.fixture
+def shell(world: World) -> Iterator[World]:
+    """A home with the profiles that the documents speak of, and every program that they start."""
+    role = world.add_role()
+    world.configure({"s3-read-only": role, "deploy": role})
+    folder = world.home / "bin"
+    folder.mkdir()
+    for name in STAND_INS:
+        stand_in = folder / name
+        stand_in.write_text("#!/bin/sh\nexit 0\n")
+        stand_in.chmod(0o755)
+    for name in ("assumed", "aws"):
+        beside = Path(sys.executable).with_name(name)
+        found = beside if beside.exists() else Path(shutil.which(name) or name)
+        (folder / name).symlink_to(found)
+    for name in ("config", "systemd"):
+        (world.home / name).symlink_to(REPOSITORY / name)
+    (world.home / "nightly-build").symlink_to(folder / "nightly-build")
+    world.environ["PATH"] = f"{folder}:/usr/bin:/bin"
+    world.environ["SHELL"] = "/bin/true"
+    with world.running():
+        yield world
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), [(page, text) for page, text in COMMANDS if text not in ELSEWHERE]
+)
+def test_a_command_of_the_documents_runs(shell: World, page: str, command: str) -> None:
+    if command.startswith("curl") and shutil.which("curl") is None:
+        pytest.skip(f"NOT TESTED: {command}: there is no curl here")
+    done = subprocess.run(  # noqa: S603
+        ["/bin/bash", "-c", command],
+        cwd=shell.home,
+        env=shell.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{page}: {command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("where", ELSEWHERE.values())
+def test_what_runs_the_other_commands_is_there(where: str) -> None:
+    assert (REPOSITORY / where).exists()

@@ -1,0 +1,186 @@
+"""What is said of the AWS CLI v2 and of the JavaScript SDK, asked of these themselves.
+
+tests/unit/test_precedence.py asks botocore.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assumed.daemon.tools import Kind
+from tests.integration.sdks import Sdk, find_aws_cli
+from tests.unit.test_precedence import CASES, FRAME, KEYS, METHODS
+
+# The CLI is Python with a botocore of its own.
+OF_THE_CLI = """
+import json, sys
+from awscli.botocore import credentials
+from awscli.botocore.session import Session
+
+def used(profile):
+    try:
+        found = Session(profile=profile).get_credentials()
+    except Exception:
+        return "broken"
+    return "nothing" if found is None else found.method
+
+print(json.dumps({
+    "profiles": {name: used(name) for name in sys.argv[1:]},
+    "unnamed": used(None),
+    "name": Session().get_config_variable("profile"),
+    "knows logins": hasattr(credentials, "LoginProvider"),
+}))
+"""
+
+OF_JAVASCRIPT = """
+const { fromIni } = require("@aws-sdk/credential-provider-ini");
+const { defaultProvider } = require("@aws-sdk/credential-provider-node");
+const session = async () => ({ accessKeyId: "a", secretAccessKey: "b" });
+const assumers = { roleAssumer: session, roleAssumerWithWebIdentity: session };
+const used = async (provider) => {
+  try {
+    return Object.keys((await provider()).$source).join(" ");
+  } catch (error) {
+    return error.message;
+  }
+};
+(async () => {
+  const profiles = {};
+  for (const profile of process.argv.slice(2)) {
+    profiles[profile] = await used(fromIni({ profile, ...assumers }));
+  }
+  const provider = defaultProvider({ ...assumers });
+  const keys = await provider().catch(() => ({}));
+  console.log(JSON.stringify({ profiles, unnamed: keys.accessKeyId ?? null }));
+})();
+"""
+# What the SDK calls the source of credentials, or what it says where these can't be had here.
+WORDS_OF_JAVASCRIPT = {
+    "CREDENTIALS_PROFILE_SOURCE_PROFILE": Kind.ROLE,
+    "CREDENTIALS_PROFILE_STS_WEB_ID_TOKEN": Kind.WEB_IDENTITY,
+    "CREDENTIALS_PROFILE_PROCESS": Kind.PROCESS,
+    "SSO": Kind.SSO,
+    "login/cache": Kind.LOGIN,
+    "Could not resolve credentials": Kind.NOTHING,
+    "CREDENTIALS_PROFILE": Kind.KEYS,
+}
+ENVIRONMENT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "no-secret"}
+TOKEN = {
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "/etc/hostname",
+    "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/r",
+}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Mapping[str, str]:
+    """AWS files with a profile of each case, named by its number, and one with nothing but keys."""
+    process = tmp_path / "process"
+    process.write_text(
+        '#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}\'\n'
+    )
+    process.chmod(0o700)
+    config, credentials = FRAME, f"[fresh]\n{KEYS}"
+    for number, (in_config, in_credentials, _, _) in enumerate(CASES.values()):
+        config += f"[profile {number}]\n{in_config}"
+        credentials += f"[{number}]\n{in_credentials}"
+    for name, text in (("config", config), ("credentials", credentials)):
+        filled = text.replace("{process}", str(process)).replace("/nowhere", "/etc/hostname")
+        (tmp_path / name).write_text(filled)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return own | {
+        "HOME": str(tmp_path),
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def ask(command: Sequence[str], environ: Mapping[str, str]) -> Any:
+    done = subprocess.run(  # noqa: S603
+        command, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def cases() -> list[str]:
+    return [str(number) for number in range(len(CASES))]
+
+
+@pytest.fixture
+def aws_cli() -> list[str]:
+    """The words that run a script in the AWS CLI v2."""
+    command = find_aws_cli(2)
+    first = b"" if command is None else command.read_bytes().partition(b"\n")[0]
+    interpreter = first.removeprefix(b"#!").decode(errors="replace").split()
+    if not first.startswith(b"#!") or "python" not in interpreter[-1]:
+        pytest.skip("NOT TESTED: the order of the AWS CLI v2: none that is Python is here")
+    return [*interpreter, "-c", OF_THE_CLI]
+
+
+@pytest.fixture
+def javascript(sdks: Mapping[str, Sdk | str]) -> list[str]:
+    """The words that run a script with the JavaScript SDK."""
+    sdk = sdks["the JavaScript SDK v3"]
+    if isinstance(sdk, str):
+        pytest.skip(f"NOT TESTED: the order of the JavaScript SDK: {sdk}")
+    node, program, _ = sdk.command
+    script = Path(program).with_name("order.js")
+    script.write_text(OF_JAVASCRIPT)
+    return [node, str(script)]
+
+
+def test_the_aws_cli_v2_uses_what_it_is_said_to_use(
+    aws_cli: list[str], environ: Mapping[str, str]
+) -> None:
+    answer = ask([*aws_cli, *cases()], environ)
+    kinds = {"nothing": Kind.NOTHING, "broken": Kind.BROKEN, "login": Kind.LOGIN, **METHODS}
+    for number, (name, (in_config, _, said, _)) in enumerate(CASES.items()):
+        if "login_session" in in_config and not answer["knows logins"]:
+            continue
+        found = kinds[answer["profiles"][str(number)]]
+        # A login that is not there, and a role whose source is not, are a profile's all the same.
+        assert found is said or (found is Kind.BROKEN and said is Kind.LOGIN), name
+
+
+def test_the_javascript_sdk_uses_what_it_is_said_to_use(
+    javascript: list[str], environ: Mapping[str, str]
+) -> None:
+    answer = ask([*javascript, *cases()], environ)["profiles"]
+    for number, (name, (_, _, _, said)) in enumerate(CASES.items()):
+        words = answer[str(number)]
+        found = next((kind for word, kind in WORDS_OF_JAVASCRIPT.items() if word in words), words)
+        assert found is said, name
+
+
+def test_the_aws_cli_v2_and_the_variables_that_check_notes(
+    aws_cli: list[str], environ: Mapping[str, str]
+) -> None:
+    named = {**environ, "AWS_PROFILE": "fresh"}
+    for variables, method in ((ENVIRONMENT_KEYS, "env"), (TOKEN, "assume-role-with-web-identity")):
+        answer = ask([*aws_cli, "fresh"], {**named, **variables})
+        assert answer["unnamed"] == method
+        assert answer["profiles"] == {"fresh": "shared-credentials-file"}
+    both = ask(aws_cli, {**named, "AWS_DEFAULT_PROFILE": "base"})
+    assert both["name"] == "fresh"
+    assert ask(aws_cli, {**environ, "AWS_DEFAULT_PROFILE": "base"})["name"] == "base"
+
+
+def test_the_javascript_sdk_and_the_variables_that_check_notes(
+    javascript: list[str], environ: Mapping[str, str]
+) -> None:
+    named = {**environ, "AWS_PROFILE": "fresh"}
+    assert ask(javascript, named)["unnamed"] == "ASIAFRESH"
+    assert ask(javascript, {**environ, **ENVIRONMENT_KEYS})["unnamed"] == "AKIAENV"
+    assert ask(javascript, {**named, **ENVIRONMENT_KEYS})["unnamed"] == "ASIAFRESH"
+    assert ask(javascript, {**named, **TOKEN})["unnamed"] == "ASIAFRESH"
+    assert ask(javascript, {**environ, **TOKEN})["unnamed"] == "a"
+    assert ask(javascript, {**environ, "AWS_DEFAULT_PROFILE": "fresh"})["unnamed"] is None

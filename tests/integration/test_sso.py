@@ -74,6 +74,9 @@ def test_a_login_that_runs_out_is_named_and_work_goes_on_at_once_after_the_next(
         sso.token = "sso-token-new"
         assert world.run("refresh", "--force").returncode == 1
         assert world.states() == {"plain": "needs-login"}
+        no_code = world.run("login", "plain")
+        assert no_code.returncode == 2
+        assert "aws sso login --sso-session" in no_code.stderr
         assert world.caller("plain").endswith("/jane")
         give(world, sso, own)
         sso.log_in(world.home)

@@ -69,7 +69,14 @@ def _due(status: Status, *, is_named: bool, started: set[datetime]) -> Sequence[
             f"{status.profiles[0].source}"
             if is_named
             else "no profile has an mfa_serial",
-            hint="`assumed status` shows what each profile needs; for SSO that is `aws sso login`",
+            hint=next(
+                (
+                    profile.last_error.hint
+                    for profile in status.profiles
+                    if profile.state is ProfileState.NEEDS_LOGIN and profile.last_error
+                ),
+                "`assumed status` shows what each profile needs",
+            ),
         )
     due = [
         profile

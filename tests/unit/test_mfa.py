@@ -4,8 +4,11 @@ import os
 import stat
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -360,3 +363,40 @@ profiles:
     assert profiles["hub"].source == profiles["session"].source == expected
     assert profiles["deploy"].source == ManagedProfile("hub")
     assert profiles["session"].role_arn is None
+
+
+@pytest.mark.parametrize("hanging", ["STS", "the command"])
+def test_nobody_who_looks_waits_for_a_login_that_hangs(folder: Path, hanging: str) -> None:
+    source = replace(PHONE, process=("ask-device",))
+    bench = Bench(folder, "111111", "222222")
+    bench.credentials(source)
+    others = [source, PHONE]
+    seen: list[object] = []
+
+    def look() -> None:
+        looking = Thread(
+            target=lambda: seen.extend(
+                (bench.sessions.left(other), bench.sessions.fingerprint(other)) for other in others
+            ),
+            daemon=True,
+        )
+        looking.start()
+        looking.join(timeout=10)
+
+    bench.clock.advance(13 * 60 * MINUTE)
+    ask_device, ask_sts = bench.device.__call__, bench.sts.get_session_token
+
+    def hanging_device(command: tuple[str, ...]) -> str:
+        look()
+        return ask_device(command)
+
+    def hanging_sts(*arguments: Any) -> Any:
+        look()
+        return ask_sts(*arguments)
+
+    if hanging == "STS":
+        bench.sts.get_session_token = hanging_sts  # type: ignore[method-assign]
+    else:
+        bench.sessions._run = hanging_device
+    assert bench.credentials(source) == "ASIAMFA2"
+    assert len(seen) == len(others), "both were told while it hung"

@@ -57,10 +57,13 @@ class Sts(Protocol):
 
 @dataclass(slots=True)
 class _Held:
-    """What is known of one session; guarded by its lock."""
+    """What is known of one session."""
 
     file: SessionFile
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Of whoever starts the next session, which takes as long as a command or STS does."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    """Guards what is below, and is never held for long: the scheduler looks at it."""
     credentials: TemporaryCredentials | None = None
     expires_at: float = 0.0
     """Seconds of `Clock.boottime()`."""
@@ -147,7 +150,7 @@ class MfaSessions:
             )
         resolved = self._profiles.resolve(source.profile.name)
         held = self._of(source)
-        with held.lock:
+        with held.turn:
             return self._start(source, code, resolved, held).expiration
 
     def credentials(
@@ -166,16 +169,17 @@ class MfaSessions:
         """
         held = self._of(source)
         asked_at = self._clock.boottime()
-        with held.lock:
-            found = self._living(source, held)
-            if found is not None and not (source.process and found.access_key_id == other_than):
+        if (found := self._usable(source, held, other_than)) is not None:
+            return found
+        if not source.process:
+            raise MfaCodeNeeded(
+                f"{source.profile}: there is no session of {source.serial} that lasts",
+                hint="`assumed login` asks for a code; refreshes go on by themselves after it",
+            )
+        with held.turn:
+            # Who waited for the turn meanwhile does not run the command once more.
+            if (found := self._usable(source, held, other_than)) is not None:
                 return found
-            if not source.process:
-                raise MfaCodeNeeded(
-                    f"{source.profile}: there is no session of {source.serial} that lasts",
-                    hint="`assumed login` asks for a code; refreshes go on by themselves after it",
-                )
-            # Who waited for the lock meanwhile does not run the command once more.
             if held.failure is not None and held.failed_at >= asked_at:
                 raise held.failure
             try:
@@ -183,6 +187,14 @@ class MfaSessions:
             except AssumedError as error:
                 held.failed_at, held.failure = self._clock.boottime(), error
                 raise
+
+    def _usable(
+        self, source: MfaSession, held: _Held, other_than: str | None
+    ) -> TemporaryCredentials | None:
+        with held.lock:
+            found = self._living(source, held)
+        is_to_go = bool(source.process) and found is not None and found.access_key_id == other_than
+        return None if is_to_go else found
 
     def reject(self, source: MfaSession) -> None:
         """Know that STS does not take the session any more."""
@@ -205,11 +217,12 @@ class MfaSessions:
         asked_at = self._clock.boottime()
         issued = self._sts.get_session_token(source, code, keys, resolved.session)
         lifetime = issued.credentials.expiration - issued.answered_at
-        held.credentials = issued.credentials
-        held.expires_at = asked_at + lifetime.total_seconds()
         held.failure = None
-        held.file.write(source, issued.credentials)
-        held.read = file_state(held.file.path)
+        with held.lock:
+            held.credentials = issued.credentials
+            held.expires_at = asked_at + lifetime.total_seconds()
+            held.file.write(source, issued.credentials)
+            held.read = file_state(held.file.path)
         return issued.credentials
 
     def _use_up(self, source: MfaSession, code: str) -> None:

@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types unit search integration fmt bench picture help
+.PHONY: demo test lint types unit search integration fmt bench picture release help
 
 demo: .venv/demo ## The whole story on this machine, with no AWS account
 	@$(BIN)/assumed demo
@@ -39,6 +39,9 @@ bench: .venv/bench ## Measure; the results are in bench/results
 
 picture: .venv/dev ## Draw docs/status.svg, which the README shows
 	$(BIN)/python -m tests.picture
+
+release: ## Build what is published, and try it; publishes nothing
+	@PYTHON=$(PYTHON) release/release.sh
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

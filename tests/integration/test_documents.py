@@ -1,7 +1,8 @@
 """Every command of the documents, run as it stands there.
 
-Programs that are not part of this one are stand-ins that do nothing: what is tried is that the
-command line itself is right, and what `assumed` and `aws` make of it.
+Programs that are not part of this one, or that would change the machine, are stand-ins that do
+nothing: what is tried is that the command line itself is right, and what `assumed` and `aws` make
+of it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from tests.integration.world import World
 
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 STAND_INS = (
-    "docker", "flask", "journalctl", "jupyter", "legacy-upload", "node", "nightly-build", "pipx",
-    "systemctl", "terraform",
+    "docker", "flask", "install", "journalctl", "jupyter", "legacy-upload", "node",
+    "nightly-build", "pipx", "systemctl", "terraform",
 )  # fmt: skip
 ELSEWHERE = {
     "make demo": "tests/integration/test_demo.py",
     "make test": ".ci/run",
     "assumed init": "tests/integration/test_init.py",
     "assumed login": "tests/integration/test_mfa.py",
+    "assumed service install": "tests/integration/test_real_systemd.py",
+    "assumed service install --system buildkite-agent": "tests/integration/test_real_systemd.py",
+    'eval "$(_ASSUMED_COMPLETE=zsh_source assumed)"': "tests/integration/test_completion.py",
+    "_ASSUMED_COMPLETE=fish_source assumed | source": "tests/integration/test_completion.py",
     "assumed export-credentials --profile deploy --format fish | source": (
         "tests/integration/test_export.py"
     ),
@@ -36,7 +41,7 @@ ELSEWHERE = {
 
 
 def commands() -> list[tuple[str, str]]:
-    """Return the page and the text of each command, with its continuation lines and here document."""
+    """Return the page and the text of each command, with the lines that continue it."""
     found = []
     for page in PAGES:
         for block in re.findall(r"^ *```console\n(.*?)^ *```", page.read_text(), re.M | re.S):

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from zlib import crc32
 
 import pytest
 
+from tests.integration.terminal import terminal
 from tests.integration.world import SOURCE, World, wait_until
 
 HERE = "-".join(
@@ -408,97 +407,48 @@ def beside(pid: int, world: World) -> list[int]:
     return found
 
 
-class Terminal:
-    """A terminal with a program in it, as a person has it."""
-
-    def __init__(self, world: World, *command: str) -> None:
-        self._fd, program_side = pty.openpty()
-        self._text = ""
-        self._process = subprocess.Popen(  # noqa: S603
-            ["setsid", "--ctty", *command],  # noqa: S607
-            env={**world.environ, "TERM": "dumb", "PS1": "> "},
-            cwd=world.home,
-            stdin=program_side,
-            stdout=program_side,
-            stderr=program_side,
-        )
-        os.close(program_side)
-
-    def type(self, text: str) -> None:
-        os.write(self._fd, text.encode())
-
-    def wait_for(self, text: str) -> None:
-        wait_until(lambda: text in self._read(), f"{text!r} in {self._text!r}")
-        self._text = self._text.partition(text)[2]
-
-    def wait_for_foreground(self, name: str) -> None:
-        """Wait until a program of that name is the one that Ctrl-C is for."""
-
-        def is_there() -> bool:
-            try:
-                group = os.tcgetpgrp(self._fd)
-                return Path(f"/proc/{group}/comm").read_text() == f"{name}\n"
-            except OSError:
-                return False
-
-        wait_until(is_there, f"{name} in the foreground: {self._read()!r}")
-
-    def status(self) -> int:
-        status = self._process.wait()
-        os.close(self._fd)
-        return status
-
-    def _read(self) -> str:
-        try:
-            while select.select([self._fd], [], [], 0)[0]:
-                self._text += os.read(self._fd, 1 << 16).decode()
-        except OSError:
-            pass  # The program has ended, and everybody who wrote to it.
-        return self._text
-
-
 BASH = ["bash", "--norc", "--noprofile", "-i"]
 
 
 def test_a_shell_has_its_terminal_and_its_jobs(world: World) -> None:
     world.configure({"reports": world.add_role()})
-    terminal = Terminal(world, *world.assumed, "exec", "reports", "--", *BASH)
-    terminal.wait_for_foreground("bash")
-    terminal.type("tty; set -o | grep monitor\n")
-    terminal.wait_for("\n/dev/pts/")
-    terminal.wait_for("monitor        \ton")
-    terminal.type("sleep 600\n")
-    terminal.wait_for_foreground("sleep")
-    terminal.type("\x1a")
-    terminal.wait_for("Stopped")
-    terminal.wait_for_foreground("bash")
-    terminal.type("kill %1; fg; echo status $?\n")
-    terminal.wait_for("status 143")
-    terminal.type("exit 5\n")
-    assert terminal.status() == 5
+    with terminal(world, *world.assumed, "exec", "reports", "--", *BASH) as shell:
+        shell.wait_for_foreground("bash")
+        shell.type("tty; set -o | grep monitor\n")
+        shell.wait_for("\n/dev/pts/")
+        shell.wait_for("monitor        \ton")
+        shell.type("sleep 600\n")
+        shell.wait_for_foreground("sleep")
+        shell.type("\x1a")
+        shell.wait_for("Stopped")
+        shell.wait_for_foreground("bash")
+        shell.type("kill %1; fg; echo status $?\n")
+        shell.wait_for("status 143")
+        shell.type("exit 5\n")
+        assert shell.status() == 5
 
 
 def test_ctrl_c_and_ctrl_z_are_for_the_command(world: World) -> None:
     """There is no process between the signals of a terminal and the command."""
     world.configure({"reports": world.add_role()})
     exec_it = " ".join([*world.assumed, "exec", "reports", "--", "sleep", "600"])
-    terminal = Terminal(world, *BASH)
-    terminal.wait_for_foreground("bash")
-    terminal.type(f"{exec_it}\n")
-    terminal.wait_for_foreground("sleep")
-    terminal.type("\x03")
-    terminal.wait_for_foreground("bash")
-    terminal.type("echo ended $?\n")
-    terminal.wait_for("ended 130")
-    terminal.type(f"{exec_it}\n")
-    terminal.wait_for_foreground("sleep")
-    terminal.type("\x1a")
-    terminal.wait_for("Stopped")
-    terminal.wait_for_foreground("bash")
-    terminal.type("kill %1; fg; echo status $?\n")
-    terminal.wait_for("status 143")
-    terminal.type("exit 6\n")
-    assert terminal.status() == 6
+    with terminal(world, *BASH) as shell:
+        shell.wait_for_foreground("bash")
+        shell.type(f"{exec_it}\n")
+        shell.wait_for_foreground("sleep")
+        shell.type("\x03")
+        shell.wait_for_foreground("bash")
+        shell.type("echo ended $?\n")
+        shell.wait_for("ended 130")
+        shell.type(f"{exec_it}\n")
+        shell.wait_for_foreground("sleep")
+        shell.type("\x1a")
+        shell.wait_for("Stopped")
+        shell.wait_for_foreground("bash")
+        shell.type("kill %1; fg; echo status $?\n")
+        shell.wait_for("status 143")
+        shell.type("exit 6\n")
+        assert shell.status() == 6
 
 
 def test_a_socket_that_a_killed_daemon_left_is_no_daemon(world: World) -> None:

@@ -395,7 +395,7 @@ def test_nobody_who_looks_waits_for_a_login_that_hangs(folder: Path, hanging: st
         return ask_sts(*arguments)
 
     if hanging == "STS":
-        bench.sts.get_session_token = hanging_sts  # type: ignore[method-assign]
+        bench.sts.get_session_token = hanging_sts  # type: ignore[method-assign,assignment]
     else:
         bench.sessions._run = hanging_device
     assert bench.credentials(source) == "ASIAMFA2"

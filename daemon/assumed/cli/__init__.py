@@ -15,7 +15,7 @@ from assumed.errors import AssumedError
 
 _COMMANDS = (
     "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "check",
-    "login", "logout", "demo",
+    "login", "logout", "service", "demo",
 )  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 

@@ -7,11 +7,12 @@ import os
 import click
 
 from assumed.cli.options import Options, common_options
+from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 
 
 @click.command("exec")
-@click.argument("profile")
+@click.argument("profile", shell_complete=profile_names)
 @click.argument("command_line", nargs=-1, required=True, metavar="-- CMD [ARGUMENT]...")
 @click.option(
     "--env", "static", is_flag=True, help="Plain variables, good for one session: never refreshed."

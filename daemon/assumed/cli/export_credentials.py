@@ -8,12 +8,19 @@ from datetime import timedelta
 import click
 
 from assumed.cli.options import Options, common_options
+from assumed.cli.profile_names import profile_names
 from assumed.delivery.formats import FORMATS, formatted
 from assumed.delivery.quick import FRESH_SECONDS, Failed, export
 
 
 @click.command("export-credentials")
-@click.option("--profile", metavar="NAME", required=True, help="Whose credentials.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    required=True,
+    shell_complete=profile_names,
+    help="Whose credentials.",
+)
 @click.option(
     "--format",
     "shape",

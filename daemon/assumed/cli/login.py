@@ -12,6 +12,7 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import login_line, utc_now
+from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.cli.status_view import LOGIN_ENDS_SOON
 from assumed.errors import UsageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command("login")
-@click.argument("profile", required=False)
+@click.argument("profile", required=False, shell_complete=profile_names)
 @common_options
 def command(options: Options, profile: str | None) -> None:
     """Give an MFA code: it starts a session from which roles are assumed for the day.

@@ -7,11 +7,12 @@ import os
 import click
 
 from assumed.cli.options import Options, common_options
+from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 
 
 @click.command("logout")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=profile_names)
 @common_options
 def command(options: Options, profiles: tuple[str, ...]) -> None:
     """Remove from the credentials file what assumed wrote, of all profiles where none is named.

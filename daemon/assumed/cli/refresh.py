@@ -8,12 +8,13 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import outcome_line, utc_now
+from assumed.cli.profile_names import profile_names
 from assumed.cli.progress import progress
 from assumed.cli.reach import daemon_of
 
 
 @click.command("refresh")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=profile_names)
 @click.option("--force", is_flag=True, help="Also refresh what is still fresh.")
 @common_options
 @click.pass_context

@@ -10,6 +10,7 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import utc_now
+from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.cli.status_view import TROUBLE, print_status
 from assumed.delivery.quick import STATUS_FIELDS
@@ -18,7 +19,7 @@ from assumed.model import Status
 
 
 @click.command("status")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=profile_names)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.option(
     "--watch",

@@ -11,6 +11,7 @@ import click
 
 from assumed.cli.options import Options, common_options, duration
 from assumed.cli.output import utc_now, waited_line
+from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.clock import SystemClock
 from assumed.daemon.wait import wait
@@ -18,7 +19,7 @@ from assumed.model import Outcome
 
 
 @click.command("wait")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=profile_names)
 @click.option(
     "--min-left",
     metavar="DURATION",

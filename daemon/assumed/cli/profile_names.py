@@ -1,0 +1,21 @@
+"""The names of profiles, for a shell that completes them."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from assumed import config
+from assumed.errors import AssumedError
+
+
+def profile_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the profiles of the configuration that begin so; none where there is none to read."""
+    try:
+        path = config.find(context.params.get("config"), os.environ)
+        profiles = config.load(path, user="me", host="here").profiles
+    except AssumedError:
+        return []
+    named = context.params.get(parameter.name or "") if parameter.nargs == -1 else ()
+    return [name for name in profiles if name.startswith(incomplete) and name not in (named or ())]

@@ -1,0 +1,184 @@
+"""`assumed service`: the daemon as a service of systemd."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from assumed import config
+from assumed.cli import status
+from assumed.cli.options import Options, common_options
+from assumed.cli.reach import daemon_of
+from assumed.delivery.dial import user_name
+from assumed.errors import AlreadyRunning, ConfigurationError, UsageError
+from assumed.service.account import Account
+from assumed.service.installation import Service, system_service, user_service
+from assumed.service.linger import linger, linger_no_more, lingers
+from assumed.service.unit import SYSTEM_UNIT, USER_UNIT, unit_text
+
+_PACKAGE = Path(__file__).parents[1]
+_system_option = click.option(
+    "--system",
+    "user",
+    metavar="USER",
+    help="As root: a unit of the whole machine for this user, from boot on.",
+)
+
+
+@click.group("service")
+def command() -> None:
+    """Have systemd keep the daemon running, as the user who asks for it.
+
+    Example: assumed service install
+    """
+
+
+@command.command("install")
+@_system_option
+@click.option(
+    "--linger",
+    "also_linger",
+    is_flag=True,
+    help="Run from boot on, and on after logout (loginctl enable-linger).",
+)
+@click.option("--print", "only_print", is_flag=True, help="Print the unit, and do nothing.")
+@common_options
+@click.pass_context
+def install(
+    context: click.Context,
+    options: Options,
+    user: str | None,
+    *,
+    also_linger: bool,
+    only_print: bool,
+) -> None:
+    """Write the unit of this installation, start it now and from now on, and show its status.
+
+    What is there already, and is the same, stays; the daemon is started anew, which costs nothing.
+
+    Example: assumed service install --linger
+    """
+    options.configure_log(level="error")
+    if user is not None and (also_linger or options.config is not None):
+        raise UsageError(
+            "--system can't go with --linger or --config",
+            hint="that unit runs from boot on anyway, and uses the configuration of its user, or "
+            "/etc/assumed/config.yaml",
+        )
+    program = this_program(sys.argv[0])
+    if only_print:
+        arguments = ["run"] if user is not None else _run_arguments(options)
+        unit = USER_UNIT if user is None else SYSTEM_UNIT
+        click.echo(unit_text(unit, [*program, *arguments]), nl=False)
+        return
+    if user is None:
+        _install_for_me(options, program, also_linger=also_linger)
+        context.invoke(status.command, config=options.config)
+        return
+    service, account = system_service(user), Account(user)
+    account.require_program(program, [Path(sys.prefix), Path(sys.base_prefix), _PACKAGE])
+    account.require_configuration(program)
+    _put(service, unit_text(SYSTEM_UNIT, [*program, "run"]))
+    _start(service)
+    shown = account.run([*program, "status"])
+    click.echo(shown.stdout, nl=False)
+    click.echo(shown.stderr, nl=False, err=True)
+    context.exit(shown.returncode)
+
+
+@command.command("uninstall")
+@_system_option
+@common_options
+def uninstall(options: Options, user: str | None) -> None:
+    """Undo what `install` did: stop the daemon, and remove the unit. Credentials stay.
+
+    Example: assumed service uninstall
+    """
+    options.configure_log(level="error")
+    service = user_service(os.environ) if user is None else system_service(user)
+    if service.remove():
+        click.echo(f"{service.unit}: stopped and removed")
+        if service.file.exists():
+            click.echo(f"{service.file}: stays, for the instances of others")
+        click.echo("the credentials stay: `assumed logout` removes them", err=True)
+    else:
+        click.echo(f"{service.file} is not there: nothing to remove")
+    if user is None and linger_no_more(user_name(), os.environ):
+        click.echo("lingering: off again")
+
+
+def this_program(invoked: str) -> list[str]:
+    """Return what starts this installation, from an absolute path on.
+
+    A link, such as pipx makes in ~/.local/bin, is kept: it leads to the next version too.
+
+    Args:
+        invoked: `sys.argv[0]`.
+    """
+    program = Path(invoked)
+    if program.name == "__main__.py":
+        return [sys.executable, "-m", "assumed"]
+    return [str(program.parent.resolve() / program.name)]
+
+
+def _install_for_me(options: Options, program: list[str], *, also_linger: bool) -> None:
+    from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+
+    Once(options.config_path(), os.environ)
+    service = user_service(os.environ)
+    _require_no_other_daemon(options, service)
+    _put(service, unit_text(USER_UNIT, [*program, *_run_arguments(options)]))
+    # Before it starts: one of these may be why it can't.
+    _tell_what_is_unseen(service)
+    _start(service)
+    me = user_name()
+    if also_linger:
+        new = linger(me, os.environ)
+        click.echo(f"lingering: {'on' if new else 'was on already'}; it runs from boot on")
+    if not lingers(me):
+        click.echo("it ends when you log out; to have it run on: --linger", err=True)
+
+
+def _require_no_other_daemon(options: Options, service: Service) -> None:
+    """One that somebody started by hand holds the file, and the service could not start."""
+    daemon = daemon_of(options)
+    told = daemon.status().daemon if daemon is not None else None
+    if told is not None and told.pid != service.main_pid():
+        raise AlreadyRunning(
+            f"a daemon runs already, with process id {told.pid}, and not as {service.unit}",
+            hint=f"stop it (`kill {told.pid}`) and try again; nothing was installed",
+        )
+
+
+def _put(service: Service, text: str) -> None:
+    is_new = service.put(text)
+    click.echo(f"{service.file}: {'written' if is_new else 'is there already, and the same'}")
+
+
+def _tell_what_is_unseen(service: Service) -> None:
+    if unseen := service.unseen_variables(os.environ):
+        click.echo(
+            f"set in this shell, and unknown to the service: {', '.join(unseen)}; where it needs "
+            f"them, `{service.manager.spoken} edit {service.unit}` takes lines such as\n"
+            f"  [Service]\n  Environment={unseen[0]}=…\n"
+            f"and `{service.manager.spoken} restart {service.unit}`",
+            err=True,
+        )
+
+
+def _start(service: Service) -> None:
+    service.start()
+    click.echo(f"{service.unit}: started, now and from now on")
+
+
+def _run_arguments(options: Options) -> list[str]:
+    """Return `run`, and which configuration where the service would not find it by itself."""
+    path = options.config_path_or_none()
+    try:
+        found = config.find(None, {})
+    except ConfigurationError:
+        found = None
+    return ["run"] if path in {None, found} else ["run", "--config", str(path)]

@@ -1,0 +1,114 @@
+"""Whether this installation, and a configuration, are fit for another user's daemon."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from assumed.errors import ConfigurationError, UsageError
+from assumed.service.systemctl import ServiceManagerError
+
+_SECONDS = 60
+_FOR_ALL = "install it for all users: `pipx install --global`, and run that one"
+
+
+class Account:
+    """A user of this machine.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+
+    def __init__(self, name: str) -> None:
+        try:
+            self._entry = pwd.getpwnam(name)
+        except KeyError:
+            raise UsageError(
+                f"--system {name}: there is no such user on this machine",
+                hint="name the user whose credentials are to be kept fresh",
+            ) from None
+        self.name = name
+
+    def require_program(self, command: Sequence[str], folders: Iterable[Path]) -> None:
+        """Make sure that this user can run a program, and only root or they can change it.
+
+        Args:
+            command: what starts it, from an absolute path on.
+            folders: what it is made of.
+
+        Raises:
+            UsageError: it is somebody else's, or does not run.
+        """
+        for path in (Path(command[0]), *folders):
+            for each in (path, *path.parents, path.resolve(), *path.resolve().parents):
+                owner = each.stat().st_uid
+                if owner not in {0, self._entry.pw_uid}:
+                    raise UsageError(
+                        f"{path} is not for {self.name} to run: {each} belongs to "
+                        f"{_user_name(owner)}, who could act as {self.name}",
+                        hint=_FOR_ALL,
+                    )
+        try:
+            tried = self.run([*command, "--version"])
+        except OSError as error:
+            raise self._does_not_run(command, error.strerror or "") from error
+        if tried.returncode:
+            raise self._does_not_run(command, tried.stderr.strip())
+
+    def require_configuration(self, command: Sequence[str]) -> None:
+        """Make sure that this user has a configuration without mistakes.
+
+        Raises:
+            ConfigurationError: with what `check` says to this user.
+        """
+        checked = self.run([*command, "check"])
+        if checked.returncode == ConfigurationError.exit_status:
+            raise ConfigurationError(
+                checked.stderr.splitlines(),
+                hint=f"that is what {self.name} would use; nothing was installed",
+            )
+
+    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command as this user, in the surroundings of a system unit.
+
+        Raises:
+            OSError: this user can't execute it.
+            ServiceManagerError: it does not end.
+        """
+        try:
+            return subprocess.run(  # noqa: S603 - this very program
+                command,
+                user=self._entry.pw_uid,
+                group=self._entry.pw_gid,
+                extra_groups=os.getgrouplist(self.name, self._entry.pw_gid),
+                env={
+                    "HOME": self._entry.pw_dir,
+                    "USER": self.name,
+                    "LOGNAME": self.name,
+                    "PATH": os.defpath,
+                },
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ServiceManagerError(
+                f"`{' '.join(command)}` as {self.name}: no end within {_SECONDS} s",
+                hint=f"try it: `runuser -u {self.name} -- {' '.join(command)}`",
+            ) from error
+
+    def _does_not_run(self, command: Sequence[str], reason: str) -> UsageError:
+        return UsageError(f"{self.name} can't run {command[0]}: {reason}", hint=_FOR_ALL)
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -6,7 +6,6 @@ The scheduler and the table are the real ones; hours and STS are those of the un
 from __future__ import annotations
 
 import io
-import logging
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,8 +26,8 @@ DENIED = AssumeRoleDenied(
     "profile deploy: arn:aws:iam::222222222222:role/deploy: AccessDenied: User: "
     "arn:aws:iam::641879703613:user/jane is not authorized to perform: sts:AssumeRole",
     hint="two places must allow sts:AssumeRole: the trust policy of "
-    "arn:aws:iam::222222222222:role/deploy, for arn:aws:iam::641879703613:user/jane; and the "
-    "policies of arn:aws:iam::641879703613:user/jane, for that role",
+    "arn:aws:iam::222222222222:role/deploy (is there such a role?), for "
+    "arn:aws:iam::641879703613:user/jane; and the policies of that caller",
 )
 LOGGED_OUT = SourceMissing(
     "profile analytics: source profile analytics-sso: the SSO login has run out",
@@ -58,7 +57,6 @@ def afternoon() -> tuple[Status, datetime]:
     )
     with freeze_time(NOON) as frozen:
         simulation = Simulation(frozen)  # type: ignore[arg-type]  # it is no ticking one
-        logging.disable()
         simulation.start(*definitions)
         simulation.run_for(4 * HOUR + 10 * MINUTE)
         simulation.sts.failing |= {"deploy": DENIED, "analytics": LOGGED_OUT}

@@ -100,6 +100,13 @@ class SourceUnavailable(AssumedError):
     code = "SourceUnavailable"
 
 
+class AwsFilesUnreadable(SourceUnavailable):
+    """No AWS tool can read the AWS files, until somebody mends them."""
+
+    code = "AwsFilesUnreadable"
+    retry = Retry.SOON
+
+
 class ParentNotReady(AssumedError):
     """The managed profile that a chained profile is assumed from has no valid session."""
 

@@ -240,7 +240,7 @@ def test_an_unwritable_file_is_told_and_healed(world: World) -> None:
         # No AWS tool reads such a file, the source profile's keys among it.
         daemon.process.wait(30)
         assert daemon.process.returncode == 1
-        assert "can't be read" in daemon.log.read_text()
+        assert f"{world.credentials}:6: a line that is no" in daemon.log.read_text()
     world.credentials.write_text(good)
     with world.running() as daemon:
         world.credentials.write_text(f"{world.credentials.read_text()}a line that is none\n")

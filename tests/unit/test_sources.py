@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from botocore.tokens import SSOTokenProvider
 
 from assumed.errors import (
     AssumedError,
+    AwsFilesUnreadable,
     LongTermKeys,
     Retry,
     SourceMissing,
@@ -488,20 +490,21 @@ MALFORMED = {
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED.keys())
 @pytest.mark.parametrize("in_config", [False, True])
-def test_a_malformed_file_is_a_source_unavailable_and_quotes_nothing(
+def test_a_malformed_file_is_named_with_its_line_and_nothing_is_quoted(
     files: AwsFiles, text: str, in_config: bool
 ) -> None:
     path = files.config_path if in_config else files.credentials_path
     path.write_text(text)
-    error = failure(SourceUnavailable)
-    assert str(path) in error.message
+    error = failure(AwsFilesUnreadable)
+    assert re.search(rf"{re.escape(str(path))}:\d+: ", error.message)
+    assert error.retry is Retry.SOON, "to look again costs nobody anything"
     assert "first-secret" not in "".join(traceback.format_exception(error))
     assert SourceProfiles().fingerprint("keys") is None
 
 
-def test_a_file_that_is_no_text_is_a_source_unavailable(files: AwsFiles) -> None:
+def test_a_file_that_is_no_text_is_named(files: AwsFiles) -> None:
     files.config_path.write_bytes(b"\xff\xfe\x00")
-    failure(SourceUnavailable)
+    assert str(files.config_path) in failure(AwsFilesUnreadable).message
 
 
 def test_a_malformed_file_is_read_again_once_it_is_mended(files: AwsFiles) -> None:

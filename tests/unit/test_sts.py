@@ -289,8 +289,8 @@ def test_a_denial_names_the_caller_that_sts_saw_and_both_places_to_mend() -> Non
         403,
     )
     assert error.hint == (
-        f"two places must allow sts:AssumeRole: the trust policy of {DEPLOY.role_arn}, for "
-        f"{CALLER}; and the policies of {CALLER}, for that role. In the trust policy: "
+        f"two places must allow sts:AssumeRole: the trust policy of {DEPLOY.role_arn} (is there "
+        f"such a role?), for {CALLER}; and the policies of that caller. In the trust policy: "
         '{"Effect": "Allow", "Principal": {"AWS": "%s"}, "Action": "sts:AssumeRole"}' % CALLER
     )
 

@@ -22,7 +22,13 @@ from botocore.credentials import create_credential_resolver
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
-from assumed.errors import AssumedError, SourceMissing
+from assumed.errors import (
+    AssumedError,
+    AwsFilesUnreadable,
+    CredentialsFileMalformed,
+    SourceMissing,
+)
+from assumed.profiles_file import read
 from assumed.profiles_file.sessions import without_sessions
 from assumed.sources.held import FoundT, HeldSource
 from assumed.sources.transport import refuse_plain_http
@@ -200,11 +206,28 @@ class SourceProfiles:
                 try:
                     self._config = self._new_session(None).full_config
                 except exceptions.ConfigParseError as error:
-                    raise source_error("", error) from error
+                    raise self._unreadable(error) from error
             self._signature, self._digest = signature, digest
             self._fingerprints.clear()
         profiles: Mapping[str, Any] = self._config.get("profiles", {})
         return profiles
+
+    def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadable:
+        """Return what is wrong with which line; botocore tells the file alone."""
+        for path in self._paths:
+            try:
+                read(path.read_bytes(), path=str(path))
+            except CredentialsFileMalformed as malformed:
+                return AwsFilesUnreadable(
+                    f"no AWS tool can read the AWS files: {malformed.message}",
+                    hint=f"{malformed.hint}; nothing else is needed",
+                )
+            except OSError:
+                continue
+        return AwsFilesUnreadable(
+            f"no AWS tool can read the AWS files: {error}",
+            hint="mend that file, and nothing else is needed",
+        )
 
     def _digest_of_files(self) -> bytes | None:
         """Return what changes when the files do, but by no refresh of ours; None if unreadable."""

@@ -12,18 +12,13 @@ def source_error(name: str, error: Exception, *, login: str = "") -> AssumedErro
     """Return what an exception means that botocore raised while it found credentials.
 
     Args:
-        name: of the profile; empty where it is about the files themselves.
+        name: of the profile.
         error: of whatever kind.
         login: the command that a login of the profile takes, if it takes one.
     """
     match error:
         case AssumedError():
             return error
-        case exceptions.ConfigParseError():
-            return SourceUnavailable(
-                f"the AWS files can't be read: {error}",
-                hint="no AWS tool can read that file now: mend it, and nothing else is needed",
-            )
         case exceptions.SSOError() | exceptions.TokenRetrievalError():
             problem = f"its SSO login has run out: {error}"
             hint = f"`{login or 'aws sso login'}`; refreshes go on by themselves after it"
@@ -47,6 +42,6 @@ def source_error(name: str, error: Exception, *, login: str = "") -> AssumedErro
 def _reason(error: Exception) -> str:
     if isinstance(error, exceptions.BotoCoreError | exceptions.ClientError | OSError):
         # What a `credential_process` writes to standard error is in it.
-        return redact(str(error))
+        return redact(str(error)).strip()
     # botocore takes the shape of what a process printed or a cache holds for granted.
     return f"{type(error).__name__}: {redact(str(error))}"

@@ -162,8 +162,8 @@ def _hint_of_denial(call: Call, text: str) -> str:
     found = _CALLER.search(text)
     caller = found["arn"] if found else f"the caller ({call.source})"
     hint = (
-        f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn}, for "
-        f"{caller}; and the policies of {caller}, for that role"
+        f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn} (is there such "
+        f"a role?), for {caller}; and the policies of that caller"
     )
     if found is None:
         return hint

@@ -41,12 +41,19 @@ class Skew:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._ahead = timedelta(0)
+        self._answered_at: datetime | None = None
+        """STS's time in its last answer, at `_boottime`, which no step of the wall clock moves."""
+        self._boottime = 0.0
+        self._is_told = False
 
     @property
     def ahead(self) -> timedelta:
         """By how much STS's clock is ahead of this machine's; zero where it is under a minute."""
-        return self._ahead
+        with self._lock:
+            if self._answered_at is None:
+                return timedelta(0)
+            since = timedelta(seconds=self._clock.boottime() - self._boottime)
+            return _notable(self._answered_at + since - self._clock.now())
 
     def learn(self, answered_at: datetime) -> bool:
         """Take notice of STS's time in an answer of this moment; tell what is new about it.
@@ -54,12 +61,13 @@ class Skew:
         Returns:
             Whether signatures have to be made at another time than before.
         """
-        ahead = answered_at - self._clock.now()
-        if abs(ahead) < _NOTABLE:
-            ahead = timedelta(0)
+        before = self.ahead
+        ahead = _notable(answered_at - self._clock.now())
         with self._lock:
-            before, self._ahead = self._ahead, ahead
-        if bool(before) is not bool(ahead):
+            self._answered_at, self._boottime = answered_at, self._clock.boottime()
+            is_news = self._is_told is not bool(ahead)
+            self._is_told = bool(ahead)
+        if is_news:
             event(
                 logging.WARNING if ahead else logging.INFO,
                 "clock_is_wrong" if ahead else "clock_is_right_again",
@@ -77,7 +85,11 @@ class Skew:
         client.meta.events.register("choose-signer.sts", self._choose)
 
     def _tell(self, request: Any, **_: Any) -> None:
-        request.context[_CONTEXT] = self._ahead
+        request.context[_CONTEXT] = self.ahead
 
     def _choose(self, **_: Any) -> str | None:
-        return _SIGNER if self._ahead else None
+        return _SIGNER if self.ahead else None
+
+
+def _notable(ahead: timedelta) -> timedelta:
+    return ahead if abs(ahead) >= _NOTABLE else timedelta(0)

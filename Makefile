@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types unit search integration fmt bench picture release help
+.PHONY: demo test lint types unit search integration fmt bench bench-quick bench-soak bench-faults picture release help
 
 demo: .venv/demo ## The whole story on this machine, with no AWS account
 	@$(BIN)/assumed demo
@@ -30,12 +30,19 @@ fmt: .venv/dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench ## Measure; the results are in bench/results
+bench: .venv/bench ## Measure, in a quarter of an hour; bench/README.md shows the results
+	$(BIN)/python -m bench
+
+bench-quick: .venv/bench ## Measure in a minute, and write nothing
+	$(BIN)/python -m bench --quick
+
+bench-soak: .venv/bench ## Refresh without a pause for 30 minutes, and watch memory and descriptors
+	$(BIN)/python -m bench.idle --soak 30
+	$(BIN)/python -m bench --tell
+
+bench-faults: .venv/bench ## Race other writers, live through 5,000 days of faults: 20 minutes
 	$(BIN)/python -m bench.race
 	$(BIN)/python -m bench.chaos
-	$(BIN)/python -m bench.fleet
-	$(BIN)/python -m bench.export
-	$(BIN)/python -m bench.endpoint
 
 picture: .venv/dev ## Draw docs/status.svg, which the README shows
 	$(BIN)/python -m tests.picture
@@ -44,7 +51,7 @@ release: ## Build what is published, and try it; publishes nothing
 	@PYTHON=$(PYTHON) release/release.sh
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Debian 12's pip knows no dependency groups (PEP 735), so pip comes first.
 .venv/pip:

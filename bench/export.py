@@ -1,9 +1,9 @@
-"""What `assumed export-credentials` costs: its cold start beside that of Python and of the AWS CLI.
+"""What commands cost that nobody may feel: their cold start beside Python's and the AWS CLI's.
 
-`python -m bench.export [--runs 100]` prints a table and writes bench/results/export.json. All
-commands take turns in one run, and what counts is how they stand to `python -c pass`. The AWS CLI
-is the first on the PATH that has `aws configure export-credentials`, which version 1 has not; it
-reads the same profile of the same file.
+`python -m bench.export [--runs 100] [--quick]` prints a table, and writes bench/results:
+export.json and export.svg. All commands take turns in one run, and what counts is how they stand to
+`python -c pass`. The AWS CLI is the first on the PATH that has `aws configure export-credentials`,
+which version 1 has not; it reads the same profile of the same file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import shutil
 import subprocess
@@ -19,27 +18,39 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from assumed.demo.aws import EmbeddedAws
-from assumed.model import CallingCredentials
+from bench.figures import FOLDER, machine, plot
+from bench.stub import StubSts
+from bench.world import Home
 
-_RESULTS = Path(__file__).parent / "results" / "export.json"
 _BARE = "python -c pass"
 _AWS = "aws configure export-credentials"
+_FROM_FILE = "export-credentials, from the file"
 # At most so many times as long as bare Python; None for what is there to compare with.
 _LIMITS: Mapping[str, float | None] = {
     _BARE: None,
-    "export-credentials, from the file": 1.3,
+    _FROM_FILE: 1.3,
     "export-credentials, through the socket": 1.5,
+    "export-credentials, from a file of 5,000 profiles": 1.8,
     "status --format, through the socket": 1.5,
+    "status --json of 1,000 profiles, through the socket": 4.5,
     "click, with nothing done": None,
     _AWS: None,
 }
-_PATIENCE = timedelta(seconds=30)
+_COUNT_MODULES = "import sys; from assumed.__main__ import main; main(); print(len(sys.modules))"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is run, and in whose home."""
+
+    arguments: Sequence[str]
+    home: Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Row:
         command: which.
         median_ms: of all runs.
         least_ms: of all runs: the least disturbed one.
+        most_ms: of all runs.
         ratio: of its median to that of bare Python.
         limit: of that ratio; None where there is none.
     """
@@ -57,13 +69,12 @@ class Row:
     command: str
     median_ms: float
     least_ms: float
+    most_ms: float
     ratio: float
     limit: float | None
 
 
-def measure(
-    commands: Mapping[str, Sequence[str]], environ: Mapping[str, str], runs: int
-) -> list[Row]:
+def measure(commands: Mapping[str, Command], runs: int) -> list[Row]:
     """Run the commands in turn, so that what disturbs one disturbs all.
 
     Each round has an order of its own, for what comes behind a big program finds the caches cold.
@@ -73,8 +84,8 @@ def measure(
         for name, command in random.sample(list(commands.items()), len(commands)):
             started_at = time.perf_counter()
             subprocess.run(  # noqa: S603
-                command,
-                env=environ,
+                command.arguments,
+                env=command.home.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 check=True,
@@ -86,6 +97,7 @@ def measure(
             command=name,
             median_ms=round(median(times), 2),
             least_ms=round(min(times), 2),
+            most_ms=round(max(times), 2),
             ratio=round(median(times) / bare, 2),
             limit=_LIMITS[name],
         )
@@ -94,89 +106,81 @@ def measure(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table and write the results; 1 where a limit is exceeded."""
+    """Measure, print a table and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.export", description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="of each command (100)")
-    parser.add_argument("--output", type=Path, default=_RESULTS, help="where the results go")
+    parser.add_argument("--quick", action="store_true", help="5 runs")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as home, EmbeddedAws() as server:
-        environ = _world(Path(home), server)
-        assumed = str(Path(sys.executable).with_name("assumed"))
-        export = [assumed, "export-credentials", "--profile"]
-        commands = {
-            _BARE: [sys.executable, "-c", "pass"],
-            "export-credentials, from the file": [*export, "stored"],
-            "export-credentials, through the socket": [*export, "held"],
-            "status --format, through the socket": [
-                assumed, "status", "--format", "{profile} {minutes_left}m",
-            ],
-            "click, with nothing done": [assumed, "--version"],
-        }  # fmt: skip
-        aws = _aws(environ)
+    with ExitStack() as stack:
+        stub = stack.enter_context(StubSts())
+        homes = [
+            Home(Path(stack.enter_context(tempfile.TemporaryDirectory())), stub.endpoint_url)
+            for _ in range(3)
+        ]
+        few, many, most = homes
+        few.configure(["stored", "held"], held=["held"])
+        few.store(["stored"])
+        for home, count in ((many, 1000), (most, 5000)):
+            home.configure(count)
+            home.store(count)
+        for home in (few, many):
+            stack.enter_context(home.daemon()).ready()
+        commands = _commands(few, many, most)
+        aws = _aws(few.environ)
         if aws is not None:
-            commands[_AWS] = [*aws, "configure", "export-credentials", "--profile", "stored"]
-        run, wait = [assumed, "run", "--log-level", "error"], [assumed, "wait"]
-        with subprocess.Popen(run, env=environ) as daemon:  # noqa: S603
-            try:
-                subprocess.run(wait, env=environ, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
-                measure(commands, environ, 3)
-                rows = measure(commands, environ, options.runs)
-            finally:
-                daemon.terminate()
+            export = [*aws, "configure", "export-credentials", "--profile", "role-stored"]
+            commands[_AWS] = Command(export, few)
+        measure(commands, 1 if options.quick else 3)
+        rows = measure(commands, 5 if options.quick else options.runs)
+        modules = _modules(few)
     for row in rows:
         print(json.dumps(asdict(row)))  # noqa: T201 -- the result of a command
     if aws is None:
         print(f"not measured: no {_AWS} (AWS CLI 2) on the PATH")  # noqa: T201
-    options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(
-        json.dumps(
-            {
-                "measured_at": datetime.now(UTC).date().isoformat(),
-                "kernel": platform.release().split("-")[0],
-                "python": platform.python_version(),
-                "cpus": os.cpu_count(),
-                "runs": options.runs,
-                "aws_cli": None if aws is None else _version(aws, environ),
-                "commands": [asdict(row) for row in rows],
-            },
-            indent=1,
-        )
-        + "\n"
-    )
-    return int(any(row.limit is not None and row.ratio > row.limit for row in rows))
-
-
-def _world(home: Path, server: EmbeddedAws) -> Mapping[str, str]:
-    """Make a home with a profile that is kept in the file and one that is kept in memory."""
-    keys = server.add_user(
-        "bench", {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
-    )
-    role = server.add_role("bench", trusts="arn:aws:iam::123456789012:user/bench")
-    _write(home / ".aws" / "credentials", _credentials(keys))
-    shape = {"role_arn": role, "source_profile": "keys"}
-    profiles = {"stored": shape, "held": {**shape, "store": "memory"}}
-    _write(home / ".config" / "assumed" / "config.yaml", json.dumps({"profiles": profiles}))
-    return {
-        "HOME": str(home),
-        "PATH": os.environ["PATH"],
-        "XDG_RUNTIME_DIR": str(home / "run"),
-        "AWS_ENDPOINT_URL": server.endpoint_url,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "NO_PROXY": "127.0.0.1",
+    options.output.mkdir(exist_ok=True)
+    result = {
+        **machine(),
+        "runs": options.runs,
+        "aws_cli": None if aws is None else _version(aws, few.environ),
+        "modules_of_export_credentials": modules,
+        "commands": [asdict(row) for row in rows],
     }
+    (options.output / "export.json").write_text(json.dumps(result, indent=1) + "\n")
+    plot(options.output / "export.svg", lambda axes: _draw(axes, rows))
+    return 0
 
 
-def _credentials(keys: CallingCredentials) -> str:
-    return (
-        f"[keys]\naws_access_key_id = {keys.access_key_id}\n"
-        f"aws_secret_access_key = {keys.secret_access_key}\n"
-    )
+def _commands(few: Home, many: Home, most: Home) -> dict[str, Command]:
+    export = few.assumed("export-credentials", "--profile")
+    template = few.assumed("status", "--format", "{profile} {minutes_left}m")
+    arguments = {
+        _BARE: ([sys.executable, "-c", "pass"], few),
+        _FROM_FILE: ([*export, "role-stored"], few),
+        "export-credentials, through the socket": ([*export, "role-held"], few),
+        "export-credentials, from a file of 5,000 profiles": ([*export, "role-4999"], most),
+        "status --format, through the socket": (template, few),
+        "status --json of 1,000 profiles, through the socket": (
+            few.assumed("status", "--json"), many,
+        ),
+        "click, with nothing done": (few.assumed("--version"), few),
+    }  # fmt: skip
+    return {name: Command(*command) for name, command in arguments.items()}
 
 
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(mode=0o700, parents=True)
-    file.touch(mode=0o600)
-    file.write_text(text)
+def _modules(home: Home) -> int:
+    """Return how many modules `export-credentials` has imported, Python's own included."""
+    took = home.python("-c", _COUNT_MODULES, "export-credentials", "--profile", "role-stored")
+    return int(took.output.splitlines()[-1])
+
+
+def _draw(axes: Any, rows: Sequence[Row]) -> None:
+    shown = [row for row in reversed(rows) if row.command != _AWS]
+    axes.barh([row.command for row in shown], [row.ratio for row in shown], height=0.5)
+    for place, row in enumerate(shown):
+        if row.limit is not None:
+            axes.plot([row.limit, row.limit], [place - 0.4, place + 0.4], color="tab:red")
+    axes.set_xlabel("times as long as bare Python, median; red: the goal")
 
 
 def _aws(environ: Mapping[str, str]) -> Sequence[str] | None:

@@ -272,7 +272,7 @@ def _credentials(number: int) -> Credentials:
 
 
 def _keep(kind: str, path: Path, stop: Event, results: Queue[tuple[str, int, int, int]]) -> None:
-    write = partial(_write_carelessly, path) if kind == "careless" else CredentialsFile(path).write
+    write = partial(_write_carelessly if kind == "careless" else _write_to, path)
     commits = refused = 0
     results.put(("ready", 0, 0, 0))
     while not stop.is_set():
@@ -287,6 +287,10 @@ def _keep(kind: str, path: Path, stop: Event, results: Queue[tuple[str, int, int
     with suppress(AssumedError, KeyError):
         kept = CredentialsFile(path).read()["kept"].credentials()
     results.put(("daemon", commits, refused, kept != last))
+
+
+def _write_to(path: Path, profile: str, credentials: Credentials) -> None:
+    CredentialsFile(path).write(profile, credentials).result()
 
 
 def _write_carelessly(path: Path, profile: str, credentials: Credentials) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from assumed.model import (
 )
 from assumed.refresh import Refresher
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
+from assumed.scheduler.notices import Notice
 from assumed.sts import AssumedRole, CallerIdentity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -213,14 +215,22 @@ class ProfilesInMemory:
         self.failures: list[AssumedError] = []
         self.failing: AssumedError | None = None
         self.writes = 0
+        self.unfinished: list[Future[None]] | None = None
+        """Writes that are not done until a test says so, where it is a list."""
 
-    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
+    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> Future[None]:
         self.writes += 1
-        if self.failing is not None:
-            raise self.failing
-        if self.failures:
-            raise self.failures.pop(0)
+        done: Future[None] = Future()
+        error = self.failing or (self.failures.pop(0) if self.failures else None)
+        if error is not None:
+            done.set_exception(error)
+            return done
         self.profiles[profile] = credentials
+        if self.unfinished is not None:
+            self.unfinished.append(done)
+        else:
+            done.set_result(None)
+        return done
 
     def remove(self, profiles: Sequence[str]) -> None:
         if self.failures:
@@ -290,6 +300,8 @@ class Simulation:
         self.scheduler = RefreshScheduler(
             clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
         )
+        self.notices: list[Notice] = []
+        self.scheduler.tell = self.notices.append
 
     def start(
         self, *definitions: RoleDefinition, stored: Mapping[str, Credentials] | None = None

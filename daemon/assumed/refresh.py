@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -95,13 +96,20 @@ class Sts(Protocol):
 class Store(Protocol):
     """What a refresh asks of `store.CredentialsFile`."""
 
-    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
-        """Return when the credentials are on disk."""
+    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> Future[None]:
+        """Return what is done once the credentials are on disk."""
         ...
 
     def remove(self, profiles: Sequence[str]) -> object:
         """Return when what was written for `profiles` is on disk no more."""
         ...
+
+
+def already_done() -> Future[None]:
+    """Return what is done already, for a store that has nothing to write."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
 
 
 class Refresher:
@@ -116,6 +124,8 @@ class Refresher:
         self._definitions: Mapping[str, RoleDefinition] = {}
         self._sessions: dict[str, Session] = {}
         self._corrected: set[str] = set()
+        self._uncorrected: set[str] = set()
+        """Profiles whose session was found in the file, and was not reckoned anew yet."""
         self._in_no_file: set[str] = set()
         """Profiles kept in memory alone of which nothing is left in the file."""
 
@@ -191,29 +201,36 @@ class Refresher:
             return timedelta(0)
         return self._session_due_in(definition, session, jitter=jitter)
 
-    def refresh(self, definition: RoleDefinition) -> Session:
-        """Assume the role and write the profile; returns once it is on disk.
+    def refresh(self, definition: RoleDefinition) -> Future[Session]:
+        """Assume the role and have the profile written; returns once the call is answered.
 
         A session that an earlier try could not write is written now, with no further call. That
         of a profile that is kept in memory is not written, and what the file had of it goes.
 
-        Raises:
-            ParentNotReady: the profile that this one is chained to has no valid session.
-            AssumedError: what `sources`, `sts` and `store` raise. Where the store failed the new
-                session is held nevertheless.
+        Returns:
+            Done once the session is on disk. It fails with `ParentNotReady`, where the profile
+            that this one is chained to has no valid session, and with what `sources`, `sts` and
+            `store` raise. Where the store failed the new session is held nevertheless.
         """
-        session = self._misplaced_session(definition) or self._assume(definition)
-        profile = definition.profile
-        is_stored = definition.store is StoredIn.FILE
-        if is_stored:
-            self._in_no_file.discard(profile)
-            self._store.write(profile, session.credentials, overwrite=definition.overwrite)
-        elif profile not in self._in_no_file:
-            self._store.remove([profile])
-            self._in_no_file.add(profile)
-        placed = replace(session, is_stored=is_stored)
-        self._hold(definition, placed)
-        return placed
+        answer: Future[Session] = Future()
+        answer.set_running_or_notify_cancel()
+        try:
+            session = self._misplaced_session(definition) or self._assume(definition)
+            written = self._place(definition, session)
+        except Exception as error:  # noqa: BLE001 - it goes to whoever waits
+            answer.set_exception(error)
+            return answer
+
+        def hold(written: Future[None]) -> None:
+            if (error := written.exception()) is not None:
+                answer.set_exception(error)
+                return
+            placed = replace(session, is_stored=definition.store is StoredIn.FILE)
+            self._hold(definition, placed)
+            answer.set_result(placed)
+
+        written.add_done_callback(hold)
+        return answer
 
     def take_corrected(self) -> tuple[str, ...]:
         """Return the profiles whose kept session ends at another time than it seemed, once."""
@@ -247,6 +264,7 @@ class Refresher:
         return self._sources.folders
 
     def _found(self, definition: RoleDefinition, credentials: Credentials) -> Session:
+        self._uncorrected.add(definition.profile)
         left = credentials.expiration - self._clock.now()
         return Session(
             credentials=credentials,
@@ -304,6 +322,17 @@ class Refresher:
         self._correct_by(answer.answered_at, asked_at)
         return session
 
+    def _place(self, definition: RoleDefinition, session: Session) -> Future[None]:
+        """Have a session be where its readers look for it, and nowhere else."""
+        profile = definition.profile
+        if definition.store is StoredIn.FILE:
+            self._in_no_file.discard(profile)
+            return self._store.write(profile, session.credentials, overwrite=definition.overwrite)
+        if profile not in self._in_no_file:
+            self._store.remove([profile])
+            self._in_no_file.add(profile)
+        return already_done()
+
     def _copy(self, definition: RoleDefinition, source: CallingSource) -> AssumedRole:
         """Return the source's own credentials, and whose they are, which STS alone knows."""
         held = self.session(definition.profile)
@@ -355,8 +384,10 @@ class Refresher:
     def _correct_by(self, answered_at: datetime, asked_at: float) -> None:
         """Reckon anew, by STS's time, when the sessions that were found in the file end."""
         with self._lock:
-            for profile, session in self._sessions.items():
-                if not session.trusts_wall_clock:
+            while self._uncorrected:
+                profile = self._uncorrected.pop()
+                session = self._sessions.get(profile)
+                if session is None or not session.trusts_wall_clock:
                     continue
                 left = session.credentials.expiration - answered_at
                 expires_at = asked_at + left.total_seconds()

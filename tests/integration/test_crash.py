@@ -164,7 +164,7 @@ def _no_sleep(seconds: float) -> None:
 
 
 def _write(path: Path, *, how: WriteMode = WriteMode.REPLACE) -> None:
-    CredentialsFile(path, write=how, sleep=_no_sleep).write("deploy", credentials())
+    CredentialsFile(path, write=how, sleep=_no_sleep).write("deploy", credentials()).result()
 
 
 def _recover(path: Path) -> None:
@@ -172,7 +172,7 @@ def _recover(path: Path) -> None:
 
 
 def _write_over(path: Path) -> None:
-    CredentialsFile(path, sleep=_no_sleep).write("default", credentials(), overwrite=True)
+    CredentialsFile(path, sleep=_no_sleep).write("default", credentials(), overwrite=True).result()
 
 
 def _remove_in_place(path: Path) -> None:
@@ -479,7 +479,7 @@ from assumed.errors import CredentialsFileUnwritable
 from assumed.store import CredentialsFile
 from tests.credentials_files import credentials
 try:
-    CredentialsFile(Path(sys.argv[1])).write("deploy", credentials())
+    CredentialsFile(Path(sys.argv[1])).write("deploy", credentials()).result()
 except CredentialsFileUnwritable as error:
     sys.exit(error.message)
 """
@@ -492,7 +492,7 @@ def _traced(folder: Folder, *injected: str) -> tuple[int, str, list[str]]:
     done = subprocess.run(  # noqa: S603
         [
             shutil.which("strace") or "strace",
-            *("-o", log, "-e", f"trace={_CHANGING}"),
+            *("-f", "-o", log, "-e", f"trace={_CHANGING}"),
             *(argument for name in companions for argument in ("-P", folder.path / name)),
             *(argument for rule in injected for argument in ("-e", f"inject={rule}")),
             *(sys.executable, "-c", _SCRIPT, folder.file),
@@ -502,7 +502,7 @@ def _traced(folder: Folder, *injected: str) -> tuple[int, str, list[str]]:
         check=False,
         text=True,
     )
-    return done.returncode, done.stderr, re.findall(r"^(\w+)\(", log.read_text(), re.MULTILINE)
+    return done.returncode, done.stderr, re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -473,28 +473,31 @@ def test_a_profile_in_memory_can_have_the_name_of_its_credential_process(
 
 
 def test_the_bench_measures_every_command_in_one_run(tmp_path: Path) -> None:
-    results = tmp_path / "export.json"
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "bench.export", "--runs", "1", "--output", str(results)],
+        [sys.executable, "-m", "bench.export", "--runs", "1", "--output", str(tmp_path)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
-    # On a busy machine one run says nothing of how long anything takes.
-    assert done.returncode in {0, 1}, done.stderr
-    measured = [row["command"] for row in json.loads(results.read_text())["commands"]]
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "export.json").read_text())
+    measured = [row["command"] for row in results["commands"]]
+    # Of Python's own, and those of the program; how long anything takes one run does not say.
+    assert results["modules_of_export_credentials"] < 40
     committed = json.loads((REPOSITORY / "bench" / "results" / "export.json").read_text())
     assert set(measured) <= {row["command"] for row in committed["commands"]}
     assert committed["aws_cli"].startswith("aws-cli/2")
-    assert all(row["ratio"] <= (row["limit"] or row["ratio"]) for row in committed["commands"])
+    limits = {row["command"]: row["limit"] for row in committed["commands"]}
     ratios = {row["command"]: row["ratio"] for row in committed["commands"]}
     readme = (REPOSITORY / "README.md").read_text()
-    assert f"{ratios['export-credentials, from the file']} times as long from the file" in readme
-    assert f"{ratios['export-credentials, through the socket']} times through the daemon" in readme
-    assert (
-        f"export-credentials` {round(ratios['aws configure export-credentials'])} times" in readme
-    )
+    for command, words in {
+        "export-credentials, from the file": "{} times as long from the file",
+        "export-credentials, through the socket": "{} times through the daemon",
+    }.items():
+        assert ratios[command] <= limits[command]
+        assert words.format(limits[command]) in readme
+    assert ratios["aws configure export-credentials"] > 30
 
 
 def test_another_configuration_is_not_answered_from_the_file(world: World, role: str) -> None:

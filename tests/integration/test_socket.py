@@ -145,6 +145,9 @@ class FakeDaemon:
         self._known([profile])
         return EndpointAddress(url="http://127.0.0.1:1/v1/credentials/fresh", token_file=Path("/t"))
 
+    def metrics(self) -> bytes:
+        return b"assumed_build_info 1.0\n"
+
     def reload(self) -> Future[None]:
         self.reloads += 1
         answer: Future[None] = Future()

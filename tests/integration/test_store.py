@@ -75,7 +75,7 @@ def nobodys_folder() -> Iterator[Path]:
 
 
 def write(path: Path, profile: str = "deploy", number: int = 0) -> None:
-    CredentialsFile(path).write(profile, credentials(number))
+    CredentialsFile(path).write(profile, credentials(number)).result()
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -87,7 +87,7 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_what_is_written_is_read_back(file: Path) -> None:
     store = CredentialsFile(file)
-    store.write("deploy", credentials())
+    store.write("deploy", credentials()).result()
 
     profiles = store.read()
 
@@ -124,7 +124,7 @@ def test_another_writer_is_told_from_our_own_last_write(file: Path) -> None:
     store = CredentialsFile(file)
     assert store.own_last_write != store.signature()
 
-    store.write("deploy", credentials())
+    store.write("deploy", credentials()).result()
     assert store.own_last_write == store.signature()
 
     file.write_bytes(file.read_bytes() + b"[other]\n")
@@ -133,8 +133,8 @@ def test_another_writer_is_told_from_our_own_last_write(file: Path) -> None:
 
 def test_remove_takes_what_we_wrote_and_says_from_where(file: Path) -> None:
     store = CredentialsFile(file)
-    store.write("deploy", credentials())
-    store.write("second", credentials())
+    store.write("deploy", credentials()).result()
+    store.write("second", credentials()).result()
 
     assert store.remove(["deploy", "default", "unknown"]) == ("deploy",)
     assert store.remove() == ("second",)
@@ -143,8 +143,8 @@ def test_remove_takes_what_we_wrote_and_says_from_where(file: Path) -> None:
 
 def test_remove_raises_what_it_had_to_leave_once_all_else_is_gone(file: Path) -> None:
     store = CredentialsFile(file)
-    store.write("second", credentials())
-    store.write("deploy", credentials())
+    store.write("second", credentials()).result()
+    store.write("deploy", credentials()).result()
     mark = b"manager = assumed\n"
     file.write_bytes(file.read_bytes().removesuffix(mark) + b"  continued = x\n" + mark)
 
@@ -180,7 +180,7 @@ def test_after_close_nothing_is_written(file: Path) -> None:
     store.close()
 
     with pytest.raises(CredentialsFileUnwritable, match="stopping"):
-        store.write("deploy", credentials())
+        store.write("deploy", credentials()).result()
 
     assert file.read_bytes() == LONG_TERM
 
@@ -192,17 +192,17 @@ def test_replaced_long_term_keys_are_backed_up_once_and_the_backup_is_never_repl
     backup = file.parent / "credentials.assumed-backup"
     keys = LONG_TERM.removeprefix(b"# mine\n")
 
-    store.write("default", credentials(), overwrite=True)
+    store.write("default", credentials(), overwrite=True).result()
     assert backup.read_bytes() == keys
     assert mode(backup) == 0o600
 
-    store.write("default", credentials(1), overwrite=True)
+    store.write("default", credentials(1), overwrite=True).result()
     file.write_bytes(LONG_TERM)
-    store.write("default", credentials(2), overwrite=True)
+    store.write("default", credentials(2), overwrite=True).result()
     assert backup.read_bytes() == keys, "the same keys again are not saved again"
 
     file.write_bytes(LONG_TERM.replace(b"the/only/copy", b"another"))
-    store.write("default", credentials(3), overwrite=True)
+    store.write("default", credentials(3), overwrite=True).result()
     other = keys.replace(b"the/only/copy", b"another").replace(b"[default]", b"[default 2]")
     assert backup.read_bytes() == keys + other
     assert events(caplog).count("long_term_keys_backed_up") == 2
@@ -213,7 +213,7 @@ def test_where_no_backup_can_be_made_the_long_term_keys_stay(file: Path) -> None
     (file.parent / "credentials.assumed-backup").mkdir()
 
     with pytest.raises(CredentialsFileUnwritable, match="assumed-backup"):
-        CredentialsFile(file).write("default", credentials(), overwrite=True)
+        CredentialsFile(file).write("default", credentials(), overwrite=True).result()
 
     assert file.read_bytes() == LONG_TERM
 
@@ -221,7 +221,7 @@ def test_where_no_backup_can_be_made_the_long_term_keys_stay(file: Path) -> None
 # Many at once
 
 
-def test_the_refreshes_of_many_threads_are_two_rewrites(
+def test_many_refreshes_at_once_are_two_rewrites(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rewrites = []
@@ -243,17 +243,12 @@ def test_the_refreshes_of_many_threads_are_two_rewrites(
     store = CredentialsFile(file, sleep=sleep)
     lock = os.open(file.parent / ".credentials.assumed-lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    threads = [
-        threading.Thread(target=store.write, args=(f"p{number}", credentials(number)))
-        for number in range(30)
-    ]
-    for thread in threads:
-        thread.start()
-    while len(store._group._waiting) < 29:
+    writes = [store.write("p0", credentials(0))]
+    while store._group._waiting:
         os.sched_yield()
+    writes += [store.write(f"p{number}", credentials(number)) for number in range(1, 30)]
     everybody_waits.set()
-    for thread in threads:
-        thread.join()
+    assert [write.exception(60) for write in writes] == [None] * 30
     os.close(lock)
 
     assert len(rewrites) == 2
@@ -266,7 +261,7 @@ def test_the_refreshes_of_many_threads_are_two_rewrites(
 def _write_ten(path: Path, name: str) -> None:
     store = CredentialsFile(path)
     for number in range(10):
-        store.write(f"{name}-{number}", credentials(number))
+        store.write(f"{name}-{number}", credentials(number)).result()
 
 
 def test_many_processes_take_turns_and_none_of_their_writes_is_lost(file: Path) -> None:
@@ -292,7 +287,7 @@ def test_given_another_assumed_that_never_lets_go_then_the_error_names_the_lock(
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         with pytest.raises(CredentialsFileUnwritable) as caught:
-            CredentialsFile(file, sleep=lambda _: None).write("deploy", credentials())
+            CredentialsFile(file, sleep=lambda _: None).write("deploy", credentials()).result()
     finally:
         os.close(descriptor)
 
@@ -305,7 +300,7 @@ def test_five_thousand_sections_stay_as_they_are_around_the_one_that_changes(fil
     file.write_bytes(LONG_TERM + others)
     store = CredentialsFile(file)
 
-    store.write("team-2500", credentials(7))
+    store.write("team-2500", credentials(7)).result()
 
     assert file.read_bytes() == LONG_TERM + others.replace(
         section("team-2500", 0), section("team-2500", 7)
@@ -408,7 +403,7 @@ def test_the_file_of_a_user_stays_theirs_when_root_writes_it(nobodys_folder: Pat
     os.chown(file, NOBODY, 12345)
 
     write(file)
-    CredentialsFile(file).write("default", credentials(), overwrite=True)
+    CredentialsFile(file).write("default", credentials(), overwrite=True).result()
 
     assert (file.stat().st_uid, file.stat().st_gid) == (NOBODY, 12345)
     assert {path.stat().st_uid for path in nobodys_folder.iterdir()} == {NOBODY}
@@ -540,13 +535,13 @@ def test_a_hard_link_keeps_the_old_credentials_and_a_warning_says_so_once(
     other.hardlink_to(file)
     store = CredentialsFile(file)
 
-    store.write("deploy", credentials())
+    store.write("deploy", credentials()).result()
     assert other.read_bytes() == LONG_TERM
     assert file.read_bytes() == LONG_TERM + section("deploy")
 
     file.unlink()
     file.hardlink_to(other)
-    store.write("deploy", credentials())
+    store.write("deploy", credentials()).result()
     assert events(caplog).count("credentials_file_has_hard_links") == 1
 
 
@@ -554,7 +549,7 @@ def test_in_place_a_hard_link_stays_one_file(file: Path) -> None:
     other = file.parent / "other"
     other.hardlink_to(file)
 
-    CredentialsFile(file, write=WriteMode.IN_PLACE).write("deploy", credentials())
+    CredentialsFile(file, write=WriteMode.IN_PLACE).write("deploy", credentials()).result()
 
     assert file.samefile(other)
     assert other.read_bytes() == LONG_TERM + section("deploy")
@@ -630,13 +625,13 @@ def test_a_read_only_folder_is_refused_and_written_as_soon_as_it_is_writable(
         store = CredentialsFile(file)
 
         with pytest.raises(CredentialsFileUnwritable) as caught:
-            store.write("deploy", credentials())
+            store.write("deploy", credentials()).result()
         assert caught.value.hint.startswith("the folder has to be writable")
         assert file.read_bytes() == LONG_TERM
         assert list(store.read()) == ["default"]
 
         nobodys_folder.chmod(0o700)
-        store.write("deploy", credentials())
+        store.write("deploy", credentials()).result()
         assert file.read_bytes() == LONG_TERM + section("deploy")
 
 
@@ -673,7 +668,7 @@ file = folder / "credentials"
 said = {}
 def attempt(mode=WriteMode.REPLACE):
     try:
-        CredentialsFile(file, write=mode).write("deploy", credentials())
+        CredentialsFile(file, write=mode).write("deploy", credentials()).result()
     except AssumedError as error:
         return f"{error.message}; {error.hint}"
     return "written"
@@ -762,7 +757,7 @@ def test_a_bind_mounted_file_is_written_in_place_with_one_warning(file: Path) ->
 inode = file.stat().st_ino
 store = CredentialsFile(file)
 for number in range(2):
-    store.write("deploy", credentials(number))
+    store.write("deploy", credentials(number)).result()
 said["same"] = str(file.stat().st_ino == inode)
 said["names"] = " ".join(sorted(names_in(folder)))
 """,
@@ -815,8 +810,8 @@ def test_without_leases_the_file_is_written_and_one_warning_says_so(
 ) -> None:
     store = CredentialsFile(file, write=write_mode)
 
-    store.write("deploy", credentials())
-    store.write("deploy", credentials(1))
+    store.write("deploy", credentials()).result()
+    store.write("deploy", credentials(1)).result()
 
     assert file.read_bytes() == LONG_TERM + section("deploy", 1)
     assert events(caplog).count("credentials_file_without_leases") == 1
@@ -828,8 +823,8 @@ def test_without_exchange_the_file_is_renamed_and_one_warning_says_so(
 ) -> None:
     store = CredentialsFile(file)
 
-    store.write("deploy", credentials())
-    store.write("deploy", credentials(1))
+    store.write("deploy", credentials()).result()
+    store.write("deploy", credentials(1)).result()
 
     assert file.read_bytes() == LONG_TERM + section("deploy", 1)
     assert names_in(file.parent) == {"credentials"}
@@ -948,12 +943,12 @@ def test_while_another_program_keeps_the_file_open_for_writing_nothing_is_writte
     store = CredentialsFile(file, sleep=lambda _: None)
     with file.open("ab") as held:
         with pytest.raises(CredentialsFileUnwritable, match="keeps it open for writing"):
-            store.write("deploy", credentials())
+            store.write("deploy", credentials()).result()
         held.write(b"[theirs]\nk = v\n")
         held.flush()
         assert list(store.read()) == ["default", "theirs"]
 
-    store.write("deploy", credentials())
+    store.write("deploy", credentials()).result()
     assert file.read_bytes() == LONG_TERM + b"[theirs]\nk = v\n" + section("deploy")
 
 
@@ -969,7 +964,7 @@ def test_others_who_never_pause_are_named_and_nothing_of_theirs_is_lost(
     monkeypatch.setattr(replace.Replacer, "_exchange_or_rename", swap)
 
     with pytest.raises(CredentialsFileUnwritable, match="change it without a pause"):
-        CredentialsFile(file, sleep=lambda _: None).write("deploy", credentials())
+        CredentialsFile(file, sleep=lambda _: None).write("deploy", credentials()).result()
 
     assert file.read_bytes() == LONG_TERM
     assert names_in(file.parent) == {"credentials"}
@@ -1022,7 +1017,7 @@ def test_a_write_in_place_that_was_cut_short_is_finished_at_the_next_start(
     with monkeypatch.context() as patched:
         patched.setattr(in_place, "_overwrite", cut_short)
         with pytest.raises(KeyboardInterrupt):
-            CredentialsFile(file, write=WriteMode.IN_PLACE).write("deploy", credentials())
+            CredentialsFile(file, write=WriteMode.IN_PLACE).write("deploy", credentials()).result()
     half = file.read_bytes()
 
     CredentialsFile(file).recover()
@@ -1041,7 +1036,7 @@ def test_what_somebody_wrote_after_a_crash_stays_as_they_wrote_it(
     with monkeypatch.context() as patched:
         patched.setattr(in_place, "_overwrite", crash)
         with pytest.raises(KeyboardInterrupt):
-            CredentialsFile(file, write=WriteMode.IN_PLACE).write("deploy", credentials())
+            CredentialsFile(file, write=WriteMode.IN_PLACE).write("deploy", credentials()).result()
     file.write_bytes(b"[other]\nk = v\n")
 
     CredentialsFile(file).recover()
@@ -1077,7 +1072,7 @@ def test_in_place_a_file_that_is_another_users_or_that_others_may_read_gets_no_s
     os.chown(shared, 4321, 4321)
     store = CredentialsFile(shared, write=WriteMode.IN_PLACE)
     with pytest.raises(CredentialsFileUnwritable, match="another user"):
-        store.write("deploy", credentials())
+        store.write("deploy", credentials()).result()
     assert shared.read_bytes() == LONG_TERM
 
 

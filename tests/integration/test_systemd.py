@@ -143,6 +143,7 @@ def test_an_entry_of_the_journal_has_a_field_for_each_field_of_the_event() -> No
             "assumed_profile": "deploy",
             "assumed_attempt": "2",
             "assumed_error": "it said [redacted]",
+            "profile": "deploy",
         }
     ]
 

@@ -11,7 +11,13 @@ import pytest
 from assumed import config
 from assumed.config.rules import default_session_name
 from assumed.config.schema import schema
-from assumed.config.shape import ConfigurationShape, CredentialsFileShape, ProfileShape
+from assumed.config.shape import (
+    ConfigurationShape,
+    CredentialsFileShape,
+    HooksShape,
+    MetricsShape,
+    ProfileShape,
+)
 from assumed.errors import ConfigurationError
 from assumed.model import (
     Configuration,
@@ -224,6 +230,25 @@ def test_anchors_and_merges_of_yaml_work() -> None:
     assert configuration.profiles["two"].region == "eu-west-1"
 
 
+def test_hooks_are_lists_and_a_home_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/jane")
+    text = "hooks:\n  on_refresh: [~/bin/told, '~', 1]\n  on_failure: [notify-send, 'a b']\n"
+    assert parse(DEPLOY + text).hooks == {
+        "on_refresh": ("/home/jane/bin/told", "~", "1"),
+        "on_failure": ("notify-send", "a b"),
+    }
+    assert parse(DEPLOY).hooks == {}
+
+
+def test_metrics_are_where_the_file_says_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/jane")
+    configuration = parse(f"{DEPLOY}metrics: {{port: 9464, textfile: ~/assumed.prom}}\n")
+    assert configuration.metrics_port == 9464
+    assert configuration.metrics_textfile == Path("/home/jane/assumed.prom")
+    silent = parse(DEPLOY)
+    assert (silent.metrics_port, silent.metrics_textfile) == (None, None)
+
+
 def test_the_credentials_file_may_be_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     configuration = parse(f"{DEPLOY}credentials_file:\n  path: ~/creds\n  write: in-place\n")
@@ -251,10 +276,16 @@ def test_the_schema_on_disk_is_made_of_these_types() -> None:
 
 
 def test_the_schema_names_every_key() -> None:
-    for shape in (ConfigurationShape, ProfileShape, CredentialsFileShape):
+    for shape in (
+        ConfigurationShape,
+        ProfileShape,
+        CredentialsFileShape,
+        HooksShape,
+        MetricsShape,
+    ):
         for key, entry in shape.model_fields.items():
             assert f'"{key}": {{' in schema()
-            assert entry.description or key == "credentials_file"
+            assert entry.description or key in {"credentials_file", "hooks", "metrics"}
 
 
 class TestWhoseFile:
@@ -358,7 +389,20 @@ class TestWhereItIs:
         assert parse(example.replace("default", "keys")).profiles
 
 
-@pytest.mark.parametrize("file", sorted((REPOSITORY / "config").glob("*.yaml")), ids=str)
+OURS = [path for path in (REPOSITORY / "config").glob("*.yaml") if path.stem != "kubernetes"]
+
+
+@pytest.mark.parametrize("file", sorted(OURS), ids=str)
 def test_the_files_of_the_folder_config_are_right(file: Path) -> None:
     configuration = config.parse(file.read_bytes(), file, user="me", host="here")
     assert configuration.profiles
+
+
+def test_the_hooks_and_metrics_of_the_documents_are_right() -> None:
+    documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    text = "\n".join(document.read_text() for document in documents)
+    examples = re.findall(r"```yaml\n((?:hooks|metrics):\n.*?)```", text, re.S)
+    assert len(examples) >= 6
+    for example in examples:
+        configuration = parse(DEPLOY + example)
+        assert configuration.hooks or configuration.metrics_port

@@ -11,7 +11,14 @@ import pytest
 
 from assumed import config
 from assumed.cli import _COMMANDS
-from assumed.config.shape import ConfigurationShape, CredentialsFileShape, ProfileShape
+from assumed.config.reference import reference
+from assumed.config.shape import (
+    ConfigurationShape,
+    CredentialsFileShape,
+    HooksShape,
+    MetricsShape,
+    ProfileShape,
+)
 from assumed.delivery.shapes import status_to_json
 from assumed.model import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
 from tests.fakes import NOON
@@ -19,6 +26,8 @@ from tests.picture import PICTURE, drawn
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
+OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
+REFERENCE = (REPOSITORY / "docs" / "configuration.md").read_text()
 PACKAGE = REPOSITORY / "daemon" / "assumed"
 
 
@@ -54,10 +63,12 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
         *ConfigurationShape.model_fields,
         *ProfileShape.model_fields,
         *CredentialsFileShape.model_fields,
+        *HooksShape.model_fields,
+        *MetricsShape.model_fields,
     ],
 )
-def test_the_readme_and_the_example_name_every_key(key: str) -> None:
-    assert f"`{key}`" in README
+def test_the_reference_and_the_example_name_every_key(key: str) -> None:
+    assert f"| `{key}` | " in REFERENCE
     assert f"{key}:" in (REPOSITORY / "config" / "config.yaml").read_text()
 
 
@@ -78,25 +89,49 @@ def test_the_readme_names_every_field_of_status_json() -> None:
         assert f"`{field}`" in README
 
 
-def test_the_readme_explains_every_event() -> None:
+def test_the_reference_is_made_of_the_types() -> None:
+    made = "`python -m assumed.config.reference > docs/configuration.md`"
+    assert reference() == REFERENCE, made
+
+
+def test_every_event_is_explained() -> None:
     names = set(event_names())
     assert len(names) > 20
-    explained = README.partition("## Logs")[2].partition("## Work on it")[0]
+    explained = OPERATIONS.partition("## Logs")[2]
     assert {name for name in names if f"`{name}`" not in explained} == set()
     assert set(re.findall(r"`([a-z]+_[a-z_]+)`(?=[,| ]+.*\|)", explained)) >= names - {"defect"}
 
 
 def test_the_yaml_of_the_readme_is_a_configuration() -> None:
-    (text,) = re.findall(r"<<'END'\n(.*?)\n +END", README, re.S)
-    plain = "\n".join(line.removeprefix("   ") for line in text.splitlines())
+    (typed,) = re.findall(r"<<'END'\n(.*?)\n +END", README, re.S)
+    plain = "\n".join(line.removeprefix("   ") for line in typed.splitlines())
     configuration = config.parse(plain.encode(), Path("config.yaml"), user="me", host="here")
     assert list(configuration.profiles) == ["s3-read-only"]
+    shown, hooks = re.findall(r"^```yaml\n(.*?)^```", README, re.M | re.S)
+    configuration = config.parse(
+        f"{shown}{hooks}".encode(), Path("config.yaml"), user="me", host="here"
+    )
+    assert list(configuration.profiles) == ["s3-read-only", "deploy", "agent"]
 
 
-def test_every_link_and_every_place_in_the_readme_is_there() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
-        assert (REPOSITORY / target).exists(), target
-    for path in re.findall(r"`((?:daemon|systemd|config|bench|docs)/[\w/@.-]*)`", README):
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_every_place_in_a_document_is_there(page: Path) -> None:
+    text = page.read_text()
+    headings = {
+        other: {
+            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)$", other.read_text(), re.M)
+        }
+        for other in PAGES
+    }
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), target
+        assert not heading or heading in headings[file], f"{target}#{heading}"
+    for path in re.findall(r"`((?:daemon|systemd|config|bench|docs|tests)/[\w/@.-]*)`", text):
         assert (REPOSITORY / path).exists(), path
 
 

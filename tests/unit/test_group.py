@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
@@ -27,6 +27,9 @@ class Commits:
         self.began = threading.Event()
         self.may_go_on = threading.Event()
         self.may_go_on.set()
+        self.takes = timedelta(0)
+        self.coming: list[str] = []
+        """Asked for one by one, whenever somebody sleeps."""
         self.result: Callable[[Sequence[str]], Errors] = lambda requests: [None] * len(requests)
         self.group = GroupCommit(self._commit, clock=self.clock, sleep=self._sleep)
 
@@ -34,15 +37,18 @@ class Commits:
         self.groups.append(list(requests))
         self.began.set()
         assert self.may_go_on.wait(60)
+        self.clock.advance(self.takes)
         return self.result(requests)
 
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.clock.advance(timedelta(seconds=seconds))
+        if self.coming:
+            self.group.submit(self.coming.pop(0))
 
-    def wait_for(self, waiting: int) -> None:
-        while len(self.group._waiting) < waiting:
-            os.sched_yield()
+    def make(self, *requests: str) -> None:
+        for request in requests:
+            self.group.submit(request).result(60)
 
 
 @pytest.fixture
@@ -50,29 +56,30 @@ def commits() -> Commits:
     return Commits()
 
 
-def held_up(commits: Commits, pool: ThreadPoolExecutor, *later: str) -> dict[str, Future[None]]:
-    """Begin a commit of `first`, and return once all others wait for it to end."""
+def held_up(commits: Commits, *later: str) -> dict[str, Future[None]]:
+    """Begin a commit of `first`, and have all others wait for it to end."""
     commits.may_go_on.clear()
-    futures = {"first": pool.submit(commits.group.submit, "first")}
+    futures = {"first": commits.group.submit("first")}
     assert commits.began.wait(60)
-    for number, request in enumerate(later, start=1):
-        futures[request] = pool.submit(commits.group.submit, request)
-        commits.wait_for(number)
-    return futures
+    return futures | {request: commits.group.submit(request) for request in later}
+
+
+def settled(futures: Mapping[str, Future[None]]) -> list[BaseException | None]:
+    return [future.exception(60) for future in futures.values()]
 
 
 def test_one_that_comes_alone_is_committed_at_once(commits: Commits) -> None:
-    commits.group.submit("a")
+    commits.make("a")
 
     assert (commits.groups, commits.slept) == ([["a"]], [])
 
 
 def test_the_next_commit_begins_no_earlier_than_the_window_after_the_last(commits: Commits) -> None:
-    commits.group.submit("a")
+    commits.make("a")
     commits.clock.advance(timedelta(seconds=0.02))
-    commits.group.submit("b")
+    commits.make("b")
     commits.clock.advance(timedelta(seconds=0.06))
-    commits.group.submit("c")
+    commits.make("c")
 
     assert commits.groups == [["a"], ["b"], ["c"]]
     assert commits.slept == [pytest.approx(0.03)]
@@ -82,23 +89,42 @@ def test_what_comes_while_a_commit_is_under_way_is_one_commit_in_its_order(
     commits: Commits,
 ) -> None:
     later = [f"p{number}" for number in range(20)]
-    with ThreadPoolExecutor(21) as pool:
-        futures = held_up(commits, pool, *later)
-        assert not any(future.done() for future in futures.values())
-        commits.may_go_on.set()
+    futures = held_up(commits, *later)
+    assert not any(future.done() for future in futures.values())
+    commits.may_go_on.set()
 
+    assert settled(futures) == [None] * 21
     assert commits.groups == [["first"], later]
-    assert all(future.exception() is None for future in futures.values())
+
+
+def test_after_a_long_commit_the_next_waits_while_more_keeps_coming(commits: Commits) -> None:
+    commits.takes = timedelta(seconds=0.098)
+    commits.coming = [f"p{number}" for number in range(40)]
+    commits.make("a", "b")
+
+    # Within five times of what the last one took: 7 windows of 50 ms, each of which brings one.
+    assert [len(group) for group in commits.groups][:2] == [1, 8]
+    assert sum(commits.slept[:7]) == pytest.approx(0.35)
+
+
+def test_after_a_long_commit_one_that_comes_alone_waits_for_one_window(commits: Commits) -> None:
+    commits.takes = timedelta(seconds=0.1)
+    commits.make("a", "b")
+    assert commits.slept == [pytest.approx(0.05)]
+
+    commits.clock.advance(timedelta(seconds=1))
+    commits.make("c")
+    assert commits.groups == [["a"], ["b"], ["c"]]
+    assert len(commits.slept) == 1
 
 
 def test_each_request_gets_its_own_error(commits: Commits) -> None:
     refused = ValueError("b")
     commits.result = lambda requests: [refused if name == "b" else None for name in requests]
-    with ThreadPoolExecutor(4) as pool:
-        futures = held_up(commits, pool, "a", "b", "c")
-        commits.may_go_on.set()
+    futures = held_up(commits, "a", "b", "c")
+    commits.may_go_on.set()
 
-    assert [future.exception() for future in futures.values()] == [None, None, refused, None]
+    assert settled(futures) == [None, None, refused, None]
 
 
 def test_a_commit_that_fails_fails_for_all_of_it_and_for_none_after_it(commits: Commits) -> None:
@@ -110,34 +136,18 @@ def test_a_commit_that_fails_fails_for_all_of_it_and_for_none_after_it(commits: 
         raise full
 
     commits.result = fail
-    with ThreadPoolExecutor(3) as pool:
-        futures = held_up(commits, pool, "a", "b")
-        commits.may_go_on.set()
-    assert [future.exception() for future in futures.values()] == [None, full, full]
+    futures = held_up(commits, "a", "b")
+    commits.may_go_on.set()
+    assert settled(futures) == [None, full, full]
 
     commits.result = lambda requests: [None] * len(requests)
-    commits.group.submit("c")
+    commits.make("c")
     assert commits.groups[-1] == ["c"]
 
 
-def test_an_interrupt_reaches_who_was_interrupted_and_nobody_is_left_waiting(
-    commits: Commits,
-) -> None:
-    def interrupt(requests: Sequence[str]) -> Errors:
-        raise KeyboardInterrupt
-
-    commits.result = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        commits.group.submit("a")
-
-    commits.result = lambda requests: [None] * len(requests)
-    commits.group.submit("b")
-    assert commits.groups == [["a"], ["b"]]
-
-
 def test_close_waits_for_what_was_asked_for_and_refuses_what_comes_after(commits: Commits) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        futures = held_up(commits, pool, "a", "b")
+    futures = held_up(commits, "a", "b")
+    with ThreadPoolExecutor(1) as pool:
         closing = pool.submit(commits.group.close)
         while not commits.group._is_closed:
             os.sched_yield()
@@ -145,6 +155,6 @@ def test_close_waits_for_what_was_asked_for_and_refuses_what_comes_after(commits
         commits.may_go_on.set()
 
     assert commits.groups == [["first"], ["a", "b"]]
-    assert all(future.exception() is None for future in [*futures.values(), closing])
+    assert [*settled(futures), closing.exception()] == [None] * 4
     with pytest.raises(CredentialsFileUnwritable, match="stopping"):
-        commits.group.submit("late")
+        commits.make("late")

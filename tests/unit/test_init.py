@@ -217,6 +217,27 @@ def test_any_comment_stays_acomment(text: str) -> None:
     assert Document(f"{lines}\nprofiles: {{}}\n").value == {"profiles": {}}
 
 
+@pytest.mark.parametrize("line_end", ["\x85", "\u2028", "\u2029", "\x0c", "\x1b"])
+def test_the_name_of_an_aws_profile_brings_no_key_along(home: Home, line_end: str) -> None:
+    lender = f"base{line_end}    mfa_process: touch /tmp/run"
+    (home.aws / "config").write_text(
+        f'[profile "{lender}"]\nsource_profile = keys\n'
+        "[profile victim]\nrole_arn = arn:aws:iam::123456789012:role/x\n"
+        f"include_profile = {lender}\n"
+        "[profile keys]\nregion = eu-west-1\n"
+    )
+    document = Document(proposal({}, suffix="-fresh").text)
+    assert document.problems == []
+    assert document.value == {
+        "profiles": {
+            "victim-fresh": {
+                "role_arn": "arn:aws:iam::123456789012:role/x",
+                "source_profile": "keys",
+            }
+        }
+    }
+
+
 def test_a_new_file_is_this_users_alone_and_no_other_is_touched(home: Home) -> None:
     path = home.path / "a" / "b" / "config.yaml"
     assert write_new(path, "text") is None

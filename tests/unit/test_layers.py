@@ -39,6 +39,7 @@ OWNERS = {
     "h11": {"delivery"},
     "hypercorn": {"delivery"},
     "moto": {"demo"},
+    "prometheus_client": {"service"},
     "pydantic": {"config"},
     "rich": {"cli"},
     "starlette": {"delivery"},

@@ -103,6 +103,13 @@ def test_a_denial_has_its_likely_causes_and_a_statement_to_paste() -> None:
     assert all(line.startswith("  - ") for line in shown[3 : start - 1])
 
 
+def test_what_a_server_or_a_program_has_said_steers_no_terminal() -> None:
+    said = Observation("arn:\x1b[2J", timedelta(seconds=1))
+    shown = "\n".join(lines(seen=said, hint="a\x1b]0;title\x07b"))
+    assert "\x1b" not in shown
+    assert r"a\x1b]0;title\x07b" in shown
+
+
 def test_a_token_goes_with_no_external_id() -> None:
     by_token = replace(DEFINITION, source=WebIdentity(Path("/token")))
     assert "external_id" not in "\n".join(lines(definition=by_token))

@@ -50,7 +50,7 @@ class Bench:
 
 def test_a_refresh_ends_with_the_session_in_the_file() -> None:
     bench = Bench(DEPLOY)
-    session = bench.refresher.refresh(DEPLOY)
+    session = bench.refresher.refresh(DEPLOY).result()
     assert bench.store.profiles["deploy"] == session.credentials
     assert session.is_stored
     assert bench.refresher.left("deploy") == HOUR
@@ -59,12 +59,12 @@ def test_a_refresh_ends_with_the_session_in_the_file() -> None:
 
 def test_given_a_live_session_when_sts_fails_then_the_profile_keeps_it() -> None:
     bench = Bench(DEPLOY)
-    bench.refresher.refresh(DEPLOY)
+    bench.refresher.refresh(DEPLOY).result()
     before = dict(bench.store.profiles)
     bench.clock.advance(timedelta(minutes=45))
     bench.sts.failures.append(StsUnavailable("no answer", hint="wait"))
     with pytest.raises(StsUnavailable):
-        bench.refresher.refresh(DEPLOY)
+        bench.refresher.refresh(DEPLOY).result()
     assert bench.store.profiles == before
     assert bench.refresher.left("deploy") == timedelta(minutes=15)
 
@@ -73,7 +73,7 @@ def test_given_a_live_session_when_sts_fails_then_the_profile_keeps_it() -> None
 def test_a_lifetime_is_told_by_the_clock_of_sts_and_not_by_the_wall(skew: timedelta) -> None:
     bench = Bench(DEPLOY)
     bench.sts.skew = skew
-    bench.refresher.refresh(DEPLOY)
+    bench.refresher.refresh(DEPLOY).result()
     bench.clock.step_wall_clock(timedelta(hours=-7))
     assert bench.refresher.left("deploy") == HOUR
 
@@ -83,15 +83,15 @@ def test_a_session_is_never_taken_for_longer_than_it_is_when_the_answer_comes_la
     bench.sts.during_call = lambda _: bench.clock.advance(timedelta(seconds=-3))
     bench.clock.advance(timedelta(seconds=10))
     asked_at = bench.clock.boottime()
-    session = bench.refresher.refresh(DEPLOY)
+    session = bench.refresher.refresh(DEPLOY).result()
     assert session.expires_at == asked_at + HOUR.total_seconds()
 
 
 def test_a_chained_profile_is_assumed_with_the_session_of_its_parent() -> None:
     child = role("child", parent="deploy")
     bench = Bench(DEPLOY, child)
-    parent = bench.refresher.refresh(DEPLOY).credentials
-    bench.refresher.refresh(child)
+    parent = bench.refresher.refresh(DEPLOY).result().credentials
+    bench.refresher.refresh(child).result()
     _, caller = bench.sts.calls[-1]
     assert (caller.access_key_id, caller.session_token) == (
         parent.access_key_id,
@@ -104,11 +104,11 @@ def test_without_a_valid_parent_a_chained_profile_calls_nobody(is_expired: bool)
     child = role("child", parent="deploy")
     bench = Bench(DEPLOY, child)
     if is_expired:
-        bench.refresher.refresh(DEPLOY)
+        bench.refresher.refresh(DEPLOY).result()
         bench.clock.advance(HOUR)
     calls = bench.sts.number
     with pytest.raises(ParentNotReady):
-        bench.refresher.refresh(child)
+        bench.refresher.refresh(child).result()
     assert bench.sts.number == calls
 
 
@@ -116,12 +116,12 @@ def test_what_could_not_be_written_is_written_later_with_no_further_call() -> No
     bench = Bench(DEPLOY)
     bench.store.failures.append(CredentialsFileUnwritable("disk full", hint="make room"))
     with pytest.raises(CredentialsFileUnwritable):
-        bench.refresher.refresh(DEPLOY)
+        bench.refresher.refresh(DEPLOY).result()
     held = bench.refresher.session("deploy")
     assert held is not None
     assert bench.refresher.due_in(DEPLOY, jitter=0) == timedelta(0)
 
-    bench.refresher.refresh(DEPLOY)
+    bench.refresher.refresh(DEPLOY).result()
     assert bench.sts.number == 1
     assert bench.store.profiles["deploy"] == held.credentials
 
@@ -130,9 +130,9 @@ def test_what_could_not_be_written_for_too_long_is_assumed_anew() -> None:
     bench = Bench(DEPLOY)
     bench.store.failures.append(CredentialsFileUnwritable("disk full", hint="make room"))
     with pytest.raises(CredentialsFileUnwritable):
-        bench.refresher.refresh(DEPLOY)
+        bench.refresher.refresh(DEPLOY).result()
     bench.clock.advance(timedelta(minutes=50))
-    bench.refresher.refresh(DEPLOY)
+    bench.refresher.refresh(DEPLOY).result()
     assert bench.sts.number == 2
 
 
@@ -156,7 +156,7 @@ def test_a_kept_session_is_corrected_once_sts_has_told_its_time() -> None:
     bench = Bench(DEPLOY, role("other"))
     bench.refresher.keep({"deploy": issued(DEPLOY, NOON + timedelta(minutes=50))})
     bench.sts.skew = timedelta(minutes=20)
-    bench.refresher.refresh(role("other"))
+    bench.refresher.refresh(role("other")).result()
     assert bench.refresher.left("deploy") == timedelta(minutes=30)
     assert bench.refresher.take_corrected() == ("deploy",)
     assert bench.refresher.take_corrected() == ()
@@ -164,7 +164,7 @@ def test_a_kept_session_is_corrected_once_sts_has_told_its_time() -> None:
 
 def test_a_session_of_another_role_is_forgotten_when_the_definition_changes() -> None:
     bench = Bench(DEPLOY)
-    bench.refresher.refresh(DEPLOY)
+    bench.refresher.refresh(DEPLOY).result()
     changed = role("deploy", role_arn="arn:aws:iam::111122223333:role/another")
     bench.refresher.define({"deploy": changed})
     assert bench.refresher.session("deploy") is None
@@ -174,7 +174,7 @@ def test_an_answer_that_comes_after_the_definition_changed_is_not_held() -> None
     bench = Bench(DEPLOY)
     changed = role("deploy", external_id="new")
     bench.sts.during_call = lambda _: bench.refresher.define({"deploy": changed})
-    bench.refresher.refresh(DEPLOY)
+    bench.refresher.refresh(DEPLOY).result()
     assert bench.refresher.session("deploy") is None
 
 
@@ -186,7 +186,7 @@ def test_a_source_that_is_nowhere_is_told_before_any_call() -> None:
     )
     bench.refresher.define({"lost": lost})
     with pytest.raises(SourceMissing):
-        bench.refresher.refresh(lost)
+        bench.refresher.refresh(lost).result()
     assert bench.sts.number == 0
 
 
@@ -194,7 +194,7 @@ def test_a_refusal_leaves_no_session() -> None:
     bench = Bench(DEPLOY)
     bench.sts.failures.append(AssumeRoleDenied("no", hint="ask"))
     with pytest.raises(AssumeRoleDenied):
-        bench.refresher.refresh(DEPLOY)
+        bench.refresher.refresh(DEPLOY).result()
     assert bench.refresher.session("deploy") is None
 
 
@@ -215,21 +215,21 @@ def own(number: int, expiration: datetime) -> TemporaryCredentials:
 def test_with_no_role_the_sources_own_credentials_are_kept_and_named_by_sts() -> None:
     bench = Bench(OWN)
     bench.sources.known["keys"].own = own(1, NOON + HOUR)
-    session = bench.refresher.refresh(OWN)
+    session = bench.refresher.refresh(OWN).result()
     stored = bench.store.profiles["own"]
     assert stored == session.credentials
     assert (stored.access_key_id, stored.session_token) == ("ASIAOWN1", "own-token")
     assert stored.principal_arn == "arn:aws:sts::111122223333:assumed-role/own/ASIAOWN1"
     assert bench.refresher.left("own") == HOUR
 
-    bench.refresher.refresh(OWN)
+    bench.refresher.refresh(OWN).result()
     assert bench.sources.known["keys"].replaced == [None, "ASIAOWN1"]
 
 
 def test_long_term_keys_are_never_copied() -> None:
     bench = Bench(OWN)
     with pytest.raises(LongTermKeys):
-        bench.refresher.refresh(OWN)
+        bench.refresher.refresh(OWN).result()
     assert bench.store.profiles == {}
     assert bench.sts.number == 0
 
@@ -242,7 +242,7 @@ def test_a_source_that_gives_the_same_again_is_asked_ever_later_and_not_in_the_l
     waits = []
     while True:
         try:
-            bench.refresher.refresh(OWN)
+            bench.refresher.refresh(OWN).result()
         except SourceUnavailable:
             break
         waits.append(bench.refresher.due_in(OWN, jitter=0))
@@ -256,7 +256,7 @@ def test_own_credentials_are_forgotten_when_their_source_changes_and_not_read_fr
 ):
     bench = Bench(OWN)
     bench.sources.known["keys"].own = own(1, NOON + HOUR)
-    credentials = bench.refresher.refresh(OWN).credentials
+    credentials = bench.refresher.refresh(OWN).result().credentials
     bench.refresher.define({"own": replace(OWN, overwrite=True)})
     assert bench.refresher.session("own") is not None
     other = replace(OWN, source=SourceProfile("others"))
@@ -269,8 +269,8 @@ def test_a_role_is_chained_to_own_credentials() -> None:
     child = role("child", parent="own")
     bench = Bench(OWN, child)
     bench.sources.known["keys"].own = own(1, NOON + HOUR)
-    bench.refresher.refresh(OWN)
-    bench.refresher.refresh(child)
+    bench.refresher.refresh(OWN).result()
+    bench.refresher.refresh(child).result()
     assert bench.sts.calls[-1] == (
         child,
         CallingCredentials("ASIAOWN1", "own-secret", "own-token"),

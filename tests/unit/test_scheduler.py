@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +18,7 @@ from assumed.errors import (
     StsUnavailable,
     UsageError,
 )
-from assumed.log import event_fields
+from assumed.log import event_fields, timestamp
 from assumed.model import Outcome, ProfileState, RoleDefinition
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from tests.fakes import NOON, Simulation, issued, role
@@ -345,7 +347,13 @@ class TestLog:
         simulation.sts.failing["deploy"] = unavailable()
         simulation.run_for(timedelta(hours=6))
         failed = events(caplog, "refresh_failed")
-        assert [event["attempt"] for event in failed] == [1, 2, 4, 8, 16, 32, 64, 128]
+        attempts = [event["attempt"] for event in failed]
+        assert {1, 2, 4, 8, 16, 32, 64, 128} <= set(attempts)
+        assert len(attempts) <= 8 + 6  # the powers of two, and one for an hour with none of them
+        since = timestamp(NOON + DUE)
+        assert "summary" not in failed[0]
+        assert failed[1]["summary"].startswith(f"still failing: 2 tries since {since}, expires in ")
+        assert re.search(r"since \S+, expired \d+ min ago$", failed[-1]["summary"])
         expired = events(caplog, "profile_expired")
         assert [(event["level"], event["profile"]) for event in expired] == [
             (logging.ERROR, "deploy")
@@ -355,6 +363,29 @@ class TestLog:
         (recovered,) = events(caplog, "profile_recovered")
         assert recovered["failures"] > 100
         assert recovered["failing_since"] < NOON + HOUR
+        assert recovered["failing_for_seconds"] > 5 * 3600
+        assert recovered["late_seconds"] == recovered["failing_for_seconds"]
+
+    def test_what_a_sleep_has_held_up_says_how_late_it_is(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "assumed")
+        simulation.start(DEPLOY)
+        simulation.pass_time(8 * HOUR)
+        simulation.run_for(SECOND)
+        _, refreshed = events(caplog, "profile_refreshed")
+        assert refreshed["late_seconds"] == (8 * HOUR - DUE).total_seconds()
+
+    def test_no_hour_of_an_outage_is_silent(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "assumed")
+        simulation.sts.failing["deploy"] = unavailable()
+        simulation.start(DEPLOY)
+        for _ in range(24):
+            caplog.clear()
+            simulation.run_for(timedelta(minutes=66))  # an hour, and the longest delay
+            assert events(caplog, "refresh_failed")
 
     def test_a_failure_of_another_kind_is_news(
         self, simulation: Simulation, caplog: pytest.LogCaptureFixture
@@ -531,3 +562,50 @@ class TestOtherWriters:
         simulation.run_for(MINUTE)
         assert simulation.status("deploy").state is ProfileState.VALID
         assert simulation.sts.called == ["deploy"]
+
+
+class TestWhileTheFileIsWritten:
+    """A call's thread makes the next call; what was called is not done until it is on disk."""
+
+    def test_the_others_are_called_and_nobody_is_told_too_early(
+        self, simulation: Simulation
+    ) -> None:
+        writes: list[Future[None]] = []
+        simulation.store.unfinished = writes
+        simulation.start(DEPLOY, READ)
+        assert simulation.sts.called == ["deploy", "read"]
+        assert not simulation.scheduler.first_pass.done()
+        assert simulation.status("deploy").refreshes == 0
+        # It is under way: nobody who asks makes another call.
+        assert asked(simulation, "deploy", force=True) == {}
+        assert simulation.sts.called == ["deploy", "read"]
+
+        for written in writes:
+            written.set_result(None)
+        assert simulation.scheduler.first_pass.done()
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_a_write_that_fails_is_tried_again_with_no_further_call(
+        self, simulation: Simulation
+    ) -> None:
+        writes: list[Future[None]] = []
+        simulation.store.unfinished = writes
+        simulation.start(DEPLOY)
+        simulation.store.unfinished = None
+        writes[0].set_exception(CredentialsFileUnwritable("full", hint="free some space"))
+        assert simulation.status("deploy").state is ProfileState.FAILING
+        simulation.run_for(MINUTE)
+        assert simulation.status("deploy").state is ProfileState.VALID
+        assert simulation.sts.called == ["deploy"]
+
+    def test_a_slow_disk_does_not_make_an_endpoint_look_as_if_it_hung(
+        self, simulation: Simulation
+    ) -> None:
+        writes: list[Future[None]] = []
+        simulation.store.unfinished = writes
+        simulation.start(DEPLOY)
+        simulation.store.unfinished = None
+        simulation.run_for(10 * SECOND)
+        writes[0].set_result(None)
+        (job,) = simulation.jobs.get_jobs()
+        assert job.executor == "default"

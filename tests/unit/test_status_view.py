@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -185,6 +186,26 @@ def test_what_a_server_said_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) 
     failure = Failure(code="X", message="a\x1b]0;title\x07b[bold]c", hint="h", at=NOON)
     lines = printed([profile("deploy", ProfileState.FAILING, 9, failure)], monkeypatch)
     assert r"  X: a\x1b]0;title\x07b[bold]c" in lines
+
+
+def test_what_a_name_of_the_aws_files_holds_steers_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = "arn:aws:iam::641879703613:role/a"
+    row = replace(VALID, source="profile a\x1b]0;title\x07b", role_arn=f"{role}\x1b[2J")
+    wrong = replace(DAEMON, config_error="config.yaml:1: a\x1b]0;title\x07b\nconfig.yaml:2: c")
+    status = Status(daemon=wrong, profiles=(row,))
+    print_status(status, now=NOON)
+    plain = capsys.readouterr()
+    for told in (
+        plain.out,
+        plain.err,
+        "\n".join(drawn(status, 200, 30, ["no\x1b[2J\x1b]0;title\x07"])),
+        "\n".join(printed([row], monkeypatch, width=200)),
+    ):
+        assert r"\x1b]0;title\x07" in told
+        assert "\x1b" not in told
+    assert "\nconfig.yaml:2: c" in plain.err
 
 
 class TestScreen:

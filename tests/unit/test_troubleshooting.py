@@ -64,11 +64,5 @@ def test_every_code_is_explained_on_one_of_the_pages(code: str) -> None:
 
 
 @pytest.mark.parametrize("name", re.findall(r"^\| `(\w+)`(?:, `\w+`)* \| (?!`)", PAGE, re.M))
-def test_an_event_of_the_page_is_one_that_the_readme_lists(name: str) -> None:
-    assert f"`{name}`" in (REPOSITORY / "README.md").read_text()
-
-
-def test_every_link_of_the_documents_is_there() -> None:
-    for page in (REPOSITORY / "docs").glob("*.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+def test_an_event_of_the_page_is_one_that_there_is(name: str) -> None:
+    assert f"`{name}`" in (REPOSITORY / "docs" / "operations.md").read_text()

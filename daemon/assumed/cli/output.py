@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ def print_error(error: AssumedError) -> None:
         lines = [*error.problems, error.hint]
     else:
         lines = [f"assumed: {error.message}", f"  {error.hint}"]
-    click.echo("\n".join(_lines(lines)), err=True)
+    click.echo(harmless("\n".join(lines)), err=True)
 
 
 def outcome_line(outcome: Outcome, *, now: datetime) -> str:
@@ -46,7 +45,7 @@ def waited_line(outcome: Outcome, *, now: datetime) -> str:
 def finding_lines(finding: Finding) -> str:
     """Return what was found, whose credentials the AWS tools use today, and what to do."""
     where = f"note: {finding.where}" if finding.is_note else finding.where
-    return f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.mend}"
+    return harmless(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.mend}")
 
 
 def live_check_lines(check: LiveCheck) -> str:
@@ -62,19 +61,27 @@ def live_check_lines(check: LiveCheck) -> str:
         asked = duration(timedelta(seconds=definition.duration_seconds))
         is_less = definition.role_arn is not None and lifetime != asked
         less = f" and not the {asked} asked for" if is_less else ""
-        return f"{definition.profile}: {became}, for {lifetime}{less}{took}\n{source}"
+        return harmless(f"{definition.profile}: {became}, for {lifetime}{less}{took}\n{source}")
     lines = [f"{definition.profile}: {failure.code}: {failure.message}", f"{source}{took}"]
     lines += [f"  {check.hint}", *(f"  - {cause}" for cause in check.causes)]
     if check.statement is not None:
         lines += [f"  for the trust policy of {definition.role_arn}:", check.statement]
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 def explained(profile: str | None, failure: Failure) -> str:
     """Return a failure with its hint below it, and nothing in it that steers a terminal."""
     whose = "" if profile is None else f"{profile}: "
-    shown = f"{whose}{failure.code}: {failure.message}\n  {failure.hint}"
-    return "\n".join(_lines([shown]))
+    return harmless(f"{whose}{failure.code}: {failure.message}\n  {failure.hint}")
+
+
+def harmless(text: str) -> str:
+    """Return a text of any number of lines with nothing in it that steers a terminal.
+
+    A message can hold what a `credential_process` or a server has said, and the name of a profile
+    of the AWS files whatever somebody wrote.
+    """
+    return "\n".join(printable(line) for line in text.splitlines())
 
 
 def duration(left: timedelta) -> str:
@@ -96,12 +103,3 @@ def login_line(login: Login, *, now: datetime) -> str:
     until = login.expires_at.astimezone().strftime("%H:%M on %d %B")
     left = duration(login.expires_at - now)
     return f"{login.profile}: the MFA session of {login.mfa_serial} lasts {left}, until {until}"
-
-
-def _lines(texts: Iterable[str]) -> Iterator[str]:
-    """Return the lines of texts, with nothing in them that steers a terminal.
-
-    A message can hold what a `credential_process` or a server has said.
-    """
-    for text in texts:
-        yield from (printable(line) for line in text.splitlines())

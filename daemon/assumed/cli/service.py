@@ -11,6 +11,7 @@ import click
 from assumed import config
 from assumed.cli import status
 from assumed.cli.options import Options, common_options
+from assumed.cli.output import harmless
 from assumed.cli.reach import daemon_of
 from assumed.delivery.dial import user_name
 from assumed.errors import AlreadyRunning, ConfigurationError, UsageError
@@ -84,8 +85,10 @@ def install(
     _put(service, unit_text(SYSTEM_UNIT, [*program, "run"]))
     _start(service)
     shown = account.run([*program, "status"])
-    click.echo(shown.stdout, nl=False)
-    click.echo(shown.stderr, nl=False, err=True)
+    # It is a process of theirs that has printed it, onto root's terminal.
+    for text, is_error in ((shown.stdout, False), (shown.stderr, True)):
+        if text:
+            click.echo(harmless(text), err=is_error)
     context.exit(shown.returncode)
 
 

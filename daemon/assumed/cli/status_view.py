@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.output import duration, explained
+from assumed.cli.output import duration, explained, harmless
+from assumed.log import printable
 from assumed.model import ProfileState, ProfileStatus, Status, StoredIn
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _line(
 def _one_line(text: str, console: Console, style: str = "") -> Text:
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for it
 
-    line = Text(text, style=style, no_wrap=True)
+    line = Text(printable(text), style=style, no_wrap=True)
     line.truncate(console.width, overflow="ellipsis")
     return line
 
@@ -221,7 +222,7 @@ def _summed_up(others: Sequence[ProfileStatus], now: datetime) -> Sequence[str]:
 def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
     next_in = status.next_attempt_at - now if status.next_attempt_at else None
     in_memory = ", in memory" if status.store == StoredIn.MEMORY else ""
-    return {
+    cells = {
         "PROFILE": status.profile,
         "ROLE": status.role_arn.split(":", 4)[4] if status.role_arn else "-",
         "SOURCE": status.source,
@@ -230,6 +231,7 @@ def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
         "NEXT REFRESH": f"in {duration(next_in)}" if next_in is not None else "-",
         "LAST ERROR": status.last_error.code if status.last_error else "-",
     }
+    return {name: printable(text) for name, text in cells.items()}
 
 
 def _left(status: ProfileStatus) -> str:
@@ -269,7 +271,8 @@ def _notes(status: Status) -> Iterator[str]:
             yield "what is kept in memory, a daemon alone has"
         return
     if status.daemon.config_error is not None:
-        yield f"the configuration on disk is wrong and not used:\n{status.daemon.config_error}"
+        error = harmless(status.daemon.config_error)
+        yield f"the configuration on disk is wrong and not used:\n{error}"
     if status.daemon.clock_skew_seconds:
         ahead = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (

@@ -26,7 +26,13 @@ from pydantic_core import ErrorDetails
 from assumed.config.document import Document, Problem
 from assumed.config.document import Path as KeyPath
 from assumed.config.rules import Mistake, Rules, default_session_name
-from assumed.config.shape import ConfigurationShape, CredentialsFileShape, ProfileShape
+from assumed.config.shape import (
+    ConfigurationShape,
+    CredentialsFileShape,
+    HooksShape,
+    MetricsShape,
+    ProfileShape,
+)
 from assumed.config.trust import distrust
 from assumed.config.values import shown
 from assumed.errors import ConfigurationError
@@ -36,21 +42,16 @@ __all__ = ["find", "load", "parse", "places"]
 
 _MOST_BYTES = 16 << 20
 _SECRETS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
-# Keys of the design that later versions bring, so that nobody looks for a slip of the pen.
-_LATER = {
-    "hooks",
-    "metrics",
-}
 _WRONG_KIND = {
     "model_type": "it has to be a mapping: keys below it, indented",
     "dict_type": "it has to be a mapping: keys below it, indented",
     "tuple_type": "it has to be a list: [one, another]",
     "missing": "it is missing: there is nothing to keep fresh",
 }
-_SHAPES: Mapping[int, type[BaseModel]] = {
-    1: ConfigurationShape,
-    2: CredentialsFileShape,
-    3: ProfileShape,
+_SHAPES: Mapping[str, type[BaseModel]] = {
+    "credentials_file": CredentialsFileShape,
+    "hooks": HooksShape,
+    "metrics": MetricsShape,
 }
 _EXAMPLE = """an example:
 profiles:
@@ -253,19 +254,23 @@ def _unknown(where: KeyPath) -> Mistake:
         return Mistake(
             where, "secrets have no place in this file: `aws configure --profile NAME` keeps them"
         )
-    if plain in _LATER:
-        return Mistake(where, "this version does not support it: remove it")
-    depth = len(where) + (where[0] == "defaults")
-    known = list(_SHAPES[depth].model_fields)
+    known = list(_shape(where).model_fields)
     nearest = difflib.get_close_matches(plain, known, 1) or [
         name for name in known if plain and name.startswith(plain)
     ]
     if nearest:
         text = f"there is no such key; did you mean {nearest[0]}?"
         return Mistake(where, text, meant=(*where[:-1], nearest[0]))
-    if depth == 1 and plain in ProfileShape.model_fields:
+    if len(where) == 1 and plain in ProfileShape.model_fields:
         return Mistake(where, "it belongs under a profile, or under defaults")
+    if len(where) > 1 and plain in ConfigurationShape.model_fields:
+        return Mistake(where, "it belongs at the top, beside profiles")
     return Mistake(where, f"there is no such key; known are {', '.join(known)}")
+
+
+def _shape(where: KeyPath) -> type[BaseModel]:
+    """Return the shape that an unknown key stands in."""
+    return ConfigurationShape if len(where) == 1 else _SHAPES.get(str(where[0]), ProfileShape)
 
 
 def _remove(value: Any, path: KeyPath) -> None:

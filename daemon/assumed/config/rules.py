@@ -93,6 +93,7 @@ class Rules:
     def configuration(self, path: Path) -> Configuration:
         """Return what the file says; `mistakes` has to be empty."""
         file = self._shape.credentials_file
+        textfile = self._shape.metrics.textfile
         return Configuration(
             path=path,
             profiles=MappingProxyType(
@@ -100,6 +101,11 @@ class Rules:
             ),
             credentials_file=Path(file.path).expanduser() if file.path else None,
             write=file.write,
+            hooks=MappingProxyType(
+                {name: command for name, command in self._shape.hooks if command},
+            ),
+            metrics_port=self._shape.metrics.port,
+            metrics_textfile=Path(textfile).expanduser() if textfile else None,
         )
 
     def mistakes(self) -> Iterator[Mistake]:

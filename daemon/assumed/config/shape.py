@@ -16,11 +16,13 @@ from assumed.config.values import (
     Command,
     DurationSeconds,
     ExternalId,
+    Hook,
     Machine,
     MfaSerial,
     MfaSessionLength,
     Policy,
     PolicyArn,
+    Port,
     RefreshBeforeValue,
     Region,
     RoleArn,
@@ -29,6 +31,7 @@ from assumed.config.values import (
     TagKey,
     TagValue,
     Text,
+    Textfile,
     Write,
 )
 from assumed.model import StoredIn, WriteMode
@@ -44,29 +47,35 @@ class ProfileShape(_Shape):
     role_arn: Annotated[
         RoleArn,
         Field(
-            description="The role that is assumed; without one the profile holds the source's own "
-            "temporary credentials."
+            description="The role that is assumed. Without one the profile holds the source's own "
+            "temporary credentials (SSO, an MFA session, a credential_process with an "
+            "Expiration, the machine's), for tools that understand nothing else; "
+            "long-term keys are never copied."
         ),
     ] = ""
     source_profile: Annotated[
         Text,
         Field(
-            description="Whose credentials make the call: a profile of the AWS files, or another "
-            "profile of this file (a chain)."
+            description="Whose credentials make the call: a profile of the AWS files (keys, SSO, "
+            "`aws login`, a credential_process), or another profile of this file (a "
+            "chain)."
         ),
     ] = ""
     credential_source: Annotated[
         Machine,
         Field(
-            description="In place of source_profile: what the machine itself gives, the "
-            "environment of assumed, an EC2 instance, or an ECS or EKS container."
+            description="In place of source_profile: the role of the EC2 instance, of the ECS task "
+            "or the EKS pod, or the keys in the environment that assumed itself was "
+            "started with."
         ),
     ] = None
     web_identity_token_file: Annotated[
         AbsolutePath,
         Field(
-            description="In place of source_profile: a file with a token of an identity provider, "
-            "for AssumeRoleWithWebIdentity; read anew each time."
+            description="In place of source_profile: a file with a token of an identity provider "
+            "(EKS, GitLab, GitHub), read anew each time, for "
+            "AssumeRoleWithWebIdentity. external_id, tags, transitive_tag_keys and "
+            "source_identity can't go with it."
         ),
     ] = ""
     mfa_serial: Annotated[
@@ -78,13 +87,14 @@ class ProfileShape(_Shape):
     ] = ""
     mfa_session: Annotated[
         MfaSessionLength,
-        Field(description="How long one code lasts: 15m to 36h, 12h where nothing is given."),
+        Field(description="How long one code lasts."),
     ] = timedelta(hours=12)
     mfa_process: Annotated[
         Command,
         Field(
-            description="A command that prints a code, as a text or as a list; it is run without a "
-            "shell. Where there is none, `assumed login` asks for the code."
+            description="A command that prints a code, such as `ykman oath accounts code --single "
+            "AWS`, run without a shell, for 30 s at most; its output is never logged. "
+            "Where there is none, `assumed login` asks for the code."
         ),
     ] = ()
     role_session_name: Annotated[
@@ -93,16 +103,25 @@ class ProfileShape(_Shape):
     ] = ""
     duration_seconds: Annotated[
         DurationSeconds,
-        Field(description="How long a session lasts: 900 s to 12h; chained at most 1h."),
+        Field(
+            description="How long a session lasts: no longer than the role allows, and of a chain "
+            "1h at most."
+        ),
     ] = 3600
     refresh_before: Annotated[
         RefreshBeforeValue,
         Field(
-            description="How long before its end a session is refreshed, 15m where nothing is "
-            "given, or a share of its lifetime (50%); never more than half."
+            description="How long before its end a session is refreshed, as a time or as a share "
+            "of its lifetime; never more than half of it."
         ),
     ] = timedelta(minutes=15)
-    region: Annotated[Region, Field(description="The region whose STS endpoint is called.")] = ""
+    region: Annotated[
+        Region,
+        Field(
+            description="The region whose STS endpoint is called; else that of the source profile, "
+            "else the first of the partition."
+        ),
+    ] = ""
     fallback_regions: Annotated[
         tuple[Region, ...],
         Field(description="Regions that are called, in this order, while `region` is down."),
@@ -129,18 +148,20 @@ class ProfileShape(_Shape):
     store: Annotated[
         Store,
         Field(
-            description="memory: never written to the credentials file, and served by the daemon "
-            "alone (export-credentials, credential_process, exec); file is the default."
+            description="Where the session is kept: memory is never written anywhere, and had from "
+            "the daemon alone (export-credentials, credential_process, exec)."
         ),
     ] = StoredIn.FILE
     overwrite: Annotated[
         Boolean,
         Field(
-            description="Also replace long-term keys and what another tool manages; replaced "
-            "long-term keys are backed up first."
+            description="Also replace long-term keys of that name and what another tool manages; "
+            "replaced long-term keys are backed up first."
         ),
     ] = False
-    enabled: Annotated[Boolean, Field(description="false: the profile is left alone.")] = True
+    enabled: Annotated[
+        Boolean, Field(description="Whether it is kept fresh; a profile with false is left alone.")
+    ] = True
 
 
 class CredentialsFileShape(_Shape):
@@ -149,16 +170,44 @@ class CredentialsFileShape(_Shape):
     path: Annotated[
         Text,
         Field(
-            description="~/.aws/credentials or $AWS_SHARED_CREDENTIALS_FILE where none is given."
+            description="The credentials file; ~/.aws/credentials or $AWS_SHARED_CREDENTIALS_FILE "
+            "where none is given."
         ),
     ] = ""
     write: Annotated[
         Write,
         Field(
-            description="in-place keeps the very file, for one that is mounted into a container; "
-            "replace, the default, is safer."
+            description="How it is written: replaced whole, or in-place, for a file that is "
+            "mounted into a container, and less safe."
         ),
     ] = WriteMode.REPLACE
+
+
+class HooksShape(_Shape):
+    """Commands that the daemon runs when something happens to a profile: lists, with no shell."""
+
+    on_refresh: Annotated[Hook, Field(description="There is a new session.")] = ()
+    on_failure: Annotated[
+        Hook,
+        Field(description="A refresh failed, at the first try; and once more when a session ends."),
+    ] = ()
+    on_needs_login: Annotated[
+        Hook,
+        Field(description="Somebody has to log in; also two hours before an MFA session ends."),
+    ] = ()
+    on_recovered: Annotated[Hook, Field(description="A refresh worked after failures.")] = ()
+
+
+class MetricsShape(_Shape):
+    """Where Prometheus finds what the daemon counts, beside the local socket."""
+
+    port: Annotated[
+        Port, Field(description="http://127.0.0.1:PORT/metrics, 9464 for instance.")
+    ] = None
+    textfile: Annotated[
+        Textfile,
+        Field(description="A file for the textfile collector of the node exporter, ….prom."),
+    ] = ""
 
 
 class ConfigurationShape(_Shape):
@@ -172,3 +221,5 @@ class ConfigurationShape(_Shape):
         Field(min_length=1, description="By name of the profile in the credentials file."),
     ]
     credentials_file: CredentialsFileShape = CredentialsFileShape()
+    hooks: HooksShape = HooksShape()
+    metrics: MetricsShape = MetricsShape()

@@ -46,6 +46,7 @@ _SHORTEST_MFA_SESSION = timedelta(minutes=15)
 _LONGEST_MFA_SESSION = timedelta(hours=36)
 _SHORTEST_REFRESH_BEFORE = timedelta(minutes=1)
 _MOST_SHARE = 50
+_MOST_PORT = 65_535
 
 T = TypeVar("T")
 
@@ -157,6 +158,36 @@ def _command(value: object) -> tuple[str, ...]:
 
 def _no_command() -> NoReturn:
     raise mistake("it is empty: write a command, such as `ykman oath accounts code --single AWS`")
+
+
+def _hook(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        _text(value)
+        raise mistake(
+            "a hook is run without a shell: write a list, a word each, such as [notify-send, "
+            "hello]; where it takes a shell, [sh, -c, 'echo hello | mail jane']"
+        )
+    if not value:
+        raise mistake("it is empty: write a command, such as [notify-send, hello]")
+    command, *words = [_text(word) for word in value]
+    return str(Path(command).expanduser()), *words
+
+
+def _port(value: object) -> int:
+    text = _text(value)
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 1 <= int(text) <= _MOST_PORT:
+        raise mistake(
+            f"{shown(text)} is no port: write 9464 or another number up to 65535; it is that of "
+            "127.0.0.1, and of no other address"
+        )
+    return int(text)
+
+
+def _textfile(value: object) -> str:
+    text = _absolute_path(value)
+    if not text.endswith(".prom"):
+        raise mistake("the node exporter reads files that end in .prom: write FOLDER/assumed.prom")
+    return text
 
 
 def _refresh_before(value: object) -> RefreshBefore:
@@ -307,6 +338,12 @@ Command = Annotated[
     tuple[str, ...],
     *_schema(_command, type=["string", "array"], items={"type": "string"}, minLength=1, minItems=1),
 ]
+Hook = Annotated[
+    tuple[str, ...],
+    *_schema(_hook, type="array", items={"type": "string"}, minItems=1),
+]
+Port = Annotated[int | None, *_schema(_port, type="integer", minimum=1, maximum=_MOST_PORT)]
+Textfile = Annotated[str, *_schema(_textfile, type="string", pattern=r"^[/~].*\.prom$")]
 SessionName = Annotated[str, *_schema(_session_name, type="string", pattern=r"^[\w+=,.@-]{2,64}$")]
 Region = Annotated[str, *_schema(_region, type="string", pattern=rf"^{REGION.pattern}$")]
 ExternalId = Annotated[

@@ -21,7 +21,7 @@ from assumed.sources.mfa import MfaSessions
 from assumed.store import CredentialsFile
 from assumed.sts import SecurityTokenService
 
-_MOST_THREADS = 32
+MOST_THREADS = 32
 _SLOW_THREADS = 8
 
 
@@ -64,7 +64,7 @@ def make_refresher(
     clock: Clock, profiles: SourceProfiles, store: Store, *, sts: SecurityTokenService | None = None
 ) -> Refresher:
     """Return a refresher that calls the real STS, by `sts` where that is given."""
-    sts = sts or SecurityTokenService(clock, connections=_MOST_THREADS)
+    sts = sts or SecurityTokenService(clock, connections=MOST_THREADS)
     mfa = MfaSessions(profiles, sts, clock, mfa_folder(os.environ))
     return Refresher(clock=clock, sources=Sources(profiles, mfa), sts=sts, store=store)
 
@@ -81,6 +81,6 @@ def make_jobs(
 ) -> HeartbeatScheduler:
     """Return an APScheduler that is not started yet, with as many threads as the work needs."""
     jobs = HeartbeatScheduler(beat, every=every)
-    jobs.add_executor(DaemonThreads(_MOST_THREADS))
+    jobs.add_executor(DaemonThreads(MOST_THREADS))
     jobs.add_executor(DaemonThreads(_SLOW_THREADS), SLOW_LANE)
     return jobs

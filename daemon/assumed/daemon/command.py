@@ -55,6 +55,7 @@ from assumed.model import (
     EndpointAddress,
     RoleDefinition,
 )
+from assumed.refresh import already_done
 from assumed.scheduler import RefreshScheduler
 from assumed.service.process import protect
 from assumed.sources import SourceProfiles
@@ -305,8 +306,9 @@ class _Companion:
 class _Memory:
     """The store of a process that writes nobody's file: the scheduler itself holds the sessions."""
 
-    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
+    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> Future[None]:
         """Write nothing."""
+        return already_done()
 
     def remove(self, profiles: Sequence[str]) -> None:
         """There is nothing to remove."""

@@ -22,7 +22,7 @@ from assumed.daemon.aws_files import config_path, read_aws_files
 from assumed.daemon.live import LiveCheck
 from assumed.daemon.precedence import Finding, find_clashes
 from assumed.model import Credentials, Failure, Login, Outcome, Status, StoredIn
-from assumed.refresh import Refresher, Store
+from assumed.refresh import Refresher, Store, already_done
 from assumed.scheduler import RefreshScheduler
 from assumed.sources import SourceProfiles
 from assumed.sts import SecurityTokenService
@@ -233,8 +233,9 @@ def _failed(profile: str, *, code: str, message: str, hint: str) -> Outcome:
 class _Nowhere:
     """A store that keeps nothing."""
 
-    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> None:
+    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> Future[None]:
         """Forget the credentials."""
+        return already_done()
 
     def remove(self, profiles: Sequence[str]) -> None:
         """There is nothing to remove."""

@@ -13,7 +13,7 @@ from assumed.config.values import MOST_CHAINED_SECONDS, shown
 from assumed.daemon.aws_files import AwsFiles, AwsProfile, Place
 from assumed.daemon.precedence import free_name
 from assumed.daemon.tools import Kind, used_by_botocore
-from assumed.daemon.yaml_text import comment, scalar
+from assumed.daemon.yaml_text import comment, remark, scalar
 from assumed.profiles_file.ownership import other_manager
 
 _SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
@@ -315,8 +315,8 @@ class _Proposer:
         yield f"  {mark}{scalar(draft.name)}:"
         for key, value in draft.keys.items():
             plain = value if key == "duration_seconds" and value.isdigit() else scalar(value)
-            remark = f"  # {draft.remarks[key]}" if key in draft.remarks else ""
-            yield f"  {mark}  {key}: {plain}{remark}"
+            behind = f"  # {remark(draft.remarks[key])}" if key in draft.remarks else ""
+            yield f"  {mark}  {key}: {plain}{behind}"
         for key, value in draft.open.items():
             yield f"    # {key}: {scalar(value)}"
 

@@ -19,6 +19,7 @@ from threading import Thread
 from assumed import __version__
 from assumed.clock import SystemClock
 from assumed.daemon.assemble import (
+    MOST_THREADS,
     credentials_file,
     credentials_path,
     load_configuration,
@@ -26,6 +27,7 @@ from assumed.daemon.assemble import (
     make_refresher,
     stored_credentials,
 )
+from assumed.daemon.telling import Telling
 from assumed.delivery.address import daemon_socket, listen, private_folder
 from assumed.delivery.api import application
 from assumed.delivery.endpoint import Endpoint
@@ -40,15 +42,16 @@ from assumed.model import (
     EndpointAddress,
     Login,
     Outcome,
-    ProfileState,
     Status,
     WriteMode,
 )
 from assumed.scheduler import HEARTBEAT, RefreshScheduler
+from assumed.service.inbox import Inbox
 from assumed.service.notify import Notifier, watchdog_interval
 from assumed.service.watch import FolderWatch
 from assumed.sources import SourceProfiles
 from assumed.store import FileSignature, hold
+from assumed.sts.timed import TimedTokenService
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
@@ -60,6 +63,7 @@ class _Wish(Enum):
     READY = auto()
     RELOAD = auto()
     LOOK_AT_CREDENTIALS = auto()
+    WRITE_METRICS = auto()
     TERMINATE = auto()
     INTERRUPT = auto()
 
@@ -89,7 +93,7 @@ class Daemon:
         self._sources = SourceProfiles()
         self._configuration = load_configuration(config_path, self._sources)
         self._config_error: str | None = None
-        self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
+        self._wishes = Inbox[_Wish]()
         self._reloads: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         """Whoever waits for a reload."""
         self._file = credentials_file(self._configuration, environ)
@@ -98,13 +102,17 @@ class Daemon:
         self._notifier = Notifier(environ)
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
         self._jobs = make_jobs(beat=self._beat, every=every)
-        self._refresher = make_refresher(self._clock, self._sources, self._file)
+        self._telling = Telling(environ, self._clock, self.metrics)
+        took = self._telling.counts.sts_took
+        sts = TimedTokenService(self._clock, connections=MOST_THREADS, took=took)
+        self._refresher = make_refresher(self._clock, self._sources, self._file, sts=sts)
         self._scheduler = RefreshScheduler(
             clock=self._clock,
             refresher=self._refresher,
             jobs=self._jobs,
             jitter=random.random,
         )
+        self._scheduler.tell = self._telling.tell
         self._endpoint = Endpoint(self, daemon_socket(environ).parent)
         self._watch = FolderWatch(self._jobs.beat_soon)
         self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
@@ -120,6 +128,7 @@ class Daemon:
         """
         for signal_number, wish in _SIGNALS.items():
             signal.signal(signal_number, lambda *_, wish=wish: self._wishes.put(wish))
+        self._wishes.hear_signals()
         with ExitStack() as stack:
             stack.enter_context(self._file.hold(str(self._config_path)))
             server = Server(application(self), self._listen(stack))
@@ -194,6 +203,10 @@ class Daemon:
         """
         return self._endpoint.address(profile)
 
+    def metrics(self) -> bytes:
+        """Return what is counted, in the text format of Prometheus."""
+        return self._telling.counts.text(self.status(()), commits=self._file.commits)
+
     def reload(self) -> Future[None]:
         """Read the configuration again; what came of it is in the status afterwards."""
         answer: Future[None] = Future()
@@ -224,9 +237,12 @@ class Daemon:
             config=self._config_path,
             credentials_file=self._file.path,
             profiles=len(self._configuration.profiles),
+            socket=daemon_socket(self._environ),
             pid=os.getpid(),
         )
         self._file.recover()
+        self._telling.apply(self._configuration)
+        stack.callback(self._telling.stop)
         self._scheduler.apply(self._configuration.profiles, self._stored() or {})
         server.start()
         stack.callback(server.stop)
@@ -258,10 +274,13 @@ class Daemon:
                     is_ready = True
                     self._notifier.ready()
                     self._tell_status()
+                    self._telling.write_file()
                 case _Wish.RELOAD:
                     self._reload()
                 case _Wish.LOOK_AT_CREDENTIALS:
                     self._scheduler.reconcile(self._stored())
+                case _Wish.WRITE_METRICS:
+                    self._telling.write_file()
                 case _Wish.TERMINATE:
                     return 0
                 case _Wish.INTERRUPT:
@@ -286,6 +305,7 @@ class Daemon:
                     "restart_needed",
                     hint="credentials_file has changed: that takes a restart",
                 )
+            self._telling.apply(configuration)
             self._scheduler.apply(configuration.profiles, self._stored() or {})
             event(
                 logging.INFO,
@@ -322,6 +342,8 @@ class Daemon:
             self._scheduler.heartbeat()
             self._look_at_files()
             self._tell_status()
+            if self._telling.is_file_due():
+                self._wishes.put(_Wish.WRITE_METRICS)
             tidy(self._environ)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
             event(logging.ERROR, "defect", defect=error)
@@ -350,16 +372,10 @@ class Daemon:
     def _tell_status(self) -> None:
         if not self._notifier.is_heard:
             return
-        statuses = [
-            status
-            for status in self._scheduler.statuses()
-            if status.state is not ProfileState.DISABLED
-        ]
-        valid = sum(status.state is ProfileState.VALID for status in statuses)
-        attempts = [status.next_attempt_at for status in statuses if status.next_attempt_at]
-        text = f"{valid} of {len(statuses)} profiles valid"
-        if attempts:
-            text += f", next refresh {min(attempts).astimezone():%H:%M}"
+        valid, enabled, next_attempt_at = self._scheduler.summary()
+        text = f"{valid} of {enabled} profiles valid"
+        if next_attempt_at is not None:
+            text += f", next refresh {next_attempt_at.astimezone():%H:%M}"
         if self._config_error is not None:
             text += "; the configuration on disk is wrong and not used"
         self._notifier.status(text)

@@ -13,9 +13,8 @@ _WIDTH = 100
 
 def comment(text: str, *, indent: str = "") -> list[str]:
     """Return the lines of a comment that holds the text, whatever that is."""
-    # Whatever the AWS files hold stays on lines of comments, and a command on one of them.
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", "\0"), printable)
+    # A command stays on one of the lines.
+    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", "\0"), remark(text))
     lines = textwrap.wrap(
         whole,
         _WIDTH,
@@ -25,6 +24,11 @@ def comment(text: str, *, indent: str = "") -> list[str]:
         break_on_hyphens=False,
     )
     return [line.replace("\0", " ") for line in lines]
+
+
+def remark(text: str) -> str:
+    """Return the text as it may stand behind a `#`, whatever that is: YAML has many line ends."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def scalar(text: str) -> str:

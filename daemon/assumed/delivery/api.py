@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from assumed.delivery.scrape import CONTENT_TYPE
 from assumed.delivery.shapes import (
     VERSION,
     credentials_to_json,
@@ -55,6 +56,10 @@ class Daemon(Protocol):
 
     def endpoint(self, profile: str) -> EndpointAddress:
         """Return where the AWS SDKs find the credentials of one profile."""
+        ...
+
+    def metrics(self) -> bytes:
+        """Return what is counted, in the text format of Prometheus."""
         ...
 
     def reload(self) -> Future[None]:
@@ -126,6 +131,10 @@ def application(daemon: Daemon) -> Starlette:
                 )
         return JSONResponse(login_to_json(await asyncio.wrap_future(follower(future))))
 
+    async def metrics(_: Request) -> Response:
+        """GET /v1/metrics: in the text format of Prometheus."""
+        return Response(daemon.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
     async def reload(_: Request) -> JSONResponse:
         """POST /v1/reload: reads the configuration again, and tells what is wrong with it."""
         await asyncio.wrap_future(follower(daemon.reload()))
@@ -140,6 +149,7 @@ def application(daemon: Daemon) -> Starlette:
             Route("/v1/credentials", credentials, methods=["GET"]),
             Route("/v1/endpoint", endpoint, methods=["GET"]),
             Route("/v1/login", login, methods=["POST"]),
+            Route("/v1/metrics", metrics, methods=["GET"]),
             Route("/v1/reload", reload, methods=["POST"]),
         ],
         exception_handlers={AssumedError: _refused},

@@ -155,6 +155,21 @@ def _escaped(text: str) -> str:
     )
 
 
+def to_json(value: object) -> str:
+    """Return a value as JSON, in one line."""
+    try:
+        from _json import encode_basestring_ascii, make_encoder  # noqa: PLC0415 - see above
+    except ImportError:
+        from json import dumps  # noqa: PLC0415
+
+        return dumps(value)
+    # As `json.JSONEncoder` sets it up.
+    encode: Any = make_encoder(
+        None, repr, encode_basestring_ascii, None, ": ", ", ", False, False, True
+    )
+    return "".join(encode(value, 0))
+
+
 class _Scanner:
     """How `json.JSONDecoder` sets the scanner up, which does all of its work."""
 

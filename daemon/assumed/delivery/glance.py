@@ -43,7 +43,7 @@ class Glance:
                 name is as good as none.
         """
         self._configuration = configuration
-        self._data = b""
+        self._data: bytes | bytearray = b""
         path = environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
         try:
             # Opening a FIFO would wait for its other end.
@@ -52,7 +52,12 @@ class Glance:
                 found = os.fstat(descriptor)
                 is_plain = found.st_mode & _KIND == _PLAIN_FILE
                 if is_plain and found.st_mtime_ns >= newer_than:
-                    self._data = b"\n" + file.readall()
+                    # Every header stands behind a line feed, that of the first line too. Nothing
+                    # is copied: the file may be a big one.
+                    data = bytearray(1 + found.st_size)
+                    data[:1] = b"\n"
+                    del data[1 + (file.readinto(memoryview(data)[1:]) or 0) :]
+                    self._data = data
         except OSError:
             return
 
@@ -91,12 +96,14 @@ class Glance:
 
     def _section(self, profile: str) -> "dict[str, str] | None":
         header = b"\n[%b]" % profile.encode()
-        _, found, after = self._data.partition(header)
-        if not found or header in after:
+        begin = self._data.find(header)
+        if begin < 0 or self._data.rfind(header) != begin:
             return None
-        body, _, rest = after.partition(b"\n[")
+        begin += len(header)
+        end = self._data.find(b"\n[", begin)
+        body = self._data[begin : end if end >= 0 else None]
         # Somebody may be in the midst of writing the file: a last line without its end.
-        if not rest and not body.endswith(b"\n"):
+        if end < 0 and not body.endswith(b"\n"):
             return None
         behind_header, *lines = body.split(b"\n")
         if behind_header.strip() or not body.isascii():

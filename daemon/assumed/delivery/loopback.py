@@ -31,10 +31,10 @@ _STOP_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is sent back: a status and a JSON object."""
+    """What is sent back: a status, and a JSON object or a text of the type in `headers`."""
 
     status: HTTPStatus
-    shape: Mapping[str, str] = field(repr=False)
+    shape: Mapping[str, str] | bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -174,7 +174,8 @@ class _Connection(asyncio.Protocol):
         self._send(await self._server.answer(request))
 
     def _send(self, answer: Answer) -> None:
-        body = json.dumps(answer.shape).encode()
+        shape = answer.shape
+        body = shape if isinstance(shape, bytes) else json.dumps(shape).encode()
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),

@@ -1,8 +1,9 @@
 """What programs and prompts start again and again, and nobody may feel.
 
-`assumed export-credentials` is started by every SDK at every use of a `credential_process`, and
-`assumed status --format` by each prompt. Both are answered here where the file or the daemon can;
-what is left to `cli` is help, mistakes in the usage, and to assume a role in this very process.
+`assumed export-credentials` is started by every SDK at every use of a `credential_process`,
+`assumed status --format` by each prompt, `assumed status --json` by scripts. They are answered here
+where the file or the daemon can; what is left to `cli` is help, mistakes in the usage, and to
+assume a role in this very process.
 
 Nothing here or in what is imported imports an SDK, or any part of the standard library that Python
 has not loaded already; a test holds that, and bench/export.py measures what it brings.
@@ -125,6 +126,32 @@ def status_lines(
     )
 
 
+def status_json(profiles: "Sequence[str]", *, config: str | None) -> tuple[str | None, int]:
+    """Return what the daemon tells as JSON, a line for each profile, and the exit status.
+
+    Args:
+        profiles: names; none for all.
+        config: `--config`.
+
+    Returns:
+        None in place of the text where no daemon runs.
+
+    Raises:
+        Failed: a profile that the daemon does not know.
+    """
+    from assumed.delivery.dial import to_json  # noqa: PLC0415 - not needed where the file answers
+
+    query = {"profile": list(profiles), "config": config}
+    answer = _ask("/v1/status", query, _STATUS_TIMEOUT_SECONDS)
+    if answer is None:
+        return None, 0
+    rows = answer.pop("profiles")
+    head = to_json(answer).removesuffix("}")
+    lines = ",\n".join(f"  {to_json(row)}" for row in rows)
+    text = f'{head}, "profiles": [\n{lines}\n]}}\n'
+    return text, int(any(row["state"] in _TROUBLE for row in rows))
+
+
 def _stored(profile: str, config: str | None, least: int) -> "dict[str, str] | None":
     if config is not None or os.environ.get("ASSUMED_CONFIG"):
         # The file was likely written by the usual configuration, whose profiles are others.
@@ -230,6 +257,11 @@ def _run(command: str, *arguments: str) -> tuple[str | None, int]:
             return None, 0
         profile, shape = _last(options, "--profile"), _last(options, "--format")
         return export(profile or "", shape or "process", config=_last(options, "--config")), 0
+    if "--json" in arguments:
+        options = _options([word for word in arguments if word != "--json"], ())
+        if options is None:
+            return None, 0
+        return status_json(options[""], config=_last(options, "--config"))
     options = _options(arguments, ("--format",))
     template = None if options is None else _last(options, "--format")
     if options is None or template is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ def status_to_json(status: Status) -> dict[str, Any]:
     """Return what `assumed status --json` prints."""
     return {
         "version": VERSION,
-        "daemon": _plain(asdict(status.daemon)) if status.daemon else None,
-        "profiles": [_plain(asdict(profile)) for profile in status.profiles],
+        "daemon": _shape(status.daemon) if status.daemon else None,
+        "profiles": [_shape(profile) for profile in status.profiles],
     }
 
 
@@ -57,7 +56,7 @@ def status_from_json(shape: Mapping[str, Any]) -> Status:
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
     """Return one outcome of a refresh that was asked for."""
-    return _plain(asdict(outcome))
+    return _shape(outcome)
 
 
 def outcome_from_json(shape: Mapping[str, Any]) -> Outcome:
@@ -100,7 +99,7 @@ def endpoint_from_json(shape: Mapping[str, Any]) -> EndpointAddress:
 
 def login_to_json(login: Login) -> dict[str, Any]:
     """Return an MFA session that was started."""
-    return {"version": VERSION, **_plain(asdict(login))}
+    return {"version": VERSION, **_shape(login)}
 
 
 def login_from_json(shape: Mapping[str, Any]) -> Login:
@@ -121,14 +120,15 @@ def _failure(shape: Mapping[str, Any] | None) -> Failure | None:
     return None if shape is None else Failure(**_timed(shape))
 
 
-def _plain(shape: dict[str, Any]) -> dict[str, Any]:
-    return {key: _plain_value(value) for key, value in shape.items()}
+def _shape(record: DaemonStatus | ProfileStatus | Outcome | Login | Failure) -> dict[str, Any]:
+    # Not `dataclasses.asdict`, which copies each value, and of a thousand profiles for 30 ms.
+    return {field: _plain(getattr(record, field)) for field in record.__slots__}
 
 
-def _plain_value(value: object) -> object:
+def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return timestamp(value)
-    return _plain(value) if isinstance(value, dict) else value
+    return _shape(value) if isinstance(value, Failure) else value
 
 
 def _timed(shape: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,10 +42,13 @@ from assumed.model import (
     ProfileStatus,
     RoleDefinition,
     Session,
+    Source,
 )
 from assumed.refresh import Refresher
 from assumed.schedule import retry_delay
+from assumed.scheduler.notices import Happening, Notice
 from assumed.scheduler.pace import Pace
+from assumed.scheduler.words import still_failing
 
 HEARTBEAT = timedelta(seconds=15)
 _NOTABLE_STEP = timedelta(seconds=1)
@@ -60,6 +63,10 @@ SLOW_LANE = "slow lane"
 # What is left of a session that could not be refreshed is given to a caller down to this.
 _LEAST_GIVEN = timedelta(minutes=1)
 _LOGIN_ENDS_SOON = timedelta(hours=2)
+# The machine slept, or something held it up.
+_NOTABLY_LATE = timedelta(minutes=1)
+# What goes on failing is in the log of each hour.
+_SILENCE_SECONDS = 3600.0
 # Somebody has to act, and as soon as they did it is tried again.
 _WAITS_FOR_SOURCE = SourceMissing | SourceRejected
 
@@ -123,6 +130,8 @@ class _Entry:
     definition: RoleDefinition
     due_at: float | None = None
     """Seconds of `Clock.boottime()`; None while in flight and while it waits for somebody."""
+    due_since: float | None = None
+    """When the first try was due of the refresh that is under way."""
     in_flight: bool = False
     awaits_parent: bool = False
     refreshes: int = 0
@@ -134,6 +143,10 @@ class _Entry:
     failure: Failure | None = None
     source_fingerprint: str | None = None
     said_expired: bool = False
+    told: set[Happening] = field(default_factory=set)
+    """Which failures were told since the last refresh that worked."""
+    warned_at: float = -math.inf
+    """When the log showed the last of them."""
     access_key_id: str | None = None
     """Of the session that was written last."""
     set_right_at: float = -math.inf
@@ -146,7 +159,8 @@ class _Entry:
     def forget_failures(self) -> None:
         """Know of none any more."""
         self.failures, self.failing_since, self.failing_from = 0, None, math.inf
-        self.error, self.failure = None, None
+        self.error, self.failure, self.due_since = None, None, None
+        self.told.clear()
 
 
 class RefreshScheduler:
@@ -176,6 +190,8 @@ class RefreshScheduler:
         self._jobs = jobs
         self._jitter = jitter
         self._repeats = repeats
+        self.tell: Callable[[Notice], None] = lambda _: None
+        """Called with what happens to the profiles, under the lock: it has to return at once."""
         self.first_pass: Future[None] = Future()
         """Done when every profile has been tried, or was found fresh."""
         self._lock = threading.RLock()
@@ -185,6 +201,7 @@ class RefreshScheduler:
         self._endpoints: dict[str, _Endpoint] = {}
         self._wall_clock_offset = self._offset()
         self._said_login_ends: dict[MfaSession, datetime | None] = {}
+        self._said_needs_login: set[Source] = set()
 
     def apply(
         self, definitions: Mapping[str, RoleDefinition], stored: Mapping[str, Credentials]
@@ -321,6 +338,14 @@ class RefreshScheduler:
         with self._lock:
             entries = [self._entry(name) for name in profiles] or list(self._entries.values())
             return tuple(self._status(entry) for entry in entries)
+
+    def summary(self) -> tuple[int, int, datetime | None]:
+        """Return how many profiles are valid, of how many, and when the next attempt is."""
+        with self._lock:
+            enabled = [entry for entry in self._entries.values() if entry.definition.enabled]
+            valid = sum(self._state(entry) is ProfileState.VALID for entry in enabled)
+            due_at = min((entry.due_at for entry in enabled if entry.due_at), default=None)
+            return valid, len(enabled), None if due_at is None else self._wall_time(due_at)
 
     def heartbeat(self) -> None:
         """Notice what no job tells: a stepped wall clock, a changed source, an expired session."""
@@ -492,31 +517,32 @@ class RefreshScheduler:
             entry = self._entries.get(profile)
             if entry is None or entry.in_flight or not entry.definition.enabled:
                 return
+            if entry.due_since is None:
+                entry.due_since = entry.due_at
             if self._awaits_slot(entry):
                 return
             entry.in_flight, entry.due_at = True, None
             definition = entry.definition
-        result: Session | AssumedError
         started_at = self._clock.boottime()
         # Before the try, so that a change in the midst of it counts as one.
         source_fingerprint = self._refresher.source_fingerprint(definition)
-        try:
-            result = self._refresher.refresh(definition)
-        except AssumedError as error:
-            result = error
-        except Exception as error:  # noqa: BLE001 - a defect must not end the refreshing
-            event(logging.ERROR, "defect", profile=profile, defect=error)
-            result = UnexpectedError(
-                f"profile {profile}: {type(error).__name__}: this is a mistake in assumed",
-                hint="please report it with the traceback in the log; it is tried again",
-            )
+        refreshed = self._refresher.refresh(definition)
         took = timedelta(seconds=self._clock.boottime() - started_at)
-        with self._lock:
-            entry.in_flight = False
-            entry.hung = took > _HANGS
-            entry.source_fingerprint = source_fingerprint
-            if self._entries.get(profile) is entry:
-                self._finish(entry, definition, result, took)
+
+        def finish(refreshed: Future[Session]) -> None:
+            result = _result(profile, refreshed)
+            with self._lock:
+                entry.in_flight = False
+                entry.hung = took > _HANGS
+                entry.source_fingerprint = source_fingerprint
+                if self._entries.get(profile) is entry:
+                    self._finish(entry, definition, result, took)
+
+        if not refreshed.done() or refreshed.exception() is None:
+            # STS has answered; the file is written while this thread makes the next call.
+            with self._lock:
+                self._know_endpoint_works(entry)
+        refreshed.add_done_callback(finish)
 
     def _finish(
         self,
@@ -548,8 +574,12 @@ class RefreshScheduler:
     def _succeeded(self, entry: _Entry, session: Session, took: timedelta) -> None:
         definition = entry.definition
         failures, failing_since = entry.failures, entry.failing_since
+        now = self._clock.boottime()
+        failing_for = timedelta(seconds=now - entry.failing_from) if failures else None
+        late = timedelta(seconds=now - (now if entry.due_since is None else entry.due_since))
         entry.forget_failures()
         entry.said_expired = False
+        self._said_needs_login.discard(definition.source)
         is_new = entry.access_key_id != session.credentials.access_key_id
         entry.access_key_id = session.credentials.access_key_id
         entry.refreshes += is_new
@@ -566,11 +596,16 @@ class RefreshScheduler:
             next_attempt_at=self._next_attempt_at(entry),
             access_key_id=session.credentials.access_key_id,
             took_seconds=round(took.total_seconds(), 3),
+            late_seconds=_whole_seconds(late) if late >= _NOTABLY_LATE else None,
             failures=failures or None,
             failing_since=failing_since,
+            failing_for_seconds=None if failing_for is None else _whole_seconds(failing_for),
         )
+        if is_new:
+            self._tell_of(entry, Happening.REFRESHED, late=late)
+        if failures:
+            self._tell_of(entry, Happening.RECOVERED)
         self._answer(entry, None)
-        self._know_endpoint_works(entry)
 
     def _know_endpoint_works(self, entry: _Entry) -> None:
         """Have those try again that failed since the endpoint worked last: an outage is over."""
@@ -594,6 +629,7 @@ class RefreshScheduler:
         entry.error, entry.failure = error, self._failure(error)
         entry.failing_since = entry.failing_since or entry.failure.at
         entry.failing_from = min(entry.failing_from, self._clock.boottime())
+        session = self._refresher.session(definition.profile)
         left = self._refresher.left(definition.profile)
         delay = retry_delay(
             error.retry,
@@ -608,22 +644,28 @@ class RefreshScheduler:
             self._arm_in(entry, delay)
         # Repeats are summed up: the 2nd, 4th, 8th… failure says how many there were.
         is_power_of_two = entry.failures & (entry.failures - 1) == 0
+        now = self._clock.boottime()
+        is_shown = is_news or is_power_of_two or now >= entry.warned_at + _SILENCE_SECONDS
+        if is_shown:
+            entry.warned_at = now
         event(
-            logging.WARNING if is_news or is_power_of_two else logging.DEBUG,
+            logging.WARNING if is_shown else logging.DEBUG,
             "refresh_failed",
             profile=definition.profile,
+            summary=still_failing(entry.failures, entry.failing_since, left if session else None)
+            if entry.failures > 1
+            else None,
             role_arn=definition.role_arn,
             error_code=error.code,
             error=error.message,
             hint=error.hint,
             attempt=entry.failures,
             failing_since=entry.failing_since if entry.failures > 1 else None,
-            seconds_left=_whole_seconds(left)
-            if self._refresher.session(definition.profile)
-            else None,
+            seconds_left=_whole_seconds(left) if session else None,
             next_attempt_at=self._next_attempt_at(entry),
             waits_for="a change of its source" if delay is None else None,
         )
+        self._tell_failure(entry, error)
         self._answer(entry, entry.failure)
 
     def _awaits_slot(self, entry: _Entry) -> bool:
@@ -709,10 +751,16 @@ class RefreshScheduler:
                 logging.ERROR,
                 "profile_expired",
                 profile=entry.definition.profile,
+                role_arn=entry.definition.role_arn,
                 expires_at=session.credentials.expiration,
                 error_code=entry.failure.code,
+                error=entry.failure.message,
                 hint=entry.failure.hint,
+                attempt=entry.failures,
+                failing_since=entry.failing_since,
+                next_attempt_at=self._next_attempt_at(entry),
             )
+            self._tell_of(entry, Happening.EXPIRED)
 
     def _say_if_login_ends(self, entry: _Entry) -> None:
         login = self._refresher.mfa_session(entry.definition)
@@ -734,8 +782,48 @@ class RefreshScheduler:
                 hint=f"`assumed login {entry.definition.profile}` starts the next session at any "
                 "time before that",
             )
+            self.tell(
+                Notice(
+                    happening=Happening.LOGIN_ENDS_SOON,
+                    profile=entry.definition.profile,
+                    role_arn=entry.definition.role_arn,
+                    expires_at=expires_at,
+                )
+            )
 
     # Telling
+
+    def _tell_failure(self, entry: _Entry, error: AssumedError) -> None:
+        happening, is_repeat = Happening.FAILED, Happening.FAILED in entry.told
+        if isinstance(error, _WAITS_FOR_SOURCE):
+            # One login serves all profiles of a source.
+            source = entry.definition.source
+            is_repeat = Happening.NEEDS_LOGIN in entry.told or source in self._said_needs_login
+            self._said_needs_login.add(source)
+            happening = Happening.NEEDS_LOGIN
+        entry.told.add(happening)
+        self._tell_of(entry, happening, is_repeat=is_repeat)
+
+    def _tell_of(
+        self,
+        entry: _Entry,
+        happening: Happening,
+        *,
+        is_repeat: bool = False,
+        late: timedelta | None = None,
+    ) -> None:
+        session = self._refresher.session(entry.definition.profile)
+        self.tell(
+            Notice(
+                happening=happening,
+                profile=entry.definition.profile,
+                role_arn=entry.definition.role_arn,
+                expires_at=session.credentials.expiration if session else None,
+                failure=entry.failure,
+                is_repeat=is_repeat,
+                late=late,
+            )
+        )
 
     def _entry(self, profile: str) -> _Entry:
         try:
@@ -765,7 +853,7 @@ class RefreshScheduler:
             role_arn=definition.role_arn,
             source=str(definition.source),
             store=definition.store,
-            state=_state(entry, session, left),
+            state=self._state(entry),
             expires_at=session.credentials.expiration if session else None,
             seconds_left=_whole_seconds(left) if session else None,
             lifetime_seconds=_whole_seconds(session.lifetime) if session else None,
@@ -777,6 +865,19 @@ class RefreshScheduler:
             mfa_serial=login.serial if login else None,
             login_expires_at=self._refresher.logins.expires_at(login) if login else None,
         )
+
+    def _state(self, entry: _Entry) -> ProfileState:
+        profile = entry.definition.profile
+        if not entry.definition.enabled:
+            return ProfileState.DISABLED
+        if isinstance(entry.error, _WAITS_FOR_SOURCE):
+            return ProfileState.NEEDS_LOGIN
+        session = self._refresher.session(profile)
+        if session is not None and self._refresher.left(profile) <= _NOW:
+            return ProfileState.EXPIRED
+        if entry.failure is not None:
+            return ProfileState.FAILING
+        return ProfileState.PENDING if session is None else ProfileState.VALID
 
     def _failure(self, error: AssumedError) -> Failure:
         return Failure(
@@ -795,16 +896,18 @@ class RefreshScheduler:
         return self._clock.now() - epoch - timedelta(seconds=self._clock.boottime())
 
 
-def _state(entry: _Entry, session: Session | None, left: timedelta) -> ProfileState:
-    if not entry.definition.enabled:
-        return ProfileState.DISABLED
-    if isinstance(entry.error, _WAITS_FOR_SOURCE):
-        return ProfileState.NEEDS_LOGIN
-    if session is not None and left <= _NOW:
-        return ProfileState.EXPIRED
-    if entry.failure is not None:
-        return ProfileState.FAILING
-    return ProfileState.PENDING if session is None else ProfileState.VALID
+def _result(profile: str, refreshed: Future[Session]) -> Session | AssumedError:
+    error = refreshed.exception()
+    if error is None:
+        return refreshed.result()
+    if isinstance(error, AssumedError):
+        return error
+    # A defect must not end the refreshing.
+    event(logging.ERROR, "defect", profile=profile, defect=error)
+    return UnexpectedError(
+        f"profile {profile}: {type(error).__name__}: this is a mistake in assumed",
+        hint="please report it with the traceback in the log; it is tried again",
+    )
 
 
 def _least_given(session: Session) -> timedelta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,12 +44,14 @@ class Account:
             UsageError: it is somebody else's, or does not run.
         """
         for path in (Path(command[0]), *folders):
-            for each in (path, *path.parents, path.resolve(), *path.resolve().parents):
-                owner = each.stat().st_uid
-                if owner not in {0, self._entry.pw_uid}:
+            real = path.resolve()
+            for each in (path, *path.parents, real, *real.parents):
+                # Further up that is a habit of distributions: Debian's /usr/local is its staff's.
+                who = _others(each.stat(), self._entry, with_group=each in {path, real})
+                if who is not None:
                     raise UsageError(
-                        f"{path} is not for {self.name} to run: {each} belongs to "
-                        f"{_user_name(owner)}, who could act as {self.name}",
+                        f"{path} is not for {self.name} to run: {each} {who}, who could act as "
+                        f"{self.name}",
                         hint=_FOR_ALL,
                     )
         try:
@@ -93,7 +96,10 @@ class Account:
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
+                # Away from root's terminal, into which it could type (TIOCSTI).
+                start_new_session=True,
                 timeout=_SECONDS,
                 check=False,
             )
@@ -105,6 +111,19 @@ class Account:
 
     def _does_not_run(self, command: Sequence[str], reason: str) -> UsageError:
         return UsageError(f"{self.name} can't run {command[0]}: {reason}", hint=_FOR_ALL)
+
+
+def _others(status: os.stat_result, user: pwd.struct_passwd, *, with_group: bool) -> str | None:
+    """Return who but root and a user may change a file or folder, as `belongs to jane`."""
+    if status.st_uid not in {0, user.pw_uid}:
+        return f"belongs to {_user_name(status.st_uid)}"
+    # In a sticky folder, such as /tmp, nobody can replace what is another's.
+    is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if status.st_mode & stat.S_IWOTH and not is_sticky:
+        return "is writable by everybody"
+    if with_group and status.st_mode & stat.S_IWGRP and status.st_gid not in {0, user.pw_gid}:
+        return f"is writable by group {status.st_gid}"
+    return None
 
 
 def _user_name(uid: int) -> str:

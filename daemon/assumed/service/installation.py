@@ -103,6 +103,7 @@ class Service:
 
     def _text(self) -> str | None:
         """Return the text of the file, which is ours; None where there is none."""
+        _require_own_folder(self.file.parent)
         try:
             text = self.file.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -159,6 +160,21 @@ def system_service(user: str) -> Service:
     require_systemd()
     unit = SYSTEM_UNIT.replace("@", f"@{user}")
     return Service(Systemctl(is_user=False), unit, _SYSTEM_UNITS / SYSTEM_UNIT)
+
+
+def _require_own_folder(folder: Path) -> None:
+    """Follow nobody else's links, as root with the HOME of a user would."""
+    for each in (folder, *folder.parents):
+        try:
+            owner = each.lstat().st_uid
+        except OSError:
+            continue
+        if owner not in {0, os.geteuid()}:
+            raise UsageError(
+                f"{folder}: {each} is another user's (uid {owner}): no unit is written or removed "
+                "there",
+                hint="run this as that user, without sudo",
+            )
 
 
 def _file_error(path: Path, error: OSError) -> ServiceManagerError:

@@ -1,6 +1,6 @@
 """Events straight to systemd's journal, each field of an event a field there.
 
-`journalctl --user -u assumed ASSUMED_PROFILE=deploy` shows what became of one profile.
+`journalctl --user -u assumed PROFILE=deploy` shows what became of one profile.
 
 Source: systemd.journal-fields(7); systemd.exec(5), `$JOURNAL_STREAM`.
 """
@@ -52,9 +52,11 @@ def _entry(record: logging.LogRecord) -> dict[str, object]:
     message = event_text(record)
     if record.exc_info:
         message += "\n" + traceback_text(record)
-    fields = {
-        f"assumed_{key}": redact(field_text(value)) for key, value in event_fields(record).items()
-    }
+    texts = {key: redact(field_text(value)) for key, value in event_fields(record).items()}
+    fields = {f"assumed_{key}": text for key, text in texts.items()}
+    if "profile" in texts:
+        # What is looked for by hand, as well under a short name.
+        fields["profile"] = texts["profile"]
     return {
         "message": message,
         "priority": _PRIORITIES.get(record.levelno, 3),

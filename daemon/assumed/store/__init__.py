@@ -21,6 +21,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,7 @@ class CredentialsFile:
         self._sleep = sleep
         self._notices = Notices()
         self._own_last_write: FileSignature | None = None
+        self._commits = 0
         self._group = GroupCommit(self._commit_group, clock=clock or SystemClock(), sleep=sleep)
 
     @property
@@ -106,6 +108,11 @@ class CredentialsFile:
         """The signature that the file has for as long as nobody writes it after this object."""
         return self._own_last_write
 
+    @property
+    def commits(self) -> int:
+        """How often this object has written the file."""
+        return self._commits
+
     def read(self) -> Mapping[str, StoredProfile]:
         """Return all profiles by name, in the order of the file; none where it is missing.
 
@@ -123,11 +130,14 @@ class CredentialsFile:
             name: StoredProfile.from_section(name, section) for name, section in sections.items()
         }
 
-    def write(self, profile: str, credentials: Credentials, *, overwrite: bool = False) -> None:
-        """Write a profile; returns once it is on disk.
+    def write(
+        self, profile: str, credentials: Credentials, *, overwrite: bool = False
+    ) -> Future[None]:
+        """Write a profile; what is returned is done once it is on disk.
 
-        Called by many threads at once it is one rewrite for what comes within about 50 ms. The
-        last one wins, also over credentials that expire later: what they allow may have changed.
+        It is one rewrite for what comes within about 50 ms, or longer where the file is a big one
+        and more keeps coming. The last one wins, also over credentials that expire later: what
+        they allow may have changed.
 
         Args:
             profile: the name of the section.
@@ -135,13 +145,13 @@ class CredentialsFile:
             overwrite: also over long-term keys, which are backed up first, and over what another
                 tool manages.
 
-        Raises:
-            CredentialsFileMalformed: botocore can't read the file either.
-            ProfileNotOurs: somebody else's credentials are there.
-            ProfileAmbiguous: the AWS SDKs would not all read the credentials.
-            CredentialsFileUnwritable: the system refuses. The file is as it was.
+        Returns:
+            Fails with `CredentialsFileMalformed`, where botocore can't read the file either;
+            `ProfileNotOurs`, where somebody else's credentials are there; `ProfileAmbiguous`,
+            where the AWS SDKs would not all read the credentials; `CredentialsFileUnwritable`,
+            where the system refuses. The file is then as it was.
         """
-        self._group.submit(_Write(profile, Put(credentials, overwrite)))
+        return self._group.submit(_Write(profile, Put(credentials, overwrite)))
 
     def remove(self, profiles: Sequence[str] | None = None) -> tuple[str, ...]:
         """Remove what we wrote, and return the profiles that it was removed from.
@@ -256,6 +266,7 @@ class CredentialsFile:
         if in_place:
             overwriter = Overwriter(place, self._sleep, self._notices)
             self._own_last_write = overwriter.commit(edit)
+        self._commits += 1
 
     def _tighten(self, place: Place) -> None:
         """Take the file away from everybody else's eyes, even before it is written."""

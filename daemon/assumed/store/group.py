@@ -5,35 +5,30 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from assumed.clock import Clock
 from assumed.errors import CredentialsFileUnwritable
 
 _WINDOW_SECONDS = 0.05
+# While more keeps coming, commits take no more than this share of the time.
+_MOST_OF_THE_TIME = 0.2
 
 RequestT = TypeVar("RequestT")
 
 
-class _Ticket(Generic[RequestT]):
-    __slots__ = ("error", "is_done", "request")
-
-    def __init__(self, request: RequestT) -> None:
-        self.request = request
-        self.is_done = False
-        self.error: Exception | None = None
-
-
 class GroupCommit(Generic[RequestT]):
-    """Gathers requests of many threads; one of them commits for all, there is no thread of ours.
+    """Gathers requests of many threads; a thread that is there for as long as need be commits them.
 
     A request that comes alone is committed at once. The next commit begins no earlier than 50 ms
-    after the last one began, with all that came meanwhile.
+    after the last one began, with all that came meanwhile. Where a commit takes long, for the file
+    is a big one, the next waits for up to five times as long, while more keeps coming.
 
     Args:
         commit: commits all requests, and returns for each of them an error or None. What it
             raises goes to all of them.
-        clock: tells when the last commit began.
+        clock: tells when the last commit began, and how long it took.
         sleep: waits some seconds.
     """
 
@@ -48,60 +43,70 @@ class GroupCommit(Generic[RequestT]):
         self._clock = clock
         self._sleep = sleep
         self._changed = threading.Condition()
-        self._waiting: list[_Ticket[RequestT]] = []
+        self._waiting: list[tuple[RequestT, Future[None]]] = []
         self._is_led = False
         self._is_closed = False
         self._began_at = -math.inf
+        self._took = 0.0
 
-    def submit(self, request: RequestT) -> None:
-        """Return when the request is committed, or raise what became of it.
+    def submit(self, request: RequestT) -> Future[None]:
+        """Have a request committed; return what becomes of it.
 
-        Raises:
-            CredentialsFileUnwritable: it comes after `close`; or what `commit` made of it.
+        Returns:
+            Done when it is committed. It fails with what `commit` made of it, and with
+            `CredentialsFileUnwritable` where it comes after `close`. What is called back then
+            holds up the next commit.
         """
-        ticket = _Ticket(request)
+        answer: Future[None] = Future()
+        answer.set_running_or_notify_cancel()
         with self._changed:
             if self._is_closed:
-                raise CredentialsFileUnwritable("assumed is stopping", hint="start it again")
-            self._waiting.append(ticket)
-            self._changed.wait_for(lambda: ticket.is_done or not self._is_led)
-            if not ticket.is_done:
-                self._is_led = True
-        if not ticket.is_done:
-            self._lead()
-        if ticket.error is not None:
-            raise ticket.error
+                answer.set_exception(
+                    CredentialsFileUnwritable("assumed is stopping", hint="start it again")
+                )
+                return answer
+            self._waiting.append((request, answer))
+            is_led, self._is_led = self._is_led, True
+        if not is_led:
+            threading.Thread(target=self._lead, name="commit", daemon=True).start()
+        return answer
 
     def close(self) -> None:
         """Take no more requests, and return when those that were taken are committed."""
         with self._changed:
             self._is_closed = True
-            self._changed.wait_for(lambda: not self._waiting and not self._is_led)
+            self._changed.wait_for(lambda: not self._is_led)
 
     def _lead(self) -> None:
-        group: list[_Ticket[RequestT]] = []
-        try:
-            left = self._began_at + _WINDOW_SECONDS - self._clock.boottime()
-            if left > 0:
-                self._sleep(left)
+        while True:
+            self._gather()
             with self._changed:
                 group, self._waiting = self._waiting, []
             self._began_at = self._clock.boottime()
-            errors = self._commit([ticket.request for ticket in group])
-            for ticket, error in zip(group, errors, strict=True):
-                ticket.error = error
-        except Exception as error:  # noqa: BLE001 -- each thread raises it from its own `submit`
-            for ticket in group:
-                ticket.error = error
-        except BaseException:
-            for ticket in group:
-                ticket.error = CredentialsFileUnwritable(
-                    "the write was interrupted", hint="start again"
-                )
-            raise
-        finally:
+            errors: Sequence[BaseException | None]
+            try:
+                errors = self._commit([request for request, _ in group])
+            except BaseException as error:  # noqa: BLE001 -- it goes to whoever waits
+                errors = [error] * len(group)
+            self._took = self._clock.boottime() - self._began_at
+            for (_, answer), failure in zip(group, errors, strict=True):
+                if failure is None:
+                    answer.set_result(None)
+                else:
+                    answer.set_exception(failure)
             with self._changed:
-                for ticket in group:
-                    ticket.is_done = True
-                self._is_led = False
-                self._changed.notify_all()
+                if not self._waiting:
+                    self._is_led = False
+                    self._changed.notify_all()
+                    return
+
+    def _gather(self) -> None:
+        """Wait for what is to be committed together."""
+        left = self._began_at + _WINDOW_SECONDS - self._clock.boottime()
+        if left > 0:
+            self._sleep(left)
+        last_look = self._began_at + self._took / _MOST_OF_THE_TIME - _WINDOW_SECONDS
+        came = 0
+        while len(self._waiting) > came and self._clock.boottime() <= last_look:
+            came = len(self._waiting)
+            self._sleep(_WINDOW_SECONDS)

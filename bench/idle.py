@@ -1,0 +1,215 @@
+"""What the daemon costs that has nothing to do: its start, and then each minute.
+
+`python -m bench.idle [--quick]` prints a table, and writes bench/results: idle.json and idle.svg.
+`--soak 30` instead keeps 1,000 profiles with sessions of half a minute fresh for so many minutes,
+and writes soak.json and soak.svg: memory, descriptors and threads over time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.figures import FOLDER, Figure, plot, publish
+from bench.stub import Settings, StubSts
+from bench.world import Daemon, Home
+
+_ROLES = (1, 1000)
+_MINUTE = 60
+_START_LIMITS = {1: 1.3, 1000: 3.0}
+_MIB_LIMITS = {1: 66, 1000: 76}
+_SETTLING_SECONDS = 3
+_SOAK_LIFETIME = 30
+_SOAK_LOOK_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """One daemon with all profiles fresh.
+
+    Args:
+        mib: of resident memory.
+        wake_ups: a minute, of all threads.
+        cpu_ms: a minute.
+    """
+
+    mib: float
+    wake_ups: float
+    cpu_ms: float
+
+
+@contextmanager
+def _fresh(stub: StubSts, roles: int) -> Iterator[Home]:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder), stub.endpoint_url)
+        home.configure(roles)
+        home.store(roles)
+        yield home
+
+
+def _idle(stub: StubSts, seconds: float) -> list[Idle]:
+    """Return what the daemons of `_ROLES` cost that rest side by side."""
+    with ExitStack() as stack:
+        daemons = []
+        for roles in _ROLES:
+            home = stack.enter_context(_fresh(stub, roles))
+            daemon = stack.enter_context(home.daemon())
+            daemon.ready()
+            # What is imported for the first request is not part of a minute.
+            if home.run(home.assumed("status", "--json")).status != 0 or stub.calls():
+                raise RuntimeError("the daemon has something to do")
+            daemons.append(daemon)
+        time.sleep(_SETTLING_SECONDS)
+        before = [(daemon.cpu_seconds, daemon.switches) for daemon in daemons]
+        time.sleep(seconds)
+        a_minute = _MINUTE / seconds
+        return [
+            Idle(
+                mib=daemon.resident_kib / 1024,
+                wake_ups=(daemon.switches - switches) * a_minute,
+                cpu_ms=(daemon.cpu_seconds - cpu) * 1000 * a_minute,
+            )
+            for daemon, (cpu, switches) in zip(daemons, before, strict=True)
+        ]
+
+
+def _starts(stub: StubSts, roles: int, rounds: int) -> list[float]:
+    """Return how the start of a daemon stands to that of boto3 and a client, round by round."""
+    found = []
+    with _fresh(stub, roles) as home:
+        for _ in range(rounds):
+            baseline = home.python("-m", "bench.baseline", "calls", "0", "1").seconds
+            with home.daemon() as daemon:
+                found.append(daemon.ready() / baseline)
+    return found
+
+
+def _bare_mib(stub: StubSts) -> float:
+    """Return what boto3 and one client hold."""
+    with (
+        _fresh(stub, 1) as home,
+        home.daemon(sys.executable, "-m", "bench.baseline", "idle") as process,
+    ):
+        time.sleep(2)
+        return process.resident_kib / 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a daemon held at one moment.
+
+    Args:
+        minute: since the soak began.
+        mib: of resident memory.
+        descriptors: open ones.
+        threads: running ones.
+        refreshes: since the last look.
+    """
+
+    minute: float
+    mib: float
+    descriptors: int
+    threads: int
+    refreshes: int
+
+
+def soak(minutes: float, roles: int, output: Path) -> None:
+    """Refresh without a pause, and write what memory, descriptors and threads do."""
+    looks: list[Look] = []
+    with StubSts() as stub, tempfile.TemporaryDirectory() as folder:
+        stub.behave(Settings(lifetime=_SOAK_LIFETIME))
+        home = Home(Path(folder), stub.endpoint_url)
+        home.store()
+        home.configure(roles)
+        with home.daemon() as daemon:
+            daemon.ready()
+            # The first round of refreshes fills what is kept.
+            time.sleep(_SOAK_LIFETIME)
+            stub.calls()
+            began_at = time.monotonic()
+            while time.monotonic() < began_at + minutes * _MINUTE:
+                looks.append(_look(daemon, stub, began_at))
+                time.sleep(_SOAK_LOOK_SECONDS)
+            looks.append(_look(daemon, stub, began_at))
+    tenth = max(1, len(looks) // 10)
+    ends = looks[:tenth], looks[-tenth:]
+
+    def grown(which: str) -> float:
+        first, last = (max(getattr(look, which) for look in end) for end in ends)
+        return float(last - first)
+
+    figures = [
+        Figure(f"{roles:,} profiles of {_SOAK_LIFETIME} s: memory, end less start", "MiB",
+               [grown("mib")], 3),
+        Figure("descriptors, end less start", "", [grown("descriptors")], 2),
+        Figure("threads, end less start", "", [grown("threads")], 2),
+        Figure("refreshes", "", [sum(look.refreshes for look in looks)]),
+    ]  # fmt: skip
+    shape = [astuple(look) for look in looks]
+    publish("soak", figures, folder=output, minutes=minutes, looks=shape)
+    plot(output / "soak.svg", lambda axes: _draw(axes, looks), rows=3, height=6)
+
+
+def _look(daemon: Daemon, stub: StubSts, began_at: float) -> Look:
+    return Look(
+        minute=round((time.monotonic() - began_at) / _MINUTE, 3),
+        mib=round(daemon.resident_kib / 1024, 2),
+        descriptors=daemon.descriptors,
+        threads=daemon.threads,
+        refreshes=len(stub.calls()),
+    )
+
+
+def _draw(axes: Any, looks: Sequence[Look]) -> None:
+    minutes = [look.minute for look in looks]
+    for axis, which in zip(axes, ("mib", "descriptors", "threads"), strict=True):
+        axis.plot(minutes, [getattr(look, which) for look in looks], linewidth=0.8)
+        axis.set_ylabel(which)
+        axis.set_ylim(bottom=0)
+    axes[-1].set_xlabel("minutes")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table and write the results."""
+    parser = argparse.ArgumentParser(prog="python -m bench.idle", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="once, and for a few seconds")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="see above")
+    parser.add_argument("--roles", type=int, default=1000, help="of the soak (1000)")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    options = parser.parse_args(arguments)
+    if options.soak is not None:
+        soak(options.soak, options.roles, options.output)
+        return 0
+    rounds, seconds, starts = (1, 15, 2) if options.quick else (2, 60, 7)
+    figures = []
+    with StubSts() as stub:
+        for roles in _ROLES:
+            figures.append(
+                Figure(
+                    f"start to READY, {roles:,} fresh profiles, to boto3 with a client", "x",
+                    _starts(stub, roles, starts), _START_LIMITS[roles],
+                )
+            )  # fmt: skip
+        idle = [_idle(stub, seconds) for _ in range(rounds)]
+        for place, roles in enumerate(_ROLES):
+            found = [one[place] for one in idle]
+            with_ = f"idle with {roles:,} profiles"
+            figures += [
+                Figure(f"{with_}: memory", "MiB", [one.mib for one in found], _MIB_LIMITS[roles]),
+                Figure(f"{with_}: wake-ups a minute", "", [one.wake_ups for one in found], 8),
+                Figure(f"{with_}: CPU a minute", "ms", [one.cpu_ms for one in found], 3),
+            ]
+        figures.append(Figure("boto3 with a client: memory", "MiB", [_bare_mib(stub)]))
+    publish("idle", figures, folder=options.output, rounds=rounds, seconds=seconds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

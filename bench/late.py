@@ -1,0 +1,238 @@
+"""Whether refreshes come in time: of many at once, beside what hangs, after an outage.
+
+`python -m bench.late [--quick]` prints a table, and writes bench/results: late.json and late.svg.
+Real daemons run against a stub STS whose sessions last seconds. What a reader has is read from the
+credentials file, twenty times a second, as its readers do; how late a call was is the difference
+between the moment for which the scheduler had planned it and its arrival at STS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import quantiles
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from bench.figures import FOLDER, Figure, publish
+from bench.stub import Call, Settings, StubSts, issued_at
+from bench.world import Home, wait_until
+
+if TYPE_CHECKING:
+    from assumed.scheduler import HeartbeatScheduler
+
+_LOOK_SECONDS = 0.05
+_HUNG = "role-hangs"
+
+
+class Reader:
+    """Reads a credentials file over and over, and remembers the least that was left in it."""
+
+    def __init__(self, home: Home, sessions: int, lifetime: float) -> None:
+        self._home, self._sessions, self._lifetime = home, sessions, lifetime
+        self._is_done = Event()
+        self._thread = Thread(target=self._look)
+        self.complete_at: float | None = None
+        self.least_left = 1.0
+        """Of the lifetime, of the worst session, once all were there."""
+
+    def __enter__(self) -> Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._is_done.wait(_LOOK_SECONDS):
+            issued = issued_at(self._home.credentials.read_text())
+            now = time.time()
+            if len(issued) < self._sessions:
+                continue
+            self.complete_at = self.complete_at or now
+            self.least_left = min(self.least_left, 1 - (now - min(issued)) / self._lifetime)
+
+
+@contextmanager
+def _home(stub: StubSts, settings: Settings) -> Iterator[Home]:
+    with tempfile.TemporaryDirectory() as folder:
+        stub.behave(settings)
+        home = Home(Path(folder), stub.endpoint_url)
+        home.store()
+        yield home
+
+
+def _lateness(
+    stub: StubSts, roles: int, lifetime: int, seconds: float
+) -> tuple[list[float], float]:
+    """Return how late each call of a daemon came, and the least that was left of a session."""
+    with _home(stub, Settings(lifetime=lifetime)) as home:
+        home.configure(roles)
+        planned = home.config.with_name("planned.json")
+        with (
+            home.daemon(sys.executable, "-m", "bench.late", "--watched", str(planned)) as daemon,
+            Reader(home, roles, lifetime) as reader,
+        ):
+            daemon.ready()
+            time.sleep(seconds)
+            daemon.stop()
+        return _late_by(json.loads(planned.read_text()), stub.calls()), reader.least_left
+
+
+def _late_by(planned: Sequence[tuple[str, float]], calls: Sequence[Call]) -> list[float]:
+    """Return how long after its time each call came, less the first of each, which are all due."""
+    times = _by_role(planned)
+    arrivals = _by_role([(call.role, call.at) for call in calls])
+    return [
+        arrival - time
+        for role, times_of_role in times.items()
+        for time, arrival in list(zip(times_of_role, arrivals.get(role, ()), strict=False))[1:]
+    ]
+
+
+def _by_role(moments: Sequence[tuple[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for role, at in moments:
+        found.setdefault(role, []).append(at)
+    return found
+
+
+def _hanging(stub: StubSts, seconds: float) -> tuple[float, float, float]:
+    """Let 40 of 70 roles hang.
+
+    Returns:
+        Seconds from the first call until the 30 others were in the file, the least that was left of
+        one of them, and how long a stop took while calls were hanging.
+    """
+    lifetime, hanging, well = 10, 40, 30
+    settings = Settings(lifetime=lifetime, hanging=_HUNG)
+    with _home(stub, settings) as home:
+        names = [f"hangs-{number}" for number in range(hanging)] + [*map(str, range(well))]
+        random.Random(1).shuffle(names)  # noqa: S311
+        home.configure(names)
+        with home.daemon() as daemon, Reader(home, well, lifetime) as reader:
+            time.sleep(seconds)
+            stopped_in = daemon.stop()
+        first_at = min(call.at for call in stub.calls())
+        complete_at = reader.complete_at or time.time()
+        return complete_at - first_at, reader.least_left, stopped_in
+
+
+def _outage(stub: StubSts) -> tuple[float, float]:
+    """Let STS be down for a fifth of a lifetime, from the moment the first refresh is due.
+
+    Returns:
+        The least that was left of a session, and the share of what was left then of the worst one
+        that it took, from the outage's end, until all were new; both from 0 to 1.
+    """
+    roles, lifetime = 100, 30
+    settings = Settings(lifetime=lifetime)
+    with _home(stub, settings) as home:
+        home.configure(roles)
+        with home.daemon() as daemon, Reader(home, roles, lifetime) as reader:
+            daemon.ready()
+            oldest = min(issued_at(home.credentials.read_text()))
+            # Due is from 40 % of the lifetime on: half of it, less the jitter of a tenth.
+            time.sleep(max(0.0, oldest + 0.4 * lifetime - time.time()))
+            stub.behave(Settings(lifetime=lifetime, is_down=True))
+            time.sleep(0.2 * lifetime)
+            stub.behave(settings)
+            ended_at = time.time()
+            left = 1 - (ended_at - min(issued_at(home.credentials.read_text()))) / lifetime
+            wait_until(
+                lambda: min(issued_at(home.credentials.read_text())) > oldest + 0.4 * lifetime,
+                "all to be new",
+            )
+            back_in = time.time() - ended_at
+        return reader.least_left, back_in / (left * lifetime)
+
+
+def _watched(file: Path) -> int:
+    """Run the daemon of this user, and write for when each of its jobs was planned."""
+    from apscheduler.events import EVENT_JOB_EXECUTED  # noqa: PLC0415 - of the daemon alone
+
+    from assumed.__main__ import main as assumed  # noqa: PLC0415
+    from assumed.daemon import run  # noqa: PLC0415
+
+    planned: list[tuple[str, float]] = []
+    make_jobs = run.make_jobs  # type: ignore[attr-defined]
+
+    def watched_jobs(**options: Any) -> HeartbeatScheduler:
+        jobs = make_jobs(**options)
+        jobs.add_listener(
+            lambda event: planned.append((event.job_id, event.scheduled_run_time.timestamp())),
+            EVENT_JOB_EXECUTED,
+        )
+        return jobs
+
+    run.make_jobs = watched_jobs  # type: ignore[attr-defined]
+    sys.argv[1:] = ["run", "--log-level", "error"]
+    status = assumed()
+    file.write_text(json.dumps(planned))
+    return status
+
+
+def _p99(values: Sequence[float]) -> float:
+    return quantiles(values, n=100)[98]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table and write the results."""
+    parser = argparse.ArgumentParser(prog="python -m bench.late", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="once, with fewer roles")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    parser.add_argument("--watched", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.watched is not None:
+        return _watched(options.watched)
+    rounds = 1 if options.quick else 2
+    with StubSts() as stub:
+        hanging = [_hanging(stub, 8 if options.quick else 25) for _ in range(rounds)]
+        outages = [_outage(stub) for _ in range(rounds)] if not options.quick else []
+        few = [_lateness(stub, 200, 6, 8 if options.quick else 20) for _ in range(rounds)]
+        many = [_lateness(stub, 1000, 60, 45) for _ in range(rounds)] if not options.quick else []
+    figures = [
+        Figure("40 of 70 roles hang: the others are there", "s", [row[0] for row in hanging], 2),
+        Figure(
+            "40 of 70 hang: least left of the others", "%",
+            [row[1] * 100 for row in hanging], 40, at_least=True,
+        ),
+        Figure("SIGTERM to exit, calls hanging", "s", [row[2] for row in hanging], 0.2),
+        Figure("200 roles of 6 s: lateness, p99", "s", [_p99(late) for late, _ in few], 0.2),
+        Figure("200 roles of 6 s: lateness, the worst", "s", [max(late) for late, _ in few]),
+        Figure(
+            "200 roles of 6 s: least left", "%",
+            [left * 100 for _, left in few], 40, at_least=True,
+        ),
+    ]  # fmt: skip
+    if not options.quick:
+        figures += [
+            Figure(
+                "1,000 due in one minute: lateness, p99", "s", [_p99(row[0]) for row in many], 2,
+            ),
+            Figure(
+                "1,000 due in one minute: lateness, the worst", "s", [max(row[0]) for row in many]
+            ),
+            Figure(
+                "outage of 20 % of a lifetime: least left", "%",
+                [row[0] * 100 for row in outages], 25, at_least=True,
+            ),
+            Figure(
+                "outage: until all are back, of what was left", "%",
+                [row[1] * 100 for row in outages], 20,
+            ),
+        ]  # fmt: skip
+    publish("late", figures, folder=options.output, rounds=rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,361 @@
+"""Hooks: real processes, and what of them reaches the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assumed.log import event_fields, event_text
+from assumed.model import Failure
+from assumed.scheduler.notices import Happening, Notice
+from assumed.service.hook_process import HookProcess
+from assumed.service.hooks import Hooks, hook_environ
+from tests.fakes import NOON
+from tests.integration.world import SOURCE, World, wait_until
+
+FAILURE = Failure(code="AccessDenied", message="profile deploy: no", hint="ask", at=NOON)
+
+
+def notice(
+    profile: str = "deploy", happening: Happening = Happening.REFRESHED, **changes: Any
+) -> Notice:
+    fields = {"role_arn": "arn:aws:iam::111122223333:role/deploy", "expires_at": NOON}
+    return Notice(happening=happening, profile=profile, **{**fields, **changes})
+
+
+def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
+    found = [record for record in caplog.records if record.getMessage() == name]
+    return [{"level": record.levelno, **event_fields(record)} for record in found]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody waited for does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(") ")[2][0] != "Z"
+
+
+@pytest.fixture(autouse=True)
+def everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "assumed")
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    hooks = Hooks(os.environ, timeout_seconds=20, grace_seconds=0)
+    yield hooks
+    hooks.stop()
+
+
+def test_the_environment_says_what_has_happened_and_keeps_what_systemd_said(
+    hooks: Hooks,
+) -> None:
+    daemon = {
+        "PATH": "/bin",
+        "AWS_PROFILE": "mine",
+        "ASSUMED_CONFIG": "/etc/assumed/config.yaml",
+        "ASSUMED_HINT": "of another time",
+        "NOTIFY_SOCKET": "/run/systemd/notify",
+        "WATCHDOG_USEC": "1",
+        "WATCHDOG_PID": "1",
+        "LISTEN_FDS": "1",
+    }
+    given = {
+        "PATH": "/bin",
+        "AWS_PROFILE": "mine",
+        "ASSUMED_CONFIG": "/etc/assumed/config.yaml",
+        "ASSUMED_EVENT": "refreshed",
+        "ASSUMED_PROFILE": "deploy",
+        "ASSUMED_ROLE_ARN": "arn:aws:iam::111122223333:role/deploy",
+        "ASSUMED_EXPIRATION": "2026-11-24T12:00:00Z",
+    }
+    assert hook_environ(daemon, notice()) == given
+    failed = notice(happening=Happening.FAILED, failure=FAILURE)
+    assert hook_environ(daemon, failed) == given | {
+        "ASSUMED_EVENT": "failed",
+        "ASSUMED_ERROR_CODE": "AccessDenied",
+        "ASSUMED_ERROR_MESSAGE": "profile deploy: no",
+        "ASSUMED_HINT": "ask",
+    }
+
+
+def test_whatever_a_program_has_said_the_hook_is_started(
+    hooks: Hooks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = tmp_path / "told"
+    script = f'printf %s "$ASSUMED_ERROR_MESSAGE" > {shlex.quote(str(told))}'
+    hooks.commands = {"on_failure": ("sh", "-c", script)}
+    said = "no\0\x1b]0;title\a\nforged " + "no " * 50_000 + "\n"
+    failure = replace(FAILURE, message=said, hint=said, code="\0")
+    hooks.tell(notice(happening=Happening.FAILED, failure=failure))
+    wait_until(lambda: bool(events(caplog, "hook_done") + events(caplog, "hook_failed")), "its end")
+    assert not events(caplog, "hook_failed")
+    text = told.read_text()
+    assert text.startswith(r"no\x00\x1b]0;title\x07\nforged no no")
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("happening", "hook"),
+    [
+        (Happening.REFRESHED, "on_refresh"),
+        (Happening.RECOVERED, "on_recovered"),
+        (Happening.FAILED, "on_failure"),
+        (Happening.EXPIRED, "on_failure"),
+        (Happening.NEEDS_LOGIN, "on_needs_login"),
+        (Happening.LOGIN_ENDS_SOON, "on_needs_login"),
+    ],
+)
+def test_each_happening_has_its_hook(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, happening: Happening, hook: str
+) -> None:
+    hooks.commands = {hook: ("sh", "-c", 'echo "$ASSUMED_EVENT of $ASSUMED_PROFILE"')}
+    for repeated in Happening:
+        hooks.tell(notice(happening=repeated, is_repeat=True))
+    hooks.tell(notice(happening=happening))
+    wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
+    (said,) = events(caplog, "hook_said")
+    assert said == {
+        "level": logging.INFO,
+        "profile": "deploy",
+        "hook": hook,
+        "line": f"{happening} of deploy",
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "exit_status"),
+    [
+        (("sh", "-c", "exit 3"), "it ended with status 3", 3),
+        (("sh", "-c", "kill -9 $$"), "it was ended by signal 9", None),
+        (("/nowhere/hook",), "/nowhere/hook can't be started: No such file or directory", None),
+        (("a\0b",), "a\0b can't be started: it can be no command", None),
+    ],
+)
+def test_a_hook_that_fails_is_one_warning(
+    hooks: Hooks,
+    caplog: pytest.LogCaptureFixture,
+    command: tuple[str, ...],
+    error: str,
+    exit_status: int | None,
+) -> None:
+    hooks.commands = {"on_refresh": command}
+    hooks.tell(notice())
+    wait_until(lambda: len(events(caplog, "hook_failed")) == 1, "the warning")
+    (failed,) = events(caplog, "hook_failed")
+    assert (failed["level"], failed["profile"], failed["hook"]) == (
+        logging.WARNING,
+        "deploy",
+        "on_refresh",
+    )
+    assert failed["error"] == error
+    assert failed.get("exit_status") == exit_status
+    assert events(caplog, "hook_done") == []
+
+
+def test_what_a_hook_prints_is_cut_counted_and_redacted(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    program = (
+        f"print('x ' * 240 + '{secret}'); print('y ' * 10 ** 7); print(); print('\\x1b[2J\\x00')\n"
+        "for number in range(10 ** 5): print(number)\n"
+        "print('no end', end='')"
+    )
+    hooks.commands = {"on_refresh": (sys.executable, "-c", program)}
+    hooks.tell(notice())
+    wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the end")
+    *said, last = events(caplog, "hook_said")
+    assert len(said) == 50
+    assert max(len(line["line"]) for line in said) == 500
+    assert [line["line"][:2] for line in said[:4]] == ["x ", "y ", "\x1b[", "0"]
+    assert last["left_out"] == 3 + 10**5 + 1 - 50
+    text = "\n".join(event_text(record) for record in caplog.records)
+    assert secret[:8] not in text
+    assert "\x1b" not in text
+
+
+def test_what_hangs_is_ended_with_all_that_it_has_started(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    hooks = Hooks(os.environ, timeout_seconds=0.5, grace_seconds=0)
+    pids = tmp_path / "pids"
+    # The first ends itself, and leaves the second to whoever waits for its output.
+    script = f"echo $$ >> {pids}; sleep 1000 & echo $! >> {pids}"
+    hooks.commands = {
+        "on_refresh": ("sh", "-c", script),
+        "on_failure": ("sh", "-c", f"{script}; wait"),
+        "on_recovered": (sys.executable, "-c", "while True: print('y' * 1000)"),
+        "on_needs_login": ("sh", "-c", "exec >/dev/null 2>&1; sleep 1000"),
+    }
+    for happening in (
+        Happening.REFRESHED,
+        Happening.FAILED,
+        Happening.RECOVERED,
+        Happening.NEEDS_LOGIN,
+    ):
+        hooks.tell(notice(str(happening), happening))
+    wait_until(lambda: len(events(caplog, "hook_failed")) == 4, "the end of all")
+    for failed in events(caplog, "hook_failed"):
+        assert failed["error"] == "it was not done within 0.5 s, and was ended"
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 4
+    wait_until(lambda: not any(map(is_alive, started)), "the end of what they started")
+
+
+def test_what_a_hook_has_left_in_the_background_for_good_goes_on(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    script = f"sleep 1000 >/dev/null 2>&1 & echo $! > {pid}"
+    hooks.commands = {"on_refresh": ("sh", "-c", script)}
+    hooks.tell(notice())
+    wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
+    assert is_alive(int(pid.read_text()))
+    os.kill(int(pid.read_text()), 9)
+
+
+def test_a_storm_runs_four_at_once_and_one_for_each_profile(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    go_on, begun = tmp_path / "go-on", tmp_path / "begun"
+    begun.mkdir()
+    script = f"touch {begun}/$$; while [ ! -e {go_on} ]; do sleep 0.02; done"
+    hooks.commands = {"on_refresh": ("sh", "-c", script)}
+    for _ in range(3):
+        for number in range(100):
+            hooks.tell(notice(f"p{number}"))
+    wait_until(lambda: len(list(begun.iterdir())) == 4, "the first four")
+    # The profiles that run have one more to come, and the others one.
+    assert len(hooks._waiting) == 100
+    assert len(hooks._running) == 4
+    hooks.commands = {"on_refresh": ("true",)}
+    assert len(list(begun.iterdir())) == 4
+    go_on.touch()
+    wait_until(lambda: not hooks._running and not hooks._waiting, "all")
+    done = [each["profile"] for each in events(caplog, "hook_done")]
+    assert sorted(done) == sorted(
+        [f"p{number}" for number in range(100)] + [f"p{number}" for number in range(4)]
+    )
+
+
+def test_hooks_that_hang_hold_up_no_other_hook_and_the_order_of_a_profile_is_kept(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    go_on, told = tmp_path / "go-on", tmp_path / "told"
+    write = f'echo "$ASSUMED_EVENT $ASSUMED_PROFILE" >> {told}'
+    hooks.commands = {
+        "on_failure": ("sh", "-c", f"while [ ! -e {go_on} ]; do sleep 0.02; done; {write}"),
+        "on_recovered": ("sh", "-c", write),
+    }
+    for number in range(5):  # one more than run at once
+        hooks.tell(notice(f"p{number}", Happening.FAILED, failure=FAILURE))
+    for name in ("p0", "p4", "another"):
+        hooks.tell(notice(name, Happening.RECOVERED))
+    wait_until(told.exists, "the hook of another profile")
+    wait_until(lambda: len(events(caplog, "hook_done")) == 1, "its end")
+    assert told.read_text() == "recovered another\n"
+    go_on.touch()
+    wait_until(lambda: len(events(caplog, "hook_done")) == 8, "all")
+    lines = told.read_text().splitlines()
+    for name in ("p0", "p4"):
+        assert lines.index(f"failed {name}") < lines.index(f"recovered {name}")
+
+
+def test_what_is_heard_last_of_a_profile_is_what_happened_last(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    go_on, told = tmp_path / "go-on", tmp_path / "told"
+    wait = f"while [ ! -e {go_on} ]; do sleep 0.02; done"
+    hooks.commands = {
+        "on_refresh": ("sh", "-c", wait),
+        "on_failure": ("sh", "-c", f"echo failed >> {told}"),
+        "on_recovered": ("sh", "-c", f"echo recovered >> {told}"),
+    }
+    hooks.tell(notice())
+    for happening in (Happening.FAILED, Happening.RECOVERED, Happening.FAILED):
+        hooks.tell(notice(happening=happening))
+    go_on.touch()
+    wait_until(lambda: len(events(caplog, "hook_done")) == 3, "all")
+    assert told.read_text() == "recovered\nfailed\n"
+
+
+def test_a_stop_ends_what_runs_and_starts_nothing_more(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    hooks.commands = {"on_refresh": ("sh", "-c", f"echo $$ > {pid}; exec sleep 1000")}
+    for number in range(10):
+        hooks.tell(notice(f"p{number}"))
+    wait_until(lambda: len(hooks._running) == 4 and all(hooks._running.values()), "four")
+    hooks.stop()
+    hooks.tell(notice("late"))
+    assert not hooks._running
+    assert not hooks._waiting
+    said = [failed["error"] for failed in events(caplog, "hook_failed")]
+    assert said == ["it was ended, for assumed stops"] * 4
+
+
+def test_a_hook_that_is_being_started_while_all_is_stopped_is_ended_too(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*arguments: Any) -> HookProcess:
+        process = HookProcess(*arguments)
+        hooks.stop()
+        return process
+
+    monkeypatch.setattr("assumed.service.hooks.HookProcess", started)
+    hooks.commands = {"on_refresh": ("sleep", "60")}
+    hooks.tell(notice())
+    wait_until(lambda: bool(events(caplog, "hook_failed")), "the end of the hook")
+    assert events(caplog, "hook_failed")[0]["error"] == "it was ended, for assumed stops"
+
+
+def test_a_daemon_runs_the_hooks_of_its_configuration_and_one_shot_commands_do_not(
+    world: World,
+) -> None:
+    good, bad = world.add_role(), world.add_role()
+    world.server.disturb(bad, "break")
+    told = world.home / "told"
+    write = (
+        f'echo "$ASSUMED_EVENT $ASSUMED_PROFILE $ASSUMED_ERROR_CODE" >> {shlex.quote(str(told))}'
+    )
+
+    def configure(**hooks: str) -> None:
+        profiles = {
+            name: {"role_arn": role, "source_profile": SOURCE}
+            for name, role in {"good": good, "bad": bad}.items()
+        }
+        commands = {name: ["sh", "-c", command] for name, command in hooks.items()}
+        world.write_config(json.dumps({"profiles": profiles, "hooks": commands}))
+
+    def has(*lines: str) -> bool:
+        return told.exists() and sorted(told.read_text().splitlines()) == sorted(lines)
+
+    configure(on_refresh=write, on_failure=write, on_recovered=write)
+    world.run("refresh")
+    assert not told.exists()
+    world.run("logout")
+    with world.running() as daemon:
+        wait_until(lambda: has("refreshed good ", "failed bad InternalFailure"), "both hooks")
+        # The next tries fail as well, and are not told.
+        daemon.wait_for("refresh_failed profile=bad", times=2)
+        assert has("refreshed good ", "failed bad InternalFailure")
+        told.unlink()
+        configure(on_refresh=f"sleep 1000; {write}", on_failure="exit 7")
+        assert world.run("refresh", "--force", "good").returncode == 0
+        daemon.wait_for("configuration_reloaded")
+        assert world.run("refresh", "--force", "good").returncode == 0
+        assert daemon.stop() == 0
+        assert "hook_failed profile=good hook=on_refresh" in daemon.log.read_text()

@@ -1,0 +1,166 @@
+"""Metrics of a real daemon: on its socket, on the loopback, in a file."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import stat
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assumed.log import event_fields
+from assumed.service.textfile import Textfile
+from tests.integration.world import SOURCE, Daemon, World, wait_until
+
+ALERTS = Path(__file__).parents[2] / "config" / "alerts.yml"
+Reply = tuple[int, str, str]
+"""Status, content type and text."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def asked(
+    port: int, target: str = "/metrics", method: str = "GET", headers: Mapping[str, str] = {}
+) -> Reply:
+    return reply(HTTPConnection("127.0.0.1", port, timeout=30), target, method, headers)
+
+
+def of_socket(world: World) -> Reply:
+    connection = HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(world.home / "run" / "assumed" / "assumed.sock"))
+    return reply(connection, "/v1/metrics", "GET", {})
+
+
+def reply(
+    connection: HTTPConnection, target: str, method: str, headers: Mapping[str, str]
+) -> Reply:
+    try:
+        connection.request(method, target, headers=dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    finally:
+        connection.close()
+
+
+def configure(world: World, roles: Mapping[str, str], **metrics: Any) -> None:
+    profiles = {name: {"role_arn": role, "source_profile": SOURCE} for name, role in roles.items()}
+    world.write_config(json.dumps({"profiles": profiles, "metrics": metrics}))
+
+
+def reload(daemon: Daemon, *, times: int) -> None:
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("configuration_reloaded", times=times)
+
+
+def test_all_that_the_alert_rules_name_is_in_a_scrape_of_each_place(world: World) -> None:
+    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/nobody")
+    port, textfile = free_port(), world.home / "metrics" / "assumed.prom"
+    textfile.parent.mkdir()
+    configure(
+        world, {"good": world.add_role(), "denied": denied}, port=port, textfile=str(textfile)
+    )
+    with world.running():
+        is_valid = 'assumed_profile_state{profile="good",state="valid"} 1.0'
+        wait_until(lambda: textfile.exists() and is_valid in textfile.read_text(), "the file")
+        status, content_type, text = asked(port)
+        assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert of_socket(world)[:2] == (200, content_type)
+        for scraped in (text, of_socket(world)[2], textfile.read_text()):
+            expressions = "\n".join(re.findall(r"expr: (.*?)\n +for:", ALERTS.read_text(), re.S))
+            for name in set(re.findall(r"\bassumed_\w+", expressions)):
+                assert re.search(rf"^{name}[ {{]", scraped, re.M), name
+        assert is_valid in text
+        assert 'assumed_profile_state{profile="denied",state="failing"} 1.0' in text
+        assert re.search(r'^assumed_refresh_failures_total\{code="AccessDenied"\} ', text, re.M)
+        assert re.search(r"^assumed_sts_request_duration_seconds_count [2-9]", text, re.M)
+        assert "\nassumed_refresh_lateness_seconds_count 1.0" in text
+        assert "\nassumed_credentials_file_commits_total 1.0" in text
+        assert stat.S_IMODE(textfile.stat().st_mode) == 0o644
+        assert [file.name for file in textfile.parent.iterdir()] == ["assumed.prom"]
+
+
+def test_the_port_answers_one_path_to_one_host_and_no_other_address(world: World) -> None:
+    port = free_port()
+    configure(world, {"good": world.add_role()}, port=port)
+    with world.running():
+        assert asked(port)[0] == 200
+        assert asked(port, headers={"Host": f"localhost:{port}"})[0] == 200
+        for refused, status in (
+            (asked(port, headers={"Host": "evil.example.com"}), 403),
+            (asked(port, headers={"Host": "127.0.0.1"}), 403),
+            (asked(port, "/"), 404),
+            (asked(port, "/metrics/../v1/credentials"), 404),
+            (asked(port, "/v1/credentials?profile=good"), 404),
+            (asked(port, method="POST"), 405),
+        ):
+            assert refused[0] == status
+            assert "assumed_" not in refused[2]
+        listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+        addresses = re.findall(rf"^ +\d+: (\w+):{port:04X} \w+:0000 0A", listening, re.M)
+        assert addresses == ["0100007F"]
+
+
+def test_a_port_of_somebody_else_is_told_and_a_reload_takes_another(world: World) -> None:
+    role = world.add_role()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        busy = taken.getsockname()[1]
+        configure(world, {"good": role}, port=busy)
+        with world.running() as daemon:
+            daemon.wait_for(f"metrics_not_served address=127.0.0.1:{busy}")
+            assert world.states() == {"good": "valid"}
+            first, second = free_port(), free_port()
+            for times, port in enumerate((first, second), 1):
+                configure(world, {"good": role}, port=port)
+                reload(daemon, times=times)
+                assert asked(port)[0] == 200
+            assert not answers(first)
+            configure(world, {"good": role})
+            reload(daemon, times=3)
+            assert not answers(second)
+            assert of_socket(world)[0] == 200
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_file_that_can_not_be_written_is_told_once_until_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, textfile = tmp_path / "metrics" / "assumed.prom", Textfile()
+
+    def told() -> list[str]:
+        found = [str(event_fields(record)["error"]) for record in caplog.records]
+        caplog.clear()
+        return found
+
+    for _ in range(3):
+        textfile.write(path, b"one\n")
+    assert told() == [f"{path}: No such file or directory"]
+    path.parent.mkdir()
+    textfile.write(path, b"one\n")
+    before = path.open("rb")
+    textfile.write(path, b"two\n")
+    with before:
+        # Whoever reads it has the old one or the new one, whole.
+        assert (before.read(), path.read_bytes()) == (b"one\n", b"two\n")
+    path.unlink()
+    path.mkdir()
+    textfile.write(path, b"three\n")
+    assert told() == [f"{path}: Is a directory"]
+    assert [file.name for file in path.parent.iterdir()] == ["assumed.prom"]

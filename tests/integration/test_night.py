@@ -1,0 +1,72 @@
+"""A night in which STS was down, as the log tells it to whoever is called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assumed import __version__
+from tests.integration.faulty_sts import FaultySts
+from tests.integration.world import AwsServer, World, wait_until
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    # An hour is 9 s.
+    server = AwsServer(lifetime_scale=1 / 400)
+    world = World(tmp_path, server)
+    yield world
+    assert not any(secret in world.written() for secret in [*server.secrets(), world.user_secret])
+    server.stop()
+
+
+def test_the_log_of_a_failed_night_tells_its_story_by_itself(world: World) -> None:
+    role = world.add_role()
+    world.configure({"deploy": role})
+    with FaultySts(world.server.endpoint_url) as sts:
+        sts_url = f"http://127.0.0.1:{sts.port}"
+        with world.daemon(
+            "--log-level", "info", "--log-format", "json", AWS_ENDPOINT_URL_STS=sts_url
+        ) as daemon:
+            daemon.wait_for('"profile_refreshed"')
+            sts.faults[role] = "503"
+            daemon.wait_for('"profile_expired"')
+            sts.lift()
+            wait_until(lambda: world.run("refresh").returncode == 0, "a refresh that works")
+            assert daemon.stop() == 0
+            events: list[dict[str, Any]] = [
+                json.loads(line) for line in daemon.log.read_text().splitlines()
+            ]
+
+    begun, refreshed, first, *repeats = events
+    assert begun["event"] == "daemon_started"
+    assert (begun["version"], begun["config"]) == (__version__, str(world.config))
+    assert (begun["profiles"], Path(begun["socket"]).name) == (1, "assumed.sock")
+    assert (refreshed["level"], refreshed["event"]) == ("info", "profile_refreshed")
+
+    assert (first["level"], first["event"]) == ("warning", "refresh_failed")
+    assert (first["error_code"], first["attempt"]) == ("ServiceUnavailable", 1)
+    assert "tried again" in first["hint"]
+
+    failed = [event for event in repeats if event["event"] == "refresh_failed"]
+    since = failed[0]["failing_since"]
+    for event in failed:
+        assert event["level"] == "warning"
+        assert event["attempt"] & (event["attempt"] - 1) == 0
+        summary = f"still failing: {event['attempt']} tries since {since}, expire"
+        assert event["summary"].startswith(summary)
+
+    expired, recovered = (
+        next(event for event in repeats if event["event"] == name)
+        for name in ("profile_expired", "profile_recovered")
+    )
+    assert (expired["level"], expired["failing_since"]) == ("error", since)
+    assert (expired["error_code"], expired["hint"]) == (first["error_code"], first["hint"])
+    assert (recovered["level"], recovered["failing_since"]) == ("info", since)
+    assert recovered["failures"] >= len(failed) + 1
+    assert recovered["failing_for_seconds"] > 0
+    assert events[-1]["event"] == "daemon_stopped"

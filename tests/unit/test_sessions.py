@@ -1,0 +1,133 @@
+"""A refresh of ours is no reason to read the AWS files again, and everything else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from botocore import configloader
+
+from assumed.profiles_file import set_profile
+from assumed.profiles_file.sessions import without_sessions
+from assumed.sources import SourceProfiles
+from tests.fakes import NOON, issued, role
+
+KEYS = b"[keys]\naws_access_key_id = AKIAKEYS\naws_secret_access_key = keys\n\n"
+DEPLOY = role("deploy")
+
+
+def with_session(data: bytes, number: int) -> bytes:
+    credentials = issued(DEPLOY, NOON + timedelta(hours=number), number)
+    return set_profile(data, "deploy", credentials, path="credentials")
+
+
+FIRST = with_session(KEYS, 1)
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_refresh_changes_nothing_that_counts(line_end: bytes) -> None:
+    first = FIRST.replace(b"\n", line_end)
+    second = with_session(first, 2)
+    assert second != first
+    assert without_sessions(second, keep=()) == without_sessions(first, keep=())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b"AKIAKEYS", b"AKIAOTHER"),
+        lambda data: data + b"region = eu-west-1\n",
+        lambda data: data.replace(b"[deploy]", b"[other]"),
+        lambda data: data.replace(b"manager = assumed", b"manager = awsume"),
+        lambda data: data.replace(b"manager = assumed\n", b""),
+        lambda data: data + b"aws_access_key_id = ASIATWICE\n",
+        lambda data: data + b"aws_security_token = stale\n",
+        lambda data: data + b"  indented\n",
+        lambda data: data + b"# a comment\n",
+        lambda data: data[:-20],
+    ],
+)
+def test_whatever_else_changes_counts(change: Callable[[bytes], bytes]) -> None:
+    assert change(FIRST) != FIRST
+    assert without_sessions(change(FIRST), keep=()) != without_sessions(FIRST, keep=())
+
+
+def test_of_a_profile_that_is_a_source_everything_counts() -> None:
+    before, after = FIRST, with_session(FIRST, 2)
+    assert without_sessions(after, keep={"deploy"}) != without_sessions(before, keep={"deploy"})
+    assert without_sessions(after, keep={"deplo"}) == without_sessions(before, keep={"deplo"})
+
+
+class Files:
+    """The AWS files, and how often botocore has read the credentials file."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.config, self.credentials = folder / "config", folder / "credentials"
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(self.config))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(self.credentials))
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        self.reads = 0
+        parse = configloader.raw_config_parse
+
+        def counted(path: str, **options: object) -> object:
+            self.reads += path == str(self.credentials)
+            return parse(path, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(configloader, "raw_config_parse", counted)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    return Files(tmp_path, monkeypatch)
+
+
+def test_botocore_reads_the_files_once_however_often_we_refresh(files: Files) -> None:
+    files.credentials.write_bytes(FIRST)
+    profiles = SourceProfiles()
+    source = profiles.resolve("keys")
+    source.credentials()
+    reads = files.reads
+    assert reads > 0
+    for number in range(2, 12):
+        files.credentials.write_bytes(with_session(files.credentials.read_bytes(), number))
+        assert profiles.resolve("keys") is source
+        profiles.fingerprint("keys")
+    assert files.reads == reads
+
+
+def test_a_key_that_changes_together_with_a_refresh_is_seen(files: Files) -> None:
+    files.credentials.write_bytes(FIRST)
+    profiles = SourceProfiles()
+    assert profiles.resolve("keys").credentials().access_key_id == "AKIAKEYS"
+    files.credentials.write_bytes(with_session(FIRST, 2).replace(b"AKIAKEYS", b"AKIAOTHER"))
+    assert profiles.resolve("keys").credentials().access_key_id == "AKIAOTHER"
+
+
+def test_what_we_refresh_and_somebody_else_calls_with_is_seen_each_time(files: Files) -> None:
+    files.credentials.write_bytes(FIRST)
+    profiles = SourceProfiles()
+    before = profiles.fingerprint("deploy")
+    source = profiles.resolve("deploy")
+    for number in range(2, 5):
+        files.credentials.write_bytes(with_session(files.credentials.read_bytes(), number))
+        assert profiles.fingerprint("deploy") != before
+        changed = profiles.resolve("deploy")
+        assert changed is not source
+        held = changed.credentials().access_key_id
+        assert held == issued(DEPLOY, NOON, number).access_key_id
+        before, source = profiles.fingerprint("deploy"), changed
+
+
+def test_a_profile_of_the_config_file_that_comes_from_ours_is_seen_to_change(files: Files) -> None:
+    files.credentials.write_bytes(FIRST)
+    files.config.write_text(
+        "[profile chained]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = deploy\n"
+    )
+    profiles = SourceProfiles()
+    before = profiles.fingerprint("chained")
+    for number in range(2, 5):
+        files.credentials.write_bytes(with_session(files.credentials.read_bytes(), number))
+        assert profiles.fingerprint("chained") != before
+        before = profiles.fingerprint("chained")

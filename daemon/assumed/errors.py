@@ -113,12 +113,17 @@ class ParentNotReady(AssumedError):
     code = "ParentNotReady"
     retry = Retry.ON_CHANGE
 
-    def __init__(self, *, profile: str, parent: str) -> None:
+    def __init__(self, *, profile: str, parent: str, because: str = "") -> None:
         super().__init__(
-            f"profile {profile}: its source profile {parent} has no valid session yet",
+            f"profile {profile}: its source profile {parent} has no valid session"
+            + (f": {because}" if because else " yet"),
             hint=f"it follows by itself once {parent} is refreshed: see `assumed status {parent}`",
         )
-        self.parent = parent
+        self.profile, self.parent = profile, parent
+
+    def because_of(self, code: str) -> ParentNotReady:
+        """Return the same, with the code of what keeps the parent from being refreshed."""
+        return ParentNotReady(profile=self.profile, parent=self.parent, because=code)
 
 
 class AssumeRoleDenied(AssumedError):

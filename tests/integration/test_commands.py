@@ -180,7 +180,10 @@ def test_the_version_and_every_help_are_there(world: World) -> None:
     listed = world.run("--help").stdout
     for command in _COMMANDS:
         assert f"\n  {command} " in listed
-        shown = world.run(command, "--help").stdout
+    assert "Example: assumed " in world.run("service", "--help").stdout
+    single = [[name] for name in _COMMANDS if name != "service"]
+    for words in (*single, ["service", "install"], ["service", "uninstall"]):
+        shown = world.run(*words, "--help").stdout
         assert "Example: assumed " in shown
         for option in ("--config FILE", "--log-level", "--log-format", "--log-file FILE"):
             assert option in shown

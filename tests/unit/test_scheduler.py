@@ -14,6 +14,7 @@ from assumed.errors import (
     CredentialsFileUnwritable,
     SourceMissing,
     SourceRejected,
+    SourceUnavailable,
     StsThrottled,
     StsUnavailable,
     UsageError,
@@ -348,12 +349,17 @@ class TestLog:
         simulation.run_for(timedelta(hours=6))
         failed = events(caplog, "refresh_failed")
         attempts = [event["attempt"] for event in failed]
-        assert {1, 2, 4, 8, 16, 32, 64, 128} <= set(attempts)
-        assert len(attempts) <= 8 + 6  # the powers of two, and one for an hour with none of them
+        assert {1, 8, 16, 32, 64, 128} <= set(attempts)
+        # The powers of two but for those of the first minute, and one for an hour without any.
+        assert len(attempts) <= 8 + 6
         since = timestamp(NOON + DUE)
+        assert failed[0].keys() >= {"error", "hint", "role_arn"}
         assert "summary" not in failed[0]
-        assert failed[1]["summary"].startswith(f"still failing: 2 tries since {since}, expires in ")
-        assert re.search(r"since \S+, expired \d+ min ago$", failed[-1]["summary"])
+        assert not failed[1].keys() & {"error", "hint", "role_arn"}, "that is told once"
+        assert re.match(
+            rf"still failing: \d+ tries since {since}, expires in ", failed[1]["summary"]
+        )
+        assert re.search(r"since \S+, expired \d h \d\d min ago$", failed[-1]["summary"])
         expired = events(caplog, "profile_expired")
         assert [(event["level"], event["profile"]) for event in expired] == [
             (logging.ERROR, "deploy")
@@ -365,6 +371,10 @@ class TestLog:
         assert recovered["failing_since"] < NOON + HOUR
         assert recovered["failing_for_seconds"] > 5 * 3600
         assert recovered["late_seconds"] == recovered["failing_for_seconds"]
+        assert recovered["failed_with"] == "StsUnavailable"
+        assert recovered["expired_for_seconds"] == pytest.approx(
+            recovered["failing_for_seconds"] - (HOUR - DUE).total_seconds(), abs=2
+        )
 
     def test_what_a_sleep_has_held_up_says_how_late_it_is(
         self, simulation: Simulation, caplog: pytest.LogCaptureFixture
@@ -375,6 +385,8 @@ class TestLog:
         simulation.run_for(SECOND)
         _, refreshed = events(caplog, "profile_refreshed")
         assert refreshed["late_seconds"] == (8 * HOUR - DUE).total_seconds()
+        (resumed,) = events(caplog, "machine_resumed")
+        assert resumed["away_seconds"] == pytest.approx(8 * 3600, abs=20)
 
     def test_no_hour_of_an_outage_is_silent(
         self, simulation: Simulation, caplog: pytest.LogCaptureFixture
@@ -394,8 +406,90 @@ class TestLog:
         simulation.sts.failures = [unavailable(), unavailable(), denied(), unavailable()]
         simulation.start(DEPLOY)
         simulation.run_for(5 * MINUTE)
-        codes = [event["error_code"] for event in events(caplog, "refresh_failed")]
-        assert codes == ["StsUnavailable", "StsUnavailable", "AccessDenied", "StsUnavailable"]
+        failed = events(caplog, "refresh_failed")
+        assert [(event["attempt"], event["error_code"]) for event in failed] == [
+            (1, "StsUnavailable"), (3, "AccessDenied"), (4, "StsUnavailable"),
+        ]  # fmt: skip
+        assert [event.get("failed_before_with") for event in failed] == [
+            None, "StsUnavailable", "AccessDenied",
+        ]  # fmt: skip
+
+    def test_a_new_reason_why_an_expired_profile_is_not_refreshed_is_an_error(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.sts.failing["deploy"] = unavailable()
+        simulation.run_for(2 * HOUR)
+        caplog.clear()
+        simulation.sts.failing["deploy"] = denied()
+        simulation.run_for(10 * MINUTE)
+        (news, *_) = events(caplog, "refresh_failed")
+        assert (news["level"], news["error_code"]) == (logging.ERROR, "AccessDenied")
+        assert news["hint"] == "ask"
+
+    def test_what_waits_for_somebody_is_told_each_hour(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        simulation.sts.failing["deploy"] = SourceMissing("no login", hint="log in")
+        simulation.start(DEPLOY)
+        simulation.run_for(4 * HOUR + MINUTE)
+        assert len(events(caplog, "refresh_failed")) == 1
+        waits = events(caplog, "profile_waits")
+        assert len(waits) == 4
+        assert waits[0]["level"] == logging.WARNING
+        assert (waits[0]["hint"], waits[0]["waits_for"]) == ("log in", "somebody's login")
+
+    def test_the_end_of_the_session_in_the_file_counts_where_the_next_one_can_t_be_written(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.store.failing = CredentialsFileUnwritable("full", hint="free some space")
+        simulation.run_for(59 * MINUTE)
+        status = simulation.status("deploy")
+        assert (status.state, status.expires_at) == (ProfileState.FAILING, NOON + HOUR)
+        simulation.run_for(2 * MINUTE)
+        assert simulation.status("deploy").state is ProfileState.EXPIRED
+        (expired,) = events(caplog, "profile_expired")
+        assert expired["expires_at"] == NOON + HOUR
+        simulation.store.failing = None
+        simulation.run_for(MINUTE)
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_a_child_says_what_keeps_its_parent(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        simulation.sts.failing["deploy"] = denied()
+        simulation.start(DEPLOY, CHILD)
+        assert [event["error"] for event in events(caplog, "refresh_failed")] == [
+            "no",
+            "profile child: its source profile deploy has no valid session: AccessDenied",
+        ]
+
+
+class TestRecovery:
+    def test_another_kind_of_failure_begins_with_short_delays(self, simulation: Simulation) -> None:
+        simulation.sts.failing["deploy"] = unavailable()
+        simulation.start(DEPLOY)
+        simulation.run_for(HOUR)
+        simulation.sts.failing["deploy"] = denied()
+        calls = len(simulation.sts.called)
+        while len(simulation.sts.called) == calls:
+            simulation.run_for(SECOND)
+        simulation.run_for(15 * SECOND)
+        assert len(simulation.sts.called) >= calls + 2
+
+    def test_a_source_that_works_again_is_tried_by_all_that_had_nothing_of_it(
+        self, simulation: Simulation
+    ) -> None:
+        gone = SourceUnavailable("the process failed", hint="wait")
+        simulation.sts.failing |= {"deploy": gone, "read": gone}
+        simulation.start(DEPLOY, READ)
+        simulation.run_for(HOUR)
+        del simulation.sts.failing["deploy"], simulation.sts.failing["read"]
+        # Whoever asks for one has the other one refreshed too.
+        asked(simulation, "deploy")
+        simulation.run_for(2 * SECOND)
+        assert simulation.status("read").state is ProfileState.VALID
 
 
 class TestAsking:

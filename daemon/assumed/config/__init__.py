@@ -203,7 +203,7 @@ def _refused(path: Path, problems: list[Problem]) -> ConfigurationError:
         lines[f"{path}:{problem.line}: {where}{problem.text}"] = None
     return ConfigurationError(
         list(lines),
-        hint="`assumed check` shows what is still wrong; nothing was changed",
+        hint="`assumed check` shows what is still wrong",
     )
 
 

@@ -99,6 +99,8 @@ class Daemon:
         self._file = credentials_file(self._configuration, environ)
         self._config_seen = self._config_pending = FileSignature.behind(config_path)
         self._credentials_seen = FileSignature.behind(self._file.path)
+        self._is_unreadable = False
+        """So the log says of the credentials file."""
         self._notifier = Notifier(environ)
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
         self._jobs = make_jobs(beat=self._beat, every=every)
@@ -255,10 +257,11 @@ class Daemon:
 
     def _stop(self) -> None:
         self._notifier.stopping()
+        valid, enabled, _ = self._scheduler.summary()
         self._scheduler.stop()
         self._jobs.shutdown(wait=False)
         self._file.close()
-        event(logging.INFO, "daemon_stopped")
+        event(logging.INFO, "daemon_stopped", profiles=enabled, valid=valid)
 
     def _obey(self) -> int:
         is_ready = False
@@ -296,7 +299,13 @@ class Daemon:
             self._config_error = str(error)
             problems = error.problems if isinstance(error, ConfigurationError) else [str(error)]
             for problem in problems:
-                event(logging.ERROR, "configuration_refused", problem=problem, hint=error.hint)
+                event(
+                    logging.ERROR,
+                    "configuration_refused",
+                    problem=problem,
+                    hint=f"{error.hint}; until it is mended the one before goes on, and a restart "
+                    "would fail",
+                )
         else:
             self._config_error = None
             if self._file_settings(configuration) != self._file_settings(self._configuration):
@@ -325,16 +334,21 @@ class Daemon:
 
     def _stored(self) -> Mapping[str, Credentials] | None:
         try:
-            return stored_credentials(self._file)
+            stored = stored_credentials(self._file)
         except AssumedError as error:
+            self._is_unreadable = True
             event(
-                logging.WARNING,
+                logging.ERROR,
                 "credentials_file_unreadable",
                 error_code=error.code,
                 error=error.message,
                 hint=error.hint,
             )
             return None
+        if self._is_unreadable:
+            self._is_unreadable = False
+            event(logging.INFO, "credentials_file_readable_again")
+        return stored
 
     def _beat(self) -> None:
         """Called by the scheduler itself: if it is stuck, systemd's watchdog is not fed."""

@@ -6,26 +6,23 @@ What is decided here is only who waits for whom; when is `schedule`'s to say, ho
 from __future__ import annotations
 
 import logging
-import math
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.jobstores.base import JobLookupError
-from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
 
 from assumed.clock import Clock
 from assumed.errors import (
     AssumedError,
+    AwsFilesUnreadable,
     ParentNotReady,
     RefreshFailed,
-    SourceMissing,
-    SourceRejected,
+    SourceUnavailable,
     StsThrottled,
     StsUnavailable,
     UnexpectedError,
@@ -36,23 +33,25 @@ from assumed.model import (
     Credentials,
     Failure,
     Login,
-    MfaSession,
     Outcome,
     ProfileState,
     ProfileStatus,
     RoleDefinition,
     Session,
-    Source,
 )
 from assumed.refresh import Refresher
 from assumed.schedule import retry_delay
-from assumed.scheduler.notices import Happening, Notice
-from assumed.scheduler.pace import Pace
-from assumed.scheduler.words import still_failing
+from assumed.scheduler.beat import HEARTBEAT, HeartbeatScheduler
+from assumed.scheduler.chronicle import Chronicle
+from assumed.scheduler.entry import WAITS_FOR_LOGIN, Endpoint, Entry
+from assumed.scheduler.notices import Notice
+from assumed.scheduler.readers import Readers
 
-HEARTBEAT = timedelta(seconds=15)
+__all__ = ["HEARTBEAT", "SLOW_LANE", "HeartbeatScheduler", "RefreshScheduler"]
+
 _NOTABLE_STEP = timedelta(seconds=1)
-_SHORTEST_BEAT_SECONDS = 1
+# Beats are that much apart where nobody slept.
+_NOTABLE_PAUSE = timedelta(minutes=1)
 _BETWEEN_SETTING_RIGHT = timedelta(seconds=10)
 _NOW = timedelta(0)
 # Longer than this no call takes whose endpoint is well.
@@ -62,105 +61,8 @@ SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
 # What is left of a session that could not be refreshed is given to a caller down to this.
 _LEAST_GIVEN = timedelta(minutes=1)
-_LOGIN_ENDS_SOON = timedelta(hours=2)
-# The machine slept, or something held it up.
-_NOTABLY_LATE = timedelta(minutes=1)
-# What goes on failing is in the log of each hour.
-_SILENCE_SECONDS = 3600.0
-# Somebody has to act, and as soon as they did it is tried again.
-_WAITS_FOR_SOURCE = SourceMissing | SourceRejected
-
-
-class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
-    """APScheduler's background scheduler, awake at least once each `every`.
-
-    By itself it waits on the monotonic clock until the next job, however far that is. That clock
-    stands still while the machine sleeps, and the wait knows nothing of a step of the wall clock.
-    """
-
-    def __init__(self, beat: Callable[[], None], *, every: timedelta = HEARTBEAT) -> None:
-        """Arrange nothing yet.
-
-        Args:
-            beat: called from each pass over the jobs, at most once a second.
-            every: how long the scheduler sleeps at the most; positive.
-        """
-        super().__init__(timezone="UTC")
-        self._beat = beat
-        self._every = every.total_seconds()
-        self._last_beat = -math.inf
-        self._is_asked = False
-
-    def beat_soon(self) -> None:
-        """Have `beat` called as soon as a second has gone by since it was; from any thread."""
-        self._is_asked = True
-        self.wakeup()
-
-    def _process_jobs(self) -> float:
-        longest = self._every
-        next_beat_in = self._last_beat + _SHORTEST_BEAT_SECONDS - time.monotonic()
-        if next_beat_in <= 0:
-            self._last_beat = time.monotonic()
-            self._is_asked = False
-            self._beat()
-        if self._is_asked:
-            longest = max(0.0, self._last_beat + _SHORTEST_BEAT_SECONDS - time.monotonic())
-        wait: float | None = None
-        try:
-            wait = super()._process_jobs()
-        except JobLookupError:
-            # A stop forgets all jobs, that one too which was handed out at this very moment.
-            if self.running:
-                raise
-        return longest if wait is None else min(wait, longest)
-
-
-@dataclass(slots=True)
-class _Endpoint:
-    """What all profiles of one endpoint share; guarded by the scheduler's lock."""
-
-    pace: Pace = field(default_factory=Pace)
-    succeeded_at: float = -math.inf
-
-
-@dataclass(slots=True)
-class _Entry:
-    """What the scheduler knows of one profile; guarded by the scheduler's lock."""
-
-    definition: RoleDefinition
-    due_at: float | None = None
-    """Seconds of `Clock.boottime()`; None while in flight and while it waits for somebody."""
-    due_since: float | None = None
-    """When the first try was due of the refresh that is under way."""
-    in_flight: bool = False
-    awaits_parent: bool = False
-    refreshes: int = 0
-    failures: int = 0
-    failing_since: datetime | None = None
-    failing_from: float = math.inf
-    """The same, in seconds of `Clock.boottime()`."""
-    error: AssumedError | None = None
-    failure: Failure | None = None
-    source_fingerprint: str | None = None
-    said_expired: bool = False
-    told: set[Happening] = field(default_factory=set)
-    """Which failures were told since the last refresh that worked."""
-    warned_at: float = -math.inf
-    """When the log showed the last of them."""
-    access_key_id: str | None = None
-    """Of the session that was written last."""
-    set_right_at: float = -math.inf
-    hung: bool = False
-    """The last call was so slow that the next one keeps out of the others' way."""
-    slot_of: int | None = None
-    """The pace's generation that a slot for the next call was given out by."""
-    waiters: list[Future[Outcome]] = field(default_factory=list)
-
-    def forget_failures(self) -> None:
-        """Know of none any more."""
-        self.failures, self.failing_since, self.failing_from = 0, None, math.inf
-        self.error, self.failure, self.due_since = None, None, None
-        self.told.clear()
+# What another try can't mend, and a change of the source can.
+_CHANGES_WITH_SOURCE = WAITS_FOR_LOGIN | AwsFilesUnreadable
 
 
 class RefreshScheduler:
@@ -190,18 +92,26 @@ class RefreshScheduler:
         self._jobs = jobs
         self._jitter = jitter
         self._repeats = repeats
-        self.tell: Callable[[Notice], None] = lambda _: None
-        """Called with what happens to the profiles, under the lock: it has to return at once."""
         self.first_pass: Future[None] = Future()
         """Done when every profile has been tried, or was found fresh."""
         self._lock = threading.RLock()
-        self._entries: dict[str, _Entry] = {}
-        self._children: dict[str, list[_Entry]] = {}
+        self._entries: dict[str, Entry] = {}
+        self._children: dict[str, list[Entry]] = {}
         self._untried: set[str] = set()
-        self._endpoints: dict[str, _Endpoint] = {}
+        self._endpoints: dict[str, Endpoint] = {}
         self._wall_clock_offset = self._offset()
-        self._said_login_ends: dict[MfaSession, datetime | None] = {}
-        self._said_needs_login: set[Source] = set()
+        self._beat_at = clock.boottime()
+        self._readers = Readers(clock, refresher)
+        self._chronicle = Chronicle(clock, refresher, self._readers)
+
+    @property
+    def tell(self) -> Callable[[Notice], None]:
+        """Called with what happens to the profiles, under the lock: it has to return at once."""
+        return self._chronicle.tell
+
+    @tell.setter
+    def tell(self, tell: Callable[[Notice], None]) -> None:
+        self._chronicle.tell = tell
 
     def apply(
         self, definitions: Mapping[str, RoleDefinition], stored: Mapping[str, Credentials]
@@ -222,7 +132,7 @@ class RefreshScheduler:
                 for profile, definition in definitions.items()
             ]
             self._entries = {
-                definition.profile: entry or _Entry(definition) for definition, entry in changes
+                definition.profile: entry or Entry(definition) for definition, entry in changes
             }
             self._children = {}
             for definition, _ in changes:
@@ -337,19 +247,23 @@ class RefreshScheduler:
         """
         with self._lock:
             entries = [self._entry(name) for name in profiles] or list(self._entries.values())
-            return tuple(self._status(entry) for entry in entries)
+            return tuple(self._readers.status(entry) for entry in entries)
 
     def summary(self) -> tuple[int, int, datetime | None]:
         """Return how many profiles are valid, of how many, and when the next attempt is."""
         with self._lock:
             enabled = [entry for entry in self._entries.values() if entry.definition.enabled]
-            valid = sum(self._state(entry) is ProfileState.VALID for entry in enabled)
+            valid = sum(self._readers.state(entry) is ProfileState.VALID for entry in enabled)
             due_at = min((entry.due_at for entry in enabled if entry.due_at), default=None)
-            return valid, len(enabled), None if due_at is None else self._wall_time(due_at)
+            return valid, len(enabled), self._readers.coming(due_at)
 
     def heartbeat(self) -> None:
         """Notice what no job tells: a stepped wall clock, a changed source, an expired session."""
         with self._lock:
+            now = self._clock.boottime()
+            away, self._beat_at = timedelta(seconds=now - self._beat_at), now
+            if away >= _NOTABLE_PAUSE:
+                event(logging.INFO, "machine_resumed", away_seconds=round(away.total_seconds()))
             offset = self._offset()
             step = offset - self._wall_clock_offset
             if abs(step) > _NOTABLE_STEP:
@@ -359,8 +273,8 @@ class RefreshScheduler:
                     self._arm(entry)
             for entry in self._entries.values():
                 self._retry_if_source_changed(entry)
-                self._say_if_expired(entry)
-                self._say_if_login_ends(entry)
+                self._chronicle.look(entry)
+            self._chronicle.look_at_logins([*self._entries.values()])
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Take notice of what another program made of the file, and put right what it set back.
@@ -391,11 +305,12 @@ class RefreshScheduler:
 
     # Planning
 
-    def _plan(self, entry: _Entry) -> None:
+    def _plan(self, entry: Entry) -> None:
         """Arm a profile by what is known of its session."""
         if not entry.definition.enabled:
             self._disarm(entry)
             return
+        self._readers.note(entry)
         due_in = self._refresher.due_in(entry.definition, jitter=self._jitter())
         if due_in > _NOW:
             self._untried.discard(entry.definition.profile)
@@ -403,7 +318,7 @@ class RefreshScheduler:
         else:
             self._attempt(entry)
 
-    def _redefine(self, entry: _Entry, definition: RoleDefinition) -> None:
+    def _redefine(self, entry: Entry, definition: RoleDefinition) -> None:
         is_same_call = entry.definition.is_same_call(definition)
         entry.definition = definition
         entry.forget_failures()
@@ -415,7 +330,7 @@ class RefreshScheduler:
             self._attempt(entry)
 
     def _ask(
-        self, entry: _Entry, *, force: bool, min_left: timedelta | None = None
+        self, entry: Entry, *, force: bool, min_left: timedelta | None = None
     ) -> Future[Outcome]:
         answer: Future[Outcome] = Future()
         answer.set_running_or_notify_cancel()  # Whoever waits may go; the refresh goes on.
@@ -450,7 +365,7 @@ class RefreshScheduler:
         )
         answer.set_exception(RefreshFailed(failure.message, hint=failure.hint, code=failure.code))
 
-    def _attempt(self, entry: _Entry) -> None:
+    def _attempt(self, entry: Entry) -> None:
         """Refresh now; where the parent of a chain has no valid session, that one first."""
         if entry.in_flight:
             return
@@ -462,29 +377,29 @@ class RefreshScheduler:
             return
         self._arm_in(entry, _NOW)
 
-    def _parent(self, entry: _Entry) -> _Entry | None:
+    def _parent(self, entry: Entry) -> Entry | None:
         parent = entry.definition.parent
         return None if parent is None else self._entries.get(parent)
 
-    def _is_coming(self, entry: _Entry) -> bool:
+    def _is_coming(self, entry: Entry) -> bool:
         is_due = entry.due_at is not None and entry.due_at <= self._clock.boottime()
         return entry.in_flight or entry.awaits_parent or is_due
 
-    def _arm_in(self, entry: _Entry, delay: timedelta) -> None:
+    def _arm_in(self, entry: Entry, delay: timedelta) -> None:
         if not entry.definition.enabled:
             return
         entry.awaits_parent = False
         entry.due_at = self._clock.boottime() + max(delay, _NOW).total_seconds()
         self._arm(entry)
 
-    def _arm(self, entry: _Entry) -> None:
+    def _arm(self, entry: Entry) -> None:
         """Turn `due_at` into a job of APScheduler, which counts in the wall clock's time."""
         if entry.due_at is None:
             return
         self._jobs.add_job(
             self._run,
             "date",
-            run_date=self._wall_time(entry.due_at),
+            run_date=self._readers.wall_time(entry.due_at),
             # What is least likely to last until its turn is taken first.
             args=[entry.definition.profile, self._ends_at(entry)],
             id=entry.definition.profile,
@@ -496,12 +411,12 @@ class RefreshScheduler:
             max_instances=2**31,
         )
 
-    def _disarm(self, entry: _Entry) -> None:
+    def _disarm(self, entry: Entry) -> None:
         entry.due_at = None
         with suppress(JobLookupError):
             self._jobs.remove_job(entry.definition.profile)
 
-    def _drop(self, entry: _Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         self._disarm(entry)
         gone = UsageError(
             f"profile {entry.definition.profile} is not refreshed any more",
@@ -546,7 +461,7 @@ class RefreshScheduler:
 
     def _finish(
         self,
-        entry: _Entry,
+        entry: Entry,
         definition: RoleDefinition,
         result: Session | AssumedError,
         took: timedelta,
@@ -559,6 +474,8 @@ class RefreshScheduler:
             if isinstance(result, ParentNotReady) and parent and self._is_coming(parent):
                 entry.awaits_parent = True
                 return
+            if isinstance(result, ParentNotReady) and parent and parent.failure:
+                result = result.because_of(parent.failure.code)
             self._failed(entry, result)
             if isinstance(result, StsThrottled):
                 self._endpoint(entry).pace.throttled(self._clock.boottime())
@@ -571,43 +488,33 @@ class RefreshScheduler:
                 self._plan(self._entries[profile])
         self._look_for_first_pass()
 
-    def _succeeded(self, entry: _Entry, session: Session, took: timedelta) -> None:
-        definition = entry.definition
-        failures, failing_since = entry.failures, entry.failing_since
-        now = self._clock.boottime()
-        failing_for = timedelta(seconds=now - entry.failing_from) if failures else None
-        late = timedelta(seconds=now - (now if entry.due_since is None else entry.due_since))
+    def _succeeded(self, entry: Entry, session: Session, took: timedelta) -> None:
+        failed = replace(entry)
         entry.forget_failures()
-        entry.said_expired = False
-        self._said_needs_login.discard(definition.source)
+        entry.expired_at = None
+        self._readers.note(entry)
         is_new = entry.access_key_id != session.credentials.access_key_id
         entry.access_key_id = session.credentials.access_key_id
         entry.refreshes += is_new
-        name = "profile_refreshed" if is_new else "profile_rewritten"
         if self._repeats:
-            self._arm_in(entry, self._refresher.due_in(definition, jitter=self._jitter()))
-        event(
-            logging.INFO,
-            "profile_recovered" if failures else name,
-            profile=definition.profile,
-            role_arn=definition.role_arn,
-            expires_at=session.credentials.expiration,
-            seconds_left=_whole_seconds(self._refresher.left(definition.profile)),
-            next_attempt_at=self._next_attempt_at(entry),
-            access_key_id=session.credentials.access_key_id,
-            took_seconds=round(took.total_seconds(), 3),
-            late_seconds=_whole_seconds(late) if late >= _NOTABLY_LATE else None,
-            failures=failures or None,
-            failing_since=failing_since,
-            failing_for_seconds=None if failing_for is None else _whole_seconds(failing_for),
-        )
-        if is_new:
-            self._tell_of(entry, Happening.REFRESHED, late=late)
-        if failures:
-            self._tell_of(entry, Happening.RECOVERED)
+            due_in = self._refresher.due_in(entry.definition, jitter=self._jitter())
+            self._arm_in(entry, due_in)
+        self._chronicle.refreshed(entry, session, is_new=is_new, took=took, failed=failed)
+        if isinstance(failed.error, SourceUnavailable):
+            self._know_source_works(entry)
         self._answer(entry, None)
 
-    def _know_endpoint_works(self, entry: _Entry) -> None:
+    def _know_source_works(self, entry: Entry) -> None:
+        """Have those try again that the same source had nothing for: its outage is over."""
+        for other in self._entries.values():
+            if (
+                isinstance(other.error, SourceUnavailable)
+                and other.definition.source == entry.definition.source
+                and not other.in_flight
+            ):
+                self._arm_in(other, timedelta(seconds=self._jitter()))
+
+    def _know_endpoint_works(self, entry: Entry) -> None:
         """Have those try again that failed since the endpoint worked last: an outage is over."""
         now = self._clock.boottime()
         endpoint = self._endpoint(entry)
@@ -622,53 +529,24 @@ class RefreshScheduler:
             ):
                 self._arm_in(other, timedelta(seconds=self._jitter()))
 
-    def _failed(self, entry: _Entry, error: AssumedError) -> None:
-        definition = entry.definition
-        is_news = entry.failure is None or entry.failure.code != error.code
-        entry.failures += 1
-        entry.error, entry.failure = error, self._failure(error)
-        entry.failing_since = entry.failing_since or entry.failure.at
-        entry.failing_from = min(entry.failing_from, self._clock.boottime())
-        session = self._refresher.session(definition.profile)
-        left = self._refresher.left(definition.profile)
+    def _failed(self, entry: Entry, error: AssumedError) -> None:
+        code_before = None if entry.failure is None else entry.failure.code
+        entry.note_failure(error, self._failure(error), now=self._clock.boottime())
         delay = retry_delay(
             error.retry,
-            failures=entry.failures,
-            left=left,
-            lifetime=timedelta(seconds=definition.duration_seconds),
+            failures=entry.failures_of_kind,
+            left=self._readers.left(entry),
+            lifetime=timedelta(seconds=entry.definition.duration_seconds),
             jitter=self._jitter(),
         )
         if delay is None:
             self._disarm(entry)
         elif self._repeats:
             self._arm_in(entry, delay)
-        # Repeats are summed up: the 2nd, 4th, 8th… failure says how many there were.
-        is_power_of_two = entry.failures & (entry.failures - 1) == 0
-        now = self._clock.boottime()
-        is_shown = is_news or is_power_of_two or now >= entry.warned_at + _SILENCE_SECONDS
-        if is_shown:
-            entry.warned_at = now
-        event(
-            logging.WARNING if is_shown else logging.DEBUG,
-            "refresh_failed",
-            profile=definition.profile,
-            summary=still_failing(entry.failures, entry.failing_since, left if session else None)
-            if entry.failures > 1
-            else None,
-            role_arn=definition.role_arn,
-            error_code=error.code,
-            error=error.message,
-            hint=error.hint,
-            attempt=entry.failures,
-            failing_since=entry.failing_since if entry.failures > 1 else None,
-            seconds_left=_whole_seconds(left) if session else None,
-            next_attempt_at=self._next_attempt_at(entry),
-            waits_for="a change of its source" if delay is None else None,
-        )
-        self._tell_failure(entry, error)
+        self._chronicle.failed(entry, error, code_before=code_before)
         self._answer(entry, entry.failure)
 
-    def _awaits_slot(self, entry: _Entry) -> bool:
+    def _awaits_slot(self, entry: Entry) -> bool:
         """Whether the endpoint's pace has the call wait; then it is armed for its slot."""
         pace = self._endpoint(entry).pace
         if entry.slot_of == pace.generation:
@@ -682,23 +560,23 @@ class RefreshScheduler:
         self._arm_in(entry, timedelta(seconds=at - now))
         return True
 
-    def _endpoint(self, entry: _Entry) -> _Endpoint:
+    def _endpoint(self, entry: Entry) -> Endpoint:
         definition = entry.definition
         name = definition.region or f"of {definition.source}"
-        return self._endpoints.setdefault(name, _Endpoint())
+        return self._endpoints.setdefault(name, Endpoint())
 
-    def _ends_at(self, entry: _Entry) -> float:
+    def _ends_at(self, entry: Entry) -> float:
         session = self._refresher.session(entry.definition.profile)
         return 0.0 if session is None else session.expires_at
 
-    def _wake_children(self, parent: _Entry) -> None:
+    def _wake_children(self, parent: Entry) -> None:
         """Whoever waits for this profile goes on: after a failure, to say that it can't."""
         for entry in self._children.get(parent.definition.profile, []):
             is_waiting = entry.due_at is None and not entry.in_flight
             if entry.awaits_parent or (is_waiting and parent.failure is None):
                 self._arm_in(entry, _NOW)
 
-    def _answer(self, entry: _Entry, failure: Failure | None) -> None:
+    def _answer(self, entry: Entry, failure: Failure | None) -> None:
         session = self._refresher.session(entry.definition.profile)
         waiters, entry.waiters = entry.waiters, []
         for waiter in waiters:
@@ -716,8 +594,8 @@ class RefreshScheduler:
 
     # Noticing
 
-    def _retry_if_source_changed(self, entry: _Entry) -> None:
-        if not isinstance(entry.error, _WAITS_FOR_SOURCE) or entry.in_flight:
+    def _retry_if_source_changed(self, entry: Entry) -> None:
+        if not isinstance(entry.error, _CHANGES_WITH_SOURCE) or entry.in_flight:
             return
         fingerprint = self._refresher.source_fingerprint(entry.definition)
         if fingerprint != entry.source_fingerprint:
@@ -725,7 +603,7 @@ class RefreshScheduler:
             event(logging.INFO, "source_changed", profile=entry.definition.profile)
             self._attempt(entry)
 
-    def _set_right(self, entry: _Entry, *, is_news: bool) -> None:
+    def _set_right(self, entry: Entry, *, is_news: bool) -> None:
         profile = entry.definition.profile
         self._refresher.mark_unstored(profile)
         if is_news:
@@ -741,91 +619,7 @@ class RefreshScheduler:
         entry.set_right_at = due_at
         self._arm_in(entry, timedelta(seconds=due_at - now))
 
-    def _say_if_expired(self, entry: _Entry) -> None:
-        if entry.failure is None or entry.said_expired:
-            return
-        session = self._refresher.session(entry.definition.profile)
-        if session is not None and self._refresher.left(entry.definition.profile) <= _NOW:
-            entry.said_expired = True
-            event(
-                logging.ERROR,
-                "profile_expired",
-                profile=entry.definition.profile,
-                role_arn=entry.definition.role_arn,
-                expires_at=session.credentials.expiration,
-                error_code=entry.failure.code,
-                error=entry.failure.message,
-                hint=entry.failure.hint,
-                attempt=entry.failures,
-                failing_since=entry.failing_since,
-                next_attempt_at=self._next_attempt_at(entry),
-            )
-            self._tell_of(entry, Happening.EXPIRED)
-
-    def _say_if_login_ends(self, entry: _Entry) -> None:
-        login = self._refresher.mfa_session(entry.definition)
-        if login is None or login.process or not entry.definition.enabled:
-            return
-        left = self._refresher.logins.left(login)
-        if not _NOW < left <= min(_LOGIN_ENDS_SOON, login.lifetime / 2):
-            return
-        expires_at = self._refresher.logins.expires_at(login)
-        if self._said_login_ends.get(login) != expires_at:
-            self._said_login_ends[login] = expires_at
-            event(
-                logging.WARNING,
-                "login_ends_soon",
-                profile=entry.definition.profile,
-                source=str(login),
-                expires_at=expires_at,
-                seconds_left=_whole_seconds(left),
-                hint=f"`assumed login {entry.definition.profile}` starts the next session at any "
-                "time before that",
-            )
-            self.tell(
-                Notice(
-                    happening=Happening.LOGIN_ENDS_SOON,
-                    profile=entry.definition.profile,
-                    role_arn=entry.definition.role_arn,
-                    expires_at=expires_at,
-                )
-            )
-
-    # Telling
-
-    def _tell_failure(self, entry: _Entry, error: AssumedError) -> None:
-        happening, is_repeat = Happening.FAILED, Happening.FAILED in entry.told
-        if isinstance(error, _WAITS_FOR_SOURCE):
-            # One login serves all profiles of a source.
-            source = entry.definition.source
-            is_repeat = Happening.NEEDS_LOGIN in entry.told or source in self._said_needs_login
-            self._said_needs_login.add(source)
-            happening = Happening.NEEDS_LOGIN
-        entry.told.add(happening)
-        self._tell_of(entry, happening, is_repeat=is_repeat)
-
-    def _tell_of(
-        self,
-        entry: _Entry,
-        happening: Happening,
-        *,
-        is_repeat: bool = False,
-        late: timedelta | None = None,
-    ) -> None:
-        session = self._refresher.session(entry.definition.profile)
-        self.tell(
-            Notice(
-                happening=happening,
-                profile=entry.definition.profile,
-                role_arn=entry.definition.role_arn,
-                expires_at=session.credentials.expiration if session else None,
-                failure=entry.failure,
-                is_repeat=is_repeat,
-                late=late,
-            )
-        )
-
-    def _entry(self, profile: str) -> _Entry:
+    def _entry(self, profile: str) -> Entry:
         try:
             return self._entries[profile]
         except KeyError:
@@ -834,7 +628,7 @@ class RefreshScheduler:
                 hint=f"known are: {', '.join(self._entries) or 'none'}",
             ) from None
 
-    def _enabled_entry(self, profile: str) -> _Entry:
+    def _enabled_entry(self, profile: str) -> Entry:
         entry = self._entry(profile)
         if not entry.definition.enabled:
             raise UsageError(
@@ -843,52 +637,10 @@ class RefreshScheduler:
             )
         return entry
 
-    def _status(self, entry: _Entry) -> ProfileStatus:
-        definition = entry.definition
-        session = self._refresher.session(definition.profile)
-        left = self._refresher.left(definition.profile)
-        login = self._refresher.mfa_session(definition)
-        return ProfileStatus(
-            profile=definition.profile,
-            role_arn=definition.role_arn,
-            source=str(definition.source),
-            store=definition.store,
-            state=self._state(entry),
-            expires_at=session.credentials.expiration if session else None,
-            seconds_left=_whole_seconds(left) if session else None,
-            lifetime_seconds=_whole_seconds(session.lifetime) if session else None,
-            refreshed_at=session.refreshed_at if session else None,
-            next_attempt_at=self._next_attempt_at(entry),
-            refreshes=entry.refreshes,
-            consecutive_failures=entry.failures,
-            last_error=entry.failure,
-            mfa_serial=login.serial if login else None,
-            login_expires_at=self._refresher.logins.expires_at(login) if login else None,
-        )
-
-    def _state(self, entry: _Entry) -> ProfileState:
-        profile = entry.definition.profile
-        if not entry.definition.enabled:
-            return ProfileState.DISABLED
-        if isinstance(entry.error, _WAITS_FOR_SOURCE):
-            return ProfileState.NEEDS_LOGIN
-        session = self._refresher.session(profile)
-        if session is not None and self._refresher.left(profile) <= _NOW:
-            return ProfileState.EXPIRED
-        if entry.failure is not None:
-            return ProfileState.FAILING
-        return ProfileState.PENDING if session is None else ProfileState.VALID
-
     def _failure(self, error: AssumedError) -> Failure:
         return Failure(
             code=error.code, message=error.message, hint=error.hint, at=self._clock.now()
         )
-
-    def _next_attempt_at(self, entry: _Entry) -> datetime | None:
-        return None if entry.due_at is None else self._wall_time(entry.due_at)
-
-    def _wall_time(self, boottime: float) -> datetime:
-        return self._clock.now() + timedelta(seconds=boottime - self._clock.boottime())
 
     def _offset(self) -> timedelta:
         """Return how the wall clock stands to the clock that never jumps."""
@@ -913,7 +665,3 @@ def _result(profile: str, refreshed: Future[Session]) -> Session | AssumedError:
 def _least_given(session: Session) -> timedelta:
     # The share is for sessions that last seconds, as those of an embedded AWS do.
     return min(_LEAST_GIVEN, session.lifetime / 10)
-
-
-def _whole_seconds(left: timedelta) -> int:
-    return max(0, int(left.total_seconds()))

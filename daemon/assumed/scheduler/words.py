@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from assumed.log import timestamp
 
 _SHORT = timedelta(minutes=2)
+_LONG = timedelta(hours=2)
 
 
 def still_failing(attempts: int, since: datetime, left: timedelta | None) -> str:
@@ -23,10 +24,12 @@ def still_failing(attempts: int, since: datetime, left: timedelta | None) -> str
         end = f"expires in {_span(left)}"
     else:
         end = f"expired {_span(-left)} ago"
-    return f"still failing: {attempts} tries since {timestamp(since)}, {end}"
+    tries = "1 try" if attempts == 1 else f"{attempts} tries"
+    return f"still failing: {tries} since {timestamp(since)}, {end}"
 
 
 def _span(span: timedelta) -> str:
     if span < _SHORT:
         return f"{int(span.total_seconds())} s"
-    return f"{span // timedelta(minutes=1)} min"
+    minutes = span // timedelta(minutes=1)
+    return f"{minutes} min" if span < _LONG else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,244 @@
+"""What is told of the profiles: a line in the log, and a notice to hooks and metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from assumed.clock import Clock
+from assumed.errors import AssumedError, Retry
+from assumed.log import event
+from assumed.model import MfaSession, Session, Source
+from assumed.refresh import Refresher
+from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry
+from assumed.scheduler.notices import Happening, Notice
+from assumed.scheduler.readers import Readers, whole_seconds
+from assumed.scheduler.words import still_failing
+
+_NOW = timedelta(0)
+_LOGIN_ENDS_SOON = timedelta(hours=2)
+# The machine slept, or something held it up.
+_NOTABLY_LATE = timedelta(minutes=1)
+# A repeat is no news within a minute, and what goes on failing is in the log of each hour.
+_BETWEEN_REPEATS_SECONDS = 60.0
+_SILENCE_SECONDS = 3600.0
+
+
+class Chronicle:
+    """Tells what happens; used under the scheduler's lock."""
+
+    def __init__(self, clock: Clock, refresher: Refresher, readers: Readers) -> None:
+        self._clock = clock
+        self._refresher = refresher
+        self._readers = readers
+        self.tell: Callable[[Notice], None] = lambda _: None
+        """Called with each notice; it has to return at once."""
+        self._login_ends: dict[MfaSession, datetime | None] = {}
+        """Of which end of each MFA session was told."""
+        self._needs_login: set[Source] = set()
+        """Of which sources was told that somebody has to log in."""
+
+    def refreshed(
+        self, entry: Entry, session: Session, *, is_new: bool, took: timedelta, failed: Entry
+    ) -> None:
+        """Tell of a refresh that worked.
+
+        Args:
+            entry: as it is now, with the next refresh planned.
+            session: that there is now.
+            is_new: it is another one than before, and not the same that was written again.
+            took: how long STS took.
+            failed: the entry as it was before, with the failures that are over.
+        """
+        now = self._clock.boottime()
+        late = timedelta(seconds=now - (now if failed.due_since is None else failed.due_since))
+        self._needs_login.discard(entry.definition.source)
+        name = "profile_refreshed" if is_new else "profile_rewritten"
+        event(
+            logging.INFO,
+            "profile_recovered" if failed.failures else name,
+            profile=entry.definition.profile,
+            role_arn=entry.definition.role_arn,
+            expires_at=session.credentials.expiration,
+            seconds_left=whole_seconds(self._readers.left(entry)),
+            next_attempt_at=self._readers.coming(entry.due_at),
+            access_key_id=session.credentials.access_key_id,
+            took_seconds=round(took.total_seconds(), 3),
+            late_seconds=whole_seconds(late) if late >= _NOTABLY_LATE else None,
+            failures=failed.failures or None,
+            failing_since=failed.failing_since,
+            failing_for_seconds=round(now - failed.failing_from) if failed.failures else None,
+            failed_with=failed.error.code if failed.error else None,
+            expired_for_seconds=None
+            if failed.expired_at is None
+            else round(now - failed.expired_at),
+        )
+        if is_new:
+            self._notice(entry, Happening.REFRESHED, late=late)
+        if failed.failures:
+            self._notice(entry, Happening.RECOVERED)
+
+    def failed(self, entry: Entry, error: AssumedError, *, code_before: str | None) -> None:
+        """Tell of a refresh that failed, whole at the first time, and then summed up.
+
+        Args:
+            entry: as it is now, with the next try planned.
+            error: why.
+            code_before: of the failure before, where there was one.
+        """
+        is_news = code_before != error.code
+        is_power_of_two = entry.failures & (entry.failures - 1) == 0
+        silence = self._clock.boottime() - entry.warned_at
+        is_shown = is_news or silence >= (
+            _BETWEEN_REPEATS_SECONDS if is_power_of_two else _SILENCE_SECONDS
+        )
+        level = logging.DEBUG
+        if is_shown:
+            entry.warned_at = self._clock.boottime()
+            is_new_reason = is_news and entry.expired_at is not None
+            level = logging.ERROR if is_new_reason else logging.WARNING
+        left = self._readers.left(entry) if self._readers.session(entry) else None
+        assert entry.failing_since is not None  # noqa: S101 - by `Entry.note_failure`
+        event(
+            level,
+            "refresh_failed",
+            profile=entry.definition.profile,
+            summary=still_failing(entry.failures, entry.failing_since, left)
+            if entry.failures > 1
+            else None,
+            role_arn=entry.definition.role_arn if is_news else None,
+            error_code=error.code,
+            error=error.message if is_news else None,
+            hint=error.hint if is_news else None,
+            failed_before_with=code_before if is_news else None,
+            attempt=entry.failures,
+            failing_since=entry.failing_since if entry.failures > 1 else None,
+            seconds_left=None if left is None else whole_seconds(left),
+            next_attempt_at=self._readers.coming(entry.due_at),
+            waits_for=_waits_for(error),
+        )
+        self._notice_failure(entry, error)
+
+    def look(self, entry: Entry) -> None:
+        """Tell what time alone brings: the end of a session, an hour of silence, of a login."""
+        if entry.failure is None:
+            return
+        session = self._readers.session(entry)
+        if entry.expired_at is None and session and self._readers.left(entry) <= _NOW:
+            entry.expired_at = session.expires_at
+            self._say_expired(entry, session)
+        elif self._clock.boottime() >= entry.warned_at + _SILENCE_SECONDS:
+            self._say_still_waiting(entry)
+
+    def look_at_logins(self, entries: Sequence[Entry]) -> None:
+        """Tell of each MFA session that ends soon, with all profiles that hang on it."""
+        of: dict[MfaSession, list[str]] = {}
+        for entry in entries:
+            login = self._refresher.mfa_session(entry.definition)
+            if login is not None and not login.process and entry.definition.enabled:
+                of.setdefault(login, []).append(entry.definition.profile)
+        first = {entry.definition.profile: entry for entry in entries}
+        for login, profiles in of.items():
+            self._say_if_ending(login, first[profiles[0]], profiles)
+
+    def _say_expired(self, entry: Entry, session: Session) -> None:
+        assert entry.failure is not None  # noqa: S101 - `look` has looked
+        entry.warned_at = self._clock.boottime()
+        event(
+            logging.ERROR,
+            "profile_expired",
+            profile=entry.definition.profile,
+            role_arn=entry.definition.role_arn,
+            expires_at=session.credentials.expiration,
+            error_code=entry.failure.code,
+            error=entry.failure.message,
+            hint=entry.failure.hint,
+            attempt=entry.failures,
+            failing_since=entry.failing_since,
+            next_attempt_at=self._readers.coming(entry.due_at),
+        )
+        self._notice(entry, Happening.EXPIRED)
+
+    def _say_still_waiting(self, entry: Entry) -> None:
+        """What is not tried again by itself would be silent all night."""
+        error = entry.error
+        if error is None or error.retry is not Retry.ON_CHANGE or entry.failing_since is None:
+            return
+        entry.warned_at = self._clock.boottime()
+        left = self._readers.left(entry) if self._readers.session(entry) else None
+        event(
+            logging.WARNING,
+            "profile_waits",
+            profile=entry.definition.profile,
+            summary=still_failing(entry.failures, entry.failing_since, left),
+            error_code=error.code,
+            hint=error.hint,
+            waits_for=_waits_for(error),
+        )
+
+    def _say_if_ending(self, login: MfaSession, entry: Entry, profiles: Sequence[str]) -> None:
+        left = self._refresher.logins.left(login)
+        if not _NOW < left <= min(_LOGIN_ENDS_SOON, login.lifetime / 2):
+            return
+        expires_at = self._refresher.logins.expires_at(login)
+        if self._login_ends.get(login) == expires_at:
+            return
+        self._login_ends[login] = expires_at
+        event(
+            logging.WARNING,
+            "login_ends_soon",
+            profile=entry.definition.profile,
+            profiles=", ".join(profiles),
+            source=str(login),
+            expires_at=expires_at,
+            seconds_left=whole_seconds(left),
+            hint=f"`assumed login {entry.definition.profile}` starts the next session at any "
+            "time before that",
+        )
+        self.tell(
+            Notice(
+                happening=Happening.LOGIN_ENDS_SOON,
+                profile=entry.definition.profile,
+                role_arn=entry.definition.role_arn,
+                expires_at=expires_at,
+            )
+        )
+
+    def _notice_failure(self, entry: Entry, error: AssumedError) -> None:
+        happening, is_repeat = Happening.FAILED, Happening.FAILED in entry.told
+        if isinstance(error, WAITS_FOR_LOGIN):
+            # One login serves all profiles of a source.
+            source = entry.definition.source
+            is_repeat = Happening.NEEDS_LOGIN in entry.told or source in self._needs_login
+            self._needs_login.add(source)
+            happening = Happening.NEEDS_LOGIN
+        entry.told.add(happening)
+        self._notice(entry, happening, is_repeat=is_repeat)
+
+    def _notice(
+        self,
+        entry: Entry,
+        happening: Happening,
+        *,
+        is_repeat: bool = False,
+        late: timedelta | None = None,
+    ) -> None:
+        session = self._readers.session(entry)
+        self.tell(
+            Notice(
+                happening=happening,
+                profile=entry.definition.profile,
+                role_arn=entry.definition.role_arn,
+                expires_at=session.credentials.expiration if session else None,
+                failure=entry.failure,
+                is_repeat=is_repeat,
+                late=late,
+            )
+        )
+
+
+def _waits_for(error: AssumedError) -> str | None:
+    if error.retry is not Retry.ON_CHANGE:
+        return None
+    return "somebody's login" if isinstance(error, WAITS_FOR_LOGIN) else "its source profile"

@@ -1,0 +1,89 @@
+"""What the readers of a profile have, and what `status` says of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from assumed.clock import Clock
+from assumed.model import ProfileState, ProfileStatus, Session, StoredIn
+from assumed.refresh import Refresher
+from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry
+
+_NOW = timedelta(0)
+
+
+class Readers:
+    """Tells what readers of profiles have: not a session that could not be written yet."""
+
+    def __init__(self, clock: Clock, refresher: Refresher) -> None:
+        self._clock = clock
+        self._refresher = refresher
+
+    def session(self, entry: Entry) -> Session | None:
+        """Return the session that readers find where they look; None where there is none."""
+        held = self._refresher.session(entry.definition.profile)
+        if held is None or held.is_stored or entry.definition.store is StoredIn.MEMORY:
+            return held
+        return entry.in_file
+
+    def left(self, entry: Entry) -> timedelta:
+        """Return what is left of that session, negative where it has ended; zero for none."""
+        session = self.session(entry)
+        if session is None:
+            return _NOW
+        return timedelta(seconds=session.expires_at - self._clock.boottime())
+
+    def note(self, entry: Entry) -> None:
+        """Take notice of what the file holds now."""
+        held = self._refresher.session(entry.definition.profile)
+        if held is not None and held.is_stored:
+            entry.in_file = held
+
+    def state(self, entry: Entry) -> ProfileState:
+        """Return the state of a profile."""
+        if not entry.definition.enabled:
+            return ProfileState.DISABLED
+        if isinstance(entry.error, WAITS_FOR_LOGIN):
+            return ProfileState.NEEDS_LOGIN
+        session = self.session(entry)
+        if session is not None and self.left(entry) <= _NOW:
+            return ProfileState.EXPIRED
+        if entry.failure is not None:
+            return ProfileState.FAILING
+        return ProfileState.PENDING if session is None else ProfileState.VALID
+
+    def status(self, entry: Entry) -> ProfileStatus:
+        """Return the row of a profile."""
+        definition = entry.definition
+        session = self.session(entry)
+        login = self._refresher.mfa_session(definition)
+        return ProfileStatus(
+            profile=definition.profile,
+            role_arn=definition.role_arn,
+            source=str(definition.source),
+            store=definition.store,
+            state=self.state(entry),
+            expires_at=session.credentials.expiration if session else None,
+            seconds_left=whole_seconds(self.left(entry)) if session else None,
+            lifetime_seconds=whole_seconds(session.lifetime) if session else None,
+            refreshed_at=session.refreshed_at if session else None,
+            next_attempt_at=self.coming(entry.due_at),
+            refreshes=entry.refreshes,
+            consecutive_failures=entry.failures,
+            last_error=entry.failure,
+            mfa_serial=login.serial if login else None,
+            login_expires_at=self._refresher.logins.expires_at(login) if login else None,
+        )
+
+    def coming(self, due_at: float | None) -> datetime | None:
+        """Return when that is, by the wall clock: now for what is past, None for None."""
+        return None if due_at is None else self.wall_time(max(due_at, self._clock.boottime()))
+
+    def wall_time(self, boottime: float) -> datetime:
+        """Return what the wall clock shows at a moment of `Clock.boottime()`."""
+        return self._clock.now() + timedelta(seconds=boottime - self._clock.boottime())
+
+
+def whole_seconds(left: timedelta) -> int:
+    """Return whole seconds, and none for a time that is over."""
+    return max(0, int(left.total_seconds()))

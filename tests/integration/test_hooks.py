@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,26 @@ def test_a_hook_that_fails_is_one_warning(
     assert failed["error"] == error
     assert failed.get("exit_status") == exit_status
     assert events(caplog, "hook_done") == []
+
+
+def test_a_hook_that_goes_on_failing_is_summed_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "assumed")
+    hooks = Hooks(os.environ)
+
+    def is_over(runs: int) -> bool:
+        return len(events(caplog, "hook_failed")) + len(events(caplog, "hook_done")) == runs
+
+    commands = [("sh", "-c", "echo oh; exit 3")] * 9 + [("true",), ("false",)]
+    for number, command in enumerate(commands, 1):
+        hooks.commands = {"on_refresh": command}
+        hooks.tell(notice())
+        wait_until(partial(is_over, number), "the end of the hook")
+    hooks.stop()
+    shown = [event for event in events(caplog, "hook_failed") if event["level"] == logging.WARNING]
+    assert [event["failures"] for event in shown] == [1, 2, 4, 8, 1]
+    assert [event["command"] for event in shown] == ["sh"] * 4 + ["false"]
+    said = [event["level"] for event in events(caplog, "hook_said")]
+    assert said.count(logging.INFO) == 4
 
 
 def test_what_a_hook_prints_is_cut_counted_and_redacted(

@@ -238,10 +238,24 @@ def test_many_who_ask_at_once_run_a_command_that_fails_once(folder: Path) -> Non
 def test_a_session_that_sts_rejects_is_not_used_again(folder: Path) -> None:
     bench = Bench(folder)
     bench.sessions.start(PHONE, "111111")
-    bench.sessions.resolve(PHONE).forget()
+    lost = bench.sessions.resolve(PHONE)
+    lost.credentials()
+    lost.forget()
     with pytest.raises(MfaCodeNeeded):
         bench.credentials(PHONE)
     bench.sessions.start(PHONE, "222222")
+    assert bench.credentials(PHONE) == "ASIAMFA2"
+
+
+def test_a_session_that_was_started_meanwhile_is_not_rejected_with_the_one_before(
+    folder: Path,
+) -> None:
+    bench = Bench(folder)
+    bench.sessions.start(PHONE, "111111")
+    lost = bench.sessions.resolve(PHONE)
+    lost.credentials()
+    bench.sessions.start(PHONE, "222222")
+    lost.forget()
     assert bench.credentials(PHONE) == "ASIAMFA2"
 
 

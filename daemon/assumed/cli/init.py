@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from assumed.cli.options import Options, common_options
+from assumed.cli.output import harmless
 from assumed.daemon.precedence import FRESH_SUFFIX
 
 
@@ -39,7 +40,8 @@ def command(options: Options, output: str | None, suffix: str) -> None:
     options.configure_log(level="error")
     proposed = proposal(os.environ, suffix=suffix)
     for each in proposed.left_out:
-        click.echo(f"{each.place}: profile {each.profile} is left out: {each.reason}", err=True)
+        text = f"{each.place}: profile {each.profile} is left out: {each.reason}"
+        click.echo(harmless(text), err=True)
     if output == "-":
         click.echo(proposed.text, nl=False)
         return
@@ -47,7 +49,7 @@ def command(options: Options, output: str | None, suffix: str) -> None:
     path = first_place(named, os.environ)
     distrusted = write_new(path, proposed.text)
     for name, profile in proposed.profiles.items():
-        click.echo(f"profile {profile}: from now on --profile {name}")
+        click.echo(harmless(f"profile {profile}: from now on --profile {name}"))
     if distrusted is not None:
         click.echo(f"{path} will not be read as it is: {distrusted}", err=True)
     chosen = f" --config {path}" if path != first_place(None, os.environ) else ""

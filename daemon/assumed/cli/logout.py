@@ -7,6 +7,7 @@ import os
 import click
 
 from assumed.cli.options import Options, common_options
+from assumed.cli.output import harmless
 from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 
@@ -33,7 +34,7 @@ def command(options: Options, profiles: tuple[str, ...]) -> None:
         kept_by=daemon.status() if daemon else None,
     )
     for profile in removed:
-        click.echo(f"{profile}: removed")
+        click.echo(harmless(f"{profile}: removed"))
     for profile in profiles:
         if profile not in removed:
             click.echo(f"{profile}: nothing of assumed's is there")

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -65,6 +66,8 @@ class Hooks:
         self._changed = threading.Condition()
         self._waiting: dict[_Key, Notice] = {}
         self._running: dict[_Key, HookProcess | None] = {}
+        self._failures: Counter[str] = Counter()
+        """How often each hook has failed in a row."""
         self._is_stopped = False
 
     def tell(self, notice: Notice) -> None:
@@ -101,7 +104,7 @@ class Hooks:
                 ).start()
             except RuntimeError as error:  # the limit of threads
                 del self._running[key]
-                _tell_failure(key, HookFailed(str(error)), 0.0)
+                self._tell_failure(key, HookFailed(str(error)), 0.0)
 
     def _next(self) -> _Key | None:
         """Return the first that waits, whose profile has none before it, and whose hook is free."""
@@ -117,8 +120,9 @@ class Hooks:
         began_at = time.monotonic()
         try:
             self._run(key, notice)
+            self._failures[key[0]] = 0
         except HookFailed as error:
-            _tell_failure(key, error, time.monotonic() - began_at)
+            self._tell_failure(key, error, time.monotonic() - began_at)
         except Exception as error:  # noqa: BLE001 - the hooks that wait still have to run
             event(logging.ERROR, "defect", profile=notice.profile, defect=error)
         finally:
@@ -130,25 +134,48 @@ class Hooks:
     def _run(self, key: _Key, notice: Notice) -> None:
         hook, profile = key
         command = self.commands.get(hook)
-        if command is None or self._is_stopped:
+        if command is None:
             return
         process = HookProcess(command, hook_environ(self._environ, notice))
         with self._changed:
             self._running[key] = process
             if self._is_stopped:  # while it was being started
                 process.end()
+        level = logging.INFO if self._is_shown(hook) else logging.DEBUG
         lines = 0
         try:
             for lines, line in enumerate(process.lines(self._timeout_seconds), 1):
                 if lines <= _MOST_LINES:
                     # What is cut could not be recognised as a secret any more.
                     text = redact(line)[:_MOST_CHARACTERS]
-                    event(logging.INFO, "hook_said", profile=profile, hook=hook, line=text)
+                    event(level, "hook_said", profile=profile, hook=hook, line=text)
         finally:
             if lines > _MOST_LINES:
                 left_out = lines - _MOST_LINES
-                event(logging.INFO, "hook_said", profile=profile, hook=hook, left_out=left_out)
+                event(level, "hook_said", profile=profile, hook=hook, left_out=left_out)
         event(logging.DEBUG, "hook_done", profile=profile, hook=hook, command=command[0])
+
+    def _is_shown(self, hook: str) -> bool:
+        """Whether the next run is: of those that fail in a row the 1st, 2nd, 4th, 8th… is."""
+        count = self._failures[hook] + 1
+        return count & (count - 1) == 0
+
+    def _tell_failure(self, key: _Key, error: HookFailed, took_seconds: float) -> None:
+        hook, profile = key
+        command = self.commands.get(hook)
+        event(
+            logging.WARNING if self._is_shown(hook) else logging.DEBUG,
+            "hook_failed",
+            profile=profile,
+            hook=hook,
+            command=command[0] if command else None,
+            error=str(error),
+            exit_status=error.exit_status,
+            failures=self._failures[hook] + 1,
+            took_seconds=round(took_seconds, 3),
+            hint="run it by hand, as the user and with the PATH of the daemon",
+        )
+        self._failures[hook] += 1
 
 
 def hook_environ(environ: Mapping[str, str], notice: Notice) -> dict[str, str]:
@@ -174,17 +201,3 @@ def hook_environ(environ: Mapping[str, str], notice: Notice) -> dict[str, str]:
 def _told(text: str) -> str:
     """Return what a server or a program may have said, in one line that no terminal obeys."""
     return printable(redact(text).strip())[:_MOST_CHARACTERS_OF_A_TEXT]
-
-
-def _tell_failure(key: _Key, error: HookFailed, took_seconds: float) -> None:
-    hook, profile = key
-    event(
-        logging.WARNING,
-        "hook_failed",
-        profile=profile,
-        hook=hook,
-        error=str(error),
-        exit_status=error.exit_status,
-        took_seconds=round(took_seconds, 3),
-        hint="run it by hand, as the user and with the PATH of the daemon",
-    )

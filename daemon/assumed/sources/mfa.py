@@ -196,12 +196,11 @@ class MfaSessions:
         is_to_go = bool(source.process) and found is not None and found.access_key_id == other_than
         return None if is_to_go else found
 
-    def reject(self, source: MfaSession) -> None:
-        """Know that STS does not take the session any more."""
+    def reject(self, source: MfaSession, access_key_id: str) -> None:
+        """Know that STS does not take this session any more; a newer one is as good as before."""
         held = self._of(source)
         with held.lock:
-            if held.credentials is not None:
-                held.rejected.add(held.credentials.access_key_id)
+            held.rejected.add(access_key_id)
 
     def _start(
         self, source: MfaSession, code: str, resolved: ResolvedSource, held: _Held
@@ -296,6 +295,8 @@ class MfaSource:
         self._sessions = sessions
         self._source = source
         self._resolved = resolved
+        self._given: str | None = None
+        """The access key id of the session that was asked for last."""
 
     @property
     def session(self) -> BotocoreSession:
@@ -310,6 +311,7 @@ class MfaSource:
             AssumedError: the session can't be started.
         """
         found = self._sessions.credentials(self._source, self._resolved)
+        self._given = found.access_key_id
         return CallingCredentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
@@ -319,9 +321,12 @@ class MfaSource:
             MfaCodeNeeded: somebody has to type a code.
             AssumedError: the session can't be started.
         """
-        return self._sessions.credentials(self._source, self._resolved, other_than=other_than)
+        found = self._sessions.credentials(self._source, self._resolved, other_than=other_than)
+        self._given = found.access_key_id
+        return found
 
     def forget(self) -> None:
         """Take the session for lost, and have the long-term keys found anew."""
-        self._sessions.reject(self._source)
+        if self._given is not None:
+            self._sessions.reject(self._source, self._given)
         self._resolved.forget()

@@ -2,7 +2,7 @@
 
 Programs that are not part of this one, or that would change the machine, are stand-ins that do
 nothing: what is tried is that the command line itself is right, and what `assumed` and `aws` make
-of it.
+of it. What root is to type is read by the shell, and not run.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.integration.world import World
 
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 STAND_INS = (
-    "docker", "flask", "install", "journalctl", "jupyter", "legacy-upload", "node",
-    "nightly-build", "pipx", "systemctl", "terraform",
+    "docker", "flask", "journalctl", "jupyter", "legacy-upload", "node", "nightly-build", "pip",
+    "pipx", "systemctl", "terraform", "uv",
 )  # fmt: skip
 ELSEWHERE = {
     "make demo": "tests/integration/test_demo.py",
@@ -40,8 +40,8 @@ ELSEWHERE = {
 """The commands that are run by something else, and by what."""
 
 
-def commands() -> list[tuple[str, str]]:
-    """Return the page and the text of each command, with the lines that continue it."""
+def commands() -> list[tuple[str, str, str]]:
+    """Return page, prompt and text of each command, with the lines that continue it."""
     found = []
     for page in PAGES:
         for block in re.findall(r"^ *```console\n(.*?)^ *```", page.read_text(), re.M | re.S):
@@ -55,7 +55,7 @@ def commands() -> list[tuple[str, str]]:
                     text.append(lines.pop(0))
                 if end := re.search(r"<<'(\w+)'", line):
                     text += [lines.pop(0) for _ in range(lines.index(end[1]) + 1)]
-                found.append((page.name, "\n".join(text)))
+                found.append((page.name, line[0], "\n".join(text)))
     return found
 
 
@@ -87,7 +87,8 @@ def shell(world: World) -> Iterator[World]:
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [(page, text) for page, text in COMMANDS if text not in ELSEWHERE]
+    ("page", "command"),
+    [(page, text) for page, prompt, text in COMMANDS if prompt == "$" and text not in ELSEWHERE],
 )
 def test_a_command_of_the_documents_runs(shell: World, page: str, command: str) -> None:
     if command.startswith("curl") and shutil.which("curl") is None:
@@ -103,6 +104,18 @@ def test_a_command_of_the_documents_runs(shell: World, page: str, command: str) 
         check=False,
     )
     assert done.returncode == 0, f"{page}: {command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), [(page, text) for page, prompt, text in COMMANDS if prompt == "#"]
+)
+def test_a_command_for_root_is_one_that_the_shell_reads(page: str, command: str) -> None:
+    done = subprocess.run(  # noqa: S603
+        ["/bin/bash", "-n", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), page
+    for path in re.findall(r"(?<!\S)((?:config|systemd)/\S+)", command):
+        assert (REPOSITORY / path).exists(), f"{page}: {path}"
 
 
 @pytest.mark.parametrize("where", ELSEWHERE.values())

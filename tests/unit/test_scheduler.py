@@ -467,6 +467,17 @@ class TestLog:
 
 
 class TestRecovery:
+    def test_a_job_that_a_stepped_wall_clock_has_run_early_is_armed_again(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        simulation.step_wall_clock(24 * HOUR)
+        # A pass over the jobs that no heartbeat came before.
+        simulation.jobs.run_due()
+        assert simulation.sts.called == ["deploy"]
+        simulation.run_for(DUE + SECOND)
+        assert simulation.sts.called == ["deploy", "deploy"]
+
     def test_another_kind_of_failure_begins_with_short_delays(self, simulation: Simulation) -> None:
         simulation.sts.failing["deploy"] = unavailable()
         simulation.start(DEPLOY)

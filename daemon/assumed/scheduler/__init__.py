@@ -432,6 +432,9 @@ class RefreshScheduler:
             entry = self._entries.get(profile)
             if entry is None or entry.in_flight or not entry.definition.enabled:
                 return
+            if entry.due_at is not None and self._is_early(entry.due_at):
+                self._arm(entry)
+                return
             if entry.due_since is None:
                 entry.due_since = entry.due_at
             if self._awaits_slot(entry):
@@ -545,6 +548,10 @@ class RefreshScheduler:
             self._arm_in(entry, delay)
         self._chronicle.failed(entry, error, code_before=code_before)
         self._answer(entry, entry.failure)
+
+    def _is_early(self, due_at: float) -> bool:
+        """Whether APScheduler, which goes by the wall clock, has run a job before its time."""
+        return timedelta(seconds=due_at - self._clock.boottime()) > _NOTABLE_STEP
 
     def _awaits_slot(self, entry: Entry) -> bool:
         """Whether the endpoint's pace has the call wait; then it is armed for its slot."""

@@ -169,7 +169,10 @@ class Daemon:
         """Return how many seconds after its start it was ready."""
         while b"READY=1" not in self._notified.recv(4096):
             continue
-        return time.time() - self.started_at
+        took = time.time() - self.started_at
+        # What is told from now on nobody reads, and it would pile up.
+        self._notified.close()
+        return took
 
     def stop(self) -> float:
         """End it as systemd does; return how many seconds that took."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,14 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(str(path))
         self.said: list[str] = []
+
+    def fill(self) -> None:
+        """Have no room for one more message."""
+        with suppress(BlockingIOError):
+            while True:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                    sender.setblocking(False)
+                    sender.sendto(b"STATUS=of another", self._socket.getsockname())
 
     def hears(self, *expected: str) -> bool:
         """Whether these messages have come, in this order, others between them."""
@@ -74,6 +82,28 @@ def test_systemd_hears_of_ready_reloads_and_the_stop(world: World, manager: Mana
         assert manager.said[-1].endswith("; the configuration on disk is wrong and not used")
         daemon.stop()
         assert manager.hears("STOPPING=1")
+
+
+def test_a_systemd_that_reads_nothing_holds_up_neither_the_daemon_nor_its_stop(
+    world: World, manager: Manager
+) -> None:
+    world.configure({"reports": world.add_role()})
+    with notifying(world, manager) as daemon:
+        wait_until(lambda: manager.hears("READY=1", "STATUS="), "READY")
+        manager.fill()
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("configuration_reloaded")
+        assert daemon.stop() == 0
+        assert not manager.hears("STOPPING=1")
+
+
+def test_an_abstract_address_is_understood(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    manager = Manager(Path(f"\0assumed-test-{os.getpid()}"))
+    name = str(manager.path).replace("\0", "@")
+    with world.daemon(NOTIFY_SOCKET=name):
+        wait_until(lambda: manager.hears("READY=1"), "READY")
+    manager.close()
 
 
 def test_ready_comes_when_every_profile_was_tried_whatever_came_of_it(

@@ -158,3 +158,33 @@ def test_close_waits_for_what_was_asked_for_and_refuses_what_comes_after(commits
     assert [*settled(futures), closing.exception()] == [None] * 4
     with pytest.raises(CredentialsFileUnwritable, match="stopping"):
         commits.make("late")
+
+
+def test_close_does_not_wait_for_a_commit_that_hangs(commits: Commits) -> None:
+    commits.group = GroupCommit(
+        commits._commit, clock=commits.clock, sleep=commits._sleep, close_seconds=0.01
+    )
+    futures = held_up(commits)
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(commits.group.close)
+        try:
+            closing.result(60)
+            assert not futures["first"].done()
+        finally:
+            commits.may_go_on.set()
+    assert settled(futures) == [None]
+
+
+def test_where_no_thread_is_to_be_had_it_fails_for_this_one_and_not_for_the_next(
+    commits: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(CredentialsFileUnwritable, match="no thread"):
+            commits.make("a")
+    commits.make("b")
+
+    assert commits.groups == [["b"]]

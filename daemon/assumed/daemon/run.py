@@ -303,8 +303,8 @@ class Daemon:
                     logging.ERROR,
                     "configuration_refused",
                     problem=problem,
-                    hint=f"{error.hint}; the daemon goes on with what it had: don't restart it before "
-                    "this is mended",
+                    hint=f"{error.hint}; the daemon goes on with what it had: don't restart it "
+                    "before this is mended",
                 )
         else:
             self._config_error = None

@@ -5,22 +5,28 @@ Source: sd_notify(3), sd_watchdog_enabled(3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 _BEATS_IN_A_WATCHDOG_INTERVAL = 3
+# libsystemd's own waits for as long as nobody reads, and its binding holds up every thread.
+_PATIENCE_SECONDS = 0.1
 
 
 class Notifier:
-    """Tells systemd, where it listens; a message that can't be sent is dropped."""
+    """Tells systemd, where it listens; a message that can't be sent in a moment is dropped."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._send = _sender() if environ.get("NOTIFY_SOCKET") else None
+        address = environ.get("NOTIFY_SOCKET", "")
+        # `@` stands for the NUL that an abstract address begins with.
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
     @property
     def is_heard(self) -> bool:
         """Whether systemd listens."""
-        return self._send is not None
+        return bool(self._address)
 
     def ready(self) -> None:
         """Say that start-up, or a reload, is done."""
@@ -43,25 +49,13 @@ class Notifier:
         self._tell("WATCHDOG=1")
 
     def _tell(self, message: str) -> None:
-        if self._send is not None:
-            self._send(message)
-
-
-def _sender() -> Callable[[str], None] | None:
-    try:
-        from cysystemd.daemon import Notification, notify  # noqa: PLC0415 - Linux only
-    except ImportError:
-        return None
-
-    def send(message: str) -> None:
-        name, _, value = message.partition("=")
-        notification = Notification[name]
-        if notification.value.constant is None:
-            notify(notification, value)
-        else:
-            notify(notification)
-
-    return send
+        if not self._address:
+            return
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(_PATIENCE_SECONDS)
+            # To wait for room takes a connected socket: unix(7) knows of no other's queue.
+            sender.connect(self._address)
+            sender.send(message.encode())
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> timedelta | None:

@@ -14,6 +14,7 @@ from assumed.errors import CredentialsFileUnwritable
 _WINDOW_SECONDS = 0.05
 # While more keeps coming, commits take no more than this share of the time.
 _MOST_OF_THE_TIME = 0.2
+_CLOSE_SECONDS = 2.0
 
 RequestT = TypeVar("RequestT")
 
@@ -30,6 +31,7 @@ class GroupCommit(Generic[RequestT]):
             raises goes to all of them.
         clock: tells when the last commit began, and how long it took.
         sleep: waits some seconds.
+        close_seconds: how long `close` waits for a commit that hangs.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class GroupCommit(Generic[RequestT]):
         *,
         clock: Clock,
         sleep: Callable[[float], None],
+        close_seconds: float = _CLOSE_SECONDS,
     ) -> None:
         self._commit = commit
         self._clock = clock
         self._sleep = sleep
+        self._close_seconds = close_seconds
         self._changed = threading.Condition()
         self._waiting: list[tuple[RequestT, Future[None]]] = []
         self._is_led = False
@@ -66,16 +70,29 @@ class GroupCommit(Generic[RequestT]):
                 )
                 return answer
             self._waiting.append((request, answer))
-            is_led, self._is_led = self._is_led, True
-        if not is_led:
-            threading.Thread(target=self._lead, name="commit", daemon=True).start()
+            if not self._is_led:
+                try:
+                    threading.Thread(target=self._lead, name="commit", daemon=True).start()
+                except RuntimeError as error:
+                    self._waiting.pop()
+                    answer.set_exception(
+                        CredentialsFileUnwritable(
+                            f"no thread to write with: {error}",
+                            hint="raise the limit: `ulimit -u`, or TasksMax= of the unit",
+                        )
+                    )
+                    return answer
+                self._is_led = True
         return answer
 
     def close(self) -> None:
-        """Take no more requests, and return when those that were taken are committed."""
+        """Take no more requests, and return when those that were taken are committed.
+
+        A commit that hangs keeps nobody for more than 2 s: it has to be one that may be killed.
+        """
         with self._changed:
             self._is_closed = True
-            self._changed.wait_for(lambda: not self._is_led)
+            self._changed.wait_for(lambda: not self._is_led, self._close_seconds)
 
     def _lead(self) -> None:
         while True:

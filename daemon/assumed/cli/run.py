@@ -24,9 +24,10 @@ def command(context: click.Context, options: Options) -> None:
     """
     from assumed.daemon.run import Daemon  # noqa: PLC0415 - what it imports takes most of a second
     from assumed.service.journal import journal_handler  # noqa: PLC0415
-    from assumed.service.process import protect  # noqa: PLC0415
+    from assumed.service.process import protect, share_memory  # noqa: PLC0415
 
     protect()
+    share_memory()
     journal = journal_handler(os.environ)
     options.configure_log(level="info", journal=journal)
     try:

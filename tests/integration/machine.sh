@@ -48,6 +48,9 @@ ln -s /proc/self/fd "$root/dev/fd"
 # No more than what a login needs: the kernel, its clock and its devices are this machine's.
 : > "$root/etc/fstab"
 rm -rf "$root/etc/assumed"
+# By default /tmp is emptied, and what is tried may be there.
+mkdir -p "$root/etc/tmpfiles.d"
+ln -sf /dev/null "$root/etc/tmpfiles.d/tmp.conf"
 units=$root/etc/systemd/system
 rm -rf "$units"
 mkdir -p "$units"

@@ -120,6 +120,8 @@ class Machine:
 
 
 def _reasons() -> Iterator[str]:
+    if any(Path(sys.prefix).is_relative_to(folder) for folder in ("/tmp", "/var/tmp")):  # noqa: S108
+        yield f"{sys.prefix} is in a folder that PrivateTmp= of the unit hides"
     if os.geteuid() != 0:
         yield "only root may boot a machine"
     if missing := [name for name in _PROGRAMS if not shutil.which(name)]:

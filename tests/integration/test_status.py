@@ -51,6 +51,14 @@ def test_watch_follows_what_the_daemon_does_and_q_ends_it(world: World) -> None:
 
 
 @pytest.mark.usefixtures("role")
+def test_watch_loses_no_key_that_is_typed_while_it_looks(world: World) -> None:
+    with terminal(world, *world.assumed, "status", "--watch", kind=_TERMINAL) as shown:
+        wait_until(lambda: "pending" in shown.screen, "the first screen")
+        shown.type("xq")
+        assert shown.status() == 0
+
+
+@pytest.mark.usefixtures("role")
 @pytest.mark.parametrize(
     ("how", "status"), [("key", 130), ("signal", 128 + signal.SIGTERM)], ids=["Ctrl-C", "SIGTERM"]
 )

@@ -85,14 +85,15 @@ def _keys() -> Iterator[Callable[[float], bytes | None]]:
 
     def typed(seconds: float) -> bytes | None:
         # Anew each time: a shell that had stopped this process has set the terminal its own way.
-        tty.setcbreak(terminal)
+        # At once: by default it throws away what was typed while the status was looked up.
+        tty.setcbreak(terminal, termios.TCSANOW)
         ready, _, _ = select.select([terminal], [], [], seconds)
         return os.read(terminal, 1) if ready else None
 
     try:
         yield typed
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def _no_key(seconds: float) -> None:

@@ -9,6 +9,9 @@ from enum import StrEnum, unique
 from pathlib import Path
 from types import MappingProxyType
 
+LOGIN_ENDS_SOON = timedelta(hours=2)
+"""So long before the end of an MFA session somebody should give the code of the next one."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceProfile:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,7 +8,7 @@ import pytest
 
 from tests.integration.signin import PROFILE, SignIn
 from tests.integration.test_daemon import session_arn
-from tests.integration.world import SOURCE, World, wait_until
+from tests.integration.world import World, wait_until
 
 HAS_LIBRARY = importlib.util.find_spec("awscrt") is not None
 EXPIRED = timedelta(minutes=-1)
@@ -30,11 +29,7 @@ def signin(world: World) -> Iterator[SignIn]:
 
 def give(world: World, signin: SignIn, role: str) -> None:
     """Have a login give sessions of a role."""
-    done = world.aws(
-        "sts", "assume-role", "--role-arn", role, "--role-session-name", "jane", "--profile", SOURCE
-    )
-    world.outputs.clear()
-    found = json.loads(done.stdout)["Credentials"]
+    found = world.session(role, "jane")
     signin.credentials = {
         "accessKeyId": found["AccessKeyId"],
         "secretAccessKey": found["SecretAccessKey"],

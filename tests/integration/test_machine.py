@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -17,22 +15,11 @@ def machine() -> Iterator[Metadata]:
         yield server
 
 
-def session(world: World, role: str) -> dict[str, Any]:
+def session(world: World, role: str) -> dict[str, str]:
     """A session of a role, as a machine gives it."""
-    done = world.aws(
-        "sts",
-        "assume-role",
-        "--role-arn",
-        role,
-        "--role-session-name",
-        "i-0123",
-        "--profile",
-        SOURCE,
-    )
-    world.outputs.clear()
-    found = json.loads(done.stdout)["Credentials"]
+    found = world.session(role, "i-0123")
     found["Token"] = found.pop("SessionToken")
-    return dict(found)
+    return found
 
 
 def environ(machine: Metadata) -> dict[str, str]:

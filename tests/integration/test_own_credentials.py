@@ -10,11 +10,7 @@ from tests.integration.world import SOURCE, World, wait_until
 
 def process(world: World, role: str) -> None:
     """Let profile `process` be a credential_process that has a role, and counts its runs."""
-    done = world.aws(
-        "sts", "assume-role", "--role-arn", role, "--role-session-name", "mine", "--profile", SOURCE
-    )
-    world.outputs.clear()
-    found = json.loads(done.stdout)["Credentials"]
+    found = world.session(role, "mine")
     (world.home / "answer").write_text(json.dumps({"Version": 1, **found}))
     program = world.home / "program.py"
     program.write_text(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -8,7 +7,7 @@ import pytest
 
 from tests.integration.sso_portal import PROFILE, SESSION, Portal
 from tests.integration.test_daemon import session_arn
-from tests.integration.world import SOURCE, World, wait_until
+from tests.integration.world import World, wait_until
 
 
 @pytest.fixture
@@ -27,11 +26,7 @@ def sso(world: World) -> Iterator[Portal]:
 
 
 def give(world: World, sso: Portal, role: str) -> None:
-    done = world.aws(
-        "sts", "assume-role", "--role-arn", role, "--role-session-name", "jane", "--profile", SOURCE
-    )
-    world.outputs.clear()
-    found = json.loads(done.stdout)["Credentials"]
+    found = world.session(role, "jane")
     sso.credentials = {
         "accessKeyId": found["AccessKeyId"],
         "secretAccessKey": found["SecretAccessKey"],

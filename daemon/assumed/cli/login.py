@@ -14,9 +14,8 @@ from assumed.cli.options import Options, common_options
 from assumed.cli.output import login_line, utc_now
 from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
-from assumed.cli.status_view import LOGIN_ENDS_SOON
 from assumed.errors import UsageError
-from assumed.model import ProfileState, ProfileStatus, Status
+from assumed.model import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
 
 if TYPE_CHECKING:
     from assumed.daemon.once import Once

@@ -27,19 +27,19 @@ def print_error(error: AssumedError) -> None:
 
 def outcome_line(outcome: Outcome, *, now: datetime) -> str:
     """Return what one refresh came to, in a line."""
-    if outcome.failure is not None:
-        return explained(outcome.profile, outcome.failure)
-    left = outcome.expires_at - now if outcome.expires_at else timedelta(0)
-    did = "still fresh" if outcome.was_fresh else "refreshed"
-    return f"{outcome.profile}: {did}, expires in {duration(left)}"
+    return _came_to(outcome, "still fresh" if outcome.was_fresh else "refreshed", now)
 
 
 def waited_line(outcome: Outcome, *, now: datetime) -> str:
     """Return what waiting for one profile came to, in a line."""
+    return _came_to(outcome, "valid", now)
+
+
+def _came_to(outcome: Outcome, good: str, now: datetime) -> str:
     if outcome.failure is not None:
         return explained(outcome.profile, outcome.failure)
     left = outcome.expires_at - now if outcome.expires_at else timedelta(0)
-    return f"{outcome.profile}: valid, expires in {duration(left)}"
+    return f"{outcome.profile}: {good}, expires in {duration(left)}"
 
 
 def finding_lines(finding: Finding) -> str:

@@ -18,13 +18,12 @@ import click
 
 from assumed.cli.output import duration, explained, harmless
 from assumed.log import printable
-from assumed.model import ProfileState, ProfileStatus, Status, StoredIn
+from assumed.model import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StoredIn
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-LOGIN_ENDS_SOON = timedelta(hours=2)
 TROUBLE = frozenset({ProfileState.FAILING, ProfileState.EXPIRED, ProfileState.NEEDS_LOGIN})
 
 _COLUMNS = ("PROFILE", "ROLE", "SOURCE", "STATE", "EXPIRES IN", "NEXT REFRESH", "LAST ERROR")

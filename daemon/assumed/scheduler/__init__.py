@@ -274,7 +274,7 @@ class RefreshScheduler:
             for entry in self._entries.values():
                 self._retry_if_source_changed(entry)
                 self._chronicle.look(entry)
-            self._chronicle.look_at_logins([*self._entries.values()])
+            self._chronicle.look_at_logins(self._entries.values())
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Take notice of what another program made of the file, and put right what it set back.
@@ -538,7 +538,7 @@ class RefreshScheduler:
         delay = retry_delay(
             error.retry,
             failures=entry.failures_of_kind,
-            left=self._readers.left(entry),
+            left=self._readers.left(entry) or _NOW,
             lifetime=timedelta(seconds=entry.definition.duration_seconds),
             jitter=self._jitter(),
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from assumed.clock import Clock
 from assumed.errors import AssumedError, Retry
 from assumed.log import event
-from assumed.model import MfaSession, Session, Source
+from assumed.model import LOGIN_ENDS_SOON, MfaSession, Session, Source
 from assumed.refresh import Refresher
 from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry
 from assumed.scheduler.notices import Happening, Notice
@@ -17,7 +17,6 @@ from assumed.scheduler.readers import Readers, whole_seconds
 from assumed.scheduler.words import still_failing
 
 _NOW = timedelta(0)
-_LOGIN_ENDS_SOON = timedelta(hours=2)
 # The machine slept, or something held it up.
 _NOTABLY_LATE = timedelta(minutes=1)
 # A repeat is no news within a minute, and what goes on failing is in the log of each hour.
@@ -61,7 +60,7 @@ class Chronicle:
             profile=entry.definition.profile,
             role_arn=entry.definition.role_arn,
             expires_at=session.credentials.expiration,
-            seconds_left=whole_seconds(self._readers.left(entry)),
+            seconds_left=whole_seconds(self._readers.left(entry) or _NOW),
             next_attempt_at=self._readers.coming(entry.due_at),
             access_key_id=session.credentials.access_key_id,
             took_seconds=round(took.total_seconds(), 3),
@@ -98,7 +97,7 @@ class Chronicle:
             entry.warned_at = self._clock.boottime()
             is_new_reason = is_news and entry.expired_at is not None
             level = logging.ERROR if is_new_reason else logging.WARNING
-        left = self._readers.left(entry) if self._readers.session(entry) else None
+        left = self._readers.left(entry)
         assert entry.failing_since is not None  # noqa: S101 - by `Entry.note_failure`
         event(
             level,
@@ -124,23 +123,22 @@ class Chronicle:
         """Tell what time alone brings: the end of a session, an hour of silence, of a login."""
         if entry.failure is None:
             return
-        session = self._readers.session(entry)
-        if entry.expired_at is None and session and self._readers.left(entry) <= _NOW:
+        session, left = self._readers.session(entry), self._readers.left(entry)
+        if entry.expired_at is None and session and left is not None and left <= _NOW:
             entry.expired_at = session.expires_at
             self._say_expired(entry, session)
         elif self._clock.boottime() >= entry.warned_at + _SILENCE_SECONDS:
             self._say_still_waiting(entry)
 
-    def look_at_logins(self, entries: Sequence[Entry]) -> None:
+    def look_at_logins(self, entries: Iterable[Entry]) -> None:
         """Tell of each MFA session that ends soon, with all profiles that hang on it."""
-        of: dict[MfaSession, list[str]] = {}
+        of: dict[MfaSession, list[Entry]] = {}
         for entry in entries:
             login = self._refresher.mfa_session(entry.definition)
             if login is not None and not login.process and entry.definition.enabled:
-                of.setdefault(login, []).append(entry.definition.profile)
-        first = {entry.definition.profile: entry for entry in entries}
-        for login, profiles in of.items():
-            self._say_if_ending(login, first[profiles[0]], profiles)
+                of.setdefault(login, []).append(entry)
+        for login, hanging in of.items():
+            self._say_if_ending(login, hanging)
 
     def _say_expired(self, entry: Entry, session: Session) -> None:
         assert entry.failure is not None  # noqa: S101 - `look` has looked
@@ -166,7 +164,7 @@ class Chronicle:
         if error is None or error.retry is not Retry.ON_CHANGE or entry.failing_since is None:
             return
         entry.warned_at = self._clock.boottime()
-        left = self._readers.left(entry) if self._readers.session(entry) else None
+        left = self._readers.left(entry)
         event(
             logging.WARNING,
             "profile_waits",
@@ -177,30 +175,31 @@ class Chronicle:
             waits_for=_waits_for(error),
         )
 
-    def _say_if_ending(self, login: MfaSession, entry: Entry, profiles: Sequence[str]) -> None:
+    def _say_if_ending(self, login: MfaSession, hanging: Sequence[Entry]) -> None:
         left = self._refresher.logins.left(login)
-        if not _NOW < left <= min(_LOGIN_ENDS_SOON, login.lifetime / 2):
+        if not _NOW < left <= min(LOGIN_ENDS_SOON, login.lifetime / 2):
             return
         expires_at = self._refresher.logins.expires_at(login)
         if self._login_ends.get(login) == expires_at:
             return
         self._login_ends[login] = expires_at
+        definition = hanging[0].definition
         event(
             logging.WARNING,
             "login_ends_soon",
-            profile=entry.definition.profile,
-            profiles=", ".join(profiles),
+            profile=definition.profile,
+            profiles=", ".join(entry.definition.profile for entry in hanging),
             source=str(login),
             expires_at=expires_at,
             seconds_left=whole_seconds(left),
-            hint=f"`assumed login {entry.definition.profile}` starts the next session at any "
+            hint=f"`assumed login {definition.profile}` starts the next session at any "
             "time before that",
         )
         self.tell(
             Notice(
                 happening=Happening.LOGIN_ENDS_SOON,
-                profile=entry.definition.profile,
-                role_arn=entry.definition.role_arn,
+                profile=definition.profile,
+                role_arn=definition.role_arn,
                 expires_at=expires_at,
             )
         )

@@ -26,11 +26,11 @@ class Readers:
             return held
         return entry.in_file
 
-    def left(self, entry: Entry) -> timedelta:
-        """Return what is left of that session, negative where it has ended; zero for none."""
+    def left(self, entry: Entry) -> timedelta | None:
+        """Return what is left of that session, negative where it has ended; None for none."""
         session = self.session(entry)
         if session is None:
-            return _NOW
+            return None
         return timedelta(seconds=session.expires_at - self._clock.boottime())
 
     def note(self, entry: Entry) -> None:
@@ -45,17 +45,17 @@ class Readers:
             return ProfileState.DISABLED
         if isinstance(entry.error, WAITS_FOR_LOGIN):
             return ProfileState.NEEDS_LOGIN
-        session = self.session(entry)
-        if session is not None and self.left(entry) <= _NOW:
+        left = self.left(entry)
+        if left is not None and left <= _NOW:
             return ProfileState.EXPIRED
         if entry.failure is not None:
             return ProfileState.FAILING
-        return ProfileState.PENDING if session is None else ProfileState.VALID
+        return ProfileState.PENDING if left is None else ProfileState.VALID
 
     def status(self, entry: Entry) -> ProfileStatus:
         """Return the row of a profile."""
         definition = entry.definition
-        session = self.session(entry)
+        session, left = self.session(entry), self.left(entry)
         login = self._refresher.mfa_session(definition)
         return ProfileStatus(
             profile=definition.profile,
@@ -64,7 +64,7 @@ class Readers:
             store=definition.store,
             state=self.state(entry),
             expires_at=session.credentials.expiration if session else None,
-            seconds_left=whole_seconds(self.left(entry)) if session else None,
+            seconds_left=None if left is None else whole_seconds(left),
             lifetime_seconds=whole_seconds(session.lifetime) if session else None,
             refreshed_at=session.refreshed_at if session else None,
             next_attempt_at=self.coming(entry.due_at),

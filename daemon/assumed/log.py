@@ -178,6 +178,9 @@ def configure(
     # It shows the output of a failing credential_process with a traceback, at each try; what
     # failed is an event of ours, once.
     logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
+    # It warns of each connection beyond those that are kept, and that it closes them is meant so:
+    # there were more calls at once because some hung.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     root = logging.getLogger()
     handler.addFilter(_without_foreign_traceback)
     root.handlers[:] = [handler]

@@ -320,7 +320,7 @@ def stumble(over: str) -> None:
 def test_at_debug_our_own_events_show_and_libraries_stay_at_warning(shown: Shown) -> None:
     configure(level="debug")
     event(logging.DEBUG, "planned", profile="deploy")
-    for name in ("botocore", "botocore.parsers", "urllib3.connectionpool", "asyncio", "hypercorn"):
+    for name in ("botocore", "botocore.parsers", "urllib3.util", "asyncio", "hypercorn"):
         logging.getLogger(name).debug("the answer is %s", "private")
         logging.getLogger(name).info("the answer is %s", "private")
         logging.getLogger(name).warning("pool of %s is full", name)
@@ -437,11 +437,18 @@ def test_a_secret_with_escaped_slashes_is_redacted_whole() -> None:
     assert said == '{"SecretAccessKey":"[redacted]"}'
 
 
-def test_a_library_that_shows_what_a_credential_process_said_is_silent(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("library", "message"),
+    [
+        ("botocore.credentials", "Refreshing failed: what the process said"),
+        ("urllib3.connectionpool", "Connection pool is full, discarding connection"),
+    ],
+)
+def test_a_library_is_silent_where_what_it_warns_of_is_told_or_meant(
+    library: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(level="debug")
-    logging.getLogger("botocore.credentials").warning("Refreshing failed")
+    logging.getLogger(library).warning(message)
     assert capsys.readouterr().err == ""
 
 

@@ -27,6 +27,11 @@ def process(credentials: object) -> dict[str, str]:
     return {key: value for key, value in shape.items() if key != "Version"}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("glance")
+
+
 def glance(folder: Path, data: bytes) -> Glance:
     file = folder / "credentials"
     file.write_bytes(data)
@@ -62,6 +67,7 @@ def test_what_is_not_there_or_not_ours_is_not_found(tmp_path: Path, profile: str
         WRITTEN.replace(b"manager = assumed\n", b""),
         WRITTEN + b"aws_security_token = stale\n",
         WRITTEN + b"[DEFAULT]\naws_security_token = stale\n",
+        WRITTEN + b"[DEFAULT]",
         WRITTEN + b"[deploy]\n",
         WRITTEN + b"  an indented line\n",
         WRITTEN + b"no equals sign\n",
@@ -81,12 +87,9 @@ def test_what_does_not_stand_there_plainly_is_left_to_others(tmp_path: Path, dat
 
 
 @given(st.integers(min_value=0, max_value=len(WRITTEN) - 1))
-def test_a_torn_file_never_gives_torn_credentials(cut: int) -> None:
-    found = Glance({"AWS_SHARED_CREDENTIALS_FILE": os.devnull})
-    found._data = b"\n" + WRITTEN[:cut]
-    assert found.credentials("deploy") in (None, process(DEPLOY))
-    found._data = b"\n" + WRITTEN
-    assert found.credentials("deploy") == process(DEPLOY)
+def test_a_torn_file_never_gives_torn_credentials(folder: Path, cut: int) -> None:
+    assert glance(folder, WRITTEN[:cut]).credentials("deploy") in (None, process(DEPLOY))
+    assert glance(folder, WRITTEN).credentials("deploy") == process(DEPLOY)
 
 
 LINES = st.sampled_from(
@@ -99,11 +102,9 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES, max_size=24))
-def test_what_is_found_is_what_botocore_would_read(lines: list[bytes]) -> None:
+def test_what_is_found_is_what_botocore_would_read(folder: Path, lines: list[bytes]) -> None:
     data = b"".join(lines)
-    found = Glance({"AWS_SHARED_CREDENTIALS_FILE": os.devnull})
-    found._data = b"\n" + data
-    credentials = found.credentials("deploy")
+    credentials = glance(folder, data).credentials("deploy")
     if credentials is None:
         return
     try:
@@ -116,6 +117,46 @@ def test_what_is_found_is_what_botocore_would_read(lines: list[bytes]) -> None:
     assert stored.secret_access_key == credentials["SecretAccessKey"]
     assert stored.session_token == credentials["SessionToken"]
     assert stored.expiration == datetime.fromisoformat(credentials["Expiration"])
+
+
+def section_alone(data: bytes, name: bytes) -> bytes:
+    """Return the section of this name as the only one of a file; nothing where it is not alone."""
+    lines = data.split(b"\n")
+    headers = [place for place, line in enumerate(lines) if line.startswith(b"[")]
+    wanted = [place for place in headers if lines[place].startswith(b"[%b]" % name)]
+    if len(wanted) != 1 or any(lines[place].startswith(b"[DEFAULT]") for place in headers):
+        return b""
+    behind = [place for place in headers if place > wanted[0]]
+    return b"\n".join([*lines[wanted[0] : behind[0]], b""] if behind else lines[wanted[0] :])
+
+
+ANOTHER = set_profile(b"", "read", READ, path="credentials")
+DEPLOYS = WRITTEN.removeprefix(MINE)
+PARTS = st.sampled_from(
+    [
+        DEPLOYS, DEPLOYS[:-1], DEPLOYS.replace(b"[deploy]", b"[deploy] x"), ANOTHER, MINE,
+        b"[deploy]\n", b"[deploy", b"[]\n", b"[DEFAULT]", b"[DEFAULT]\n", b"[", b"]", b"\n",
+        b"region = [read]\n", b" [read]\n", b"# " + b"x" * 99 + b"\n", "größe = 1\n".encode(),
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, max_size=8), st.integers(min_value=1, max_value=2 * len(WRITTEN)))
+def test_where_a_section_stands_in_a_big_file_makes_no_difference(
+    folder: Path, parts: list[bytes], piece_bytes: int
+) -> None:
+    data = b"".join(parts)
+    headers = [line[1:] for line in data.split(b"\n") if line.startswith(b"[") and b"]" in line]
+    names = {header.partition(b"]")[0].decode() for header in headers} | {"nowhere"}
+    alone = {
+        name: glance(folder, section_alone(data, name.encode())).credentials(name) for name in names
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assumed.delivery.glance._PIECE_BYTES", piece_bytes)
+        found = glance(folder, data)
+        assert {name: found.credentials(name) for name in alone} == alone
+        assert set(found.profiles()) == {name for name, held in alone.items() if held}
+        assert {name: found.credentials(name) for name in alone} == alone
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2999, 12, 31)))  # noqa: DTZ001
@@ -179,4 +220,6 @@ def test_a_profile_of_a_role_that_the_configuration_does_not_name_is_as_good_as_
 def test_what_can_not_be_read_is_as_good_as_empty(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "fifo"):
-        assert Glance({"AWS_SHARED_CREDENTIALS_FILE": str(path)})._data == b""
+        found = Glance({"AWS_SHARED_CREDENTIALS_FILE": str(path)})
+        assert found.credentials("deploy") is None
+        assert list(found.profiles()) == []

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    Sections = dict[bytes, dict[str, str] | None]
+
 _PROCESS_NAMES = {
     "AccessKeyId": "aws_access_key_id",
     "SecretAccessKey": "aws_secret_access_key",
@@ -21,11 +23,13 @@ _PROCESS_NAMES = {
 }
 # inode(7); `stat` has names for them, and is not imported for two numbers.
 _KIND, _PLAIN_FILE = 0o170000, 0o100000
+_HEADER_OF_ALL = b"[DEFAULT]"
+_PIECE_BYTES = 256 * 1024
 _SHAPE_OF_A_TIME = "0000-00-00T00:00:00Z"
 
 
 class Glance:
-    """The credentials file at one moment; what can't be read is as good as empty."""
+    """The credentials file; what can't be read is as good as empty."""
 
     def __init__(
         self,
@@ -34,7 +38,7 @@ class Glance:
         newer_than: int = 0,
         configuration: bytes | None = None,
     ) -> None:
-        """Read the file where the AWS SDKs look.
+        """Glance at the file where the AWS SDKs look.
 
         Args:
             environ: says where that is.
@@ -42,35 +46,26 @@ class Glance:
             configuration: the configuration file, as it is; a profile of a role that it does not
                 name is as good as none.
         """
+        named = environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+        self._path = os.path.expanduser(named)  # noqa: PTH111
+        self._newer_than = newer_than
         self._configuration = configuration
-        self._data: bytes | bytearray = b""
-        path = environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
-        try:
-            # Opening a FIFO would wait for its other end.
-            descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_NONBLOCK)  # noqa: PTH111
-            with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
-                found = os.fstat(descriptor)
-                is_plain = found.st_mode & _KIND == _PLAIN_FILE
-                if is_plain and found.st_mtime_ns >= newer_than:
-                    # Every header stands behind a line feed, that of the first line too. Nothing
-                    # is copied: the file may be a big one.
-                    data = bytearray(1 + found.st_size)
-                    data[:1] = b"\n"
-                    del data[1 + (file.readinto(memoryview(data)[1:]) or 0) :]
-                    self._data = data
-        except OSError:
-            return
+        self._all: Sections | None = None
 
     def credentials(self, profile: str) -> "dict[str, str] | None":
         """Return what assumed wrote for `profile`, by the names of a credential process.
 
         None where there is nothing, or where it does not stand there as it was written.
         """
-        section = self._section(profile)
+        header = b"[%b]" % profile.encode()
+        sections = self._all
+        if sections is None:
+            sections = self._sections((header, _HEADER_OF_ALL))
+        section = sections.get(header)
         if section is None or section.get("manager") != "assumed":
             return None
         # Every AWS SDK prefers this old name to the token that is kept fresh.
-        if "aws_security_token" in section or b"\n[DEFAULT]" in self._data:
+        if "aws_security_token" in section or _HEADER_OF_ALL in sections:
             return None
         found = {name: section.get(key, "") for name, key in _PROCESS_NAMES.items()}
         if not is_whole(found) or not self._is_configured(section.get("x_principal_arn", "")):
@@ -78,10 +73,14 @@ class Glance:
         return found
 
     def profiles(self) -> "Iterator[str]":
-        """Return the names of the profiles that `credentials` knows."""
-        for start in self._data.split(b"\n[")[1:]:
-            name, bracket, _ = start.partition(b"]")
-            if bracket and name.isascii() and self.credentials(name.decode()) is not None:
+        """Return the names of the profiles that `credentials` knows.
+
+        What it tells from then on is of the same moment, and the file is not searched for each.
+        """
+        self._all = self._sections(b"[")
+        for header in self._all:
+            name = header[1:-1]
+            if name.isascii() and self.credentials(name.decode()) is not None:
                 yield name.decode()
 
     def _is_configured(self, principal_arn: str) -> bool:
@@ -94,30 +93,81 @@ class Glance:
             part.encode() in self._configuration for part in (f"::{account}:role/", role[0])
         )
 
-    def _section(self, profile: str) -> "dict[str, str] | None":
-        header = b"\n[%b]" % profile.encode()
-        begin = self._data.find(header)
-        if begin < 0 or self._data.rfind(header) != begin:
+    def _sections(self, beginnings: "bytes | tuple[bytes, ...]") -> "Sections":
+        """Return the sections whose header begins so; None for one that does not stand plainly."""
+        found: Sections = {}
+        try:
+            for piece, at in self._headers(beginnings):
+                line = piece[at : piece.find(b"\n", at) + 1 or None]
+                name, bracket, _ = line.partition(b"]")
+                header = name + bracket
+                if bracket:
+                    is_first = header not in found
+                    found[header] = _section(piece, at + len(header)) if is_first else None
+        except OSError:
+            return {}
+        return found
+
+    def _headers(self, beginnings: "bytes | tuple[bytes, ...]") -> "Iterator[tuple[bytes, int]]":
+        """Yield where a line begins so: a piece of the file, and the place in it.
+
+        From bracket to bracket: to look for one rare byte is several times faster than to look for
+        a name, whatever the tokens between are made of.
+        """
+        for piece, end in self._pieces():
+            at = piece.find(b"[", 0, end)
+            while at >= 0:
+                if piece.startswith(beginnings, at) and piece[at - 1 : at] == b"\n":
+                    yield piece, at
+                at = piece.find(b"[", at + 1, end)
+
+    def _pieces(self) -> "Iterator[tuple[bytes, int]]":
+        """Yield pieces of the file, each with where the sections end that are whole in it.
+
+        Most of what a big file costs is the first touch of the memory that holds it: pieces take
+        turns in the same. No section is put together of two calls, for somebody may be writing the
+        file in place.
+        """
+        # Opening a FIFO would wait for its other end.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb", buffering=0):  # noqa: PTH123
+            found = os.fstat(descriptor)
+            if found.st_mode & _KIND != _PLAIN_FILE or found.st_mtime_ns < self._newer_than:
+                return
+            # Every header stands behind a line feed, that of the first line too.
+            before, begin, size = b"\n", 0, _PIECE_BYTES
+            while len(data := os.pread(descriptor, size, begin)) == size:
+                piece = before + data
+                end = piece.rfind(b"\n[")
+                if end <= 0:
+                    # No section ends in it.
+                    size *= 2
+                    continue
+                yield piece, end
+                begin += end - len(before)
+                before = b""
+            yield before + data, len(before + data)
+
+
+def _section(piece: bytes, begin: int) -> "dict[str, str] | None":
+    end = piece.find(b"\n[", begin)
+    body = piece[begin : end if end >= 0 else None]
+    # Somebody may be in the midst of writing the file: a last line without its end.
+    if end < 0 and not body.endswith(b"\n"):
+        return None
+    behind_header, *lines = body.split(b"\n")
+    if behind_header.strip() or not body.isascii():
+        return None
+    section: dict[str, str] = {}
+    for line in lines:
+        if not line.strip() or line.startswith((b"#", b";")):
+            continue
+        key, equals, value = line.decode().partition("=")
+        name = key.strip().lower()
+        if not equals or line[:1].isspace() or ":" in name or name in section:
             return None
-        begin += len(header)
-        end = self._data.find(b"\n[", begin)
-        body = self._data[begin : end if end >= 0 else None]
-        # Somebody may be in the midst of writing the file: a last line without its end.
-        if end < 0 and not body.endswith(b"\n"):
-            return None
-        behind_header, *lines = body.split(b"\n")
-        if behind_header.strip() or not body.isascii():
-            return None
-        section: dict[str, str] = {}
-        for line in lines:
-            if not line.strip() or line.startswith((b"#", b";")):
-                continue
-            key, equals, value = line.decode().partition("=")
-            name = key.strip().lower()
-            if not equals or line[:1].isspace() or ":" in name or name in section:
-                return None
-            section[name] = value.strip()
-        return section
+        section[name] = value.strip()
+    return section
 
 
 def is_whole(credentials: "Mapping[str, object]") -> bool:

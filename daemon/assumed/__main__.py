@@ -12,9 +12,16 @@ def main() -> int:
         status = quick(arguments)
         if status is not None:
             return status
+    import gc  # noqa: PLC0415 - the quick ones import nothing that they can spare
+
     from assumed.cli import main as command_line  # noqa: PLC0415 - click is paid for when used
 
-    return command_line(arguments)
+    try:
+        return command_line(arguments)
+    finally:
+        # The interpreter's end would look through all that was imported for what to free, several
+        # times over: longer than everything else that a stop takes.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ and writes soak.json and soak.svg: memory, descriptors and threads over time.
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import tempfile
 import time
@@ -54,6 +55,17 @@ def _fresh(stub: StubSts, roles: int) -> Iterator[Home]:
         yield home
 
 
+@contextmanager
+def _heard(home: Home) -> Iterator[None]:
+    """Hear what a daemon tells once it is ready, as systemd does."""
+    address = Path(home.environ["HOME"]) / "notify"
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        # Nobody has to read it: a message a beat is less in a minute than a socket holds.
+        heard.bind(str(address))
+        yield
+
+
 def _idle(stub: StubSts, seconds: float) -> list[Idle]:
     """Return what the daemons of `_ROLES` cost that rest side by side."""
     with ExitStack() as stack:
@@ -62,6 +74,7 @@ def _idle(stub: StubSts, seconds: float) -> list[Idle]:
             home = stack.enter_context(_fresh(stub, roles))
             daemon = stack.enter_context(home.daemon())
             daemon.ready()
+            stack.enter_context(_heard(home))
             # What is imported for the first request is not part of a minute.
             if home.run(home.assumed("status", "--json")).status != 0 or stub.calls():
                 raise RuntimeError("the daemon has something to do")

@@ -25,7 +25,6 @@ from assumed.delivery.address import (
     private_folder,
     state_folder,
 )
-from assumed.delivery.api import application
 from assumed.delivery.client import DaemonClient, find_daemon
 from assumed.delivery.dial import NoAnswer, ask
 from assumed.delivery.server import Server
@@ -177,7 +176,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def daemon(path: Path) -> Iterator[FakeDaemon]:
     daemon = FakeDaemon()
-    server = Server(application(daemon), listen(path))
+    server = Server(daemon, listen(path))
     server.start()
     yield daemon
     server.stop()
@@ -845,7 +844,7 @@ def test_a_daemon_that_has_stopped_since_it_was_found_is_unreachable(path: Path)
 def test_a_stop_waits_for_no_request(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     daemon = FakeDaemon()
     daemon.outcomes["deploy"] = Future()
-    server = Server(application(daemon), listen(path))
+    server = Server(daemon, listen(path))
     server.start()
     failures: list[AssumedError] = []
 
@@ -859,7 +858,7 @@ def test_a_stop_waits_for_no_request(path: Path, caplog: pytest.LogCaptureFixtur
     client.start()
     daemon.is_asked.wait()
     server.stop()
-    client.join()
+    client.join(30)
     assert [type(error) for error in failures] == [DaemonUnreachable]
     assert caplog.records == []
     # The refresh itself goes on, and whoever makes it can say how it went.
@@ -868,15 +867,27 @@ def test_a_stop_waits_for_no_request(path: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_a_stop_of_an_idle_server_leaves_nobody_listening(path: Path) -> None:
-    server = Server(application(FakeDaemon()), listen(path))
+    server = Server(FakeDaemon(), listen(path))
     server.start()
     assert DaemonClient(path).status() == STATUS
     server.stop()
     assert connect(path) is None
 
 
+def test_a_stop_that_comes_with_the_start_leaves_nobody_listening(path: Path) -> None:
+    server = Server(FakeDaemon(), listen(path))
+    server.start()
+    server.stop()
+    assert connect(path) is None
+
+
+def test_a_stop_that_comes_before_the_start_leaves_nobody_listening(path: Path) -> None:
+    Server(FakeDaemon(), listen(path)).stop()
+    assert connect(path) is None
+
+
 def test_what_was_asked_before_the_start_is_answered_after_it(path: Path) -> None:
-    server = Server(application(FakeDaemon()), listen(path))
+    server = Server(FakeDaemon(), listen(path))
     answers: list[Status] = []
     client = Thread(target=lambda: answers.append(DaemonClient(path).status()))
     client.start()

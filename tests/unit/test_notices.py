@@ -116,3 +116,18 @@ def test_the_end_of_a_login_is_told_two_hours_before_it_once_a_session(
     told(simulation)
     simulation.run_for(HOUR)
     assert ("login-ends-soon", "deploy") in told(simulation)
+
+
+def test_a_reload_says_which_profiles_hang_on_a_login(simulation: Simulation) -> None:
+    simulation.sources.known[str(LOGIN)] = simulation.sources.known["keys"]
+    simulation.sources.logins.ends_at = NOON + HOUR
+    simulation.start(DEPLOY)
+    simulation.run_for(MINUTE)
+    assert ("login-ends-soon", "deploy") not in told(simulation)
+    simulation.apply(role("deploy", source=LOGIN))
+    simulation.run_for(MINUTE)
+    assert ("login-ends-soon", "deploy") in told(simulation)
+    simulation.apply(role("deploy", source=LOGIN, enabled=False))
+    simulation.sources.logins.ends_at = NOON + HOUR + MINUTE
+    simulation.run_for(MINUTE)
+    assert ("login-ends-soon", "deploy") not in told(simulation)

@@ -22,7 +22,7 @@ from assumed.errors import (
 from assumed.log import event_fields, timestamp
 from assumed.model import Outcome, ProfileState, RoleDefinition
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
-from tests.fakes import NOON, Simulation, issued, role
+from tests.fakes import NOON, FakeSource, Simulation, issued, role
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 # With the jitter of the fixture, 0.5: 15 minutes and 5.5 % of the hour before the end.
@@ -612,6 +612,85 @@ def test_the_real_scheduler_is_never_asleep_for_longer_than_a_heartbeat() -> Non
         assert beats
     finally:
         jobs.shutdown()
+
+
+class TestAtRest:
+    def test_a_beat_asks_nothing_of_profiles_that_are_well(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.start(DEPLOY, READ, CHILD)
+        simulation.scheduler.summary()
+
+        def asked(*_: object) -> None:
+            raise AssertionError
+
+        for name in ("session", "mfa_session", "source_fingerprint"):
+            monkeypatch.setattr(simulation.refresher, name, asked)
+        for _ in range(4):
+            simulation.pass_time(HEARTBEAT)
+            simulation.scheduler.heartbeat()
+            summary = simulation.scheduler.summary()
+            assert (summary.valid, summary.enabled, summary.next_attempt_at) == (3, 3, NOON + DUE)
+
+    def test_a_session_that_ends_while_nothing_happens_is_not_counted_as_valid(
+        self, simulation: Simulation
+    ) -> None:
+        soon, later = issued(DEPLOY, NOON + HOUR), issued(READ, NOON + 2 * HOUR)
+        simulation.start(DEPLOY, READ, stored={"deploy": soon, "read": later})
+        counted = [simulation.scheduler.summary().valid]
+        for _ in range(2):
+            simulation.pass_time(HOUR)
+            counted.append(simulation.scheduler.summary().valid)
+        assert counted == [2, 1, 0]
+
+    def test_the_next_attempt_is_told_by_the_wall_clock_that_there_is_now(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.start(DEPLOY)
+        assert simulation.scheduler.summary().next_attempt_at == NOON + DUE
+        simulation.step_wall_clock(HOUR)
+        simulation.scheduler.heartbeat()
+        assert simulation.scheduler.summary().next_attempt_at == NOON + DUE + HOUR
+
+    def test_the_summary_is_that_of_all_statuses_whatever_happens(
+        self, simulation: Simulation
+    ) -> None:
+        seen: set[ProfileState] = set()
+
+        def compare() -> None:
+            rows = simulation.scheduler.statuses()
+            states = [row.state for row in rows if row.state is not ProfileState.DISABLED]
+            coming = [row.next_attempt_at for row in rows if row.next_attempt_at]
+            summary = simulation.scheduler.summary()
+            assert (summary.valid, summary.enabled) == (
+                states.count(ProfileState.VALID),
+                len(states),
+            )
+            # What is past is due now.
+            found = summary.next_attempt_at
+            assert (found and max(found, simulation.clock.now())) == min(coming, default=None)
+            seen.update(states)
+
+        simulation.sts.failing["read"] = denied()
+        simulation.start(DEPLOY, READ, CHILD)
+        simulation.run_for(HOUR, at_each_stop=compare)
+        simulation.sources.known.clear()
+        simulation.run_for(2 * HOUR, at_each_stop=compare)
+        simulation.apply(DEPLOY, role("read", enabled=False), role("other"))
+        compare()
+        simulation.sources.known["keys"] = FakeSource("keys", "keys 2")
+        del simulation.sts.failing["read"]
+        simulation.run_for(HOUR, at_each_stop=compare)
+        simulation.apply(DEPLOY, READ, CHILD)
+        simulation.run_for(HOUR, at_each_stop=compare)
+        simulation.scheduler.reconcile({})
+        compare()
+        later = simulation.clock.now() + 3 * HOUR
+        simulation.scheduler.reconcile({"deploy": issued(DEPLOY, later, 9)})
+        compare()
+        simulation.scheduler.stop()
+        compare()
+        assert seen >= {ProfileState.VALID, ProfileState.FAILING, ProfileState.NEEDS_LOGIN}
 
 
 class TestOtherWriters:

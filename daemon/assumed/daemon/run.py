@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import random
@@ -29,7 +30,6 @@ from assumed.daemon.assemble import (
 )
 from assumed.daemon.telling import Telling
 from assumed.delivery.address import daemon_socket, listen, private_folder
-from assumed.delivery.api import application
 from assumed.delivery.endpoint import Endpoint
 from assumed.delivery.server import Server
 from assumed.delivery.surroundings import tidy
@@ -45,7 +45,7 @@ from assumed.model import (
     Status,
     WriteMode,
 )
-from assumed.scheduler import HEARTBEAT, RefreshScheduler
+from assumed.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.service.inbox import Inbox
 from assumed.service.notify import Notifier, watchdog_interval
 from assumed.service.watch import FolderWatch
@@ -55,12 +55,15 @@ from assumed.sts.timed import TimedTokenService
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
+# Where a folder comes to be, or a command is killed, of which no event tells.
+_BETWEEN_LOOKS_AROUND_SECONDS = 300.0
 
 
 class _Wish(Enum):
     """What the main thread is asked for, by signals and by the scheduler."""
 
     READY = auto()
+    SERVE = auto()
     RELOAD = auto()
     LOOK_AT_CREDENTIALS = auto()
     WRITE_METRICS = auto()
@@ -97,11 +100,17 @@ class Daemon:
         self._reloads: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         """Whoever waits for a reload."""
         self._file = credentials_file(self._configuration, environ)
+        self._credentials_path = credentials_path(self._configuration, environ)
         self._config_seen = self._config_pending = FileSignature.behind(config_path)
-        self._credentials_seen = FileSignature.behind(self._file.path)
+        self._credentials_seen = FileSignature.behind(self._credentials_path)
+        self._looked_around_at = -math.inf
+        self._has_stirred = False
+        """Whether something has changed since, in a folder or in what is known."""
         self._is_unreadable = False
         """So the log says of the credentials file."""
         self._notifier = Notifier(environ)
+        self._told: tuple[Summary, str | None] | None = None
+        """What systemd shows: of the profiles, and of the configuration."""
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
         self._jobs = make_jobs(beat=self._beat, every=every)
         self._telling = Telling(environ, self._clock, self.metrics)
@@ -116,7 +125,7 @@ class Daemon:
         )
         self._scheduler.tell = self._telling.tell
         self._endpoint = Endpoint(self, daemon_socket(environ).parent)
-        self._watch = FolderWatch(self._jobs.beat_soon)
+        self._watch = FolderWatch(self._stir)
         self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
 
     def run(self) -> int:
@@ -133,9 +142,9 @@ class Daemon:
         self._wishes.hear_signals()
         with ExitStack() as stack:
             stack.enter_context(self._file.hold(str(self._config_path)))
-            server = Server(application(self), self._listen(stack))
+            server = Server(self, self._listen(stack))
             self._start(stack, server)
-            return self._obey()
+            return self._obey(server)
 
     def status(self, profiles: Sequence[str]) -> Status:
         """Return the status of the daemon and of `profiles`, of all where none is named.
@@ -191,7 +200,7 @@ class Daemon:
                         hint="please report it with the traceback in the log",
                     )
                 )
-            self._jobs.beat_soon()
+            self._stir()
 
         # The process may end while STS hangs.
         Thread(target=start, name="login", daemon=True).start()
@@ -246,7 +255,6 @@ class Daemon:
         self._telling.apply(self._configuration)
         stack.callback(self._telling.stop)
         self._scheduler.apply(self._configuration.profiles, self._stored() or {})
-        server.start()
         stack.callback(server.stop)
         self._endpoint.resume()
         stack.callback(self._endpoint.close)
@@ -254,16 +262,18 @@ class Daemon:
         stack.callback(self._watch.stop)
         self._jobs.start()
         stack.callback(self._stop)
+        # After READY where all is fresh: whoever connects waits until it has been imported.
+        self._wishes.put(_Wish.SERVE)
 
     def _stop(self) -> None:
         self._notifier.stopping()
-        valid, enabled, _ = self._scheduler.summary()
+        summary = self._scheduler.summary()
         self._scheduler.stop()
         self._jobs.shutdown(wait=False)
         self._file.close()
-        event(logging.INFO, "daemon_stopped", profiles=enabled, valid=valid)
+        event(logging.INFO, "daemon_stopped", profiles=summary.enabled, valid=summary.valid)
 
-    def _obey(self) -> int:
+    def _obey(self, server: Server) -> int:
         is_ready = False
         ready_by = self._clock.boottime() + _READY_SECONDS
         while True:
@@ -278,6 +288,8 @@ class Daemon:
                     self._notifier.ready()
                     self._tell_status()
                     self._telling.write_file()
+                case _Wish.SERVE:
+                    server.start()
                 case _Wish.RELOAD:
                     self._reload()
                 case _Wish.LOOK_AT_CREDENTIALS:
@@ -326,6 +338,7 @@ class Daemon:
             # systemd shows "reloading" until it is told otherwise, after a refusal too.
             self._notifier.ready()
             self._tell_status()
+            self._stir()
             for _ in range(awaited):
                 self._reloads.get().set_result(None)
 
@@ -355,29 +368,43 @@ class Daemon:
         try:
             self._scheduler.heartbeat()
             self._look_at_files()
+            self._look_around()
             self._tell_status()
             if self._telling.is_file_due():
                 self._wishes.put(_Wish.WRITE_METRICS)
-            tidy(self._environ)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
             event(logging.ERROR, "defect", defect=error)
         self._notifier.watchdog()
 
+    def _stir(self) -> None:
+        """Have everything looked at soon; called from any thread."""
+        self._has_stirred = True
+        self._jobs.beat_soon()
+
     def _look_at_files(self) -> None:
-        self._watch.watch(self._folders())
         config = FileSignature.behind(self._config_path)
-        if config not in {self._config_seen, self._config_pending}:
+        if config == self._config_seen:
+            pass
+        elif config != self._config_pending:
             # Somebody may be in the midst of saving it: the next beat is a second away.
             self._config_pending = config
-            self._jobs.beat_soon()
-        elif config != self._config_seen:
+            self._stir()
+        else:
             self._wishes.put(_Wish.RELOAD)
             self._config_seen = config
-        credentials = FileSignature.behind(self._file.path)
+        credentials = FileSignature.behind(self._credentials_path)
         if credentials != self._credentials_seen:
             self._credentials_seen = credentials
+            self._has_stirred = True
             if credentials != self._file.own_last_write:
                 self._wishes.put(_Wish.LOOK_AT_CREDENTIALS)
+
+    def _look_around(self) -> None:
+        now = self._clock.boottime()
+        if self._has_stirred or now >= self._looked_around_at + _BETWEEN_LOOKS_AROUND_SECONDS:
+            self._has_stirred, self._looked_around_at = False, now
+            self._watch.watch(self._folders())
+            tidy(self._environ)
 
     def _folders(self) -> frozenset[Path]:
         files = {self._config_path, self._config_path.resolve(), self._file.path}
@@ -386,10 +413,13 @@ class Daemon:
     def _tell_status(self) -> None:
         if not self._notifier.is_heard:
             return
-        valid, enabled, next_attempt_at = self._scheduler.summary()
-        text = f"{valid} of {enabled} profiles valid"
-        if next_attempt_at is not None:
-            text += f", next refresh {next_attempt_at.astimezone():%H:%M}"
+        summary = self._scheduler.summary()
+        if (summary, self._config_error) == self._told:
+            return
+        text = f"{summary.valid} of {summary.enabled} profiles valid"
+        if summary.next_attempt_at is not None:
+            text += f", next refresh {summary.next_attempt_at.astimezone():%H:%M}"
         if self._config_error is not None:
             text += "; the configuration on disk is wrong and not used"
-        self._notifier.status(text)
+        if self._notifier.status(text):
+            self._told = summary, self._config_error

@@ -51,8 +51,9 @@ class Telling:
 
     def is_file_due(self) -> bool:
         """Whether there is a text file to write."""
-        is_old = self._clock.boottime() >= self._written_at + _BETWEEN_FILES_SECONDS
-        return self._path is not None and is_old
+        if self._path is None:
+            return False
+        return self._clock.boottime() >= self._written_at + _BETWEEN_FILES_SECONDS
 
     def write_file(self) -> None:
         """Write the text file."""

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import inf
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.base import BaseScheduler
@@ -47,11 +48,11 @@ from assumed.scheduler.entry import WAITS_FOR_LOGIN, Endpoint, Entry
 from assumed.scheduler.notices import Notice
 from assumed.scheduler.readers import Readers
 
-__all__ = ["HEARTBEAT", "SLOW_LANE", "HeartbeatScheduler", "RefreshScheduler"]
+__all__ = ["HEARTBEAT", "SLOW_LANE", "HeartbeatScheduler", "RefreshScheduler", "Summary"]
 
-_NOTABLE_STEP = timedelta(seconds=1)
+_NOTABLE_STEP_SECONDS = 1.0
 # Beats are that much apart where nobody slept.
-_NOTABLE_PAUSE = timedelta(minutes=1)
+_NOTABLE_PAUSE_SECONDS = 60.0
 _BETWEEN_SETTING_RIGHT = timedelta(seconds=10)
 _NOW = timedelta(0)
 # Longer than this no call takes whose endpoint is well.
@@ -63,6 +64,17 @@ SLOW_LANE = "slow lane"
 _LEAST_GIVEN = timedelta(minutes=1)
 # What another try can't mend, and a change of the source can.
 _CHANGES_WITH_SOURCE = WAITS_FOR_LOGIN | AwsFilesUnreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is shown of all profiles together."""
+
+    valid: int
+    enabled: int
+    next_attempt_at: datetime | None
+    good_until: float
+    """When the first of the valid sessions ends, in seconds of `Clock.boottime()`."""
 
 
 class RefreshScheduler:
@@ -99,6 +111,10 @@ class RefreshScheduler:
         self._children: dict[str, list[Entry]] = {}
         self._untried: set[str] = set()
         self._endpoints: dict[str, Endpoint] = {}
+        self._failing: dict[str, Entry] = {}
+        """All that have failed, and for a while some that did."""
+        self._summary: Summary | None = None
+        """None where something has changed since."""
         self._wall_clock_offset = self._offset()
         self._beat_at = clock.boottime()
         self._readers = Readers(clock, refresher)
@@ -149,6 +165,8 @@ class RefreshScheduler:
                     self._plan(self._entries[definition.profile])
                 elif entry.definition != definition:
                     self._redefine(entry, definition)
+            self._summary = None
+            self._chronicle.follow_logins(self._entries.values())
             self._look_for_first_pass()
 
     def refresh(
@@ -249,32 +267,37 @@ class RefreshScheduler:
             entries = [self._entry(name) for name in profiles] or list(self._entries.values())
             return tuple(self._readers.status(entry) for entry in entries)
 
-    def summary(self) -> tuple[int, int, datetime | None]:
+    def summary(self) -> Summary:
         """Return how many profiles are valid, of how many, and when the next attempt is."""
         with self._lock:
-            enabled = [entry for entry in self._entries.values() if entry.definition.enabled]
-            valid = sum(self._readers.state(entry) is ProfileState.VALID for entry in enabled)
-            due_at = min((entry.due_at for entry in enabled if entry.due_at), default=None)
-            return valid, len(enabled), self._readers.coming(due_at)
+            if self._summary is None or self._summary.good_until <= self._clock.boottime():
+                self._summary = self._summed_up()
+            return self._summary
 
     def heartbeat(self) -> None:
         """Notice what no job tells: a stepped wall clock, a changed source, an expired session."""
         with self._lock:
             now = self._clock.boottime()
-            away, self._beat_at = timedelta(seconds=now - self._beat_at), now
-            if away >= _NOTABLE_PAUSE:
-                event(logging.INFO, "machine_resumed", away_seconds=round(away.total_seconds()))
+            away, self._beat_at = now - self._beat_at, now
+            if away >= _NOTABLE_PAUSE_SECONDS:
+                event(logging.INFO, "machine_resumed", away_seconds=round(away))
             offset = self._offset()
             step = offset - self._wall_clock_offset
-            if abs(step) > _NOTABLE_STEP:
-                self._wall_clock_offset = offset
-                event(logging.INFO, "wall_clock_stepped", seconds=round(step.total_seconds()))
+            if abs(step) > _NOTABLE_STEP_SECONDS:
+                self._wall_clock_offset, self._summary = offset, None
+                event(logging.INFO, "wall_clock_stepped", seconds=round(step))
                 for entry in self._entries.values():
                     self._arm(entry)
-            for entry in self._entries.values():
+            # Of the others there is nothing that no job would tell.
+            self._failing = {
+                profile: entry
+                for profile, entry in self._failing.items()
+                if entry.failure is not None and self._entries.get(profile) is entry
+            }
+            for entry in list(self._failing.values()):
                 self._retry_if_source_changed(entry)
                 self._chronicle.look(entry)
-            self._chronicle.look_at_logins(self._entries.values())
+            self._chronicle.look_at_logins()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Take notice of what another program made of the file, and put right what it set back.
@@ -302,6 +325,7 @@ class RefreshScheduler:
             for entry in self._entries.values():
                 self._drop(entry)
             self._entries.clear()
+            self._chronicle.follow_logins(())
 
     # Planning
 
@@ -390,6 +414,7 @@ class RefreshScheduler:
             return
         entry.awaits_parent = False
         entry.due_at = self._clock.boottime() + max(delay, _NOW).total_seconds()
+        self._summary = None
         self._arm(entry)
 
     def _arm(self, entry: Entry) -> None:
@@ -413,6 +438,7 @@ class RefreshScheduler:
 
     def _disarm(self, entry: Entry) -> None:
         entry.due_at = None
+        self._summary = None
         with suppress(JobLookupError):
             self._jobs.remove_job(entry.definition.profile)
 
@@ -535,6 +561,7 @@ class RefreshScheduler:
     def _failed(self, entry: Entry, error: AssumedError) -> None:
         code_before = None if entry.failure is None else entry.failure.code
         entry.note_failure(error, self._failure(error), now=self._clock.boottime())
+        self._failing[entry.definition.profile] = entry
         delay = retry_delay(
             error.retry,
             failures=entry.failures_of_kind,
@@ -551,7 +578,7 @@ class RefreshScheduler:
 
     def _is_early(self, due_at: float) -> bool:
         """Whether APScheduler, which goes by the wall clock, has run a job before its time."""
-        return timedelta(seconds=due_at - self._clock.boottime()) > _NOTABLE_STEP
+        return due_at - self._clock.boottime() > _NOTABLE_STEP_SECONDS
 
     def _awaits_slot(self, entry: Entry) -> bool:
         """Whether the endpoint's pace has the call wait; then it is armed for its slot."""
@@ -601,6 +628,18 @@ class RefreshScheduler:
 
     # Noticing
 
+    def _summed_up(self) -> Summary:
+        enabled = [entry for entry in self._entries.values() if entry.definition.enabled]
+        valid = [entry for entry in enabled if self._readers.state(entry) is ProfileState.VALID]
+        sessions = [self._readers.session(entry) for entry in valid]
+        due_at = min((entry.due_at for entry in enabled if entry.due_at), default=None)
+        return Summary(
+            valid=len(valid),
+            enabled=len(enabled),
+            next_attempt_at=self._readers.coming(due_at),
+            good_until=min((session.expires_at for session in sessions if session), default=inf),
+        )
+
     def _retry_if_source_changed(self, entry: Entry) -> None:
         if not isinstance(entry.error, _CHANGES_WITH_SOURCE) or entry.in_flight:
             return
@@ -649,10 +688,9 @@ class RefreshScheduler:
             code=error.code, message=error.message, hint=error.hint, at=self._clock.now()
         )
 
-    def _offset(self) -> timedelta:
-        """Return how the wall clock stands to the clock that never jumps."""
-        epoch = datetime.fromtimestamp(0, UTC)
-        return self._clock.now() - epoch - timedelta(seconds=self._clock.boottime())
+    def _offset(self) -> float:
+        """Return how many seconds the wall clock is ahead of the clock that never jumps."""
+        return self._clock.now().timestamp() - self._clock.boottime()
 
 
 def _result(profile: str, refreshed: Future[Session]) -> Session | AssumedError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -28,7 +28,7 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
             beat: called from each pass over the jobs, at most once a second.
             every: how long the scheduler sleeps at the most; positive.
         """
-        super().__init__(timezone="UTC")
+        super().__init__(timezone=UTC)
         self._beat = beat
         self._every = every.total_seconds()
         self._last_beat = -math.inf

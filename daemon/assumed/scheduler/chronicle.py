@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from assumed.clock import Clock
@@ -33,6 +33,8 @@ class Chronicle:
         self._readers = readers
         self.tell: Callable[[Notice], None] = lambda _: None
         """Called with each notice; it has to return at once."""
+        self._hanging: Mapping[MfaSession, Sequence[Entry]] = {}
+        """Which profiles hang on each MFA session that somebody has to start."""
         self._login_ends: dict[MfaSession, datetime | None] = {}
         """Of which end of each MFA session was told."""
         self._needs_login: set[Source] = set()
@@ -130,14 +132,18 @@ class Chronicle:
         elif self._clock.boottime() >= entry.warned_at + _SILENCE_SECONDS:
             self._say_still_waiting(entry)
 
-    def look_at_logins(self, entries: Iterable[Entry]) -> None:
-        """Tell of each MFA session that ends soon, with all profiles that hang on it."""
-        of: dict[MfaSession, list[Entry]] = {}
+    def follow_logins(self, entries: Iterable[Entry]) -> None:
+        """Know which profiles hang on which MFA session, from now on."""
+        hanging: dict[MfaSession, list[Entry]] = {}
         for entry in entries:
             login = self._refresher.mfa_session(entry.definition)
             if login is not None and not login.process and entry.definition.enabled:
-                of.setdefault(login, []).append(entry)
-        for login, hanging in of.items():
+                hanging.setdefault(login, []).append(entry)
+        self._hanging = hanging
+
+    def look_at_logins(self) -> None:
+        """Tell of each MFA session that ends soon, with all profiles that hang on it."""
+        for login, hanging in self._hanging.items():
             self._say_if_ending(login, hanging)
 
     def _say_expired(self, entry: Entry, session: Session) -> None:

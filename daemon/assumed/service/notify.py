@@ -22,6 +22,7 @@ class Notifier:
         address = environ.get("NOTIFY_SOCKET", "")
         # `@` stands for the NUL that an abstract address begins with.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._sender: socket.socket | None = None
 
     @property
     def is_heard(self) -> bool:
@@ -40,22 +41,35 @@ class Notifier:
         """Say that the stop begins."""
         self._tell("STOPPING=1")
 
-    def status(self, text: str) -> None:
-        """Say what `systemctl status` shows."""
-        self._tell(f"STATUS={text}")
+    def status(self, text: str) -> bool:
+        """Say what `systemctl status` shows; return whether it was said."""
+        return self._tell(f"STATUS={text}")
 
     def watchdog(self) -> None:
         """Say that the daemon lives."""
         self._tell("WATCHDOG=1")
 
-    def _tell(self, message: str) -> None:
+    def _tell(self, message: str) -> bool:
         if not self._address:
-            return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            return False
+        with suppress(OSError):
+            sender, self._sender = self._sender or self._connected(), None
+            sender.send(message.encode())
+            # Where that fails the next message goes over a new one: who listens may have changed.
+            self._sender = sender
+            return True
+        return False
+
+    def _connected(self) -> socket.socket:
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
             sender.settimeout(_PATIENCE_SECONDS)
             # To wait for room takes a connected socket: unix(7) knows of no other's queue.
             sender.connect(self._address)
-            sender.send(message.encode())
+        except OSError:
+            sender.close()
+            raise
+        return sender
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> timedelta | None:

@@ -28,16 +28,22 @@ class Commits:
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.takes = timedelta(0)
+        self.work = 0.0
+        """Of one commit, in seconds of processor time."""
+        self._worked = 0.0
         self.coming: list[str] = []
         """Asked for one by one, whenever somebody sleeps."""
         self.result: Callable[[Sequence[str]], Errors] = lambda requests: [None] * len(requests)
-        self.group = GroupCommit(self._commit, clock=self.clock, sleep=self._sleep)
+        self.group = GroupCommit(
+            self._commit, clock=self.clock, sleep=self._sleep, worked=lambda: self._worked
+        )
 
     def _commit(self, requests: Sequence[str]) -> Errors:
         self.groups.append(list(requests))
         self.began.set()
         assert self.may_go_on.wait(60)
         self.clock.advance(self.takes)
+        self._worked += self.work
         return self.result(requests)
 
     def _sleep(self, seconds: float) -> None:
@@ -97,25 +103,34 @@ def test_what_comes_while_a_commit_is_under_way_is_one_commit_in_its_order(
     assert commits.groups == [["first"], later]
 
 
-def test_after_a_long_commit_the_next_waits_while_more_keeps_coming(commits: Commits) -> None:
-    commits.takes = timedelta(seconds=0.098)
+def test_after_much_work_the_next_commit_waits_while_more_keeps_coming(commits: Commits) -> None:
+    commits.work = 0.049
     commits.coming = [f"p{number}" for number in range(40)]
     commits.make("a", "b")
 
-    # Within five times of what the last one took: 7 windows of 50 ms, each of which brings one.
-    assert [len(group) for group in commits.groups][:2] == [1, 8]
-    assert sum(commits.slept[:7]) == pytest.approx(0.35)
+    # Within ten times of the work of the last one: 9 windows of 50 ms, each of which brings one.
+    assert [len(group) for group in commits.groups][:2] == [1, 10]
+    assert sum(commits.slept[:9]) == pytest.approx(0.45)
 
 
-def test_after_a_long_commit_one_that_comes_alone_waits_for_one_window(commits: Commits) -> None:
-    commits.takes = timedelta(seconds=0.1)
+def test_after_much_work_one_that_comes_alone_waits_for_one_more_window(commits: Commits) -> None:
+    commits.work = 0.1
     commits.make("a", "b")
-    assert commits.slept == [pytest.approx(0.05)]
+    assert sum(commits.slept) == pytest.approx(0.1)
 
     commits.clock.advance(timedelta(seconds=1))
     commits.make("c")
     assert commits.groups == [["a"], ["b"], ["c"]]
-    assert len(commits.slept) == 1
+    assert sum(commits.slept) == pytest.approx(0.1)
+
+
+def test_a_commit_that_waits_for_the_disk_makes_the_next_wait_no_longer(commits: Commits) -> None:
+    commits.takes = timedelta(seconds=3)
+    commits.coming = [f"p{number}" for number in range(40)]
+    commits.make("a", "b")
+
+    assert commits.groups == [["a"], ["b"]]
+    assert commits.slept == []
 
 
 def test_each_request_gets_its_own_error(commits: Commits) -> None:

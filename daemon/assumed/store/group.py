@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -12,8 +13,8 @@ from assumed.clock import Clock
 from assumed.errors import CredentialsFileUnwritable
 
 _WINDOW_SECONDS = 0.05
-# While more keeps coming, commits take no more than this share of the time.
-_MOST_OF_THE_TIME = 0.2
+# While more keeps coming, commits take no more than this share of one processor's time.
+_MOST_OF_A_PROCESSOR = 0.1
 _CLOSE_SECONDS = 2.0
 
 RequestT = TypeVar("RequestT")
@@ -23,14 +24,17 @@ class GroupCommit(Generic[RequestT]):
     """Gathers requests of many threads; a thread that is there for as long as need be commits them.
 
     A request that comes alone is committed at once. The next commit begins no earlier than 50 ms
-    after the last one began, with all that came meanwhile. Where a commit takes long, for the file
-    is a big one, the next waits for up to five times as long, while more keeps coming.
+    after the last one began, with all that came meanwhile. Where a commit is much work, for the
+    file is a big one, the next waits for up to ten times the processor time of the last, while more
+    keeps coming. How long it took does not count: a commit that waits for a processor or for the
+    disk takes nothing away from the calls.
 
     Args:
         commit: commits all requests, and returns for each of them an error or None. What it
             raises goes to all of them.
-        clock: tells when the last commit began, and how long it took.
+        clock: tells when the last commit began.
         sleep: waits some seconds.
+        worked: returns the processor time of the thread that asks, in seconds.
         close_seconds: how long `close` waits for a commit that hangs.
     """
 
@@ -40,18 +44,20 @@ class GroupCommit(Generic[RequestT]):
         *,
         clock: Clock,
         sleep: Callable[[float], None],
+        worked: Callable[[], float] = time.thread_time,
         close_seconds: float = _CLOSE_SECONDS,
     ) -> None:
         self._commit = commit
         self._clock = clock
         self._sleep = sleep
+        self._worked = worked
         self._close_seconds = close_seconds
         self._changed = threading.Condition()
         self._waiting: list[tuple[RequestT, Future[None]]] = []
         self._is_led = False
         self._is_closed = False
         self._began_at = -math.inf
-        self._took = 0.0
+        self._work = 0.0
 
     def submit(self, request: RequestT) -> Future[None]:
         """Have a request committed; return what becomes of it.
@@ -99,13 +105,13 @@ class GroupCommit(Generic[RequestT]):
             self._gather()
             with self._changed:
                 group, self._waiting = self._waiting, []
-            self._began_at = self._clock.boottime()
+            self._began_at, worked = self._clock.boottime(), self._worked()
             errors: Sequence[BaseException | None]
             try:
                 errors = self._commit([request for request, _ in group])
             except BaseException as error:  # noqa: BLE001 -- it goes to whoever waits
                 errors = [error] * len(group)
-            self._took = self._clock.boottime() - self._began_at
+            self._work = self._worked() - worked
             for (_, answer), failure in zip(group, errors, strict=True):
                 if failure is None:
                     answer.set_result(None)
@@ -122,7 +128,7 @@ class GroupCommit(Generic[RequestT]):
         left = self._began_at + _WINDOW_SECONDS - self._clock.boottime()
         if left > 0:
             self._sleep(left)
-        last_look = self._began_at + self._took / _MOST_OF_THE_TIME - _WINDOW_SECONDS
+        last_look = self._began_at + self._work / _MOST_OF_A_PROCESSOR - _WINDOW_SECONDS
         came = 0
         while len(self._waiting) > came and self._clock.boottime() <= last_look:
             came = len(self._waiting)

@@ -483,8 +483,10 @@ def test_the_bench_measures_every_command_in_one_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "export.json").read_text())
     measured = [row["command"] for row in results["commands"]]
-    # Of Python's own, and those of the program; how long anything takes one run does not say.
-    assert results["modules_of_export_credentials"] < 40
+    # Beyond Python's own, which differ; how long anything takes one run does not say.
+    bare = [sys.executable, "-c", "import sys; print(len(sys.modules))"]
+    own = int(subprocess.run(bare, capture_output=True, check=True).stdout)  # noqa: S603
+    assert results["modules_of_export_credentials"] <= own + 7
     committed = json.loads((REPOSITORY / "bench" / "results" / "export.json").read_text())
     assert set(measured) <= {row["command"] for row in committed["commands"]}
     assert committed["aws_cli"].startswith("aws-cli/2")

@@ -3,14 +3,18 @@
 `python -m bench.baseline calls N THREADS [RETRIES]` imports boto3, makes one client and calls
 AssumeRole N times; `naive N FILE` makes a client for each of N profiles, and writes each to the
 credentials file with configparser; `idle` waits with one client. Each prints how many calls worked.
+`beats` wakes as often as a daemon's heartbeat, looks at one file each time, and ends by a signal.
 """
 
 from __future__ import annotations
 
 import configparser
+import os
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import boto3
 from botocore.config import Config
@@ -18,6 +22,7 @@ from botocore.exceptions import ClientError
 
 ROLE_ARN = "arn:aws:iam::111122223333:role/role-{}"
 _SESSION_NAME = "bench"
+_BEAT_SECONDS = 15
 
 
 def calls(count: int, threads: int, *, retries: str | None = None) -> int:
@@ -71,6 +76,13 @@ def naive(count: int, path: str) -> int:
     return count
 
 
+def beats() -> NoReturn:
+    """Wake as often as a daemon that rests does, and look at one file."""
+    while True:
+        time.sleep(_BEAT_SECONDS)
+        os.stat(os.curdir)  # noqa: PTH116 - what it costs is meant
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one of them."""
     match arguments:
@@ -78,6 +90,8 @@ def main(arguments: Sequence[str]) -> int:
             worked = calls(int(count), int(threads), retries=retries[0] if retries else None)
         case ["naive", count, path]:
             worked = naive(int(count), path)
+        case ["beats"]:
+            beats()
         case _:
             worked = calls(0, 1)
             sys.stdout.write("0\n")

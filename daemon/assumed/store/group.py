@@ -14,7 +14,7 @@ from assumed.errors import CredentialsFileUnwritable
 
 _WINDOW_SECONDS = 0.05
 # While more keeps coming, commits take no more than this share of one processor's time.
-_MOST_OF_A_PROCESSOR = 0.1
+_MOST_OF_A_PROCESSOR = 0.15
 _CLOSE_SECONDS = 2.0
 
 RequestT = TypeVar("RequestT")
@@ -25,9 +25,9 @@ class GroupCommit(Generic[RequestT]):
 
     A request that comes alone is committed at once. The next commit begins no earlier than 50 ms
     after the last one began, with all that came meanwhile. Where a commit is much work, for the
-    file is a big one, the next waits for up to ten times the processor time of the last, while more
-    keeps coming. How long it took does not count: a commit that waits for a processor or for the
-    disk takes nothing away from the calls.
+    file is a big one, the next waits for up to seven times the processor time of the last, while
+    more keeps coming. How long it took does not count: a commit that waits for a processor or for
+    the disk takes nothing away from the calls.
 
     Args:
         commit: commits all requests, and returns for each of them an error or None. What it

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -864,6 +867,31 @@ def test_a_stop_waits_for_no_request(path: Path, caplog: pytest.LogCaptureFixtur
     # The refresh itself goes on, and whoever makes it can say how it went.
     daemon.outcomes["deploy"].set_result(Outcome(profile="deploy"))
     assert connect(path) is None
+
+
+def test_a_stop_cuts_off_whoever_does_not_read_and_tells_no_traceback(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BigDaemon(FakeDaemon):
+        def status(self, profiles: Sequence[str]) -> Status:
+            return replace(STATUS, profiles=(DEPLOY,) * 5000)
+
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    server = Server(BigDaemon(), listen(path))
+    server.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"GET /v1/status HTTP/1.1\r\nHost: assumed\r\n\r\n")
+        assert client.recv(1) == b"H"
+        server.stop()
+    server._thread.join(30)
+    assert told == []
+    with warnings.catch_warnings():
+        # What was cut off goes with the process, which ends here but for the test.
+        warnings.simplefilter("ignore", ResourceWarning)
+        del server
+        gc.collect()
 
 
 def test_a_stop_of_an_idle_server_leaves_nobody_listening(path: Path) -> None:

@@ -56,7 +56,7 @@ from assumed.sts.timed import TimedTokenService
 _READY_SECONDS = 20
 _INTERRUPTED = 130
 # Where a folder comes to be, or a command is killed, of which no event tells.
-_BETWEEN_LOOKS_AROUND_SECONDS = 300.0
+_BETWEEN_LOOKS_AROUND_SECONDS = 60.0
 
 
 class _Wish(Enum):
@@ -285,6 +285,8 @@ class Daemon:
             match wish:
                 case _Wish.READY:
                     is_ready = True
+                    # The first refreshes have found more folders that are to be watched.
+                    self._stir()
                     self._notifier.ready()
                     self._tell_status()
                     self._telling.write_file()

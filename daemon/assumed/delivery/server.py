@@ -76,7 +76,8 @@ class Server:
             await serve(app, config, shutdown_trigger=is_stopped, mode="asgi")
 
         with (
-            suppress(asyncio.CancelledError),
+            # hypercorn asks its connections what they ended with before they all have.
+            suppress(asyncio.CancelledError, asyncio.InvalidStateError),
             asyncio.Runner(loop_factory=lambda: self._loop) as runner,
         ):
             runner.run(serve_until_stopped())

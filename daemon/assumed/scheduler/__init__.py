@@ -466,6 +466,7 @@ class RefreshScheduler:
             if self._awaits_slot(entry):
                 return
             entry.in_flight, entry.due_at = True, None
+            self._summary = None
             definition = entry.definition
         started_at = self._clock.boottime()
         # Before the try, so that a change in the midst of it counts as one.

@@ -22,7 +22,6 @@ class Notifier:
         address = environ.get("NOTIFY_SOCKET", "")
         # `@` stands for the NUL that an abstract address begins with.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self._sender: socket.socket | None = None
 
     @property
     def is_heard(self) -> bool:
@@ -52,24 +51,13 @@ class Notifier:
     def _tell(self, message: str) -> bool:
         if not self._address:
             return False
-        with suppress(OSError):
-            sender, self._sender = self._sender or self._connected(), None
-            sender.send(message.encode())
-            # Where that fails the next message goes over a new one: who listens may have changed.
-            self._sender = sender
-            return True
-        return False
-
-    def _connected(self) -> socket.socket:
-        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(_PATIENCE_SECONDS)
             # To wait for room takes a connected socket: unix(7) knows of no other's queue.
             sender.connect(self._address)
-        except OSError:
-            sender.close()
-            raise
-        return sender
+            sender.send(message.encode())
+            return True
+        return False
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> timedelta | None:

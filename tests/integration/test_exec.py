@@ -377,9 +377,9 @@ def test_what_systemd_or_a_terminal_tells_everyone_ends_the_command_first(world:
     world.configure({"reports": world.add_role()})
     script = """
 import signal, sys, boto3
-signal.signal(signal.SIGTERM, lambda *_: None)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 print("started", flush=True)
-signal.pause()
+signal.sigwait({signal.SIGTERM})
 print(boto3.client("sts").get_caller_identity()["Arn"])
 """
     command = start(world, "reports", "--", sys.executable, "-c", script)

@@ -22,7 +22,8 @@ from botocore.exceptions import ClientError
 
 ROLE_ARN = "arn:aws:iam::111122223333:role/role-{}"
 _SESSION_NAME = "bench"
-_BEAT_SECONDS = 15
+BEAT_SECONDS = 15
+"""So often a daemon wakes that has nothing to do."""
 
 
 def calls(count: int, threads: int, *, retries: str | None = None) -> int:
@@ -79,7 +80,7 @@ def naive(count: int, path: str) -> int:
 def beats() -> NoReturn:
     """Wake as often as a daemon that rests does, and look at one file."""
     while True:
-        time.sleep(_BEAT_SECONDS)
+        time.sleep(BEAT_SECONDS)
         os.stat(os.curdir)  # noqa: PTH116 - what it costs is meant
 
 

@@ -8,7 +8,6 @@ and writes soak.json and soak.svg: memory, descriptors and threads over time.
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 import tempfile
 import time
@@ -19,14 +18,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from bench.baseline import BEAT_SECONDS
 from bench.figures import FOLDER, Figure, plot, publish
 from bench.stub import Settings, StubSts
 from bench.world import Daemon, Home
 
 _ROLES = (1, 1000)
 _MINUTE = 60
-# As often a daemon wakes that has nothing to do.
-_BEAT_SECONDS = 15
 _START_LIMITS = {1: 1.3, 1000: 3.0}
 _MIB_LIMITS = {1: 66, 1000: 76}
 _SETTLING_SECONDS = 3
@@ -59,17 +57,6 @@ def _fresh(stub: StubSts, roles: int) -> Iterator[Home]:
         yield home
 
 
-@contextmanager
-def _heard(home: Home) -> Iterator[None]:
-    """Hear what a daemon tells once it is ready, as systemd does."""
-    address = Path(home.environ["HOME"]) / "notify"
-    address.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        # Nobody has to read it: a message a beat is less in a minute than a socket holds.
-        heard.bind(str(address))
-        yield
-
-
 def _idle(stub: StubSts, beats: int) -> tuple[list[Idle], list[float]]:
     """Return what the daemons of `_ROLES` cost that rest side by side, for so many heartbeats.
 
@@ -81,7 +68,8 @@ def _idle(stub: StubSts, beats: int) -> tuple[list[Idle], list[float]]:
             home = stack.enter_context(_fresh(stub, roles))
             daemon = stack.enter_context(home.daemon())
             daemon.ready()
-            stack.enter_context(_heard(home))
+            # Nobody has to read it: a message a beat is less in a minute than a socket holds.
+            daemon.hear()
             # What is imported for the first request is not part of a minute.
             if home.run(home.assumed("status", "--json")).status != 0 or stub.calls():
                 raise RuntimeError("the daemon has something to do")
@@ -93,9 +81,9 @@ def _idle(stub: StubSts, beats: int) -> tuple[list[Idle], list[float]]:
         switches = [daemon.switches for daemon in daemons]
         looks = [[process.cpu_seconds for process in processes]]
         for _ in range(beats):
-            time.sleep(_BEAT_SECONDS)
+            time.sleep(BEAT_SECONDS)
             looks.append([process.cpu_seconds for process in processes])
-        a_minute = _MINUTE / _BEAT_SECONDS
+        a_minute = _MINUTE / BEAT_SECONDS
         *costs, baseline = (
             [(after - before) * 1000 * a_minute for before, after in pairwise(look)]
             for look in zip(*looks, strict=True)

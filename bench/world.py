@@ -141,18 +141,15 @@ class Daemon:
 
     def __init__(self, home: Home, command: Sequence[str], folder: Path) -> None:
         self._home, self._command, self._folder = home, command, folder
+        self._address = folder / "notify"
 
     def __enter__(self) -> Daemon:
-        address = self._folder / "notify"
-        address.unlink(missing_ok=True)
-        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notified.bind(str(address))
-        self._notified.settimeout(_PATIENCE_SECONDS)
+        self.hear()
         self.started_at = time.time()
         with (self._folder / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 self._command,
-                env={**self._home.environ, "NOTIFY_SOCKET": str(address)},
+                env={**self._home.environ, "NOTIFY_SOCKET": str(self._address)},
                 cwd=self._folder,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -164,6 +161,13 @@ class Daemon:
         if self.process.poll() is None:
             self.stop()
         self._notified.close()
+
+    def hear(self) -> None:
+        """Listen to what it tells, as systemd does."""
+        self._address.unlink(missing_ok=True)
+        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notified.bind(str(self._address))
+        self._notified.settimeout(_PATIENCE_SECONDS)
 
     def ready(self) -> float:
         """Return how many seconds after its start it was ready."""

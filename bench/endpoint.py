@@ -29,7 +29,7 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from assumed.delivery.endpoint import Endpoint
-from assumed.model import Credentials
+from assumed.models import Credentials
 
 _RESULTS = Path(__file__).parent / "results" / "endpoint.json"
 _USUAL_LIMIT = 1024

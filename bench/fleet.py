@@ -23,7 +23,7 @@ from typing import Any
 from bench.figures import FOLDER, Figure, plot, publish
 from tests.fakes import Quota
 
-from assumed.errors import Retry
+from assumed.errors import RetryPolicy
 from assumed.schedule import refresh_due_in, retry_delay
 from assumed.scheduler.pace import Pace
 
@@ -134,7 +134,7 @@ class Daemons:
         else:
             self._failing[host].add(role)
         delay = retry_delay(
-            Retry.BACK_OFF,
+            RetryPolicy.BACK_OFF,
             failures=failures,
             left=timedelta(seconds=left),
             lifetime=_LIFETIME,

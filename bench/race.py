@@ -31,8 +31,8 @@ from awscli.customizations.configure.writer import (  # type: ignore[import-unty
 from botocore.configloader import raw_config_parse
 from botocore.exceptions import ConfigNotFound, ConfigParseError
 
-from assumed.errors import AssumedError, CredentialsFileUnwritable
-from assumed.model import Credentials
+from assumed.errors import AssumedError, CredentialsFileUnwritableError
+from assumed.models import Credentials
 from assumed.profiles_file import set_profile
 from assumed.store import CredentialsFile
 
@@ -278,7 +278,7 @@ def _keep(kind: str, path: Path, stop: Event, results: Queue[tuple[str, int, int
     while not stop.is_set():
         try:
             write("kept", _credentials(commits))
-        except CredentialsFileUnwritable:
+        except CredentialsFileUnwritableError:
             refused += 1
         commits += 1
     last = _credentials(commits)

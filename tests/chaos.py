@@ -11,13 +11,13 @@ from freezegun import freeze_time
 
 from assumed.errors import (
     AssumedError,
-    AssumeRoleDenied,
-    CredentialsFileUnwritable,
-    SourceRejected,
-    StsThrottled,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    CredentialsFileUnwritableError,
+    SourceRejectedError,
+    StsThrottledError,
+    StsUnavailableError,
 )
-from assumed.model import ProfileState, RoleDefinition
+from assumed.models import ProfileDefinition, ProfileState
 from tests.fakes import NOON, Simulation, role
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -26,7 +26,7 @@ _LONGEST_RECOVERY = 5 * MINUTE
 _LONGEST_CALM, _LONGEST_FAULT = 12 * MINUTE, 9 * MINUTE
 
 
-def profiles() -> list[RoleDefinition]:
+def profiles() -> list[ProfileDefinition]:
     """Plain ones, a chain, a short one, one of another region, one refreshed at half its life."""
     return [
         role("a"),
@@ -130,17 +130,17 @@ class Day:
         self._now_works(*broken)
 
     def _outage(self, span: timedelta) -> None:
-        self._fail(StsUnavailable("no answer", hint="wait"), self._names, span)
+        self._fail(StsUnavailableError("no answer", hint="wait"), self._names, span)
 
     def _throttling(self, span: timedelta) -> None:
-        self._fail(StsThrottled("slowly", hint="wait"), self._names, span)
+        self._fail(StsThrottledError("slowly", hint="wait"), self._names, span)
 
     def _denial(self, span: timedelta) -> None:
         name = self._random.choice(self._names)
-        self._fail(AssumeRoleDenied("no", hint="ask"), [name], span)
+        self._fail(AssumeRoleDeniedError("no", hint="ask"), [name], span)
 
     def _rejected_keys(self, span: timedelta) -> None:
-        error = SourceRejected("no", hint="renew", code="InvalidClientTokenId")
+        error = SourceRejectedError("no", hint="renew", code="InvalidClientTokenId")
         self._fail(error, self._names, span)
 
     def _missing_source(self, span: timedelta) -> None:
@@ -151,7 +151,7 @@ class Day:
         self._now_works(*self._names)
 
     def _full_disk(self, span: timedelta) -> None:
-        self._simulation.store.failing = CredentialsFileUnwritable("full", hint="free some")
+        self._simulation.store.failing = CredentialsFileUnwritableError("full", hint="free some")
         self._works_since.clear()
         self._run_for(span)
         self._simulation.store.failing = None
@@ -189,7 +189,7 @@ class Day:
         self._definitions[index] = changed
         self._simulation.apply(*self._definitions, stored=self._simulation.store.profiles)
 
-    def _note_call(self, definition: RoleDefinition) -> None:
+    def _note_call(self, definition: ProfileDefinition) -> None:
         now = self._simulation.clock.now()
         calls = self._calls.setdefault(definition.profile, [])
         calls[:] = [at for at in calls if now - at < MINUTE] + [now]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from botocore.configloader import raw_config_parse
 
-from assumed.model import Credentials
+from assumed.models import Credentials
 
 NOBODY = 65534
 LONG_TERM = (

@@ -14,17 +14,17 @@ from apscheduler.schedulers.base import BaseScheduler
 from botocore.session import Session as BotocoreSession
 from freezegun.api import FrozenDateTimeFactory
 
-from assumed.errors import AssumedError, LongTermKeys, SourceMissing
-from assumed.model import (
+from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
+from assumed.models import (
     Caller,
-    CallingCredentials,
     Credentials,
-    IssuedSession,
     ManagedProfile,
     MfaSession,
+    ProfileDefinition,
     ProfileStatus,
-    RoleDefinition,
     RootSource,
+    SessionTokenResponse,
+    SourceCredentials,
     SourceProfile,
     TemporaryCredentials,
 )
@@ -34,7 +34,7 @@ from assumed.scheduler.notices import Notice
 from assumed.sts import AssumedRole, CallerIdentity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-LONG_TERM = CallingCredentials("AKIAEXAMPLE", "long-term-secret", None)
+LONG_TERM = SourceCredentials("AKIAEXAMPLE", "long-term-secret", None)
 
 
 class FakeClock:
@@ -67,13 +67,13 @@ class FakeSource:
         self.own: TemporaryCredentials | None = None
         self.replaced: list[str | None] = []
 
-    def credentials(self) -> CallingCredentials:
+    def credentials(self) -> SourceCredentials:
         return LONG_TERM
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
         self.replaced.append(other_than)
         if self.own is None:
-            raise LongTermKeys(f"{self.name} holds long-term keys", hint="give it a role_arn")
+            raise LongTermKeysError(f"{self.name} holds long-term keys", hint="give it a role_arn")
         return self.own
 
     def forget(self) -> None:
@@ -118,7 +118,7 @@ class FakeSources:
     def resolve(self, source: RootSource) -> Any:
         name = self._name(source)
         if name not in self.known:
-            raise SourceMissing(f"profile {name} is nowhere", hint="add it")
+            raise SourceMissingError(f"profile {name} is nowhere", hint="add it")
         return self.known[name]
 
     def fingerprint(self, source: RootSource) -> str | None:
@@ -137,15 +137,15 @@ class FakeSts:
         self.skew = timedelta(0)
         self.failures: list[AssumedError] = []
         self.failing: dict[str, AssumedError] = {}
-        self.calls: list[tuple[RoleDefinition, CallingCredentials]] = []
+        self.calls: list[tuple[ProfileDefinition, SourceCredentials]] = []
         self.codes: list[tuple[str, str]] = []
         self.clock_ahead = timedelta(0)
-        self.during_call: Callable[[RoleDefinition], None] = lambda _: None
+        self.during_call: Callable[[ProfileDefinition], None] = lambda _: None
 
     def assume_role(
-        self, definition: RoleDefinition, caller: Caller, session: BotocoreSession
+        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
     ) -> AssumedRole:
-        assert isinstance(caller, CallingCredentials)
+        assert isinstance(caller, SourceCredentials)
         self.calls.append((definition, caller))
         self.during_call(definition)
         if definition.profile in self.failing:
@@ -159,7 +159,7 @@ class FakeSts:
         )
 
     def get_caller_identity(
-        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
     ) -> CallerIdentity:
         self.calls.append((definition, caller))
         arn = f"arn:aws:sts::111122223333:assumed-role/own/{caller.access_key_id}"
@@ -169,9 +169,9 @@ class FakeSts:
         self,
         source: MfaSession,
         code: str,
-        caller: CallingCredentials,
+        caller: SourceCredentials,
         session: BotocoreSession,
-    ) -> IssuedSession:
+    ) -> SessionTokenResponse:
         self.codes.append((source.serial, code))
         if self.failures:
             raise self.failures.pop(0)
@@ -180,7 +180,7 @@ class FakeSts:
         credentials = TemporaryCredentials(
             f"ASIAMFA{number}", f"mfa-secret-{number}", "mfa-token", now + source.lifetime
         )
-        return IssuedSession(credentials, now)
+        return SessionTokenResponse(credentials, now)
 
     @property
     def number(self) -> int:
@@ -304,14 +304,14 @@ class Simulation:
         self.scheduler.tell = self.notices.append
 
     def start(
-        self, *definitions: RoleDefinition, stored: Mapping[str, Credentials] | None = None
+        self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
         self.apply(*definitions, stored=stored)
         self.jobs.start()
         self.jobs.run_due()
 
     def apply(
-        self, *definitions: RoleDefinition, stored: Mapping[str, Credentials] | None = None
+        self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
         by_profile = {definition.profile: definition for definition in definitions}
         self.scheduler.apply(by_profile, stored or {})
@@ -341,7 +341,7 @@ class Simulation:
         return self.scheduler.statuses([profile])[0]
 
 
-def role(profile: str, *, parent: str | None = None, **changes: Any) -> RoleDefinition:
+def role(profile: str, *, parent: str | None = None, **changes: Any) -> ProfileDefinition:
     """A definition that differs from the plainest one by `changes`."""
     fields: dict[str, Any] = {
         "profile": profile,
@@ -349,10 +349,10 @@ def role(profile: str, *, parent: str | None = None, **changes: Any) -> RoleDefi
         "source": SourceProfile("keys") if parent is None else ManagedProfile(parent),
         "role_session_name": "assumed-me@here",
     }
-    return RoleDefinition(**{**fields, **changes})
+    return ProfileDefinition(**{**fields, **changes})
 
 
-def issued(definition: RoleDefinition, expiration: datetime, number: int = 1) -> Credentials:
+def issued(definition: ProfileDefinition, expiration: datetime, number: int = 1) -> Credentials:
     """Credentials as STS issues them for a definition; each call's are others."""
     assert definition.role_arn is not None
     _, partition, _, _, account, path = definition.role_arn.split(":", 5)

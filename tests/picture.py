@@ -15,21 +15,21 @@ from rich.console import Console
 
 from assumed import __version__
 from assumed.cli.status_view import show
-from assumed.errors import AssumeRoleDenied, SourceMissing
-from assumed.model import DaemonStatus, RoleDefinition, Status
+from assumed.errors import AssumeRoleDeniedError, SourceMissingError
+from assumed.models import DaemonStatus, ProfileDefinition, Status
 from tests.fakes import NOON, Simulation, role
 
 PICTURE = Path(__file__).parents[1] / "docs" / "status.svg"
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
-DENIED = AssumeRoleDenied(
+DENIED = AssumeRoleDeniedError(
     "profile deploy: arn:aws:iam::222222222222:role/deploy: AccessDenied: User: "
     "arn:aws:iam::641879703613:user/jane is not authorized to perform: sts:AssumeRole",
     hint="two places must allow sts:AssumeRole: the trust policy of "
     "arn:aws:iam::222222222222:role/deploy (is there such a role?), for "
     "arn:aws:iam::641879703613:user/jane; and the policies of that caller",
 )
-LOGGED_OUT = SourceMissing(
+LOGGED_OUT = SourceMissingError(
     "profile analytics: source profile analytics-sso: the SSO login has run out",
     hint="log in again: `aws sso login --sso-session work`",
 )
@@ -37,7 +37,7 @@ LOGGED_OUT = SourceMissing(
 
 def role_of(
     profile: str, account: str, hours: int = 1, parent: str | None = None
-) -> RoleDefinition:
+) -> ProfileDefinition:
     return role(
         profile,
         parent=parent,

@@ -7,7 +7,7 @@ from enum import Enum, unique
 
 
 @unique
-class Retry(Enum):
+class RetryPolicy(Enum):
     """When trying again may help; `schedule.retry_delay` turns it into a time."""
 
     BACK_OFF = "back off"
@@ -30,7 +30,7 @@ class AssumedError(Exception):
 
     code = "Error"
     exit_status = 1
-    retry = Retry.BACK_OFF
+    retry = RetryPolicy.BACK_OFF
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
@@ -56,62 +56,62 @@ class ConfigurationError(AssumedError):
         self.problems = tuple(problems)
 
 
-class NothingToPropose(AssumedError):
+class NoRoleProfilesError(AssumedError):
     """The AWS files have no role profile that a first configuration could be made of."""
 
     code = "NothingToPropose"
 
 
-class ConfigurationNotWritten(AssumedError):
+class ConfigurationNotWrittenError(AssumedError):
     """The operating system refused to write a first configuration."""
 
     code = "ConfigurationNotWritten"
 
 
-class SourceMissing(AssumedError):
+class SourceMissingError(AssumedError):
     """The calling credentials are not there, or not valid any more, until somebody acts."""
 
     code = "SourceMissing"
-    retry = Retry.ON_CHANGE
+    retry = RetryPolicy.ON_CHANGE
 
 
-class LongTermKeys(SourceMissing):
+class LongTermKeysError(SourceMissingError):
     """The credentials of a source are none that end: they are never copied."""
 
     code = "LongTermKeys"
 
 
-class MfaCodeNeeded(SourceMissing):
+class MfaCodeNeededError(SourceMissingError):
     """There is no MFA session: somebody has to give a code."""
 
     code = "MfaCodeNeeded"
 
 
-class MfaCodeRefused(AssumedError):
+class MfaCodeRejectedError(AssumedError):
     """STS does not take the MFA code."""
 
     code = "MfaCodeRefused"
-    retry = Retry.SLOWLY
+    retry = RetryPolicy.SLOWLY
 
 
-class SourceUnavailable(AssumedError):
+class SourceUnavailableError(AssumedError):
     """The calling credentials can't be had just now: an endpoint or a process failed."""
 
     code = "SourceUnavailable"
 
 
-class AwsFilesUnreadable(SourceUnavailable):
+class AwsFilesUnreadableError(SourceUnavailableError):
     """No AWS tool can read the AWS files, until somebody mends them."""
 
     code = "AwsFilesUnreadable"
-    retry = Retry.SOON
+    retry = RetryPolicy.SOON
 
 
-class ParentNotReady(AssumedError):
+class ParentNotReadyError(AssumedError):
     """The managed profile that a chained profile is assumed from has no valid session."""
 
     code = "ParentNotReady"
-    retry = Retry.ON_CHANGE
+    retry = RetryPolicy.ON_CHANGE
 
     def __init__(self, *, profile: str, parent: str, because: str = "") -> None:
         super().__init__(
@@ -121,43 +121,43 @@ class ParentNotReady(AssumedError):
         )
         self.profile, self.parent = profile, parent
 
-    def because_of(self, code: str) -> ParentNotReady:
+    def because_of(self, code: str) -> ParentNotReadyError:
         """Return the same, with the code of what keeps the parent from being refreshed."""
-        return ParentNotReady(profile=self.profile, parent=self.parent, because=code)
+        return ParentNotReadyError(profile=self.profile, parent=self.parent, because=code)
 
 
-class AssumeRoleDenied(AssumedError):
+class AssumeRoleDeniedError(AssumedError):
     """STS refused AssumeRole: the trust policy or the caller's policy says no."""
 
     code = "AccessDenied"
-    retry = Retry.SLOWLY
+    retry = RetryPolicy.SLOWLY
 
 
-class StsRequestRefused(AssumedError):
+class StsRequestRejectedError(AssumedError):
     """STS understood the request and refused it for what it asks, or refused the caller's keys."""
 
-    retry = Retry.SLOWLY
+    retry = RetryPolicy.SLOWLY
 
     def __init__(self, message: str, *, hint: str, code: str) -> None:
         super().__init__(message, hint=hint)
         self.code = code
 
 
-class DurationTooLong(StsRequestRefused):
+class DurationTooLongError(StsRequestRejectedError):
     """The role allows no session of this length."""
 
 
-class SourceRejected(StsRequestRefused):
+class SourceRejectedError(StsRequestRejectedError):
     """STS does not accept the calling credentials: expired, deleted, mistyped, or too new."""
 
 
-class StsThrottled(AssumedError):
+class StsThrottledError(AssumedError):
     """STS asks for fewer calls."""
 
     code = "Throttling"
 
 
-class StsUnavailable(AssumedError):
+class StsUnavailableError(AssumedError):
     """No usable answer from STS: network, time-out, 5xx, or an answer that makes no sense."""
 
     def __init__(self, message: str, *, hint: str, code: str = "StsUnavailable") -> None:
@@ -165,7 +165,7 @@ class StsUnavailable(AssumedError):
         self.code = code
 
 
-class ClockSkewed(StsUnavailable):
+class ClockSkewedError(StsUnavailableError):
     """STS refuses what this machine's wrong clock signed; `is_news` where it was right before."""
 
     def __init__(self, message: str, *, hint: str, is_news: bool) -> None:
@@ -173,7 +173,7 @@ class ClockSkewed(StsUnavailable):
         self.is_news = is_news
 
 
-class RefreshFailed(AssumedError):
+class RefreshFailedError(AssumedError):
     """No credentials that last: `code`, `message` and `hint` are why the last refresh failed."""
 
     def __init__(self, message: str, *, hint: str, code: str) -> None:
@@ -185,10 +185,10 @@ class CredentialsFileError(AssumedError):
     """The credentials file was left as it was."""
 
     code = "CredentialsFile"
-    retry = Retry.SOON
+    retry = RetryPolicy.SOON
 
 
-class CredentialsFileMalformed(CredentialsFileError):
+class CredentialsFileMalformedError(CredentialsFileError):
     """The credentials file can't be read by botocore either, for any profile."""
 
     code = "CredentialsFileMalformed"
@@ -198,27 +198,27 @@ class CredentialsFileMalformed(CredentialsFileError):
         self.path, self.line = path, line
 
 
-class ProfileNotOurs(CredentialsFileError):
+class ProfileNotManagedError(CredentialsFileError):
     """The section holds credentials that somebody else put there."""
 
     code = "ProfileNotOurs"
-    retry = Retry.SLOWLY
+    retry = RetryPolicy.SLOWLY
 
 
-class ProfileAmbiguous(CredentialsFileError):
+class ProfileAmbiguousError(CredentialsFileError):
     """The AWS SDKs would not all read the same credentials from this section."""
 
     code = "ProfileAmbiguous"
-    retry = Retry.SLOWLY
+    retry = RetryPolicy.SLOWLY
 
 
-class CredentialsFileUnwritable(CredentialsFileError):
+class CredentialsFileUnwritableError(CredentialsFileError):
     """The operating system refused to read or to replace the file."""
 
     code = "CredentialsFileUnwritable"
 
 
-class CommandNotStarted(AssumedError):
+class CommandNotStartedError(AssumedError):
     """`assumed exec` could not become the command: it is not there, or can't be executed."""
 
     code = "CommandNotStarted"
@@ -228,13 +228,13 @@ class CommandNotStarted(AssumedError):
         self.exit_status = exit_status
 
 
-class AlreadyRunning(AssumedError):
+class AlreadyRunningError(AssumedError):
     """Another daemon holds this socket or this credentials file."""
 
     code = "AlreadyRunning"
 
 
-class DaemonUnreachable(AssumedError):
+class DaemonUnreachableError(AssumedError):
     """A daemon seems to be there and does not answer, or its socket can't be trusted."""
 
     code = "DaemonUnreachable"

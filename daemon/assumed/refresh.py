@@ -13,17 +13,17 @@ from typing import Protocol
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
-from assumed.errors import ParentNotReady, SourceRejected, SourceUnavailable
-from assumed.model import (
+from assumed.errors import ParentNotReadyError, SourceRejectedError, SourceUnavailableError
+from assumed.models import (
     Caller,
-    CallingCredentials,
     Credentials,
     ManagedProfile,
     MfaSession,
-    RoleDefinition,
+    ProfileDefinition,
+    RoleSession,
     RootSource,
-    Session,
-    StoredIn,
+    SourceCredentials,
+    StorageMode,
 )
 from assumed.schedule import refresh_due_in
 from assumed.sources import CallingSource
@@ -81,13 +81,13 @@ class Sts(Protocol):
         ...
 
     def assume_role(
-        self, definition: RoleDefinition, caller: Caller, session: BotocoreSession
+        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
     ) -> AssumedRole:
         """Call AssumeRole, or AssumeRoleWithWebIdentity, once."""
         ...
 
     def get_caller_identity(
-        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
     ) -> CallerIdentity:
         """Ask once whose credentials these are."""
         ...
@@ -121,15 +121,15 @@ class Refresher:
         self._sts = sts
         self._store = store
         self._lock = threading.Lock()
-        self._definitions: Mapping[str, RoleDefinition] = {}
-        self._sessions: dict[str, Session] = {}
+        self._definitions: Mapping[str, ProfileDefinition] = {}
+        self._sessions: dict[str, RoleSession] = {}
         self._corrected: set[str] = set()
         self._uncorrected: set[str] = set()
         """Profiles whose session was found in the file, and was not reckoned anew yet."""
         self._in_no_file: set[str] = set()
         """Profiles kept in memory alone of which nothing is left in the file."""
 
-    def define(self, definitions: Mapping[str, RoleDefinition]) -> None:
+    def define(self, definitions: Mapping[str, ProfileDefinition]) -> None:
         """Take over a configuration; sessions of roles that it does not name are forgotten."""
         with self._lock:
             before, self._definitions = self._definitions, definitions
@@ -152,7 +152,7 @@ class Refresher:
                 if definition is not None and is_session_of(definition, credentials):
                     self._sessions.setdefault(profile, self._found(definition, credentials))
 
-    def adopt(self, definition: RoleDefinition, credentials: Credentials) -> bool:
+    def adopt(self, definition: ProfileDefinition, credentials: Credentials) -> bool:
         """Hold a session that another process has written, if it lasts longer than the held one.
 
         Returns:
@@ -177,7 +177,7 @@ class Refresher:
         """By how much this machine's clock is ahead of STS's; zero where that is nothing."""
         return -self._sts.clock_ahead
 
-    def session(self, profile: str) -> Session | None:
+    def session(self, profile: str) -> RoleSession | None:
         """Return the session of a profile, expired or not; None where there is none."""
         with self._lock:
             return self._sessions.get(profile)
@@ -189,30 +189,30 @@ class Refresher:
             return timedelta(0)
         return timedelta(seconds=session.expires_at - self._clock.boottime())
 
-    def is_in_place(self, definition: RoleDefinition) -> bool:
+    def is_in_place(self, definition: ProfileDefinition) -> bool:
         """Whether a profile's session, expired or not, is where its readers look for it."""
         session = self.session(definition.profile)
         return session is not None and self._is_in_place(definition, session)
 
-    def due_in(self, definition: RoleDefinition, *, jitter: float) -> timedelta:
+    def due_in(self, definition: ProfileDefinition, *, jitter: float) -> timedelta:
         """Return how long from now a refresh is due; zero or less where it is now."""
         session = self.session(definition.profile)
         if session is None or not self._is_in_place(definition, session):
             return timedelta(0)
         return self._session_due_in(definition, session, jitter=jitter)
 
-    def refresh(self, definition: RoleDefinition) -> Future[Session]:
+    def refresh(self, definition: ProfileDefinition) -> Future[RoleSession]:
         """Assume the role and have the profile written; returns once the call is answered.
 
         A session that an earlier try could not write is written now, with no further call. That
         of a profile that is kept in memory is not written, and what the file had of it goes.
 
         Returns:
-            Done once the session is on disk. It fails with `ParentNotReady`, where the profile
+            Done once the session is on disk. It fails with `ParentNotReadyError`, where the profile
             that this one is chained to has no valid session, and with what `sources`, `sts` and
             `store` raise. Where the store failed the new session is held nevertheless.
         """
-        answer: Future[Session] = Future()
+        answer: Future[RoleSession] = Future()
         answer.set_running_or_notify_cancel()
         try:
             session = self._misplaced_session(definition) or self._assume(definition)
@@ -225,7 +225,7 @@ class Refresher:
             if (error := written.exception()) is not None:
                 answer.set_exception(error)
                 return
-            placed = replace(session, is_stored=definition.store is StoredIn.FILE)
+            placed = replace(session, is_stored=definition.store is StorageMode.FILE)
             self._hold(definition, placed)
             answer.set_result(placed)
 
@@ -238,11 +238,11 @@ class Refresher:
             corrected, self._corrected = tuple(self._corrected), set()
             return corrected
 
-    def source_fingerprint(self, definition: RoleDefinition) -> str | None:
+    def source_fingerprint(self, definition: ProfileDefinition) -> str | None:
         """Return what changes when the calling credentials of a profile may have."""
         try:
             return self._sources.fingerprint(self._root(definition))
-        except ParentNotReady:
+        except ParentNotReadyError:
             return None
 
     @property
@@ -250,11 +250,11 @@ class Refresher:
         """The sessions that MFA codes start."""
         return self._sources.mfa
 
-    def mfa_session(self, definition: RoleDefinition) -> MfaSession | None:
+    def mfa_session(self, definition: ProfileDefinition) -> MfaSession | None:
         """Return the MFA session that a profile hangs on, be it by a chain; None for none."""
         try:
             root = self._root(definition)
-        except ParentNotReady:
+        except ParentNotReadyError:
             return None
         return root if isinstance(root, MfaSession) else None
 
@@ -263,10 +263,10 @@ class Refresher:
         """Where something changes when the credentials of a source may have."""
         return self._sources.folders
 
-    def _found(self, definition: RoleDefinition, credentials: Credentials) -> Session:
+    def _found(self, definition: ProfileDefinition, credentials: Credentials) -> RoleSession:
         self._uncorrected.add(definition.profile)
         left = credentials.expiration - self._clock.now()
-        return Session(
+        return RoleSession(
             credentials=credentials,
             expires_at=self._clock.boottime() + left.total_seconds(),
             lifetime=timedelta(seconds=definition.duration_seconds),
@@ -275,7 +275,7 @@ class Refresher:
         )
 
     def _session_due_in(
-        self, definition: RoleDefinition, session: Session, *, jitter: float
+        self, definition: ProfileDefinition, session: RoleSession, *, jitter: float
     ) -> timedelta:
         return refresh_due_in(
             timedelta(seconds=session.expires_at - self._clock.boottime()),
@@ -284,19 +284,19 @@ class Refresher:
             jitter=jitter,
         )
 
-    def _is_in_place(self, definition: RoleDefinition, session: Session) -> bool:
-        if definition.store is StoredIn.FILE:
+    def _is_in_place(self, definition: ProfileDefinition, session: RoleSession) -> bool:
+        if definition.store is StorageMode.FILE:
             return session.is_stored
         return not session.is_stored and definition.profile in self._in_no_file
 
-    def _misplaced_session(self, definition: RoleDefinition) -> Session | None:
+    def _misplaced_session(self, definition: ProfileDefinition) -> RoleSession | None:
         session = self.session(definition.profile)
         if session is None or self._is_in_place(definition, session):
             return None
         is_due = self._session_due_in(definition, session, jitter=0) <= timedelta(0)
         return None if is_due else session
 
-    def _assume(self, definition: RoleDefinition) -> Session:
+    def _assume(self, definition: ProfileDefinition) -> RoleSession:
         source = self._sources.resolve(self._root(definition))
         # Measured before the call, so that a session is never taken for longer than it is.
         asked_at = self._clock.boottime()
@@ -307,12 +307,12 @@ class Refresher:
                 caller = self._caller(definition, source)
                 asked_at = self._clock.boottime()
                 answer = self._sts.assume_role(definition, caller, source.session)
-        except SourceRejected:
+        except SourceRejectedError:
             # What a process or a login gave may have been revoked: the next try asks for it anew.
             source.forget()
             raise
         lifetime = answer.credentials.expiration - answer.answered_at
-        session = Session(
+        session = RoleSession(
             credentials=answer.credentials,
             expires_at=asked_at + lifetime.total_seconds(),
             lifetime=lifetime,
@@ -322,10 +322,10 @@ class Refresher:
         self._correct_by(answer.answered_at, asked_at)
         return session
 
-    def _place(self, definition: RoleDefinition, session: Session) -> Future[None]:
+    def _place(self, definition: ProfileDefinition, session: RoleSession) -> Future[None]:
         """Have a session be where its readers look for it, and nowhere else."""
         profile = definition.profile
-        if definition.store is StoredIn.FILE:
+        if definition.store is StorageMode.FILE:
             self._in_no_file.discard(profile)
             return self._store.write(profile, session.credentials, overwrite=definition.overwrite)
         if profile not in self._in_no_file:
@@ -333,15 +333,15 @@ class Refresher:
             self._in_no_file.add(profile)
         return already_done()
 
-    def _copy(self, definition: RoleDefinition, source: CallingSource) -> AssumedRole:
+    def _copy(self, definition: ProfileDefinition, source: CallingSource) -> AssumedRole:
         """Return the source's own credentials, and whose they are, which STS alone knows."""
         held = self.session(definition.profile)
         own = source.temporary(other_than=held.credentials.access_key_id if held else None)
-        caller = CallingCredentials(own.access_key_id, own.secret_access_key, own.session_token)
+        caller = SourceCredentials(own.access_key_id, own.secret_access_key, own.session_token)
         identity = self._sts.get_caller_identity(definition, caller, source.session)
         if own.expiration - identity.answered_at < _LEAST_LIFETIME:
             # With less at each time it would be asked for ever faster.
-            raise SourceUnavailable(
+            raise SourceUnavailableError(
                 f"profile {definition.profile}: what {definition.source} gives ends within a "
                 "minute",
                 hint="it has to renew its own credentials in time; it is asked again until it does",
@@ -355,29 +355,29 @@ class Refresher:
         )
         return AssumedRole(credentials, identity.answered_at)
 
-    def _hold(self, definition: RoleDefinition, session: Session) -> None:
+    def _hold(self, definition: ProfileDefinition, session: RoleSession) -> None:
         with self._lock:
             # A reload may have changed the definition while the call was on its way.
             now_defined = self._definitions.get(definition.profile)
             if now_defined is not None and now_defined.is_same_call(definition):
                 self._sessions[definition.profile] = session
 
-    def _caller(self, definition: RoleDefinition, source: CallingSource) -> Caller:
+    def _caller(self, definition: ProfileDefinition, source: CallingSource) -> Caller:
         if definition.parent is None:
             return source.credentials()
         parent = self.session(definition.parent)
         if parent is None or parent.expires_at <= self._clock.boottime():
-            raise ParentNotReady(profile=definition.profile, parent=definition.parent)
+            raise ParentNotReadyError(profile=definition.profile, parent=definition.parent)
         held = parent.credentials
-        return CallingCredentials(held.access_key_id, held.secret_access_key, held.session_token)
+        return SourceCredentials(held.access_key_id, held.secret_access_key, held.session_token)
 
-    def _root(self, definition: RoleDefinition) -> RootSource:
+    def _root(self, definition: ProfileDefinition) -> RootSource:
         """Return the source at the top of a chain: its endpoint and CA settings hold."""
         with self._lock:
             while isinstance(source := definition.source, ManagedProfile):
                 # A reload may have taken the parent away while this refresh was on its way.
                 if source.name not in self._definitions:
-                    raise ParentNotReady(profile=definition.profile, parent=source.name)
+                    raise ParentNotReadyError(profile=definition.profile, parent=source.name)
                 definition = self._definitions[source.name]
         return source
 
@@ -398,13 +398,15 @@ class Refresher:
                 )
 
 
-def _is_still_of(before: RoleDefinition, now: RoleDefinition, credentials: Credentials) -> bool:
+def _is_still_of(
+    before: ProfileDefinition, now: ProfileDefinition, credentials: Credentials
+) -> bool:
     if now.role_arn is None:
         return now.is_same_call(before)
     return is_session_of(now, credentials)
 
 
-def is_session_of(definition: RoleDefinition, credentials: Credentials) -> bool:
+def is_session_of(definition: ProfileDefinition, credentials: Credentials) -> bool:
     """Whether credentials are of this very role and session name.
 
     Never where no role is assumed: nothing in the file tells which source they were of.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from assumed.errors import Retry
-from assumed.model import LifetimeShare, RefreshBefore
+from assumed.errors import RetryPolicy
+from assumed.models import LifetimeFraction, RefreshBefore
 
 _LEAST_JITTER = 0.01
 _MOST_JITTER = 0.1
@@ -46,7 +46,7 @@ def refresh_due_in(
         raise ValueError(f"lifetime {lifetime}, jitter {jitter}")
     before = (
         lifetime * refresh_before.fraction
-        if isinstance(refresh_before, LifetimeShare)
+        if isinstance(refresh_before, LifetimeFraction)
         else refresh_before
     )
     earlier = _LEAST_JITTER + (_MOST_JITTER - _LEAST_JITTER) * jitter
@@ -54,7 +54,7 @@ def refresh_due_in(
 
 
 def retry_delay(
-    retry: Retry, *, failures: int, left: timedelta, lifetime: timedelta, jitter: float
+    retry: RetryPolicy, *, failures: int, left: timedelta, lifetime: timedelta, jitter: float
 ) -> timedelta | None:
     """Return how long to wait after a failure, or None to wait until the source changes.
 
@@ -73,12 +73,12 @@ def retry_delay(
 
     Source: full jitter, as in the AWS Architecture Blog's "Exponential Backoff And Jitter".
     """
-    if retry is Retry.ON_CHANGE:
+    if retry is RetryPolicy.ON_CHANGE:
         return None
-    first = _FIRST_STEP_OF_DENIAL if retry is Retry.SLOWLY else _FIRST_STEP
-    longest = _LONGEST_STEP_OF_OURS if retry is Retry.SOON else _LONGEST_STEP
+    first = _FIRST_STEP_OF_DENIAL if retry is RetryPolicy.SLOWLY else _FIRST_STEP
+    longest = _LONGEST_STEP_OF_OURS if retry is RetryPolicy.SOON else _LONGEST_STEP
     step = min(first * (1 << min(failures - 1, 30)), longest)
     share = (left if left > timedelta(0) else lifetime) * _LONGEST_SHARE
     step = min(step, max(share, _SHORTEST_STEP))
-    floor = step / 2 if retry is Retry.SLOWLY else _SHORTEST_DELAY
+    floor = step / 2 if retry is RetryPolicy.SLOWLY else _SHORTEST_DELAY
     return max(step * jitter, floor)

@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 
-from assumed.errors import CredentialsFileUnwritable
+from assumed.errors import CredentialsFileUnwritableError
 from assumed.store import CredentialsFile, WriteMode, rename, replace
 from tests.credentials_files import (
     LONG_TERM,
@@ -303,7 +303,7 @@ def test_killed_at_any_call_the_file_is_old_or_new_and_the_next_start_tidies_up(
 def _refusal(commit: Commit, folder: Folder) -> str | None:
     try:
         commit.make(folder.file)
-    except CredentialsFileUnwritable as error:
+    except CredentialsFileUnwritableError as error:
         return error.message
     return None
 
@@ -345,7 +345,7 @@ def test_any_other_refusal_to_write_leaves_the_old_file_and_says_what_to_do(
         folder = Folder(tmp_path, commit)
         with (
             Calls(partial(fail, reason), at).watched(),
-            pytest.raises(CredentialsFileUnwritable, match=os.strerror(reason)) as caught,
+            pytest.raises(CredentialsFileUnwritableError, match=os.strerror(reason)) as caught,
         ):
             commit.make(folder.file)
         assert "see what is wrong" not in caught.value.hint

@@ -21,9 +21,9 @@ from botocore.credentials import ContainerProvider
 from assumed.delivery.endpoint import MIN_LEFT, Answers, Endpoint
 from assumed.delivery.loopback import LoopbackServer, listen
 from assumed.delivery.tokens import TokenFolder
-from assumed.errors import AssumedError, DaemonUnreachable, RefreshFailed
+from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError
 from assumed.log import timestamp
-from assumed.model import Credentials, EndpointAddress
+from assumed.models import Credentials, EndpointAddress
 from tests.fakes import issued, role
 
 NOBODY = 65534
@@ -443,7 +443,7 @@ except urllib.error.HTTPError as error:
 def test_why_there_are_no_credentials_is_told_to_whoever_has_the_token(
     client: Client, source: FakeSource
 ) -> None:
-    source.failure = RefreshFailed("profile deploy: no", hint="ask", code="AccessDenied")
+    source.failure = RefreshFailedError("profile deploy: no", hint="ask", code="AccessDenied")
     status, shape, _ = client.ask()
     assert status == 503
     assert shape == {"code": "AccessDenied", "message": "profile deploy: no; ask"}
@@ -549,13 +549,15 @@ def test_a_folder_that_is_a_link_is_refused(
     endpoint: Endpoint, folder: Path, tmp_path: Path
 ) -> None:
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises((DaemonUnreachable, FileExistsError)):
+    with pytest.raises((DaemonUnreachableError, FileExistsError)):
         endpoint.address("deploy")
 
 
 def test_a_folder_that_cant_be_made_is_told(source: FakeSource, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     endpoint = Endpoint(source, tmp_path / "file")
-    with pytest.raises(DaemonUnreachable, match="profile deploy: the endpoint can't be opened"):
+    with pytest.raises(
+        DaemonUnreachableError, match="profile deploy: the endpoint can't be opened"
+    ):
         endpoint.address("deploy")
     endpoint.close()

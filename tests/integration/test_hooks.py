@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from assumed.log import event_fields, event_text
-from assumed.model import Failure
+from assumed.models import Failure
 from assumed.scheduler.notices import Happening, Notice
 from assumed.service.hook_process import HookProcess
 from assumed.service.hooks import Hooks, hook_environ

@@ -39,13 +39,13 @@ from assumed.delivery.shapes import (
 )
 from assumed.errors import (
     AssumedError,
-    DaemonUnreachable,
-    MfaCodeRefused,
-    RefreshFailed,
-    StsUnavailable,
+    DaemonUnreachableError,
+    MfaCodeRejectedError,
+    RefreshFailedError,
+    StsUnavailableError,
     UsageError,
 )
-from assumed.model import (
+from assumed.models import (
     Credentials,
     DaemonStatus,
     EndpointAddress,
@@ -128,7 +128,9 @@ class FakeDaemon:
         self._known([profile])
         answer: Future[Login] = Future()
         if code == "000000":
-            answer.set_exception(MfaCodeRefused(f"profile {profile}: no", hint="the next one"))
+            answer.set_exception(
+                MfaCodeRejectedError(f"profile {profile}: no", hint="the next one")
+            )
         else:
             answer.set_result(Login(profile=profile, mfa_serial="a-device", expires_at=NOON))
         return answer
@@ -140,7 +142,7 @@ class FakeDaemon:
         if profile == "fresh":
             answer.set_result(CREDENTIALS)
         else:
-            answer.set_exception(RefreshFailed("no", hint="ask", code="AccessDenied"))
+            answer.set_exception(RefreshFailedError("no", hint="ask", code="AccessDenied"))
         return answer
 
     def endpoint(self, profile: str) -> EndpointAddress:
@@ -261,9 +263,11 @@ def test_a_refresh_that_ends_with_the_daemon_is_an_error_after_what_was_told(
 
     def tell(outcome: Outcome) -> None:
         told.append(outcome)
-        daemon.outcomes["deploy"].set_exception(DaemonUnreachable("it stops", hint="ask later"))
+        daemon.outcomes["deploy"].set_exception(
+            DaemonUnreachableError("it stops", hint="ask later")
+        )
 
-    with pytest.raises(DaemonUnreachable, match="it stops"):
+    with pytest.raises(DaemonUnreachableError, match="it stops"):
         DaemonClient(path).refresh(["fresh", "deploy"], force=False, told=tell)
     assert [outcome.profile for outcome in told] == ["fresh"]
 
@@ -367,11 +371,11 @@ def test_an_unknown_route_is_told_so(
 def test_trouble_of_the_daemon_comes_with_its_message_and_hint(
     path: Path, daemon: FakeDaemon
 ) -> None:
-    daemon.failure = StsUnavailable("no answer", hint="wait")
+    daemon.failure = StsUnavailableError("no answer", hint="wait")
     status, shape = answer_of(path, "GET", "/v1/status")
     assert status == 500
     assert shape == {"error": {"code": "StsUnavailable", "message": "no answer", "hint": "wait"}}
-    with pytest.raises(DaemonUnreachable, match="no answer") as raised:
+    with pytest.raises(DaemonUnreachableError, match="no answer") as raised:
         DaemonClient(path).status()
     assert raised.value.hint == "wait"
 
@@ -616,7 +620,7 @@ def test_a_folder_that_is_a_link_is_refused(path: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(0o755)
     path.parent.symlink_to(elsewhere)
-    with pytest.raises(DaemonUnreachable, match="not a folder of this user"):
+    with pytest.raises(DaemonUnreachableError, match="not a folder of this user"):
         listen(path)
     assert list(elsewhere.iterdir()) == []
     assert elsewhere.stat().st_mode & 0o777 == 0o755
@@ -632,7 +636,7 @@ def test_a_file_in_the_folders_place_is_an_error_of_the_system(path: Path) -> No
 def test_a_folder_of_another_user_is_refused(path: Path) -> None:
     path.parent.mkdir(0o700)
     os.chown(path.parent, NOBODY, NOBODY)
-    with pytest.raises(DaemonUnreachable, match="not a folder of this user") as raised:
+    with pytest.raises(DaemonUnreachableError, match="not a folder of this user") as raised:
         private_folder(path.parent)
     assert "XDG_RUNTIME_DIR" in raised.value.hint
 
@@ -653,11 +657,11 @@ def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_pa
     with as_another_user("listen", path) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "listening\n"
-        with pytest.raises(DaemonUnreachable, match="belongs to user 65534, not to you"):
+        with pytest.raises(DaemonUnreachableError, match="belongs to user 65534, not to you"):
             connect(path)
-        with pytest.raises(DaemonUnreachable, match="not trusted"):
+        with pytest.raises(DaemonUnreachableError, match="not trusted"):
             DaemonClient(path).status()
-        with pytest.raises(DaemonUnreachable, match="not trusted"):
+        with pytest.raises(DaemonUnreachableError, match="not trusted"):
             find_daemon({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody")
         with pytest.raises(NoAnswer, match="another user's, not yours: it is not trusted"):
             ask({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody", "/v1/status", {}, timeout_seconds=5)
@@ -766,7 +770,7 @@ def test_a_state_home_that_is_no_absolute_path_is_passed_over(
 def test_a_path_that_is_too_long_for_a_socket_is_told_with_the_mend(
     tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(DaemonUnreachable, match="too long a path for a socket") as raised:
+    with pytest.raises(DaemonUnreachableError, match="too long a path for a socket") as raised:
         listen(tmp_path / name / "assumed" / "assumed.sock")
     assert "XDG_RUNTIME_DIR" in raised.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -833,14 +837,14 @@ ODD_ANSWERS = {
 def test_a_daemon_that_dies_or_babbles_in_the_middle_is_unreachable_with_a_hint(
     path: Path, answer: bytes, ask: Callable[[DaemonClient], object]
 ) -> None:
-    with answering(path, answer), pytest.raises(DaemonUnreachable) as raised:
+    with answering(path, answer), pytest.raises(DaemonUnreachableError) as raised:
         ask(DaemonClient(path))
     assert str(path) in raised.value.message
     assert "journalctl" in raised.value.hint
 
 
 def test_a_daemon_that_has_stopped_since_it_was_found_is_unreachable(path: Path) -> None:
-    with pytest.raises(DaemonUnreachable, match="the daemon has stopped"):
+    with pytest.raises(DaemonUnreachableError, match="the daemon has stopped"):
         DaemonClient(path).status()
 
 
@@ -862,7 +866,7 @@ def test_a_stop_waits_for_no_request(path: Path, caplog: pytest.LogCaptureFixtur
     daemon.is_asked.wait()
     server.stop()
     client.join(30)
-    assert [type(error) for error in failures] == [DaemonUnreachable]
+    assert [type(error) for error in failures] == [DaemonUnreachableError]
     assert caplog.records == []
     # The refresh itself goes on, and whoever makes it can say how it went.
     daemon.outcomes["deploy"].set_result(Outcome(profile="deploy"))
@@ -941,7 +945,7 @@ def test_a_login_is_answered_with_the_end_of_the_session(path: Path, daemon: Fak
     client = DaemonClient(path)
     login = client.log_in("deploy", "492039")
     assert login == Login(profile="deploy", mfa_serial="a-device", expires_at=NOON)
-    with pytest.raises(DaemonUnreachable, match="profile deploy: no"):
+    with pytest.raises(DaemonUnreachableError, match="profile deploy: no"):
         client.log_in("deploy", "000000")
     with pytest.raises(UsageError):
         client.log_in("nowhere", "492039")

@@ -22,11 +22,11 @@ from pathlib import Path
 import pytest
 
 from assumed.errors import (
-    AlreadyRunning,
-    CredentialsFileMalformed,
-    CredentialsFileUnwritable,
-    ProfileAmbiguous,
-    ProfileNotOurs,
+    AlreadyRunningError,
+    CredentialsFileMalformedError,
+    CredentialsFileUnwritableError,
+    ProfileAmbiguousError,
+    ProfileNotManagedError,
 )
 from assumed.log import event_fields
 from assumed.store import CredentialsFile, WriteMode, in_place, reading, rename, replace
@@ -148,7 +148,7 @@ def test_remove_raises_what_it_had_to_leave_once_all_else_is_gone(file: Path) ->
     mark = b"manager = assumed\n"
     file.write_bytes(file.read_bytes().removesuffix(mark) + b"  continued = x\n" + mark)
 
-    with pytest.raises(ProfileAmbiguous, match="profile deploy"):
+    with pytest.raises(ProfileAmbiguousError, match="profile deploy"):
         store.remove()
 
     assert list(as_botocore_reads(file)) == ["default", "deploy"]
@@ -157,7 +157,7 @@ def test_remove_raises_what_it_had_to_leave_once_all_else_is_gone(file: Path) ->
 def test_a_refused_profile_leaves_the_file_and_the_refusal_names_the_mend(file: Path) -> None:
     before = file.stat()
 
-    with pytest.raises(ProfileNotOurs) as caught:
+    with pytest.raises(ProfileNotManagedError) as caught:
         write(file, "default")
 
     assert "overwrite: true" in caught.value.hint
@@ -168,7 +168,7 @@ def test_a_file_that_botocore_cannot_read_stays_as_it_is(file: Path) -> None:
     file.write_bytes(LONG_TERM + b"AKIA\n")
     before = file.stat()
 
-    with pytest.raises(CredentialsFileMalformed, match=re.escape(f"{file}:5: ")):
+    with pytest.raises(CredentialsFileMalformedError, match=re.escape(f"{file}:5: ")):
         write(file)
 
     assert (file.stat().st_ino, file.read_bytes()) == (before.st_ino, LONG_TERM + b"AKIA\n")
@@ -179,7 +179,7 @@ def test_after_close_nothing_is_written(file: Path) -> None:
     store = CredentialsFile(file)
     store.close()
 
-    with pytest.raises(CredentialsFileUnwritable, match="stopping"):
+    with pytest.raises(CredentialsFileUnwritableError, match="stopping"):
         store.write("deploy", credentials()).result()
 
     assert file.read_bytes() == LONG_TERM
@@ -212,7 +212,7 @@ def test_replaced_long_term_keys_are_backed_up_once_and_the_backup_is_never_repl
 def test_where_no_backup_can_be_made_the_long_term_keys_stay(file: Path) -> None:
     (file.parent / "credentials.assumed-backup").mkdir()
 
-    with pytest.raises(CredentialsFileUnwritable, match="assumed-backup"):
+    with pytest.raises(CredentialsFileUnwritableError, match="assumed-backup"):
         CredentialsFile(file).write("default", credentials(), overwrite=True).result()
 
     assert file.read_bytes() == LONG_TERM
@@ -286,7 +286,7 @@ def test_given_another_assumed_that_never_lets_go_then_the_error_names_the_lock(
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        with pytest.raises(CredentialsFileUnwritable) as caught:
+        with pytest.raises(CredentialsFileUnwritableError) as caught:
             CredentialsFile(file, sleep=lambda _: None).write("deploy", credentials()).result()
     finally:
         os.close(descriptor)
@@ -314,7 +314,7 @@ def test_five_thousand_sections_stay_as_they_are_around_the_one_that_changes(fil
 def test_a_second_daemon_is_told_the_pid_and_the_configuration_of_the_first(file: Path) -> None:
     store = CredentialsFile(file)
 
-    with store.hold("/home/kim/assumed.yaml"), pytest.raises(AlreadyRunning) as caught:
+    with store.hold("/home/kim/assumed.yaml"), pytest.raises(AlreadyRunningError) as caught:
         store.hold("/tmp/second.yaml")  # noqa: S108 -- no file is made of it
 
     assert f"pid {os.getpid()}" in caught.value.message
@@ -335,7 +335,7 @@ def test_the_lock_of_a_killed_daemon_is_free_whatever_its_file_says(file: Path) 
         assert daemon.stdout is not None
         assert daemon.stdout.readline() == b"held\n"
         store = CredentialsFile(file)
-        with pytest.raises(AlreadyRunning, match=f"pid {daemon.pid} "):
+        with pytest.raises(AlreadyRunningError, match=f"pid {daemon.pid} "):
             store.hold("y")
         daemon.send_signal(signal.SIGKILL)
 
@@ -349,7 +349,7 @@ def test_a_lock_file_that_somebody_planted_is_refused(file: Path, tmp_path: Path
     target.write_text("precious")
     (file.parent / ".credentials.assumed-lock").symlink_to(target)
 
-    with pytest.raises(CredentialsFileUnwritable, match="assumed-lock"):
+    with pytest.raises(CredentialsFileUnwritableError, match="assumed-lock"):
         write(file)
 
     assert target.read_text() == "precious"
@@ -390,7 +390,7 @@ def test_a_file_is_tightened_even_where_nothing_can_be_written(file: Path) -> No
     file.write_bytes(b"no section\n")
     file.chmod(0o644)
 
-    with pytest.raises(CredentialsFileMalformed):
+    with pytest.raises(CredentialsFileMalformedError):
         write(file)
 
     assert mode(file) == 0o600
@@ -434,7 +434,7 @@ def test_the_file_of_another_user_stays_as_it_is(
     file.chmod(found)
     before = file.stat()
 
-    with as_nobody(), pytest.raises(CredentialsFileUnwritable) as caught:
+    with as_nobody(), pytest.raises(CredentialsFileUnwritableError) as caught:
         write(file)
 
     assert caught.value.hint.startswith(hint)
@@ -522,7 +522,7 @@ def test_a_link_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
     link = tmp_path / "credentials"
     link.symlink_to(link)
 
-    with pytest.raises(CredentialsFileUnwritable, match="a symbolic link that leads nowhere"):
+    with pytest.raises(CredentialsFileUnwritableError, match="a symbolic link that leads nowhere"):
         write(link)
 
     assert link.is_symlink()
@@ -564,7 +564,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     path.chmod(0o755)
 
     for attempt in (lambda: write(path), lambda: CredentialsFile(path).read()):
-        with pytest.raises(CredentialsFileUnwritable, match="is a folder, not a file"):
+        with pytest.raises(CredentialsFileUnwritableError, match="is a folder, not a file"):
             attempt()
 
     assert mode(path) == 0o755
@@ -578,7 +578,7 @@ def test_a_fifo_in_the_place_of_the_file_is_refused_without_waiting_for_its_othe
     os.mkfifo(path)
 
     for attempt in (lambda: write(path), lambda: CredentialsFile(path).read()):
-        with pytest.raises(CredentialsFileUnwritable, match="is a FIFO, not a file"):
+        with pytest.raises(CredentialsFileUnwritableError, match="is a FIFO, not a file"):
             attempt()
 
     assert path.is_fifo()
@@ -595,7 +595,7 @@ def test_a_device_in_the_place_of_the_file_is_refused_and_keeps_its_mode(tmp_pat
     path.chmod(0o666)
 
     for attempt in (lambda: write(path), lambda: CredentialsFile(path).read()):
-        with pytest.raises(CredentialsFileUnwritable, match="is a device, not a file"):
+        with pytest.raises(CredentialsFileUnwritableError, match="is a device, not a file"):
             attempt()
 
     assert mode(path) == 0o666
@@ -605,7 +605,7 @@ def test_a_device_in_the_place_of_the_file_is_refused_and_keeps_its_mode(tmp_pat
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "aws").write_text("mine")
 
-    with pytest.raises(CredentialsFileUnwritable, match="aws"):
+    with pytest.raises(CredentialsFileUnwritableError, match="aws"):
         write(tmp_path / "aws" / "credentials")
 
     assert (tmp_path / "aws").read_text() == "mine"
@@ -624,7 +624,7 @@ def test_a_read_only_folder_is_refused_and_written_as_soon_as_it_is_writable(
         nobodys_folder.chmod(0o500)
         store = CredentialsFile(file)
 
-        with pytest.raises(CredentialsFileUnwritable) as caught:
+        with pytest.raises(CredentialsFileUnwritableError) as caught:
             store.write("deploy", credentials()).result()
         assert caught.value.hint.startswith("the folder has to be writable")
         assert file.read_bytes() == LONG_TERM
@@ -942,7 +942,7 @@ def test_while_another_program_keeps_the_file_open_for_writing_nothing_is_writte
 ) -> None:
     store = CredentialsFile(file, sleep=lambda _: None)
     with file.open("ab") as held:
-        with pytest.raises(CredentialsFileUnwritable, match="keeps it open for writing"):
+        with pytest.raises(CredentialsFileUnwritableError, match="keeps it open for writing"):
             store.write("deploy", credentials()).result()
         held.write(b"[theirs]\nk = v\n")
         held.flush()
@@ -963,7 +963,7 @@ def test_others_who_never_pause_are_named_and_nothing_of_theirs_is_lost(
 
     monkeypatch.setattr(replace.Replacer, "_exchange_or_rename", swap)
 
-    with pytest.raises(CredentialsFileUnwritable, match="change it without a pause"):
+    with pytest.raises(CredentialsFileUnwritableError, match="change it without a pause"):
         CredentialsFile(file, sleep=lambda _: None).write("deploy", credentials()).result()
 
     assert file.read_bytes() == LONG_TERM
@@ -1071,7 +1071,7 @@ def test_in_place_a_file_that_is_another_users_or_that_others_may_read_gets_no_s
     shared.chmod(0o666)
     os.chown(shared, 4321, 4321)
     store = CredentialsFile(shared, write=WriteMode.IN_PLACE)
-    with pytest.raises(CredentialsFileUnwritable, match="another user"):
+    with pytest.raises(CredentialsFileUnwritableError, match="another user"):
         store.write("deploy", credentials()).result()
     assert shared.read_bytes() == LONG_TERM
 
@@ -1093,7 +1093,7 @@ def test_root_follows_no_link_of_a_user_to_a_file_that_is_not_theirs(
     link = nobodys_folder / "credentials"
     link.symlink_to(roots)
     os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
-    with pytest.raises(CredentialsFileUnwritable, match="a link of one user's"):
+    with pytest.raises(CredentialsFileUnwritableError, match="a link of one user's"):
         write(link)
     assert roots.read_text() == "[mine]\nregion = eu-west-1\n"
     assert mode(roots) == 0o644

@@ -22,14 +22,14 @@ from botocore.session import Session as BotocoreSession
 from assumed.clock import SystemClock
 from assumed.errors import (
     AssumedError,
-    AssumeRoleDenied,
-    ClockSkewed,
-    SourceRejected,
-    StsRequestRefused,
-    StsThrottled,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    ClockSkewedError,
+    SourceRejectedError,
+    StsRequestRejectedError,
+    StsThrottledError,
+    StsUnavailableError,
 )
-from assumed.model import CallingCredentials, RoleDefinition
+from assumed.models import ProfileDefinition, SourceCredentials
 from assumed.sts import AssumedRole, SecurityTokenService
 from tests.fakes import LONG_TERM, NOON, role
 
@@ -158,7 +158,7 @@ def new_session(profile: str | None = None) -> BotocoreSession:
 
 
 def call(
-    definition: RoleDefinition = DEPLOY, caller: CallingCredentials = LONG_TERM
+    definition: ProfileDefinition = DEPLOY, caller: SourceCredentials = LONG_TERM
 ) -> AssumedRole:
     return SecurityTokenService(SystemClock()).assume_role(definition, caller, new_session())
 
@@ -219,7 +219,7 @@ def test_every_parameter_goes_over_the_wire(endpoint: Endpoint) -> None:
 
 
 def test_the_call_is_signed_by_the_caller_and_for_the_region(endpoint: Endpoint) -> None:
-    call(role("deploy", region="eu-central-1"), CallingCredentials("AKIAME", "secret", "my-token"))
+    call(role("deploy", region="eu-central-1"), SourceCredentials("AKIAME", "secret", "my-token"))
     [headers] = endpoint.headers
     assert "Credential=AKIAME/" in headers["Authorization"]
     assert "/eu-central-1/sts/" in headers["Authorization"]
@@ -265,7 +265,7 @@ def test_a_date_that_names_no_zone_is_utc_whatever_the_local_zone_is(
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Tue, 24 Nov 99999 12:00:00 GMT"])
 def test_without_the_time_of_sts_there_is_no_answer(endpoint: Endpoint, date: str | None) -> None:
     endpoint.date = date
-    assert failure(StsUnavailable).code == "BadAnswer"
+    assert failure(StsUnavailableError).code == "BadAnswer"
 
 
 ODD_ANSWERS = {
@@ -302,7 +302,7 @@ ODD_ANSWERS = {
 @pytest.mark.parametrize("body", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
 def test_an_answer_that_makes_no_sense_is_sts_unavailable(endpoint: Endpoint, body: bytes) -> None:
     endpoint.body = body
-    error = failure(StsUnavailable)
+    error = failure(StsUnavailableError)
     assert error.code == "BadAnswer"
     assert "portal" in error.hint
 
@@ -313,12 +313,12 @@ def test_a_status_with_no_error_of_sts_behind_it_is_sts_unavailable(
     endpoint: Endpoint, status: int, body: bytes
 ) -> None:
     endpoint.status, endpoint.body = status, body if status != 204 else b""
-    failure(StsUnavailable)
+    failure(StsUnavailableError)
 
 
 def test_an_answer_that_breaks_off_is_sts_unavailable(endpoint: Endpoint) -> None:
     endpoint.is_cut_off = True
-    failure(StsUnavailable)
+    failure(StsUnavailableError)
 
 
 def test_nobody_listening_is_sts_unavailable(
@@ -326,7 +326,7 @@ def test_nobody_listening_is_sts_unavailable(
 ) -> None:
     with serving("127.0.0.1") as gone:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", gone.url)
-    error = failure(StsUnavailable)
+    error = failure(StsUnavailableError)
     assert error.code == "EndpointConnectionError"
     assert gone.url in error.message
 
@@ -334,11 +334,11 @@ def test_nobody_listening_is_sts_unavailable(
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (403, "AccessDenied", AssumeRoleDenied),
-        (403, "InvalidClientTokenId", SourceRejected),
-        (400, "Throttling", StsThrottled),
-        (400, "ValidationError", StsRequestRefused),
-        (503, "ServiceUnavailable", StsUnavailable),
+        (403, "AccessDenied", AssumeRoleDeniedError),
+        (403, "InvalidClientTokenId", SourceRejectedError),
+        (400, "Throttling", StsThrottledError),
+        (400, "ValidationError", StsRequestRejectedError),
+        (503, "ServiceUnavailable", StsUnavailableError),
     ],
 )
 def test_a_refusal_is_told_once_and_not_tried_again(
@@ -351,14 +351,14 @@ def test_a_refusal_is_told_once_and_not_tried_again(
     assert error.code == code
     assert caller in error.message
     assert len(endpoint.requests) == 1
-    if kind is AssumeRoleDenied:
+    if kind is AssumeRoleDeniedError:
         assert caller in error.hint
 
 
 def test_two_codes_in_one_refusal_are_no_answer(endpoint: Endpoint) -> None:
     endpoint.status = 400
     endpoint.body = refusal("A</Code><Code>B", "odd")
-    failure(StsUnavailable)
+    failure(StsUnavailableError)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1"])
@@ -393,7 +393,7 @@ def test_plain_http_is_refused_anywhere_else(
     url: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, url)
-    error = failure(StsRequestRefused)
+    error = failure(StsRequestRejectedError)
     assert error.code == "PlainHttp"
     assert variable in error.hint
 
@@ -404,7 +404,7 @@ def test_plain_http_is_refused_in_a_source_profile_too(
     config = tmp_path / "config"
     config.write_text("[profile keys]\nendpoint_url = http://10.0.0.1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    with pytest.raises(StsRequestRefused) as raised:
+    with pytest.raises(StsRequestRejectedError) as raised:
         SecurityTokenService(SystemClock()).assume_role(DEPLOY, LONG_TERM, new_session("keys"))
     assert raised.value.code == "PlainHttp"
 
@@ -414,7 +414,7 @@ def test_an_endpoint_that_is_no_url_is_told_and_not_tried(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
-    error = failure(StsRequestRefused)
+    error = failure(StsRequestRejectedError)
     assert error.code == "BadEndpoint"
     assert "AWS_ENDPOINT_URL_STS" in error.hint
 
@@ -433,7 +433,7 @@ def test_an_endpoint_on_loopback_is_asked_past_all_proxies(
 def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving("127.0.0.1") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        failure(StsUnavailable)
+        failure(StsUnavailableError)
     assert proxy.connections == 1
 
 
@@ -441,7 +441,7 @@ def test_a_proxys_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> No
     with serving("127.0.0.1") as gone:
         proxy = gone.url.replace("http://", "http://me:proxy-password@")
         monkeypatch.setenv("HTTPS_PROXY", proxy)
-    error = failure(StsUnavailable)
+    error = failure(StsUnavailableError)
     assert error.code == "ProxyConnectionError"
     assert "proxy-password" not in "".join(traceback.format_exception(error)) + error.hint
 
@@ -451,7 +451,7 @@ def test_a_bundle_of_certificates_that_is_not_there_is_sts_unavailable(
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "none.pem"))
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "https://127.0.0.1:1")
-    failure(StsUnavailable)
+    failure(StsUnavailableError)
 
 
 def test_many_threads_share_one_client(endpoint: Endpoint) -> None:
@@ -536,7 +536,7 @@ class TestWrongClock:
     ) -> None:
         self.set_sts_ahead(endpoint, hours=0)
         endpoint.status, endpoint.body = 403, self.EXPIRED
-        assert failure(ClockSkewed).code == "ClockSkewed"
+        assert failure(ClockSkewedError).code == "ClockSkewed"
         assert len(endpoint.requests) == 1
 
 

@@ -18,7 +18,7 @@ from assumed.delivery.shapes import (
     outcome_to_json,
     status_to_json,
 )
-from assumed.model import (
+from assumed.models import (
     DaemonStatus,
     EndpointAddress,
     Failure,

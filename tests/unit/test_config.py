@@ -19,11 +19,11 @@ from assumed.config.shape import (
     ProfileShape,
 )
 from assumed.errors import ConfigurationError
-from assumed.model import (
+from assumed.models import (
     Configuration,
-    LifetimeShare,
+    LifetimeFraction,
     ManagedProfile,
-    RoleDefinition,
+    ProfileDefinition,
     SourceProfile,
     WriteMode,
 )
@@ -53,7 +53,7 @@ def problems(text: str | bytes) -> tuple[str, ...]:
     return refused.value.problems
 
 
-def deploy(*lines: str) -> RoleDefinition:
+def deploy(*lines: str) -> ProfileDefinition:
     text = DEPLOY + "".join(f"    {line}\n" for line in lines)
     return parse(text).profiles["deploy"]
 
@@ -168,7 +168,7 @@ profiles:
     assert configuration.credentials_file is None
     assert configuration.write is WriteMode.REPLACE
     assert list(configuration.profiles) == ["s3-read-only", "deploy"]
-    assert configuration.profiles["s3-read-only"] == RoleDefinition(
+    assert configuration.profiles["s3-read-only"] == ProfileDefinition(
         profile="s3-read-only",
         role_arn="arn:aws:iam::641879703613:role/s3-read-only-assume-role",
         source=SourceProfile("keys"),
@@ -192,7 +192,7 @@ def test_durations_are_written_in_seconds_or_with_units(written: str, seconds: i
 def test_a_refresh_is_before_the_end_by_a_duration_or_a_share() -> None:
     assert deploy().refresh_before == timedelta(minutes=15)
     assert deploy("refresh_before: 20m").refresh_before == timedelta(minutes=20)
-    assert deploy("refresh_before: 50%").refresh_before == LifetimeShare(0.5)
+    assert deploy("refresh_before: 50%").refresh_before == LifetimeFraction(0.5)
 
 
 def test_what_looks_like_a_number_or_a_truth_stays_the_text_that_was_written() -> None:

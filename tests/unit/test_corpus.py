@@ -17,9 +17,9 @@ from botocore.exceptions import ConfigParseError, PartialCredentialsError
 
 from assumed.errors import (
     CredentialsFileError,
-    CredentialsFileMalformed,
-    ProfileAmbiguous,
-    ProfileNotOurs,
+    CredentialsFileMalformedError,
+    ProfileAmbiguousError,
+    ProfileNotManagedError,
 )
 from assumed.profiles_file import OUR_KEYS, read, remove_profile, set_profile
 from assumed.profiles_file.other_sdks import read_like_other_sdks
@@ -163,7 +163,7 @@ def test_logout_gives_the_file_back_where_the_section_was_new(name: str) -> None
 
 @pytest.mark.parametrize("name", sorted(NOT_OURS))
 def test_what_is_somebody_elses_is_refused_first(name: str) -> None:
-    with pytest.raises(ProfileNotOurs):
+    with pytest.raises(ProfileNotManagedError):
         set_profile(FILES[name].read_bytes(), "deploy", credentials(), path=name)
 
 
@@ -223,7 +223,7 @@ def test_what_cannot_be_read_is_refused_with_its_line_and_no_secret(name: str) -
     data = REFUSED[name].read_bytes()
     line, problem = LINES[name]
 
-    with pytest.raises(CredentialsFileMalformed) as caught:
+    with pytest.raises(CredentialsFileMalformedError) as caught:
         set_profile(data, "deploy", credentials(), overwrite=True, path="credentials")
 
     assert caught.value.message.startswith(f"credentials:{line}: ")
@@ -241,7 +241,7 @@ def test_botocore_cannot_read_it_either(name: str) -> None:
 def test_what_other_sdks_read_differently_is_refused_with_its_line(name: str) -> None:
     data = REFUSED[name].read_bytes()
 
-    with pytest.raises(ProfileAmbiguous) as caught:
+    with pytest.raises(ProfileAmbiguousError) as caught:
         set_profile(data, "deploy", credentials(), overwrite=True, path="credentials")
 
     assert caught.value.message.startswith(f"credentials:{AMBIGUOUS_LINES[name]}: profile deploy")

@@ -20,7 +20,7 @@ from assumed.config.shape import (
     ProfileShape,
 )
 from assumed.delivery.shapes import status_to_json
-from assumed.model import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
+from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
 from tests.fakes import NOON
 from tests.picture import PICTURE, drawn
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from assumed.errors import CredentialsFileUnwritable
+from assumed.errors import CredentialsFileUnwritableError
 from assumed.store.group import GroupCommit
 from tests.fakes import FakeClock
 
@@ -143,7 +143,7 @@ def test_each_request_gets_its_own_error(commits: Commits) -> None:
 
 
 def test_a_commit_that_fails_fails_for_all_of_it_and_for_none_after_it(commits: Commits) -> None:
-    full = CredentialsFileUnwritable("full", hint="free some space")
+    full = CredentialsFileUnwritableError("full", hint="free some space")
 
     def fail(requests: Sequence[str]) -> Errors:
         if "first" in requests:
@@ -171,7 +171,7 @@ def test_close_waits_for_what_was_asked_for_and_refuses_what_comes_after(commits
 
     assert commits.groups == [["first"], ["a", "b"]]
     assert [*settled(futures), closing.exception()] == [None] * 4
-    with pytest.raises(CredentialsFileUnwritable, match="stopping"):
+    with pytest.raises(CredentialsFileUnwritableError, match="stopping"):
         commits.make("late")
 
 
@@ -198,7 +198,7 @@ def test_where_no_thread_is_to_be_had_it_fails_for_this_one_and_not_for_the_next
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(CredentialsFileUnwritable, match="no thread"):
+        with pytest.raises(CredentialsFileUnwritableError, match="no thread"):
             commits.make("a")
     commits.make("b")
 

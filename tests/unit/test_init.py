@@ -26,7 +26,7 @@ from assumed.daemon.precedence import find_clashes
 from assumed.daemon.proposal import Definition, Proposal, propose
 from assumed.daemon.tools import Kind, used_by_botocore
 from assumed.daemon.yaml_text import comment, scalar
-from assumed.errors import ConfigurationNotWritten, NothingToPropose, UsageError
+from assumed.errors import ConfigurationNotWrittenError, NoRoleProfilesError, UsageError
 from tests.unit.test_precedence import asked_of_botocore
 
 FOLDERS = {path.name: path for path in sorted((Path(__file__).parents[1] / "init").iterdir())}
@@ -197,10 +197,10 @@ def test_a_suffix_that_makes_no_name_is_refused(home: Home, suffix: str) -> None
 
 
 def test_where_there_is_nothing_to_propose_each_reason_is_told(home: Home) -> None:
-    with pytest.raises(NothingToPropose, match="no role profile"):
+    with pytest.raises(NoRoleProfilesError, match="no role profile"):
         proposal(os.environ, suffix="-fresh")
     (home.aws / "config").write_text("[profile a]\nrole_arn = nonsense\nsource_profile = a\n")
-    with pytest.raises(NothingToPropose, match=r"config:1: profile a: a chain that loops"):
+    with pytest.raises(NoRoleProfilesError, match=r"config:1: profile a: a chain that loops"):
         proposal(os.environ, suffix="-fresh")
 
 
@@ -251,7 +251,7 @@ def test_a_new_file_is_this_users_alone_and_no_other_is_touched(home: Home) -> N
             write_new(taken, "other")
     assert path.read_text() == "text"
     assert not (home.path / "nowhere").exists()
-    with pytest.raises(ConfigurationNotWritten, match="Not a directory"):
+    with pytest.raises(ConfigurationNotWrittenError, match="Not a directory"):
         write_new(path / "config.yaml", "other")
 
 

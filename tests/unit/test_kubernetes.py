@@ -11,7 +11,7 @@ import yaml
 from assumed import config
 from assumed.cli.run import command as run
 from assumed.cli.wait import command as wait
-from assumed.model import Configuration, StoredIn, WebIdentity
+from assumed.models import Configuration, StorageMode, WebIdentity
 
 MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes.yaml"
 OBJECTS = {shape["kind"]: shape for shape in yaml.safe_load_all(MANIFEST.read_text())}
@@ -68,7 +68,7 @@ def test_the_file_is_in_memory_and_where_the_application_reads_it(
     assert mounts(APP)["aws"]["readOnly"]
     assert variables(APP)["AWS_SHARED_CREDENTIALS_FILE"] == str(file)
     shown = configuration.profiles[variables(APP)["AWS_PROFILE"]]
-    assert shown.store is StoredIn.FILE
+    assert shown.store is StorageMode.FILE
     # What is stored is private to its owner.
     assert isinstance(POD["securityContext"]["runAsUser"], int)
     assert not {"runAsUser"} & (SIDECAR["securityContext"].keys() | APP["securityContext"].keys())
@@ -79,7 +79,9 @@ def test_the_application_starts_when_its_profiles_are_there(configuration: Confi
     program, name, *arguments = SIDECAR["startupProbe"]["exec"]["command"]
     assert (program, name) == ("assumed", "wait")
     waits_for = wait.make_context("wait", arguments).params["profiles"]
-    stored = [name for name, role in configuration.profiles.items() if role.store is StoredIn.FILE]
+    stored = [
+        name for name, role in configuration.profiles.items() if role.store is StorageMode.FILE
+    ]
     assert [*waits_for] == stored
     subcommand, *options = SIDECAR["args"]
     assert subcommand == "run"

@@ -11,20 +11,20 @@ import pytest
 
 from assumed.cli.output import live_check_lines
 from assumed.daemon.live import LiveCheck
-from assumed.errors import AssumeRoleDenied
-from assumed.model import (
+from assumed.errors import AssumeRoleDeniedError
+from assumed.models import (
     Credentials,
     Failure,
     Outcome,
-    RoleDefinition,
-    Session,
+    ProfileDefinition,
+    RoleSession,
     SourceProfile,
     WebIdentity,
 )
 from assumed.sts.observed import Observation
 from tests.fakes import NOON
 
-DEFINITION = RoleDefinition(
+DEFINITION = ProfileDefinition(
     profile="deploy",
     role_arn="arn:aws:iam::111122223333:role/deploy",
     source=SourceProfile("keys"),
@@ -43,9 +43,9 @@ ME = "arn:aws:iam::111122223333:user/me"
 
 def lines(
     *,
-    definition: RoleDefinition = DEFINITION,
+    definition: ProfileDefinition = DEFINITION,
     lifetime: timedelta | None = None,
-    code: str = AssumeRoleDenied.code,
+    code: str = AssumeRoleDeniedError.code,
     hint: str = "mend it",
     seen: Observation | None = None,
 ) -> list[str]:
@@ -53,7 +53,7 @@ def lines(
     session = (
         None
         if lifetime is None
-        else Session(credentials=CREDENTIALS, expires_at=0, lifetime=lifetime)
+        else RoleSession(credentials=CREDENTIALS, expires_at=0, lifetime=lifetime)
     )
     check = LiveCheck(
         definition=definition,
@@ -125,7 +125,7 @@ def test_a_token_goes_with_no_external_id() -> None:
     ],
 )
 def test_what_a_definition_sends_may_be_why_it_is_denied(
-    definition: RoleDefinition, cause: str
+    definition: ProfileDefinition, cause: str
 ) -> None:
     assert cause in "\n".join(lines(definition=definition))
     assert "  - " not in "\n".join(lines(definition=definition, code="Throttling"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assumed.model import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
+from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
 from assumed.scheduler.notices import Happening, Notice
 from assumed.service.metrics import Metrics
 from tests.fakes import NOON

@@ -14,14 +14,14 @@ import pytest
 
 from assumed import config
 from assumed.errors import (
-    MfaCodeNeeded,
-    MfaCodeRefused,
-    SourceMissing,
-    SourceUnavailable,
-    StsUnavailable,
+    MfaCodeNeededError,
+    MfaCodeRejectedError,
+    SourceMissingError,
+    SourceUnavailableError,
+    StsUnavailableError,
     UsageError,
 )
-from assumed.model import ManagedProfile, MfaSession, SourceProfile
+from assumed.models import ManagedProfile, MfaSession, SourceProfile
 from assumed.sources import SourceProfiles
 from assumed.sources.code import printed_code
 from assumed.sources.mfa import MfaSessions
@@ -43,7 +43,7 @@ class Device:
     def __call__(self, command: tuple[str, ...]) -> str:
         self.times += 1
         if not self.codes:
-            raise SourceUnavailable(f"mfa_process {command[0]}: no key", hint="plug it in")
+            raise SourceUnavailableError(f"mfa_process {command[0]}: no key", hint="plug it in")
         return self.codes.pop(0)
 
 
@@ -82,13 +82,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_code_starts_a_session_that_lasts_until_it_ends(folder: Path) -> None:
     bench = Bench(folder)
-    with pytest.raises(MfaCodeNeeded, match="no session of arn:aws:iam::111122223333:mfa/me"):
+    with pytest.raises(MfaCodeNeededError, match="no session of arn:aws:iam::111122223333:mfa/me"):
         bench.credentials(PHONE)
     assert bench.sessions.start(PHONE, "111111") == bench.clock.now() + timedelta(hours=12)
     assert bench.credentials(PHONE) == "ASIAMFA1"
     bench.clock.advance(timedelta(hours=12))
     assert bench.sessions.left(PHONE) == timedelta(0)
-    with pytest.raises(MfaCodeNeeded):
+    with pytest.raises(MfaCodeNeededError):
         bench.credentials(PHONE)
 
 
@@ -142,7 +142,7 @@ def test_a_file_that_is_not_as_we_wrote_it_is_no_session(folder: Path, spoil: st
             path.unlink()
             path.mkdir()
     bench.sessions = bench.restarted()
-    with pytest.raises(MfaCodeNeeded):
+    with pytest.raises(MfaCodeNeededError):
         bench.credentials(PHONE)
 
 
@@ -161,7 +161,7 @@ def test_profiles_and_devices_have_a_session_each(folder: Path) -> None:
     bench = Bench(folder)
     others = MfaSession(SourceProfile("others"), PHONE.serial)
     bench.sessions.start(PHONE, "111111")
-    with pytest.raises(MfaCodeNeeded):
+    with pytest.raises(MfaCodeNeededError):
         bench.credentials(others)
     bench.sessions.start(others, "222222")
     assert bench.credentials(others) == "ASIAMFA2"
@@ -173,7 +173,7 @@ def test_a_code_is_used_once(folder: Path) -> None:
     others = MfaSession(SourceProfile("others"), PHONE.serial)
     bench.sessions.start(PHONE, "111111")
     for source in (PHONE, others):
-        with pytest.raises(MfaCodeRefused, match="used already") as refused:
+        with pytest.raises(MfaCodeRejectedError, match="used already") as refused:
             bench.sessions.start(source, "111111")
         assert "111111" not in str(refused.value)
     assert len(bench.sts.codes) == 1
@@ -195,7 +195,7 @@ def test_what_is_no_code_is_sent_nowhere_and_quoted_nowhere(folder: Path, code: 
 def test_temporary_credentials_can_start_no_session(folder: Path, aws_files: Path) -> None:
     aws_files.write_text(f"{KEYS}aws_session_token = a-token\n")
     bench = Bench(folder)
-    with pytest.raises(SourceMissing, match="starts from long-term keys alone"):
+    with pytest.raises(SourceMissingError, match="starts from long-term keys alone"):
         bench.sessions.start(PHONE, "111111")
     assert bench.sts.codes == []
 
@@ -217,7 +217,7 @@ def test_two_serials_of_one_device_wait_for_its_next_code(folder: Path) -> None:
         SourceProfile("others"), "arn:aws:iam::444455556666:mfa/me", process=("ykman",)
     )
     assert bench.credentials(KEY) == "ASIAMFA1"
-    with pytest.raises(SourceUnavailable, match="not shown its next code"):
+    with pytest.raises(SourceUnavailableError, match="not shown its next code"):
         bench.credentials(second)
     assert bench.device.times == 1
     bench.clock.advance(timedelta(seconds=30))
@@ -227,7 +227,7 @@ def test_two_serials_of_one_device_wait_for_its_next_code(folder: Path) -> None:
 def test_many_who_ask_at_once_run_a_command_that_fails_once(folder: Path) -> None:
     bench = Bench(folder)
     for _ in range(4):
-        with pytest.raises(SourceUnavailable, match="no key"):
+        with pytest.raises(SourceUnavailableError, match="no key"):
             bench.credentials(KEY)
     assert bench.device.times == 1
     bench.clock.advance(timedelta(seconds=1))
@@ -241,7 +241,7 @@ def test_a_session_that_sts_rejects_is_not_used_again(folder: Path) -> None:
     lost = bench.sessions.resolve(PHONE)
     lost.credentials()
     lost.forget()
-    with pytest.raises(MfaCodeNeeded):
+    with pytest.raises(MfaCodeNeededError):
         bench.credentials(PHONE)
     bench.sessions.start(PHONE, "222222")
     assert bench.credentials(PHONE) == "ASIAMFA2"
@@ -262,8 +262,8 @@ def test_a_session_that_was_started_meanwhile_is_not_rejected_with_the_one_befor
 def test_a_failed_start_keeps_the_session_that_there_is(folder: Path) -> None:
     bench = Bench(folder)
     bench.sessions.start(PHONE, "111111")
-    bench.sts.failures.append(StsUnavailable("no answer", hint="wait"))
-    with pytest.raises(StsUnavailable):
+    bench.sts.failures.append(StsUnavailableError("no answer", hint="wait"))
+    with pytest.raises(StsUnavailableError):
         bench.sessions.start(PHONE, "222222")
     assert bench.credentials(PHONE) == "ASIAMFA1"
 
@@ -296,7 +296,7 @@ def test_a_command_is_run_without_a_shell_and_prints_a_code() -> None:
 def test_what_a_command_says_is_told_to_nobody(
     program: str, said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SourceUnavailable, match=said) as failed:
+    with pytest.raises(SourceUnavailableError, match=said) as failed:
         printed_code((sys.executable, "-c", program))
     assert "secret-output" not in str(failed.value)
     assert "654321" not in str(failed.value)
@@ -304,7 +304,7 @@ def test_what_a_command_says_is_told_to_nobody(
 
 
 def test_a_command_that_is_not_there_is_no_traceback() -> None:
-    with pytest.raises(SourceUnavailable, match="can't be started: No such file"):
+    with pytest.raises(SourceUnavailableError, match="can't be started: No such file"):
         printed_code(("/nowhere/ykman",))
 
 
@@ -317,7 +317,7 @@ def test_a_command_that_hangs_ends_with_all_that_it_has_started(tmp_path: Path) 
         "child.wait()\n"
     )
     pid_file = tmp_path / "pid"
-    with pytest.raises(SourceUnavailable, match="within 2 s"):
+    with pytest.raises(SourceUnavailableError, match="within 2 s"):
         printed_code((sys.executable, "-c", program, str(pid_file)), timeout=2)
     status = Path(f"/proc/{pid_file.read_text()}/status")
     give_up_at = time.monotonic() + 30

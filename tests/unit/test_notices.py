@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from assumed.errors import AssumeRoleDenied, MfaCodeNeeded, StsUnavailable
-from assumed.model import MfaSession, SourceProfile
+from assumed.errors import AssumeRoleDeniedError, MfaCodeNeededError, StsUnavailableError
+from assumed.models import MfaSession, SourceProfile
 from assumed.scheduler.notices import Happening
 from tests.fakes import NOON, Simulation, role
 
@@ -46,7 +46,7 @@ def test_a_streak_of_failures_is_told_once_and_once_more_at_the_end_of_the_sessi
 ) -> None:
     simulation.start(DEPLOY)
     told(simulation)
-    simulation.sts.failing["deploy"] = StsUnavailable("no answer", hint="wait")
+    simulation.sts.failing["deploy"] = StsUnavailableError("no answer", hint="wait")
     simulation.run_for(3 * HOUR)
     failures = [each.failure for each in simulation.notices if each.happening is Happening.FAILED]
     assert len(failures) > 20
@@ -60,7 +60,7 @@ def test_a_streak_of_failures_is_told_once_and_once_more_at_the_end_of_the_sessi
     assert timedelta(0) <= late[0] - (3 * HOUR - DUE) <= 6 * MINUTE
     assert told(simulation) == [("refreshed", "deploy"), ("recovered", "deploy")]
 
-    simulation.sts.failing["deploy"] = StsUnavailable("no answer", hint="wait")
+    simulation.sts.failing["deploy"] = StsUnavailableError("no answer", hint="wait")
     simulation.run_for(DUE + MINUTE)
     assert told(simulation) == [("failed", "deploy")]
 
@@ -69,7 +69,7 @@ def test_a_missing_login_is_told_once_for_all_profiles_that_it_serves(
     simulation: Simulation,
 ) -> None:
     simulation.sources.known[str(LOGIN)] = simulation.sources.known["keys"]
-    needed = MfaCodeNeeded("no session", hint="log in")
+    needed = MfaCodeNeededError("no session", hint="log in")
     simulation.sts.failing = {"deploy": needed, "read": needed}
     roles = [role(name, source=LOGIN) for name in ("deploy", "read")]
     simulation.start(*roles)
@@ -93,8 +93,8 @@ def test_a_failure_that_turns_into_a_missing_login_is_told_as_both(
     simulation: Simulation,
 ) -> None:
     simulation.sts.failures = [
-        AssumeRoleDenied("no", hint="ask"),
-        MfaCodeNeeded("no session", hint="log in"),
+        AssumeRoleDeniedError("no", hint="ask"),
+        MfaCodeNeededError("no session", hint="log in"),
     ]
     simulation.start(DEPLOY)
     simulation.run_for(MINUTE)

@@ -13,8 +13,8 @@ from assumed import config
 from assumed.daemon.aws_files import AwsFiles, Place, read_aws_files
 from assumed.daemon.precedence import Finding, find_clashes
 from assumed.daemon.tools import Kind, used_by_botocore, used_by_javascript
-from assumed.errors import CredentialsFileMalformed, SourceUnavailable
-from assumed.model import Configuration
+from assumed.errors import CredentialsFileMalformedError, SourceUnavailableError
+from assumed.models import Configuration
 
 KEYS = "aws_access_key_id = ASIAFRESH\naws_secret_access_key = no-secret\naws_session_token = t\n"
 ROLE = "role_arn = arn:aws:iam::111122223333:role/r\nsource_profile = base\n"
@@ -394,9 +394,9 @@ def test_a_file_is_read_as_botocore_reads_it(home: Home) -> None:
 def test_files_that_are_not_there_are_empty_and_wrong_ones_say_where(home: Home) -> None:
     assert home.files().profiles == {}
     home.config.write_text("[profile a]\nb = c\nb = d\n")
-    with pytest.raises(CredentialsFileMalformed, match=r"config:3: the key b a second time"):
+    with pytest.raises(CredentialsFileMalformedError, match=r"config:3: the key b a second time"):
         home.files()
     home.config.unlink()
     home.config.mkdir()
-    with pytest.raises(SourceUnavailable, match="config: it can't be read: Is a directory"):
+    with pytest.raises(SourceUnavailableError, match="config: it can't be read: Is a directory"):
         home.files()

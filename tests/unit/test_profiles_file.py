@@ -14,8 +14,12 @@ from botocore.exceptions import ConfigParseError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assumed.errors import CredentialsFileMalformed, ProfileAmbiguous, ProfileNotOurs
-from assumed.model import Credentials
+from assumed.errors import (
+    CredentialsFileMalformedError,
+    ProfileAmbiguousError,
+    ProfileNotManagedError,
+)
+from assumed.models import Credentials
 from assumed.profiles_file import (
     OUR_KEYS,
     Put,
@@ -181,7 +185,7 @@ def test_a_second_edit_with_the_same_credentials_changes_nothing() -> None:
 
 @pytest.mark.parametrize("mark", [b"", b"manager = assumed\naws_session_token = left-over\n"])
 def test_long_term_keys_are_refused_with_the_very_yaml_to_add(mark: bytes) -> None:
-    with pytest.raises(ProfileNotOurs) as caught:
+    with pytest.raises(ProfileNotManagedError) as caught:
         put(b"# x\n" + LONG_TERM + mark)
 
     assert caught.value.message == f"{PATH}:2: profile deploy holds long-term keys"
@@ -215,7 +219,7 @@ def test_what_another_tool_manages_is_refused_unless_overwrite_says_otherwise(
 ) -> None:
     data = TEMPORARY + mark + b"\n"
 
-    with pytest.raises(ProfileNotOurs, match=f"profile deploy is managed by {tool}"):
+    with pytest.raises(ProfileNotManagedError, match=f"profile deploy is managed by {tool}"):
         put(data)
     assert is_ours(read(put(data, overwrite=True), path=PATH)["deploy"])
 
@@ -343,7 +347,7 @@ def test_what_botocore_cannot_read_is_refused_with_its_line(
     data: bytes, line: int, problem: str
 ) -> None:
     for attempt in (lambda: read(data, path=PATH), lambda: put(data), lambda: remove(data)):
-        with pytest.raises(CredentialsFileMalformed, match=problem) as caught:
+        with pytest.raises(CredentialsFileMalformedError, match=problem) as caught:
             attempt()
         assert caught.value.message.startswith(f"{PATH}:{line}: ")
         assert caught.value.hint
@@ -352,7 +356,7 @@ def test_what_botocore_cannot_read_is_refused_with_its_line(
 def test_no_message_repeats_what_may_be_a_secret() -> None:
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     for data in (f"[a]\n{secret}\n", f"[a]\n{secret}=\n{secret}:\n", f"{secret} = x\n"):
-        with pytest.raises(CredentialsFileMalformed) as caught:
+        with pytest.raises(CredentialsFileMalformedError) as caught:
             read(data.encode(), path=PATH)
         shown = caught.value.message + caught.value.hint + repr(caught.value)
         assert secret.lower() not in shown.lower()
@@ -384,7 +388,7 @@ def test_no_message_repeats_what_may_be_a_secret() -> None:
 def test_a_section_that_the_sdks_read_differently_is_refused_with_its_line(
     data: bytes, line: int
 ) -> None:
-    with pytest.raises(ProfileAmbiguous) as caught:
+    with pytest.raises(ProfileAmbiguousError) as caught:
         put(data)
     assert caught.value.message.startswith(f"{PATH}:{line}: profile deploy: ")
     assert caught.value.hint
@@ -395,7 +399,7 @@ def test_a_section_that_the_sdks_read_differently_is_refused_with_its_line(
     ["", "a]", "[a", " a", "a ", '"a"', "a\nb", "a #b", "DEFAULT", "__proto__", "profile a", "a b"],
 )
 def test_a_name_that_no_header_can_hold_is_refused(name: str) -> None:
-    with pytest.raises(ProfileAmbiguous):
+    with pytest.raises(ProfileAmbiguousError):
         put(b"", name)
 
 
@@ -460,7 +464,7 @@ def test_whatever_the_file_our_reader_reads_what_botocore_reads(data: bytes, fol
         # botocore does not look into [DEFAULT] where there is no section to inherit from it.
         return
     if expected is None:
-        with pytest.raises(CredentialsFileMalformed):
+        with pytest.raises(CredentialsFileMalformedError):
             read(data, path=PATH)
     else:
         assert read(data, path=PATH) == expected
@@ -474,7 +478,7 @@ def test_whatever_the_file_an_edit_changes_our_keys_alone(
 ) -> None:
     try:
         edited = put(data, overwrite=overwrite)
-    except (CredentialsFileMalformed, ProfileNotOurs, ProfileAmbiguous):
+    except (CredentialsFileMalformedError, ProfileNotManagedError, ProfileAmbiguousError):
         return
     before, after = read(data, path=PATH), as_botocore_reads(edited, folder)
 
@@ -496,7 +500,7 @@ def test_whatever_the_file_logout_after_refresh_gives_it_back_where_the_section_
         if "deploy" in read(data, path=PATH):
             return
         edited = put(data)
-    except (CredentialsFileMalformed, ProfileAmbiguous):
+    except (CredentialsFileMalformedError, ProfileAmbiguousError):
         return
 
     assert remove(edited) == data

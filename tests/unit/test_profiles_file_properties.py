@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.errors import ProfileAmbiguous
+from assumed.errors import ProfileAmbiguousError
 from assumed.profiles_file import (
     LONG_TERM_KEYS,
     OUR_KEYS,
@@ -235,7 +235,7 @@ def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change
     before, after = read(file.data, path=PATH), read(result.data, path=PATH)
 
     for profile, refusal in result.refused.items():
-        assert isinstance(refusal, ProfileAmbiguous)
+        assert isinstance(refusal, ProfileAmbiguousError)
         assert re.match(rf"{PATH}:\d+: profile {profile}: ", refusal.message)
         assert after.get(profile) == before.get(profile)
     if result.refused.keys() == changes.keys():
@@ -290,5 +290,5 @@ def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
 
 @pytest.mark.parametrize("header", ["[profile deploy]", "[profile 'deploy']"])
 def test_a_name_that_another_header_means_to_other_sdks_is_refused(header: str) -> None:
-    with pytest.raises(ProfileAmbiguous):
+    with pytest.raises(ProfileAmbiguousError):
         set_profile(f"{header}\nk = v\n".encode(), "profile.deploy", credentials(), path=PATH)

@@ -6,17 +6,17 @@ from datetime import datetime, timedelta
 import pytest
 
 from assumed.errors import (
-    AssumeRoleDenied,
-    CredentialsFileUnwritable,
-    LongTermKeys,
-    ParentNotReady,
-    SourceMissing,
-    SourceUnavailable,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    CredentialsFileUnwritableError,
+    LongTermKeysError,
+    ParentNotReadyError,
+    SourceMissingError,
+    SourceUnavailableError,
+    StsUnavailableError,
 )
-from assumed.model import (
-    CallingCredentials,
-    RoleDefinition,
+from assumed.models import (
+    ProfileDefinition,
+    SourceCredentials,
     SourceProfile,
     TemporaryCredentials,
 )
@@ -37,7 +37,7 @@ DEPLOY = role("deploy")
 
 
 class Bench:
-    def __init__(self, *definitions: RoleDefinition) -> None:
+    def __init__(self, *definitions: ProfileDefinition) -> None:
         self.clock = FakeClock()
         self.sts = FakeSts(self.clock)
         self.store = ProfilesInMemory()
@@ -62,8 +62,8 @@ def test_given_a_live_session_when_sts_fails_then_the_profile_keeps_it() -> None
     bench.refresher.refresh(DEPLOY).result()
     before = dict(bench.store.profiles)
     bench.clock.advance(timedelta(minutes=45))
-    bench.sts.failures.append(StsUnavailable("no answer", hint="wait"))
-    with pytest.raises(StsUnavailable):
+    bench.sts.failures.append(StsUnavailableError("no answer", hint="wait"))
+    with pytest.raises(StsUnavailableError):
         bench.refresher.refresh(DEPLOY).result()
     assert bench.store.profiles == before
     assert bench.refresher.left("deploy") == timedelta(minutes=15)
@@ -107,15 +107,15 @@ def test_without_a_valid_parent_a_chained_profile_calls_nobody(is_expired: bool)
         bench.refresher.refresh(DEPLOY).result()
         bench.clock.advance(HOUR)
     calls = bench.sts.number
-    with pytest.raises(ParentNotReady):
+    with pytest.raises(ParentNotReadyError):
         bench.refresher.refresh(child).result()
     assert bench.sts.number == calls
 
 
 def test_what_could_not_be_written_is_written_later_with_no_further_call() -> None:
     bench = Bench(DEPLOY)
-    bench.store.failures.append(CredentialsFileUnwritable("disk full", hint="make room"))
-    with pytest.raises(CredentialsFileUnwritable):
+    bench.store.failures.append(CredentialsFileUnwritableError("disk full", hint="make room"))
+    with pytest.raises(CredentialsFileUnwritableError):
         bench.refresher.refresh(DEPLOY).result()
     held = bench.refresher.session("deploy")
     assert held is not None
@@ -128,8 +128,8 @@ def test_what_could_not_be_written_is_written_later_with_no_further_call() -> No
 
 def test_what_could_not_be_written_for_too_long_is_assumed_anew() -> None:
     bench = Bench(DEPLOY)
-    bench.store.failures.append(CredentialsFileUnwritable("disk full", hint="make room"))
-    with pytest.raises(CredentialsFileUnwritable):
+    bench.store.failures.append(CredentialsFileUnwritableError("disk full", hint="make room"))
+    with pytest.raises(CredentialsFileUnwritableError):
         bench.refresher.refresh(DEPLOY).result()
     bench.clock.advance(timedelta(minutes=50))
     bench.refresher.refresh(DEPLOY).result()
@@ -185,15 +185,15 @@ def test_a_source_that_is_nowhere_is_told_before_any_call() -> None:
         clock=bench.clock, sources=FakeSources(), sts=bench.sts, store=bench.store
     )
     bench.refresher.define({"lost": lost})
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceMissingError):
         bench.refresher.refresh(lost).result()
     assert bench.sts.number == 0
 
 
 def test_a_refusal_leaves_no_session() -> None:
     bench = Bench(DEPLOY)
-    bench.sts.failures.append(AssumeRoleDenied("no", hint="ask"))
-    with pytest.raises(AssumeRoleDenied):
+    bench.sts.failures.append(AssumeRoleDeniedError("no", hint="ask"))
+    with pytest.raises(AssumeRoleDeniedError):
         bench.refresher.refresh(DEPLOY).result()
     assert bench.refresher.session("deploy") is None
 
@@ -228,7 +228,7 @@ def test_with_no_role_the_sources_own_credentials_are_kept_and_named_by_sts() ->
 
 def test_long_term_keys_are_never_copied() -> None:
     bench = Bench(OWN)
-    with pytest.raises(LongTermKeys):
+    with pytest.raises(LongTermKeysError):
         bench.refresher.refresh(OWN).result()
     assert bench.store.profiles == {}
     assert bench.sts.number == 0
@@ -243,7 +243,7 @@ def test_a_source_that_gives_the_same_again_is_asked_ever_later_and_not_in_the_l
     while True:
         try:
             bench.refresher.refresh(OWN).result()
-        except SourceUnavailable:
+        except SourceUnavailableError:
             break
         waits.append(bench.refresher.due_in(OWN, jitter=0))
         bench.clock.advance(waits[-1])
@@ -273,5 +273,5 @@ def test_a_role_is_chained_to_own_credentials() -> None:
     bench.refresher.refresh(child).result()
     assert bench.sts.calls[-1] == (
         child,
-        CallingCredentials("ASIAOWN1", "own-secret", "own-token"),
+        SourceCredentials("ASIAOWN1", "own-secret", "own-token"),
     )

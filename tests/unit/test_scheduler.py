@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from assumed.errors import (
-    AssumeRoleDenied,
-    CredentialsFileMalformed,
-    CredentialsFileUnwritable,
-    SourceMissing,
-    SourceRejected,
-    SourceUnavailable,
-    StsThrottled,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    CredentialsFileMalformedError,
+    CredentialsFileUnwritableError,
+    SourceMissingError,
+    SourceRejectedError,
+    SourceUnavailableError,
+    StsThrottledError,
+    StsUnavailableError,
     UsageError,
 )
 from assumed.log import event_fields, timestamp
-from assumed.model import Outcome, ProfileState, RoleDefinition
+from assumed.models import Outcome, ProfileDefinition, ProfileState
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from tests.fakes import NOON, FakeSource, Simulation, issued, role
 
@@ -31,12 +31,12 @@ DEPLOY, READ = role("deploy"), role("read")
 CHILD, GRANDCHILD = role("child", parent="deploy"), role("grandchild", parent="child")
 
 
-def unavailable() -> StsUnavailable:
-    return StsUnavailable("no answer", hint="wait")
+def unavailable() -> StsUnavailableError:
+    return StsUnavailableError("no answer", hint="wait")
 
 
-def denied() -> AssumeRoleDenied:
-    return AssumeRoleDenied("no", hint="ask")
+def denied() -> AssumeRoleDeniedError:
+    return AssumeRoleDeniedError("no", hint="ask")
 
 
 def asked(simulation: Simulation, *profiles: str, force: bool = False) -> dict[str, Outcome]:
@@ -197,7 +197,7 @@ class TestFailures:
         self, simulation: Simulation
     ) -> None:
         simulation.start(DEPLOY)
-        simulation.sts.failing["deploy"] = StsThrottled("slowly", hint="wait")
+        simulation.sts.failing["deploy"] = StsThrottledError("slowly", hint="wait")
         simulation.run_for(timedelta(hours=12))
         assert simulation.status("deploy").state is ProfileState.EXPIRED
         assert 100 < len(simulation.sts.called) < 500
@@ -208,7 +208,7 @@ class TestFailures:
     def test_a_session_that_could_not_be_written_is_written_later_with_no_further_call(
         self, simulation: Simulation
     ) -> None:
-        simulation.store.failures = [CredentialsFileUnwritable("full", hint="free some")] * 3
+        simulation.store.failures = [CredentialsFileUnwritableError("full", hint="free some")] * 3
         simulation.start(DEPLOY)
         assert simulation.status("deploy").state is ProfileState.FAILING
         simulation.run_for(MINUTE)
@@ -233,7 +233,9 @@ class TestFailures:
         self, simulation: Simulation
     ) -> None:
         # A new access key is rejected for some seconds too: IAM is eventually consistent.
-        simulation.sts.failing["deploy"] = SourceRejected("no", hint="renew", code="ExpiredToken")
+        simulation.sts.failing["deploy"] = SourceRejectedError(
+            "no", hint="renew", code="ExpiredToken"
+        )
         simulation.start(DEPLOY)
         assert simulation.status("deploy").state is ProfileState.NEEDS_LOGIN
         simulation.run_for(HOUR)
@@ -247,7 +249,7 @@ class TestFailures:
     def test_what_lacks_a_login_is_tried_again_when_somebody_asks(
         self, simulation: Simulation
     ) -> None:
-        simulation.sts.failing["deploy"] = SourceMissing("expired", hint="log in")
+        simulation.sts.failing["deploy"] = SourceMissingError("expired", hint="log in")
         simulation.start(DEPLOY)
         outcome = asked(simulation, "deploy")["deploy"]
         assert outcome.failure is not None
@@ -287,7 +289,7 @@ class TestEndpoints:
     ) -> None:
         here = [role(f"here{number}") for number in range(20)]
         there = [role(f"there{number}", region="eu-west-1") for number in range(20)]
-        throttled = StsThrottled("slowly", hint="wait")
+        throttled = StsThrottledError("slowly", hint="wait")
         simulation.sts.during_call = lambda definition: (
             simulation.sts.failures.append(throttled)
             if definition.region is None and len(simulation.sts.calls) % 5 == 1
@@ -305,7 +307,7 @@ class TestEndpoints:
     def test_a_profile_whose_call_hung_keeps_out_of_the_others_way(
         self, simulation: Simulation
     ) -> None:
-        def hang(definition: RoleDefinition) -> None:
+        def hang(definition: ProfileDefinition) -> None:
             if definition.profile == "deploy":
                 simulation.pass_time(timedelta(seconds=6))
 
@@ -430,7 +432,7 @@ class TestLog:
     def test_what_waits_for_somebody_is_told_each_hour(
         self, simulation: Simulation, caplog: pytest.LogCaptureFixture
     ) -> None:
-        simulation.sts.failing["deploy"] = SourceMissing("no login", hint="log in")
+        simulation.sts.failing["deploy"] = SourceMissingError("no login", hint="log in")
         simulation.start(DEPLOY)
         simulation.run_for(4 * HOUR + MINUTE)
         assert len(events(caplog, "refresh_failed")) == 1
@@ -443,7 +445,7 @@ class TestLog:
         self, simulation: Simulation, caplog: pytest.LogCaptureFixture
     ) -> None:
         simulation.start(DEPLOY)
-        simulation.store.failing = CredentialsFileUnwritable("full", hint="free some space")
+        simulation.store.failing = CredentialsFileUnwritableError("full", hint="free some space")
         simulation.run_for(59 * MINUTE)
         status = simulation.status("deploy")
         assert (status.state, status.expires_at) == (ProfileState.FAILING, NOON + HOUR)
@@ -492,7 +494,7 @@ class TestRecovery:
     def test_a_source_that_works_again_is_tried_by_all_that_had_nothing_of_it(
         self, simulation: Simulation
     ) -> None:
-        gone = SourceUnavailable("the process failed", hint="wait")
+        gone = SourceUnavailableError("the process failed", hint="wait")
         simulation.sts.failing |= {"deploy": gone, "read": gone}
         simulation.start(DEPLOY, READ)
         simulation.run_for(HOUR)
@@ -735,7 +737,7 @@ class TestOtherWriters:
     ) -> None:
         simulation.start(DEPLOY)
         simulation.store.failures = [
-            CredentialsFileMalformed(path="f", line=3, problem="no key", mend="mend it")
+            CredentialsFileMalformedError(path="f", line=3, problem="no key", mend="mend it")
         ] * 3
         simulation.scheduler.reconcile(None)
         simulation.jobs.run_due()
@@ -776,7 +778,7 @@ class TestWhileTheFileIsWritten:
         simulation.store.unfinished = writes
         simulation.start(DEPLOY)
         simulation.store.unfinished = None
-        writes[0].set_exception(CredentialsFileUnwritable("full", hint="free some space"))
+        writes[0].set_exception(CredentialsFileUnwritableError("full", hint="free some space"))
         assert simulation.status("deploy").state is ProfileState.FAILING
         simulation.run_for(MINUTE)
         assert simulation.status("deploy").state is ProfileState.VALID

@@ -7,18 +7,18 @@ from datetime import timedelta
 import pytest
 
 from assumed.errors import (
-    AssumeRoleDenied,
-    CredentialsFileUnwritable,
-    RefreshFailed,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    CredentialsFileUnwritableError,
+    RefreshFailedError,
+    StsUnavailableError,
     UsageError,
 )
-from assumed.model import Credentials, Outcome, ProfileState, StoredIn
+from assumed.models import Credentials, Outcome, ProfileState, StorageMode
 from tests.fakes import NOON, Simulation, issued, role
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 DEPLOY, CHILD = role("deploy"), role("child", parent="deploy")
-HELD = role("deploy", store=StoredIn.MEMORY)
+HELD = role("deploy", store=StorageMode.MEMORY)
 
 
 def given(simulation: Simulation, profile: str, min_left: timedelta = 15 * MINUTE) -> Credentials:
@@ -34,8 +34,8 @@ def refreshed(simulation: Simulation, min_left: timedelta) -> Outcome:
     return futures["deploy"].result(timeout=0)
 
 
-def unavailable() -> StsUnavailable:
-    return StsUnavailable("no answer", hint="wait")
+def unavailable() -> StsUnavailableError:
+    return StsUnavailableError("no answer", hint="wait")
 
 
 class TestGiving:
@@ -84,16 +84,16 @@ class TestGiving:
             given(simulation, "deploy")
         assert simulation.sts.number == calls
         simulation.pass_time(9.5 * MINUTE)
-        with pytest.raises(RefreshFailed, match="no answer") as raised:
+        with pytest.raises(RefreshFailedError, match="no answer") as raised:
             given(simulation, "deploy")
         assert (raised.value.code, raised.value.hint) == ("StsUnavailable", "wait")
         assert simulation.sts.number > calls
 
     def test_nothing_that_expired_is_ever_given(self, simulation: Simulation) -> None:
         simulation.start(DEPLOY)
-        simulation.sts.failing["deploy"] = AssumeRoleDenied("no", hint="ask")
+        simulation.sts.failing["deploy"] = AssumeRoleDeniedError("no", hint="ask")
         simulation.pass_time(2 * HOUR)
-        with pytest.raises(RefreshFailed):
+        with pytest.raises(RefreshFailedError):
             given(simulation, "deploy", timedelta(0))
 
     def test_a_wrong_wall_clock_changes_nothing(self, simulation: Simulation) -> None:
@@ -120,7 +120,7 @@ class TestGiving:
         simulation.pass_time(2 * HOUR)
         future = simulation.scheduler.credentials("deploy", min_left=MINUTE)
         simulation.scheduler.stop()
-        with pytest.raises(RefreshFailed, match="not refreshed any more"):
+        with pytest.raises(RefreshFailedError, match="not refreshed any more"):
             future.result(timeout=0)
 
 
@@ -143,7 +143,7 @@ class TestMinLeft:
         assert not refreshed(simulation, 15 * MINUTE).ok
 
     def test_a_session_that_is_not_in_the_file_will_not_do(self, simulation: Simulation) -> None:
-        simulation.store.failures.append(CredentialsFileUnwritable("full", hint="make room"))
+        simulation.store.failures.append(CredentialsFileUnwritableError("full", hint="make room"))
         simulation.start(DEPLOY)
         assert simulation.store.profiles == {}
         assert not refreshed(simulation, 5 * MINUTE).was_fresh
@@ -195,7 +195,7 @@ class TestMemory:
         self, simulation: Simulation
     ) -> None:
         simulation.start(DEPLOY)
-        simulation.store.failures.append(CredentialsFileUnwritable("full", hint="make room"))
+        simulation.store.failures.append(CredentialsFileUnwritableError("full", hint="make room"))
         simulation.apply(HELD, stored=simulation.store.profiles)
         simulation.jobs.run_due()
         status = simulation.status("deploy")

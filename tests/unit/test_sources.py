@@ -17,20 +17,20 @@ from botocore.tokens import SSOTokenProvider
 
 from assumed.errors import (
     AssumedError,
-    AwsFilesUnreadable,
-    LongTermKeys,
-    Retry,
-    SourceMissing,
-    SourceUnavailable,
-    StsRequestRefused,
+    AwsFilesUnreadableError,
+    LongTermKeysError,
+    RetryPolicy,
+    SourceMissingError,
+    SourceUnavailableError,
+    StsRequestRejectedError,
 )
-from assumed.model import CallingCredentials, TemporaryCredentials
+from assumed.models import SourceCredentials, TemporaryCredentials
 from assumed.sources import ResolvedSource, SourceProfiles
 
 KEYS = "aws_access_key_id = AKIAFIRST\naws_secret_access_key = first-secret\n"
 OTHER_KEYS = "aws_access_key_id = AKIAOTHER\naws_secret_access_key = other-secret\n"
-FIRST = CallingCredentials("AKIAFIRST", "first-secret", None)
-OTHER = CallingCredentials("AKIAOTHER", "other-secret", None)
+FIRST = SourceCredentials("AKIAFIRST", "first-secret", None)
+OTHER = SourceCredentials("AKIAOTHER", "other-secret", None)
 NOBODY_LISTENS = "http://127.0.0.1:1/"
 
 SSO = """\
@@ -114,7 +114,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AwsFiles:
     return AwsFiles(tmp_path)
 
 
-def credentials(name: str = "keys") -> CallingCredentials:
+def credentials(name: str = "keys") -> SourceCredentials:
     return SourceProfiles().resolve(name).credentials()
 
 
@@ -145,7 +145,7 @@ def test_where_both_files_hold_keys_the_credentials_file_wins_as_in_every_aws_to
 
 def test_temporary_keys_come_with_their_token(files: AwsFiles) -> None:
     files.credentials(f"[keys]\n{KEYS}aws_session_token = a-token\n")
-    assert credentials() == CallingCredentials("AKIAFIRST", "first-secret", "a-token")
+    assert credentials() == SourceCredentials("AKIAFIRST", "first-secret", "a-token")
 
 
 def test_the_default_profile_is_a_source_like_any_other(files: AwsFiles) -> None:
@@ -156,7 +156,7 @@ def test_the_default_profile_is_a_source_like_any_other(files: AwsFiles) -> None
 def test_a_profile_does_not_fall_back_to_the_default_profile(files: AwsFiles) -> None:
     files.config("[profile keys]\nregion = eu-west-1\n")
     files.credentials(f"[default]\n{KEYS}")
-    failure(SourceMissing)
+    failure(SourceMissingError)
 
 
 def test_region_and_endpoint_are_those_of_the_source_profile(
@@ -211,7 +211,7 @@ def test_the_environment_never_stands_in_for_a_profile_that_holds_nothing(
     files.credentials(f"[keys]\n[other]\n{OTHER_KEYS}")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert failure(SourceMissing).message == "profile keys holds no credentials"
+    assert failure(SourceMissingError).message == "profile keys holds no credentials"
 
 
 def test_a_key_changed_on_disk_is_seen_at_the_next_resolve(files: AwsFiles) -> None:
@@ -245,12 +245,12 @@ def test_a_file_that_was_replaced_is_seen(files: AwsFiles) -> None:
 
 def test_a_profile_that_comes_later_and_one_that_goes_are_seen(files: AwsFiles) -> None:
     profiles = SourceProfiles()
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceMissingError):
         profiles.resolve("keys")
     files.credentials(f"[keys]\n{KEYS}")
     assert profiles.resolve("keys").credentials() == FIRST
     files.credentials_path.unlink()
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceMissingError):
         profiles.resolve("keys")
 
 
@@ -276,7 +276,7 @@ def test_an_unchanged_profile_keeps_its_session_when_another_one_changes(files: 
 
 def test_a_credential_process_is_asked(files: AwsFiles) -> None:
     files.process(process_answer(SessionToken="a-token"))
-    assert credentials() == CallingCredentials("AKIAPROCESS", "process-secret", "a-token")
+    assert credentials() == SourceCredentials("AKIAPROCESS", "process-secret", "a-token")
 
 
 def test_a_credential_process_is_not_asked_again_while_its_answer_lasts(files: AwsFiles) -> None:
@@ -320,7 +320,7 @@ def test_a_credential_process_that_answers_oddly_is_a_source_unavailable(
     files: AwsFiles, printed: str
 ) -> None:
     files.process(printed)
-    error = failure(SourceUnavailable)
+    error = failure(SourceUnavailableError)
     assert error.message.startswith("profile keys: no credentials to be had: ")
     assert "get-caller-identity --profile keys" in error.hint
     assert "process-secret" not in "".join(traceback.format_exception(error))
@@ -356,27 +356,27 @@ def test_what_does_not_end_is_never_copied(
     files: AwsFiles, answer: dict[str, str], said: str
 ) -> None:
     files.process(process_answer(**answer))
-    with pytest.raises(LongTermKeys, match=said) as raised:
+    with pytest.raises(LongTermKeysError, match=said) as raised:
         SourceProfiles().resolve("keys").temporary(other_than=None)
     assert "process-secret" not in str(raised.value)
 
 
 def test_what_a_failing_credential_process_says_is_told(files: AwsFiles) -> None:
     files.process("", status=3, said="the vault is locked")
-    error = failure(SourceUnavailable)
+    error = failure(SourceUnavailableError)
     assert "the vault is locked" in error.message
-    assert error.retry is Retry.BACK_OFF
+    assert error.retry is RetryPolicy.BACK_OFF
 
 
 def test_what_a_failing_credential_process_says_is_told_without_secrets(files: AwsFiles) -> None:
     files.process("", status=3, said="+ export AWS_SECRET_ACCESS_KEY=process-secret")
-    assert "process-secret" not in failure(SourceUnavailable).message
+    assert "process-secret" not in failure(SourceUnavailableError).message
 
 
 def test_a_credential_process_that_failed_is_asked_again(files: AwsFiles) -> None:
     files.process("no JSON")
     source = SourceProfiles().resolve("keys")
-    with pytest.raises(SourceUnavailable):
+    with pytest.raises(SourceUnavailableError):
         source.credentials()
     (files.home / "printed").write_text(process_answer())
     assert source.credentials().access_key_id == "AKIAPROCESS"
@@ -384,17 +384,17 @@ def test_a_credential_process_that_failed_is_asked_again(files: AwsFiles) -> Non
 
 def test_a_credential_process_that_is_not_there_is_a_source_unavailable(files: AwsFiles) -> None:
     files.config(f"[profile keys]\ncredential_process = {files.home / 'none'}\n")
-    failure(SourceUnavailable)
+    failure(SourceUnavailableError)
 
 
 def test_a_profile_that_is_nowhere_is_missing(files: AwsFiles) -> None:
     files.credentials(f"[other]\n{KEYS}")
-    error = failure(SourceMissing)
+    error = failure(SourceMissingError)
     assert error.message == (
         "profile keys is in neither the AWS config file nor the credentials file"
     )
     assert "aws configure --profile keys" in error.hint
-    assert error.retry is Retry.ON_CHANGE
+    assert error.retry is RetryPolicy.ON_CHANGE
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_a_profile_that_is_nowhere_is_missing(files: AwsFiles) -> None:
 )
 def test_half_a_pair_of_keys_is_missing(files: AwsFiles, entries: str) -> None:
     files.credentials(f"[keys]\n{entries}")
-    error = failure(SourceMissing)
+    error = failure(SourceMissingError)
     assert "aws configure --profile keys" in error.hint
     assert "first-secret" not in str(error)
 
@@ -419,7 +419,7 @@ def test_a_profile_that_would_ask_for_a_code_is_refused_before_it_can(files: Aws
         "mfa_serial = arn:aws:iam::111122223333:mfa/me\n"
     )
     files.credentials(f"[base]\n{KEYS}")
-    error = failure(SourceMissing)
+    error = failure(SourceMissingError)
     assert "profile keys of the AWS config file asks for an MFA code" in error.message
     assert "source_profile that needs no code" in error.hint
 
@@ -431,7 +431,7 @@ def test_a_profile_whose_own_source_would_ask_for_a_code_is_refused_too(files: A
         "mfa_serial = arn:aws:iam::111122223333:mfa/me\n"
     )
     files.credentials(f"[base]\n{KEYS}")
-    assert "profile middle of the AWS config file" in failure(SourceMissing).message
+    assert "profile middle of the AWS config file" in failure(SourceMissingError).message
 
 
 def test_keys_beside_an_mfa_serial_ask_for_no_code(files: AwsFiles) -> None:
@@ -466,17 +466,17 @@ def test_an_sso_login_that_has_run_out_says_the_command_to_run(
     files.config(config)
     if token is not None:
         files.sso_token(cache_key, token)
-    error = failure(SourceMissing)
+    error = failure(SourceMissingError)
     assert "its SSO login has run out" in error.message
     assert error.hint == f"`{command}`; refreshes go on by themselves after it"
-    assert error.retry is Retry.ON_CHANGE
+    assert error.retry is RetryPolicy.ON_CHANGE
     assert "sso-access-token" not in "".join(traceback.format_exception(error))
 
 
 def test_a_garbled_sso_cache_is_no_traceback(files: AwsFiles) -> None:
     files.config(SSO_SESSION)
     files.sso_token("company", "{")
-    failure(SourceUnavailable)
+    failure(SourceUnavailableError)
 
 
 MALFORMED = {
@@ -495,23 +495,23 @@ def test_a_malformed_file_is_named_with_its_line_and_nothing_is_quoted(
 ) -> None:
     path = files.config_path if in_config else files.credentials_path
     path.write_text(text)
-    error = failure(AwsFilesUnreadable)
+    error = failure(AwsFilesUnreadableError)
     assert re.search(rf"{re.escape(str(path))}:\d+: ", error.message)
-    assert error.retry is Retry.SOON, "to look again costs nobody anything"
+    assert error.retry is RetryPolicy.SOON, "to look again costs nobody anything"
     assert "first-secret" not in "".join(traceback.format_exception(error))
     assert SourceProfiles().fingerprint("keys") is None
 
 
 def test_a_file_that_is_no_text_is_named(files: AwsFiles) -> None:
     files.config_path.write_bytes(b"\xff\xfe\x00")
-    assert str(files.config_path) in failure(AwsFilesUnreadable).message
+    assert str(files.config_path) in failure(AwsFilesUnreadableError).message
 
 
 def test_a_malformed_file_is_read_again_once_it_is_mended(files: AwsFiles) -> None:
     files.credentials(KEYS)
     profiles = SourceProfiles()
     for _ in range(2):
-        with pytest.raises(SourceUnavailable):
+        with pytest.raises(SourceUnavailableError):
             profiles.resolve("keys")
     files.credentials(f"[keys]\n{KEYS}")
     assert profiles.resolve("keys").credentials() == FIRST
@@ -614,13 +614,13 @@ def test_a_loop_of_source_profiles_ends(files: AwsFiles) -> None:
         "[profile keys]\nrole_arn = arn:aws:iam::111122223333:role/r\nsource_profile = other\n"
         "[profile other]\nrole_arn = arn:aws:iam::111122223333:role/o\nsource_profile = keys\n"
     )
-    assert "Infinite loop" in failure(SourceUnavailable).message
+    assert "Infinite loop" in failure(SourceUnavailableError).message
 
 
 def test_many_threads_resolve_one_source_and_see_whole_keys(files: AwsFiles) -> None:
     files.credentials(f"[keys]\n{KEYS}")
     profiles, start = SourceProfiles(), Barrier(9)
-    seen: list[tuple[ResolvedSource, CallingCredentials]] = []
+    seen: list[tuple[ResolvedSource, SourceCredentials]] = []
     failures: list[Exception] = []
 
     def resolve() -> None:
@@ -657,7 +657,7 @@ def test_a_source_that_would_ask_over_plain_http_is_refused(
         "[profile keys]\nrole_arn = arn:aws:iam::111122223333:role/mid\nsource_profile = base\n"
         "region = eu-west-1\n"
     )
-    error = failure(StsRequestRefused)
+    error = failure(StsRequestRejectedError)
     assert error.code == "PlainHttp"
     assert "http://sts.example.com is plain http" in error.message
 
@@ -667,5 +667,5 @@ def test_root_runs_no_command_that_another_user_names(files: AwsFiles) -> None:
     files.process(json.dumps({"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "x"}))
     assert credentials().access_key_id == "AKIA"
     os.chown(files.config_path, 12345, -1)
-    assert "belongs to another user" in failure(SourceMissing).message
+    assert "belongs to another user" in failure(SourceMissingError).message
     assert files.process_runs == 1

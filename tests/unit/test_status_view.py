@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from assumed.cli.status_view import print_status, screen
-from assumed.model import DaemonStatus, Failure, ProfileState, ProfileStatus, Status, StoredIn
+from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status, StorageMode
 from tests.fakes import NOON
 
 DAEMON = DaemonStatus(pid=812, version="0.1.0", started_at=NOON, config="config.yaml")
@@ -266,7 +266,7 @@ def test_in_a_pipe_every_profile_is_a_line_with_every_column(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     in_memory = ProfileStatus(
-        profile="secret", role_arn=None, source="x", store=StoredIn.MEMORY,
+        profile="secret", role_arn=None, source="x", store=StorageMode.MEMORY,
         state=ProfileState.VALID, seconds_left=60, lifetime_seconds=3600,
     )  # fmt: skip
     print_status(Status(daemon=None, profiles=(*TEAMS, in_memory, FAILING)), now=datetime.now(UTC))

@@ -18,18 +18,18 @@ from botocore.stub import Stubber
 from assumed.clock import SystemClock
 from assumed.errors import (
     AssumedError,
-    AssumeRoleDenied,
-    ClockSkewed,
-    Retry,
-    SourceRejected,
-    StsRequestRefused,
-    StsThrottled,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    ClockSkewedError,
+    RetryPolicy,
+    SourceRejectedError,
+    StsRequestRejectedError,
+    StsThrottledError,
+    StsUnavailableError,
 )
-from assumed.model import (
-    CallingCredentials,
+from assumed.models import (
     Credentials,
-    RoleDefinition,
+    ProfileDefinition,
+    SourceCredentials,
     WebIdentity,
     WebIdentityToken,
 )
@@ -92,8 +92,8 @@ ISSUED = replace(issued(DEPLOY, NOON + HOUR), access_key_id="ASIADEPLOYEXAMPLE")
 
 def call(
     session: StubbedSession,
-    definition: RoleDefinition = DEPLOY,
-    caller: CallingCredentials = LONG_TERM,
+    definition: ProfileDefinition = DEPLOY,
+    caller: SourceCredentials = LONG_TERM,
 ) -> AssumedRole:
     return SecurityTokenService(SystemClock()).assume_role(definition, caller, session)
 
@@ -148,10 +148,10 @@ def test_a_web_identity_sends_its_token_and_no_signature() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        ("ExpiredTokenException", SourceRejected),
-        ("InvalidIdentityToken", SourceRejected),
-        ("IDPRejectedClaim", SourceRejected),
-        ("IDPCommunicationError", StsUnavailable),
+        ("ExpiredTokenException", SourceRejectedError),
+        ("InvalidIdentityToken", SourceRejectedError),
+        ("IDPRejectedClaim", SourceRejectedError),
+        ("IDPCommunicationError", StsUnavailableError),
     ],
 )
 def test_a_refused_web_identity_waits_for_the_next_token(code: str, kind: type) -> None:
@@ -228,37 +228,37 @@ def test_the_region_of_the_definition_comes_before_all_others() -> None:
 @pytest.mark.parametrize(
     ("code", "status", "kind", "retry"),
     [
-        ("AccessDenied", 403, AssumeRoleDenied, Retry.SLOWLY),
-        ("AccessDeniedException", 400, AssumeRoleDenied, Retry.SLOWLY),
-        ("ExpiredToken", 403, SourceRejected, Retry.SLOWLY),
-        ("ExpiredTokenException", 400, SourceRejected, Retry.SLOWLY),
-        ("InvalidAccessKeyId", 403, SourceRejected, Retry.SLOWLY),
-        ("InvalidClientTokenId", 403, SourceRejected, Retry.SLOWLY),
-        ("InvalidToken", 400, SourceRejected, Retry.SLOWLY),
-        ("SignatureDoesNotMatch", 403, SourceRejected, Retry.SLOWLY),
-        ("UnrecognizedClientException", 403, SourceRejected, Retry.SLOWLY),
-        ("Throttling", 400, StsThrottled, Retry.BACK_OFF),
-        ("ThrottlingException", 400, StsThrottled, Retry.BACK_OFF),
-        ("ThrottledException", 400, StsThrottled, Retry.BACK_OFF),
-        ("RequestLimitExceeded", 503, StsThrottled, Retry.BACK_OFF),
-        ("RequestThrottled", 400, StsThrottled, Retry.BACK_OFF),
-        ("TooManyRequestsException", 429, StsThrottled, Retry.BACK_OFF),
-        ("SlowDown", 503, StsThrottled, Retry.BACK_OFF),
-        ("AnythingAtAll", 429, StsThrottled, Retry.BACK_OFF),
-        ("MalformedPolicyDocument", 400, StsRequestRefused, Retry.SLOWLY),
-        ("PackedPolicyTooLarge", 400, StsRequestRefused, Retry.SLOWLY),
-        ("RegionDisabledException", 403, StsRequestRefused, Retry.SLOWLY),
-        ("ValidationError", 400, StsRequestRefused, Retry.SLOWLY),
-        ("NeverHeardOf", 400, StsRequestRefused, Retry.SLOWLY),
-        ("InternalFailure", 500, StsUnavailable, Retry.BACK_OFF),
-        ("ServiceUnavailable", 503, StsUnavailable, Retry.BACK_OFF),
-        ("502", 502, StsUnavailable, Retry.BACK_OFF),
-        ("404", 404, StsUnavailable, Retry.BACK_OFF),
-        ("", 400, StsUnavailable, Retry.BACK_OFF),
+        ("AccessDenied", 403, AssumeRoleDeniedError, RetryPolicy.SLOWLY),
+        ("AccessDeniedException", 400, AssumeRoleDeniedError, RetryPolicy.SLOWLY),
+        ("ExpiredToken", 403, SourceRejectedError, RetryPolicy.SLOWLY),
+        ("ExpiredTokenException", 400, SourceRejectedError, RetryPolicy.SLOWLY),
+        ("InvalidAccessKeyId", 403, SourceRejectedError, RetryPolicy.SLOWLY),
+        ("InvalidClientTokenId", 403, SourceRejectedError, RetryPolicy.SLOWLY),
+        ("InvalidToken", 400, SourceRejectedError, RetryPolicy.SLOWLY),
+        ("SignatureDoesNotMatch", 403, SourceRejectedError, RetryPolicy.SLOWLY),
+        ("UnrecognizedClientException", 403, SourceRejectedError, RetryPolicy.SLOWLY),
+        ("Throttling", 400, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("ThrottlingException", 400, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("ThrottledException", 400, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("RequestLimitExceeded", 503, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("RequestThrottled", 400, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("TooManyRequestsException", 429, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("SlowDown", 503, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("AnythingAtAll", 429, StsThrottledError, RetryPolicy.BACK_OFF),
+        ("MalformedPolicyDocument", 400, StsRequestRejectedError, RetryPolicy.SLOWLY),
+        ("PackedPolicyTooLarge", 400, StsRequestRejectedError, RetryPolicy.SLOWLY),
+        ("RegionDisabledException", 403, StsRequestRejectedError, RetryPolicy.SLOWLY),
+        ("ValidationError", 400, StsRequestRejectedError, RetryPolicy.SLOWLY),
+        ("NeverHeardOf", 400, StsRequestRejectedError, RetryPolicy.SLOWLY),
+        ("InternalFailure", 500, StsUnavailableError, RetryPolicy.BACK_OFF),
+        ("ServiceUnavailable", 503, StsUnavailableError, RetryPolicy.BACK_OFF),
+        ("502", 502, StsUnavailableError, RetryPolicy.BACK_OFF),
+        ("404", 404, StsUnavailableError, RetryPolicy.BACK_OFF),
+        ("", 400, StsUnavailableError, RetryPolicy.BACK_OFF),
     ],
 )
 def test_a_refusal_is_sorted_by_what_can_be_done_about_it(
-    code: str, status: int, kind: type[AssumedError], retry: Retry
+    code: str, status: int, kind: type[AssumedError], retry: RetryPolicy
 ) -> None:
     error = refusal(code, status=status)
     assert type(error) is kind
@@ -341,7 +341,7 @@ class TestFallbackRegions:
 
     def test_where_all_are_down_the_error_is_of_the_first(self) -> None:
         session = self.answering_by_region("eu-west-1", "eu-central-1", "us-east-1")
-        with pytest.raises(StsUnavailable, match="ServiceUnavailable"):
+        with pytest.raises(StsUnavailableError, match="ServiceUnavailable"):
             call(session, self.DEPLOY)
         assert len(session.clients) == 3
 
@@ -350,7 +350,7 @@ class TestFallbackRegions:
         session.on_new_client = lambda stubber: stubber.add_client_error(
             "assume_role", "AccessDenied", "no", http_status_code=403
         )
-        with pytest.raises(AssumeRoleDenied):
+        with pytest.raises(AssumeRoleDeniedError):
             call(session, self.DEPLOY)
         assert len(session.clients) == 1
 
@@ -369,7 +369,7 @@ def test_a_denial_that_names_nobody_names_the_source() -> None:
 )
 def test_a_wrong_clock_of_this_machine_is_told_from_wrong_keys(code: str, text: str) -> None:
     error = refusal(code, text, 403)
-    assert (type(error), error.code) == (ClockSkewed, "ClockSkewed")
+    assert (type(error), error.code) == (ClockSkewedError, "ClockSkewed")
     assert "clock is wrong" in error.hint
 
 
@@ -412,7 +412,7 @@ def test_trouble_on_the_way_is_sts_unavailable(error: Exception) -> None:
         def create_client(self, *args: Any, **options: Any) -> Any:
             return Unreachable(super().create_client(*args, **options))
 
-    with pytest.raises(StsUnavailable) as raised:
+    with pytest.raises(StsUnavailableError) as raised:
         call(UnreachableSession())
     assert raised.value.code == type(error).__name__
     assert "profile deploy" in raised.value.message
@@ -427,13 +427,13 @@ def test_trouble_on_the_way_is_sts_unavailable(error: Exception) -> None:
     ],
 )
 def test_what_botocore_itself_refuses_is_no_traceback(changes: dict[str, Any], named: str) -> None:
-    with pytest.raises(StsRequestRefused, match=named) as raised:
+    with pytest.raises(StsRequestRejectedError, match=named) as raised:
         call(answering(answer(ISSUED)), role("deploy", **changes))
     assert raised.value.code == "ParamValidation"
 
 
 def test_a_region_that_can_be_none_is_refused_with_its_name() -> None:
-    with pytest.raises(StsRequestRefused, match="no such region") as raised:
+    with pytest.raises(StsRequestRejectedError, match="no such region") as raised:
         call(StubbedSession(), role("deploy", region="no such region"))
     assert raised.value.code == "BadEndpoint"
 
@@ -442,7 +442,7 @@ def test_a_region_that_can_be_none_is_refused_with_its_name() -> None:
 def test_an_answer_with_a_part_missing_is_no_answer(missing: str) -> None:
     shape = answer(ISSUED)
     del shape[missing]
-    with pytest.raises(StsUnavailable) as raised:
+    with pytest.raises(StsUnavailableError) as raised:
         call(answering(shape))
     assert raised.value.code == "BadAnswer"
 
@@ -452,7 +452,7 @@ def test_an_answer_with_a_part_missing_is_no_answer(missing: str) -> None:
 def test_credentials_that_are_not_one_plain_word_are_no_answer(field: str, odd: str) -> None:
     shape = answer(ISSUED)
     shape["Credentials"][field] = odd
-    with pytest.raises(StsUnavailable):
+    with pytest.raises(StsUnavailableError):
         call(answering(shape))
 
 
@@ -460,7 +460,7 @@ def test_credentials_that_are_not_one_plain_word_are_no_answer(field: str, odd: 
     "expiration", [NOON, NOON - timedelta(seconds=1), datetime(1970, 1, 1, tzinfo=UTC)]
 )
 def test_a_session_that_had_expired_when_it_was_issued_is_no_answer(expiration: datetime) -> None:
-    with pytest.raises(StsUnavailable, match="expired when it was issued"):
+    with pytest.raises(StsUnavailableError, match="expired when it was issued"):
         call(answering(answer(replace(ISSUED, expiration=expiration))))
 
 
@@ -484,12 +484,12 @@ def test_another_source_or_region_has_a_client_of_its_own() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        CallingCredentials("AKIAOTHER", "long-term-secret", None),
-        CallingCredentials("AKIAEXAMPLE", "another-secret", None),
-        CallingCredentials("AKIAEXAMPLE", "long-term-secret", "a-token"),
+        SourceCredentials("AKIAOTHER", "long-term-secret", None),
+        SourceCredentials("AKIAEXAMPLE", "another-secret", None),
+        SourceCredentials("AKIAEXAMPLE", "long-term-secret", "a-token"),
     ],
 )
-def test_a_client_is_replaced_when_the_keys_change(changed: CallingCredentials) -> None:
+def test_a_client_is_replaced_when_the_keys_change(changed: SourceCredentials) -> None:
     session, sts = StubbedSession(), SecurityTokenService(SystemClock())
     session.on_new_client = add_three_answers
     sts.assume_role(DEPLOY, LONG_TERM, session)
@@ -515,8 +515,8 @@ def test_no_secret_is_in_the_text_of_an_error() -> None:
     shape = answer(ISSUED)
     shape["AssumedRoleUser"]["Arn"] = "no assumed role of anybody"
     session = answering(shape)
-    caller = CallingCredentials("AKIAEXAMPLE", "long-term-secret", "a-token")
-    with pytest.raises(StsUnavailable) as raised:
+    caller = SourceCredentials("AKIAEXAMPLE", "long-term-secret", "a-token")
+    with pytest.raises(StsUnavailableError) as raised:
         call(session, caller=caller)
     text = "".join(traceback.format_exception(raised.value)) + raised.value.hint
     for secret in (ISSUED.secret_access_key, ISSUED.session_token, "long-term-secret", "a-token"):

@@ -17,7 +17,7 @@ from assumed.delivery.surroundings import (
     tidy,
     with_region,
 )
-from assumed.model import EndpointAddress
+from assumed.models import EndpointAddress
 
 URL = "http://127.0.0.1:1/v1/credentials/deploy"
 STATIC = {

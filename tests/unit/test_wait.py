@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from assumed.daemon.wait import Waited, wait
-from assumed.errors import AssumedError, DaemonUnreachable, UsageError
-from assumed.model import Failure, Outcome
+from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
+from assumed.models import Failure, Outcome
 from tests.fakes import NOON, FakeClock
 
 HOUR = timedelta(hours=1)
@@ -18,7 +18,7 @@ DENIED = Outcome(
     profile="deploy", failure=Failure(code="AccessDenied", message="no", hint="ask", at=NOON)
 )
 READ = Outcome(profile="read", was_fresh=True, expires_at=NOON + HOUR)
-UNREACHABLE = DaemonUnreachable("no answer", hint="wait")
+UNREACHABLE = DaemonUnreachableError("no answer", hint="wait")
 
 Answer = Sequence[Outcome] | AssumedError
 
@@ -97,7 +97,7 @@ def test_a_session_that_falls_due_in_a_long_wait_is_refreshed_again() -> None:
 
 def test_a_daemon_that_does_not_answer_is_waited_for() -> None:
     assert waited(Asked(UNREACHABLE, UNREACHABLE, [FRESH])).is_done
-    with pytest.raises(DaemonUnreachable):
+    with pytest.raises(DaemonUnreachableError):
         waited(Asked(UNREACHABLE))
 
 

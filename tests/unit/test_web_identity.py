@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from assumed import config
-from assumed.errors import Retry, SourceMissing
-from assumed.model import SourceProfile, WebIdentity, WebIdentityToken
+from assumed.errors import RetryPolicy, SourceMissingError
+from assumed.models import SourceProfile, WebIdentity, WebIdentityToken
 from assumed.sources import SourceProfiles, Sources
 from assumed.sources.mfa import MfaSessions
 from tests.fakes import FakeClock, FakeSts
@@ -62,9 +62,9 @@ def test_what_is_no_token_is_sent_nowhere_and_quoted_nowhere(
 ) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
-    with pytest.raises(SourceMissing) as raised:
+    with pytest.raises(SourceMissingError) as raised:
         token(path)
-    assert raised.value.retry is Retry.ON_CHANGE
+    assert raised.value.retry is RetryPolicy.ON_CHANGE
     assert str(path) in raised.value.message
     assert "words" not in str(raised.value)
 
@@ -73,7 +73,7 @@ def test_neither_a_pipe_nor_a_folder_is_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path, tmp_path / "none"):
-        with pytest.raises(SourceMissing):
+        with pytest.raises(SourceMissingError):
             token(path)
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from freezegun import freeze_time
 
-from assumed.model import RoleDefinition
+from assumed.models import ProfileDefinition
 from tests.fakes import NOON, Simulation, role
 
 WEEK = timedelta(days=7)
@@ -21,7 +21,7 @@ SOONEST, LATEST = timedelta(minutes=39), timedelta(minutes=44, seconds=24)
 class Week:
     """Lives through a week, and looks into the file at each moment at which anything happens."""
 
-    def __init__(self, simulation: Simulation, *definitions: RoleDefinition) -> None:
+    def __init__(self, simulation: Simulation, *definitions: ProfileDefinition) -> None:
         self.least_left = HOUR
         self.called_at: dict[str, list[datetime]] = {}
         self._simulation = simulation
@@ -31,7 +31,7 @@ class Week:
     def live(self, span: timedelta) -> None:
         self._simulation.run_for(span, at_each_stop=self._look)
 
-    def _note(self, definition: RoleDefinition) -> None:
+    def _note(self, definition: ProfileDefinition) -> None:
         now = self._simulation.clock.now()
         self.called_at.setdefault(definition.profile, []).append(now)
 

@@ -15,7 +15,7 @@ from assumed.cli.output import login_line, utc_now
 from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.errors import UsageError
-from assumed.model import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
+from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
 
 if TYPE_CHECKING:
     from assumed.daemon.once import Once

@@ -9,7 +9,7 @@ import click
 
 from assumed.errors import AssumedError, ConfigurationError
 from assumed.log import printable
-from assumed.model import Failure, Login, Outcome
+from assumed.models import Failure, Login, Outcome
 
 if TYPE_CHECKING:
     from assumed.daemon.live import LiveCheck

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from assumed.model import Outcome
+from assumed.models import Outcome
 
 _MANY = 5
 

@@ -13,7 +13,7 @@ def daemon_of(options: Options) -> DaemonClient | None:
     """Return the running daemon of this user; None where none runs, or not with this `--config`.
 
     Raises:
-        DaemonUnreachable: it does not answer, or its socket can't be trusted.
+        DaemonUnreachableError: it does not answer, or its socket can't be trusted.
     """
     client = find_daemon(os.environ, user_name())
     if client is None or options.config is None:

@@ -14,7 +14,7 @@ from assumed.cli.options import Options, common_options
 from assumed.cli.output import harmless
 from assumed.cli.reach import daemon_of
 from assumed.delivery.dial import user_name
-from assumed.errors import AlreadyRunning, ConfigurationError, UsageError
+from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
 from assumed.service.account import Account
 from assumed.service.installation import Service, system_service, user_service
 from assumed.service.linger import linger, linger_no_more, lingers
@@ -150,7 +150,7 @@ def _require_no_other_daemon(options: Options, service: Service) -> None:
     daemon = daemon_of(options)
     told = daemon.status().daemon if daemon is not None else None
     if told is not None and told.pid != service.main_pid():
-        raise AlreadyRunning(
+        raise AlreadyRunningError(
             f"a daemon runs already, with process id {told.pid}, and not as {service.unit}",
             hint=f"stop it (`kill {told.pid}`) and try again; nothing was installed",
         )

@@ -15,7 +15,7 @@ from assumed.cli.reach import daemon_of
 from assumed.cli.status_view import TROUBLE, print_status
 from assumed.delivery.quick import STATUS_FIELDS
 from assumed.delivery.shapes import status_to_json
-from assumed.model import Status
+from assumed.models import Status
 
 
 @click.command("status")

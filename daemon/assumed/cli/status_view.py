@@ -18,7 +18,7 @@ import click
 
 from assumed.cli.output import duration, explained, harmless
 from assumed.log import printable
-from assumed.model import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StoredIn
+from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -220,7 +220,7 @@ def _summed_up(others: Sequence[ProfileStatus], now: datetime) -> Sequence[str]:
 
 def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
     next_in = status.next_attempt_at - now if status.next_attempt_at else None
-    in_memory = ", in memory" if status.store == StoredIn.MEMORY else ""
+    in_memory = ", in memory" if status.store == StorageMode.MEMORY else ""
     cells = {
         "PROFILE": status.profile,
         "ROLE": status.role_arn.split(":", 4)[4] if status.role_arn else "-",
@@ -266,7 +266,7 @@ def _notes(status: Status) -> Iterator[str]:
     """Return what is to be said of the daemon itself."""
     if status.daemon is None:
         yield "no daemon runs: this is what the credentials file tells"
-        if any(profile.store == StoredIn.MEMORY for profile in status.profiles):
+        if any(profile.store == StorageMode.MEMORY for profile in status.profiles):
             yield "what is kept in memory, a daemon alone has"
         return
     if status.daemon.config_error is not None:

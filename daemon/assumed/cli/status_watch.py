@@ -20,8 +20,8 @@ from rich.live import Live
 from assumed.cli.output import utc_now
 from assumed.cli.status_view import screen
 from assumed.delivery.shapes import status_to_json
-from assumed.errors import DaemonUnreachable
-from assumed.model import ProfileStatus, Status
+from assumed.errors import DaemonUnreachableError
+from assumed.models import ProfileStatus, Status
 
 _LOOK_SECONDS = 1.0
 _TERMINATED = 128 + signal.SIGTERM
@@ -47,7 +47,7 @@ def draw(look: Callable[[], Status]) -> None:
                 return
             try:
                 status, notes = look(), ()
-            except DaemonUnreachable as error:
+            except DaemonUnreachableError as error:
                 notes = (f"not up to date: {error.message}",)
 
 
@@ -57,7 +57,7 @@ def stream(look: Callable[[], Status]) -> None:
     while True:
         try:
             status = look()
-        except DaemonUnreachable:
+        except DaemonUnreachableError:
             if shown is None:
                 raise
         else:

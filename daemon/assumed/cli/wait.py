@@ -15,7 +15,7 @@ from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.clock import SystemClock
 from assumed.daemon.wait import wait
-from assumed.model import Outcome
+from assumed.models import Outcome
 
 
 @click.command("wait")

@@ -36,7 +36,7 @@ from assumed.config.shape import (
 from assumed.config.trust import distrust
 from assumed.config.values import shown
 from assumed.errors import ConfigurationError
-from assumed.model import Configuration
+from assumed.models import Configuration
 
 __all__ = ["find", "load", "parse", "places"]
 

@@ -11,11 +11,11 @@ from types import MappingProxyType
 from assumed.config.document import Path as KeyPath
 from assumed.config.shape import ConfigurationShape, ProfileShape
 from assumed.config.values import MOST_CHAINED_SECONDS, shown
-from assumed.model import (
+from assumed.models import (
     Configuration,
     ManagedProfile,
     MfaSession,
-    RoleDefinition,
+    ProfileDefinition,
     Source,
     SourceProfile,
     WebIdentity,
@@ -286,9 +286,9 @@ class Rules:
             chain.append(source)
         return []
 
-    def _definition(self, name: str) -> RoleDefinition:
+    def _definition(self, name: str) -> ProfileDefinition:
         profile = self._profiles[name]
-        return RoleDefinition(
+        return ProfileDefinition(
             profile=name,
             role_arn=profile.role_arn or None,
             source=self._source(profile),

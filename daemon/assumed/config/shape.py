@@ -34,7 +34,7 @@ from assumed.config.values import (
     Textfile,
     Write,
 )
-from assumed.model import StoredIn, WriteMode
+from assumed.models import StorageMode, WriteMode
 
 
 class _Shape(BaseModel):
@@ -151,7 +151,7 @@ class ProfileShape(_Shape):
             description="Where the session is kept: memory is never written anywhere, and had from "
             "the daemon alone (export-credentials, credential_process, exec)."
         ),
-    ] = StoredIn.FILE
+    ] = StorageMode.FILE
     overwrite: Annotated[
         Boolean,
         Field(

@@ -18,7 +18,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from assumed.log import redact
-from assumed.model import CredentialSource, LifetimeShare, RefreshBefore, StoredIn, WriteMode
+from assumed.models import CredentialSource, LifetimeFraction, RefreshBefore, StorageMode, WriteMode
 
 LEAST_SESSION_SECONDS = 900
 MOST_SESSION_SECONDS = 43_200
@@ -197,7 +197,7 @@ def _refresh_before(value: object) -> RefreshBefore:
         percent = float(share[1])
         if not 1 <= percent <= _MOST_SHARE:
             raise mistake(f"{shown(text)} is not between 1% and 50% of the lifetime")
-        return LifetimeShare(percent / 100)
+        return LifetimeFraction(percent / 100)
     if text.endswith("%"):
         raise mistake(f"{shown(text)} is no share of the lifetime: write 25% or 50%")
     before = parse_duration(text)
@@ -286,8 +286,8 @@ def _credential_source(value: object) -> CredentialSource:
     return _choice(CredentialSource, value)
 
 
-def _stored_in(value: object) -> StoredIn:
-    return _choice(StoredIn, value)
+def _stored_in(value: object) -> StorageMode:
+    return _choice(StorageMode, value)
 
 
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
@@ -363,5 +363,5 @@ Machine = Annotated[
     CredentialSource | None,
     *_schema(_credential_source, enum=[str(source) for source in CredentialSource]),
 ]
-Store = Annotated[StoredIn, *_schema(_stored_in, enum=[str(place) for place in StoredIn])]
+Store = Annotated[StorageMode, *_schema(_stored_in, enum=[str(place) for place in StorageMode])]
 Write = Annotated[WriteMode, *_schema(_write_mode, enum=[str(mode) for mode in WriteMode])]

@@ -12,7 +12,7 @@ from assumed import config
 from assumed.clock import Clock
 from assumed.delivery.address import state_folder
 from assumed.delivery.dial import user_name
-from assumed.model import Configuration, Credentials
+from assumed.models import Configuration, Credentials
 from assumed.refresh import Refresher, Store
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.scheduler.workers import DaemonThreads
@@ -30,7 +30,7 @@ def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
 
     Raises:
         ConfigurationError: with every mistake in it.
-        SourceUnavailable: the AWS files, which hold its source profiles, can't be read.
+        SourceUnavailableError: the AWS files, which hold its source profiles, can't be read.
     """
     known = frozenset(sources.names())
     return config.load(

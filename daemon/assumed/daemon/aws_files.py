@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assumed.errors import SourceUnavailable
+from assumed.errors import SourceUnavailableError
 from assumed.profiles_file import OUR_MARK
 from assumed.profiles_file.document import DEFAULTS, Document, Section
 
@@ -109,8 +109,8 @@ def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
     """Read both files by botocore's rules; one that is not there is empty.
 
     Raises:
-        SourceUnavailable: one can't be read.
-        CredentialsFileMalformed: botocore can't read one either; with the line.
+        SourceUnavailableError: one can't be read.
+        CredentialsFileMalformedError: botocore can't read one either; with the line.
     """
     profiles: dict[str, AwsProfile] = {}
     for header, section, entries in _sections(config):
@@ -141,7 +141,7 @@ def _sections(path: Path) -> list[tuple[str, Section, Mapping[str, Entry]]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise SourceUnavailable(
+        raise SourceUnavailableError(
             f"{path}: it can't be read: {error.strerror}",
             hint="no AWS tool can read that file now: mend it, and nothing else is needed",
         ) from error

@@ -41,19 +41,19 @@ from assumed.delivery.surroundings import (
 )
 from assumed.errors import (
     AssumedError,
-    CommandNotStarted,
+    CommandNotStartedError,
     CredentialsFileError,
-    DaemonUnreachable,
-    RefreshFailed,
+    DaemonUnreachableError,
+    RefreshFailedError,
     UnexpectedError,
     UsageError,
 )
 from assumed.log import event
-from assumed.model import (
+from assumed.models import (
     Configuration,
     Credentials,
     EndpointAddress,
-    RoleDefinition,
+    ProfileDefinition,
 )
 from assumed.refresh import already_done
 from assumed.scheduler import RefreshScheduler
@@ -97,7 +97,7 @@ class Surroundings:
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
-            CommandNotStarted: there is no such command, or it can't be executed.
+            CommandNotStartedError: there is no such command, or it can't be executed.
             AssumedError: there are no credentials for it.
         """
         tidy(self._environ)
@@ -151,7 +151,7 @@ def _made(environ: Mapping[str, str]) -> OwnFiles:
     try:
         return own_files(environ)
     except OSError as error:
-        raise DaemonUnreachable(
+        raise DaemonUnreachableError(
             f"{error.filename}: the files for the command can't be made: {error.strerror}",
             hint="set XDG_STATE_HOME to a folder of your own",
         ) from error
@@ -161,7 +161,7 @@ def _child_environ(environ: Mapping[str, str], files: OwnFiles, given: Given) ->
     try:
         return child_environ(environ, files, given)
     except OSError as error:
-        raise DaemonUnreachable(
+        raise DaemonUnreachableError(
             f"{error.filename}: the token of the endpoint can't be read: {error.strerror}",
             hint="if the daemon runs in a container or as a unit with a /run of its own, run "
             "`assumed exec` where it does",
@@ -175,27 +175,27 @@ def _execute(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     try:
         os.execvpe(command[0], list(command), environ)  # noqa: S606 - it is what was asked for
     except (FileNotFoundError, NotADirectoryError):
-        raise CommandNotStarted(
+        raise CommandNotStartedError(
             f"{command[0]}: there is no such command",
             hint="the command comes after `--`: `assumed exec PROFILE -- CMD ARGUMENT…`",
             exit_status=_NOT_FOUND,
         ) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise CommandNotStarted(
+        raise CommandNotStartedError(
             f"{command[0]} can't be executed: {why}",
             hint=f"see what it is: `ls -l {command[0]}`",
             exit_status=_CANNOT_EXECUTE,
         ) from error
 
 
-def _with_parents(profile: str, configuration: Configuration) -> Mapping[str, RoleDefinition]:
+def _with_parents(profile: str, configuration: Configuration) -> Mapping[str, ProfileDefinition]:
     if profile not in configuration.profiles:
         raise UsageError(
             f"profile {profile} is not in the configuration",
             hint=f"known are: {', '.join(configuration.profiles) or 'none'}",
         )
-    chosen: dict[str, RoleDefinition] = {}
+    chosen: dict[str, ProfileDefinition] = {}
     name: str | None = profile
     while name is not None and name not in chosen:
         chosen[name] = configuration.profiles[name]
@@ -220,7 +220,7 @@ def _told(text: str) -> Given:
         case {"code": UsageError.code, "message": str(message), "hint": str(hint)}:
             raise UsageError(message, hint=hint)
         case {"code": str(code), "message": str(message), "hint": str(hint)}:
-            raise RefreshFailed(message, hint=hint, code=code)
+            raise RefreshFailedError(message, hint=hint, code=code)
     raise UnexpectedError(
         "the process that keeps the credentials fresh has ended",
         hint="see with `--log-level debug` why; please report it if that is no help",
@@ -248,7 +248,7 @@ class _Companion:
         self._endpoint = Endpoint(self._scheduler, files.folder)
 
     def keep(
-        self, definitions: Mapping[str, RoleDefinition], stored: Mapping[str, Credentials]
+        self, definitions: Mapping[str, ProfileDefinition], stored: Mapping[str, Credentials]
     ) -> None:
         """Keep these profiles fresh, once it runs.
 

@@ -15,8 +15,8 @@ from assumed.daemon.aws_files import config_path, credentials_path, read_aws_fil
 from assumed.daemon.proposal import Definition, Proposal, propose
 from assumed.errors import (
     ConfigurationError,
-    ConfigurationNotWritten,
-    NothingToPropose,
+    ConfigurationNotWrittenError,
+    NoRoleProfilesError,
     UnexpectedError,
     UsageError,
 )
@@ -39,9 +39,9 @@ def proposal(environ: Mapping[str, str], *, suffix: str) -> Proposal:
 
     Raises:
         UsageError: a suffix that no name can end in.
-        NothingToPropose: there is no role profile that this version can keep fresh.
-        SourceUnavailable: one of the AWS files can't be read.
-        CredentialsFileMalformed: likewise, with the line.
+        NoRoleProfilesError: there is no role profile that this version can keep fresh.
+        SourceUnavailableError: one of the AWS files can't be read.
+        CredentialsFileMalformedError: likewise, with the line.
     """
     if not suffix or not is_profile_name(f"x{suffix}"):
         raise UsageError(
@@ -60,7 +60,7 @@ def proposal(environ: Mapping[str, str], *, suffix: str) -> Proposal:
         left_out = [
             f"{each.place}: profile {each.profile}: {each.reason}" for each in proposed.left_out
         ]
-        raise NothingToPropose(
+        raise NoRoleProfilesError(
             "\n  ".join([f"there is no role profile in {files.config} to keep fresh", *left_out]),
             hint="write the configuration by hand: README has an example, config/ all keys",
         )
@@ -100,7 +100,7 @@ def write_new(path: Path, text: str) -> str | None:
 
     Raises:
         UsageError: there is something at that place.
-        ConfigurationNotWritten: the operating system refused.
+        ConfigurationNotWrittenError: the operating system refused.
     """
     try:
         for folder in reversed([path.parent, *path.parent.parents]):
@@ -126,8 +126,8 @@ def write_new(path: Path, text: str) -> str | None:
         return distrust(path, file.fileno())
 
 
-def _not_written(path: Path, error: OSError) -> ConfigurationNotWritten:
-    return ConfigurationNotWritten(
+def _not_written(path: Path, error: OSError) -> ConfigurationNotWrittenError:
+    return ConfigurationNotWrittenError(
         f"{error.filename or path}: the configuration can't be written: {error.strerror}",
         hint="name a place of your own: `--output FILE`",
     )

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from assumed.errors import AssumeRoleDenied
-from assumed.model import Outcome, RoleDefinition, Session, WebIdentity
+from assumed.errors import AssumeRoleDeniedError
+from assumed.models import Outcome, ProfileDefinition, RoleSession, WebIdentity
 from assumed.sts.observed import Observation
 from assumed.sts.refusal import split_statement
 
@@ -23,9 +23,9 @@ class LiveCheck:
         seen: who asked, and how long it took.
     """
 
-    definition: RoleDefinition
+    definition: ProfileDefinition
     outcome: Outcome
-    session: Session | None
+    session: RoleSession | None
     seen: Observation
 
     @property
@@ -45,12 +45,12 @@ class LiveCheck:
     def causes(self) -> tuple[str, ...]:
         """What else STS may have said no for, which it does not tell; the likeliest first."""
         failure = self.outcome.failure
-        if failure is None or failure.code != AssumeRoleDenied.code:
+        if failure is None or failure.code != AssumeRoleDeniedError.code:
             return ()
         return tuple(_causes_of_denial(self.definition))
 
 
-def _causes_of_denial(definition: RoleDefinition) -> Iterator[str]:
+def _causes_of_denial(definition: ProfileDefinition) -> Iterator[str]:
     """Source: the IAM user guide, "Troubleshoot IAM roles"; "Passing session tags in STS"."""
     if definition.tags:
         yield "it sends tags: sts:TagSession has to be allowed in the same two places"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assumed.daemon.assemble import credentials_file, load_configuration, mfa_folder
-from assumed.errors import AlreadyRunning
-from assumed.model import Configuration, ProfileState, Status
+from assumed.errors import AlreadyRunningError
+from assumed.models import Configuration, ProfileState, Status
 from assumed.sources import SourceProfiles
 
 
@@ -32,7 +32,7 @@ def log_out(
         The profiles that there was something to remove from.
 
     Raises:
-        AlreadyRunning: a daemon would write them again.
+        AlreadyRunningError: a daemon would write them again.
         ConfigurationError: with every mistake in it.
         CredentialsFileError: the file can't be changed; it is as it was.
     """
@@ -58,7 +58,7 @@ def _refuse_while_kept(kept_by: Status, profiles: Sequence[str]) -> None:
         and (not profiles or status.profile in profiles)
     ]
     if kept and kept_by.daemon is not None:
-        raise AlreadyRunning(
+        raise AlreadyRunningError(
             f"the daemon with pid {kept_by.daemon.pid} keeps {', '.join(kept)} fresh, and would "
             "write it again",
             hint="stop it first (`systemctl --user stop assumed`), or write `enabled: false` under "

@@ -21,7 +21,7 @@ from assumed.daemon.assemble import (
 from assumed.daemon.aws_files import config_path, read_aws_files
 from assumed.daemon.live import LiveCheck
 from assumed.daemon.precedence import Finding, find_clashes
-from assumed.model import Credentials, Failure, Login, Outcome, Status, StoredIn
+from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
 from assumed.refresh import Refresher, Store, already_done
 from assumed.scheduler import RefreshScheduler
 from assumed.sources import SourceProfiles
@@ -34,7 +34,7 @@ class Once:
 
     Raises:
         ConfigurationError: with every mistake in it.
-        SourceUnavailable: the AWS files, which hold its source profiles, can't be read.
+        SourceUnavailableError: the AWS files, which hold its source profiles, can't be read.
     """
 
     def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
@@ -99,12 +99,12 @@ class Once:
         """
         definitions = self.configuration.profiles
         chosen = list(dict.fromkeys(profiles)) or [
-            name for name in self.enabled if definitions[name].store is StoredIn.FILE
+            name for name in self.enabled if definitions[name].store is StorageMode.FILE
         ]
         volatile = {
             name
             for name in chosen
-            if name in definitions and definitions[name].store is StoredIn.MEMORY
+            if name in definitions and definitions[name].store is StorageMode.MEMORY
         }
         lasting = [name for name in chosen if name not in volatile]
         outcomes: dict[str, Outcome] = {name: _daemon_needed(name) for name in volatile}
@@ -127,7 +127,7 @@ class Once:
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
             CredentialsFileError: the file can't be read.
-            RefreshFailed: there are none that last for a minute.
+            RefreshFailedError: there are none that last for a minute.
         """
         self._file.recover()
         with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
@@ -161,8 +161,8 @@ class Once:
             environ: of the shell, and where the AWS config file is.
 
         Raises:
-            SourceUnavailable: one of the AWS files can't be read.
-            CredentialsFileMalformed: likewise, with the line.
+            SourceUnavailableError: one of the AWS files can't be read.
+            CredentialsFileMalformedError: likewise, with the line.
         """
         stored_in = credentials_path(self.configuration, environ)
         files = read_aws_files(config_path(environ), stored_in)

@@ -18,7 +18,7 @@ from assumed.daemon.tools import (
     use_today,
     used_by_botocore,
 )
-from assumed.model import Configuration, ManagedProfile, MfaSession, SourceProfile, StoredIn
+from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProfile, StorageMode
 
 Link = SourceProfile | ManagedProfile
 
@@ -76,7 +76,7 @@ def _in_files(files: AwsFiles, configuration: Configuration) -> Iterator[Finding
     behind = (source.profile if isinstance(source, MfaSession) else source for source in found)
     sources = {source.name for source in behind if isinstance(source, SourceProfile)}
     for name, profile in files.profiles.items():
-        if name in managed and managed[name].store is StoredIn.FILE:
+        if name in managed and managed[name].store is StorageMode.FILE:
             yield from _about_fresh_keys(profile, files, configuration)
         elif name in managed or name in sources or served_profile(profile) is not None:
             yield from _about_process(profile, files)

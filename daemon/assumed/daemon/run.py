@@ -33,9 +33,9 @@ from assumed.delivery.address import daemon_socket, listen, private_folder
 from assumed.delivery.endpoint import Endpoint
 from assumed.delivery.server import Server
 from assumed.delivery.surroundings import tidy
-from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachable, UnexpectedError
+from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
 from assumed.log import event
-from assumed.model import (
+from assumed.models import (
     Configuration,
     Credentials,
     DaemonStatus,
@@ -86,7 +86,7 @@ class Daemon:
 
         Raises:
             ConfigurationError: with every mistake in the configuration.
-            AlreadyRunning: another daemon holds the socket or the credentials file.
+            AlreadyRunningError: another daemon holds the socket or the credentials file.
             AssumedError: the socket or the lock can't be made.
         """
         self._config_path = config_path
@@ -134,7 +134,7 @@ class Daemon:
         SIGTERM ends it with 0, SIGINT with 130; SIGHUP reloads the configuration.
 
         Raises:
-            AlreadyRunning: another daemon holds the socket or the credentials file.
+            AlreadyRunningError: another daemon holds the socket or the credentials file.
             AssumedError: the socket or the lock can't be made.
         """
         for signal_number, wish in _SIGNALS.items():
@@ -210,7 +210,7 @@ class Daemon:
         """Return where the AWS SDKs find the credentials of a profile.
 
         Raises:
-            DaemonUnreachable: the endpoint can't be opened.
+            DaemonUnreachableError: the endpoint can't be opened.
         """
         return self._endpoint.address(profile)
 
@@ -233,7 +233,7 @@ class Daemon:
             stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))
             listener = listen(path)
         except OSError as error:
-            raise DaemonUnreachable(
+            raise DaemonUnreachableError(
                 f"{path}: the socket can't be made: {error.strerror}",
                 hint="set XDG_RUNTIME_DIR to a folder of your own",
             ) from error

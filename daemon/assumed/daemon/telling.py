@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assumed.clock import Clock
 from assumed.delivery.scrape import Scrape
-from assumed.model import Configuration
+from assumed.models import Configuration
 from assumed.scheduler import HEARTBEAT
 from assumed.scheduler.notices import Notice
 from assumed.service.hooks import Hooks

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from assumed.clock import Clock
-from assumed.errors import DaemonUnreachable
-from assumed.model import Failure, Outcome
+from assumed.errors import DaemonUnreachableError
+from assumed.models import Failure, Outcome
 
 _FIRST_PAUSE = timedelta(seconds=0.5)
 _LONGEST_PAUSE = timedelta(seconds=10)
@@ -51,18 +51,18 @@ def wait(
 
     Raises:
         UsageError, ConfigurationError: what `ask` raises and no waiting mends.
-        DaemonUnreachable: the daemon did not answer until time was up.
+        DaemonUnreachableError: the daemon did not answer until time was up.
     """
     deadline = clock.boottime() + timeout.total_seconds()
     pause = _FIRST_PAUSE
     new_before: set[str] = set()
     while True:
-        trouble: DaemonUnreachable | None = None
+        trouble: DaemonUnreachableError | None = None
         outcomes: list[Outcome] = []
         left = timedelta(seconds=deadline - clock.boottime())
         try:
             outcomes += ask(max(left, _FIRST_PAUSE))
-        except DaemonUnreachable as error:
+        except DaemonUnreachableError as error:
             trouble = error
         new = {outcome.profile for outcome in outcomes if outcome.ok and not outcome.was_fresh}
         if min_left is not None and new & new_before:

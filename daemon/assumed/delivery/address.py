@@ -10,7 +10,7 @@ from pathlib import Path
 
 from assumed.delivery import dial
 from assumed.delivery.dial import LONGEST_SOCKET_PATH, SOCKET
-from assumed.errors import DaemonUnreachable
+from assumed.errors import DaemonUnreachableError
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
 
@@ -45,11 +45,11 @@ def listen(path: Path) -> socket.socket:
     what a daemon left that was killed.
 
     Raises:
-        DaemonUnreachable: the folder is somebody else's, or the path is too long.
+        DaemonUnreachableError: the folder is somebody else's, or the path is too long.
         OSError: it can't be made.
     """
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
-        raise DaemonUnreachable(
+        raise DaemonUnreachableError(
             f"{path} is too long a path for a socket",
             hint=f"set XDG_RUNTIME_DIR to a path of under {LONGEST_SOCKET_PATH - 21} characters",
         )
@@ -73,13 +73,13 @@ def private_folder(folder: Path) -> None:
     """Make `folder`, mode 0700, or see that it is ours and make it so.
 
     Raises:
-        DaemonUnreachable: it is a link, or another user's.
+        DaemonUnreachableError: it is a link, or another user's.
         OSError: it can't be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise DaemonUnreachable(
+        raise DaemonUnreachableError(
             f"{folder} is not a folder of this user: somebody else could answer in it",
             hint="remove it, or set XDG_RUNTIME_DIR to a folder of your own",
         )
@@ -91,7 +91,7 @@ def connect(path: Path) -> socket.socket | None:
     """Return a connection to the daemon at `path`; None where nothing listens.
 
     Raises:
-        DaemonUnreachable: another user listens there.
+        DaemonUnreachableError: another user listens there.
         OSError: it can't be reached for another reason.
     """
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
@@ -110,7 +110,7 @@ def connect(path: Path) -> socket.socket | None:
         raise
     if owner != os.geteuid():
         connection.close()
-        raise DaemonUnreachable(
+        raise DaemonUnreachableError(
             f"{path} belongs to user {owner}, not to you: it is not trusted",
             hint="run this as the user whose daemon it is",
         )

@@ -26,7 +26,7 @@ from assumed.delivery.shapes import (
 )
 from assumed.delivery.waiting import follower
 from assumed.errors import AssumedError, UsageError
-from assumed.model import Credentials, EndpointAddress, Login, Outcome, Status
+from assumed.models import Credentials, EndpointAddress, Login, Outcome, Status
 
 _MOST_BODY_BYTES = 1 << 20
 _MIN_LEFT_SECONDS = 15 * 60
@@ -67,7 +67,7 @@ class Daemon(Protocol):
         ...
 
 
-class OtherConfiguration(AssumedError):
+class OtherConfigurationError(AssumedError):
     """Who asks means the daemon of another configuration than this one's."""
 
     code = "OtherConfiguration"
@@ -175,7 +175,7 @@ def _refuse_other_configuration(daemon: Daemon, request: Request) -> None:
     if asked is None or found is None:
         return
     if os.path.abspath(asked) != os.path.abspath(found.config):  # noqa: PTH100
-        raise OtherConfiguration(
+        raise OtherConfigurationError(
             f"the daemon's configuration is {found.config}",
             hint="leave `config` out to be answered all the same",
         )
@@ -214,7 +214,7 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     status = _INTERNAL_SERVER_ERROR
     if isinstance(error, UsageError):
         status = _BAD_REQUEST
-    elif isinstance(error, OtherConfiguration):
+    elif isinstance(error, OtherConfigurationError):
         status = _CONFLICT
     return JSONResponse(_refusal(error), status_code=status)
 

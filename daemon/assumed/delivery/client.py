@@ -18,8 +18,8 @@ from assumed.delivery.shapes import (
     outcome_from_json,
     status_from_json,
 )
-from assumed.errors import AssumedError, DaemonUnreachable, UsageError
-from assumed.model import EndpointAddress, Login, Outcome, Status
+from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
+from assumed.models import EndpointAddress, Login, Outcome, Status
 
 _STATUS_TIMEOUT_SECONDS = 5.0
 
@@ -28,7 +28,8 @@ def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
     """Return a client of this user's daemon; None where none runs.
 
     Raises:
-        DaemonUnreachable: another user listens where the daemon should, or the socket is broken.
+        DaemonUnreachableError: another user listens where the daemon should, or the socket is
+            broken.
     """
     for path in client_sockets(environ, user):
         try:
@@ -52,7 +53,7 @@ class DaemonClient:
 
         Raises:
             UsageError: a profile that the daemon does not know.
-            DaemonUnreachable: no answer, or none that makes sense.
+            DaemonUnreachableError: no answer, or none that makes sense.
         """
         query = urlencode([("profile", profile) for profile in profiles])
         shape = self._request("GET", f"/v1/status?{query}", None, _STATUS_TIMEOUT_SECONDS)
@@ -81,7 +82,7 @@ class DaemonClient:
 
         Raises:
             UsageError: a profile that the daemon does not know.
-            DaemonUnreachable: no answer in time, or none that makes sense.
+            DaemonUnreachableError: no answer in time, or none that makes sense.
         """
         asked = {
             "profiles": list(profiles),
@@ -105,8 +106,8 @@ class DaemonClient:
 
         Raises:
             UsageError: a profile that the daemon does not know.
-            DaemonUnreachable: no answer, or none that makes sense.
-            RefreshFailed: there are none that last.
+            DaemonUnreachableError: no answer, or none that makes sense.
+            RefreshFailedError: there are none that last.
         """
         query = urlencode({"profile": profile})
         shape = self._request("GET", f"/v1/credentials?{query}", None, None)
@@ -120,8 +121,8 @@ class DaemonClient:
 
         Raises:
             UsageError: a profile that the daemon does not know, or that needs no code; no code.
-            DaemonUnreachable: no answer, or none that makes sense.
-            RefreshFailed: STS does not take the code, or can't be reached.
+            DaemonUnreachableError: no answer, or none that makes sense.
+            RefreshFailedError: STS does not take the code, or can't be reached.
         """
         asked = {"profile": profile, "code": code}
         shape = self._request("POST", "/v1/login", asked, None)
@@ -135,8 +136,8 @@ class DaemonClient:
 
         Raises:
             UsageError: a profile that the daemon does not know.
-            DaemonUnreachable: no answer, or none that makes sense.
-            RefreshFailed: there are none that last.
+            DaemonUnreachableError: no answer, or none that makes sense.
+            RefreshFailedError: there are none that last.
         """
         query = urlencode({"profile": profile})
         shape = self._request("GET", f"/v1/endpoint?{query}", None, None)
@@ -194,16 +195,16 @@ class _Connection(http.client.HTTPConnection):
 def _refusal(error: Mapping[str, str]) -> AssumedError:
     if error["code"] == UsageError.code:
         return UsageError(error["message"], hint=error["hint"])
-    return DaemonUnreachable(error["message"], hint=error["hint"])
+    return DaemonUnreachableError(error["message"], hint=error["hint"])
 
 
-def _unreachable(path: Path, error: Exception) -> DaemonUnreachable:
+def _unreachable(path: Path, error: Exception) -> DaemonUnreachableError:
     if isinstance(error, TimeoutError):
-        return DaemonUnreachable(
+        return DaemonUnreachableError(
             f"the daemon at {path} has not answered in time",
             hint="a refresh may be under way still: see `assumed status`",
         )
-    return DaemonUnreachable(
+    return DaemonUnreachableError(
         f"the daemon at {path} does not answer: {type(error).__name__}: {error}",
         hint="see its log: `journalctl --user -u assumed`; and restart it",
     )

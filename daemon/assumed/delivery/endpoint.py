@@ -31,9 +31,14 @@ from assumed.delivery.address import private_folder
 from assumed.delivery.loopback import ADDRESS, Answer, LoopbackServer, listen
 from assumed.delivery.tokens import TokenFolder
 from assumed.delivery.waiting import follower
-from assumed.errors import AssumedError, DaemonUnreachable, StsUnavailable, UnexpectedError
+from assumed.errors import (
+    AssumedError,
+    DaemonUnreachableError,
+    StsUnavailableError,
+    UnexpectedError,
+)
 from assumed.log import event, timestamp
-from assumed.model import Credentials, EndpointAddress
+from assumed.models import Credentials, EndpointAddress
 
 MIN_LEFT = timedelta(minutes=15)
 """Under so much botocore's refreshing clients ask again at each call (`RefreshableCredentials`)."""
@@ -82,7 +87,7 @@ class Endpoint:
         """Return where the credentials of a profile are from now on.
 
         Raises:
-            DaemonUnreachable: the endpoint can't be opened.
+            DaemonUnreachableError: the endpoint can't be opened.
         """
         try:
             with self._lock:
@@ -94,7 +99,7 @@ class Endpoint:
                     token_file=tokens.path(profile),
                 )
         except OSError as error:
-            raise DaemonUnreachable(
+            raise DaemonUnreachableError(
                 f"profile {profile}: the endpoint can't be opened: {error}",
                 hint=f"see that {self._folder} can be written",
             ) from error
@@ -206,7 +211,7 @@ class Answers:
         try:
             return await self._within(self._source.credentials(profile, min_left=timedelta(0)))
         except TimeoutError:
-            raise StsUnavailable(
+            raise StsUnavailableError(
                 f"profile {profile}: its refresh is still under way",
                 hint="ask again; `assumed status` tells what it waits for",
             ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assumed.log import timestamp
-from assumed.model import (
+from assumed.models import (
     Credentials,
     DaemonStatus,
     EndpointAddress,

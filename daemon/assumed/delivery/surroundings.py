@@ -22,7 +22,7 @@ from zlib import crc32
 
 from assumed.delivery.address import private_folder, state_folder
 from assumed.delivery.loopback import ADDRESS
-from assumed.model import EndpointAddress
+from assumed.models import EndpointAddress
 
 # What tells an SDK of other credentials, or of another profile to look for them.
 _LEADS_TO_CREDENTIALS = (
@@ -161,7 +161,7 @@ def own_files(environ: Mapping[str, str]) -> OwnFiles:
     """Make the folder for the files of the command that this process is about to become.
 
     Raises:
-        DaemonUnreachable: the folder that it belongs in is another user's.
+        DaemonUnreachableError: the folder that it belongs in is another user's.
         OSError: it can't be made.
     """
     private_folder(state_folder(environ))

@@ -21,7 +21,7 @@ class TokenFolder:
     while nobody of ours listened at the port, whoever did was sent them by the SDKs.
 
     Raises:
-        DaemonUnreachable: the folder is a link, or another user's.
+        DaemonUnreachableError: the folder is a link, or another user's.
         OSError: it can't be made or read.
     """
 

@@ -34,7 +34,7 @@ from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from assumed.demo.trust import WEB_IDENTITY, Caller, Trust, trust
-from assumed.model import CallingCredentials
+from assumed.models import SourceCredentials
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -70,7 +70,7 @@ class EmbeddedAws:
             "127.0.0.1", 0, layer(application), threaded=True, request_handler=_Quiet
         )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._administrator = CallingCredentials("AKIAEMBEDDED", "not-checked-yet", None)
+        self._administrator = SourceCredentials("AKIAEMBEDDED", "not-checked-yet", None)
 
     @property
     def endpoint_url(self) -> str:
@@ -115,7 +115,7 @@ class EmbeddedAws:
             config=Config(proxies={}),
         )
 
-    def add_user(self, name: str, *statements: Statement) -> CallingCredentials:
+    def add_user(self, name: str, *statements: Statement) -> SourceCredentials:
         """Create an IAM user with these permissions, none where there are no statements."""
         iam = self.client("iam")
         iam.create_user(UserName=name)
@@ -123,7 +123,7 @@ class EmbeddedAws:
             policy = json.dumps(_policy(*statements))
             iam.put_user_policy(UserName=name, PolicyName="inline", PolicyDocument=policy)
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        return CallingCredentials(key["AccessKeyId"], key["SecretAccessKey"], None)
+        return SourceCredentials(key["AccessKeyId"], key["SecretAccessKey"], None)
 
     def add_role(self, name: str, *statements: Statement, trusts: str | Statement) -> str:
         """Create a role with these permissions and return its ARN.

@@ -24,7 +24,7 @@ from assumed.errors import UsageError
 
 if TYPE_CHECKING:
     from assumed.demo.aws import EmbeddedAws
-    from assumed.model import CallingCredentials
+    from assumed.models import SourceCredentials
 
 Write = Callable[[str], None]
 
@@ -105,7 +105,7 @@ class _Story:
     def _a_user_with_no_permissions(self) -> str:
         from assumed.demo.aws import user_arn  # noqa: PLC0415 - `tell` has paid for it
 
-        user: CallingCredentials = self._aws.add_user(_USER)
+        user: SourceCredentials = self._aws.add_user(_USER)
         self._aws.add_bucket(_BUCKET, {"q3.csv": b"region,total\neu,42\n"})
         file = self._home / ".aws" / "credentials"
         file.parent.mkdir()

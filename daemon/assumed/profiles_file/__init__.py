@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from assumed.errors import CredentialsFileError
-from assumed.model import Credentials
+from assumed.models import Credentials
 from assumed.profiles_file.document import DEFAULTS, Document
 from assumed.profiles_file.editor import Change, Edit, Editor, Put, Remove, is_profile_name
 from assumed.profiles_file.ownership import (
@@ -59,7 +59,7 @@ def read(data: bytes, *, path: str) -> Mapping[str, Mapping[str, str]]:
         path: for messages.
 
     Raises:
-        CredentialsFileMalformed: botocore can't read the file either, or other SDKs could not
+        CredentialsFileMalformedError: botocore can't read the file either, or other SDKs could not
             read it the same way (a lone carriage return, a NUL).
     """
     sections = Document(data, path).values()
@@ -75,9 +75,9 @@ def set_profile(
     """Return the file with these credentials in `profile`; see `edit`.
 
     Raises:
-        CredentialsFileMalformed: the file can't be read.
-        ProfileNotOurs: the section holds long-term keys or another tool's mark.
-        ProfileAmbiguous: the AWS SDKs would not all read the credentials.
+        CredentialsFileMalformedError: the file can't be read.
+        ProfileNotManagedError: the section holds long-term keys or another tool's mark.
+        ProfileAmbiguousError: the AWS SDKs would not all read the credentials.
     """
     return _of_one(profile, edit(data, {profile: Put(credentials, overwrite)}, path=path))
 
@@ -86,8 +86,8 @@ def remove_profile(data: bytes, profile: str, *, path: str) -> bytes:
     """Return the file without our keys in `profile`; see `edit`.
 
     Raises:
-        CredentialsFileMalformed: the file can't be read.
-        ProfileAmbiguous: an indented line continues one of our keys.
+        CredentialsFileMalformedError: the file can't be read.
+        ProfileAmbiguousError: an indented line continues one of our keys.
     """
     return _of_one(profile, edit(data, {profile: Remove()}, path=path))
 
@@ -104,7 +104,7 @@ def edit(data: bytes, changes: Mapping[str, Change], *, path: str) -> Edit:
         path: for messages.
 
     Raises:
-        CredentialsFileMalformed: the file can't be read.
+        CredentialsFileMalformedError: the file can't be read.
         UnexpectedError: the result does not read as intended: a defect of this module.
         ValueError: a credential that is empty, or not printable ASCII without spaces.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from assumed.errors import CredentialsFileMalformed
+from assumed.errors import CredentialsFileMalformedError
 
 DEFAULTS = "DEFAULT"
 """The section whose keys show in every other one (configparser)."""
@@ -45,7 +45,7 @@ class Document:
         path: for messages.
 
     Raises:
-        CredentialsFileMalformed: botocore can't read the file either, or other SDKs could not
+        CredentialsFileMalformedError: botocore can't read the file either, or other SDKs could not
             read it the same way.
     """
 
@@ -60,7 +60,7 @@ class Document:
         return {name: section.values() for name, section in self.sections.items()}
 
     def _malformed(self, index: int, problem: str, mend: str) -> NoReturn:
-        raise CredentialsFileMalformed(
+        raise CredentialsFileMalformedError(
             path=self.path, line=index + 1, problem=problem, mend=mend
         ) from None
 

@@ -7,9 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from assumed.errors import CredentialsFileError, ProfileAmbiguous, ProfileNotOurs, UnexpectedError
+from assumed.errors import (
+    CredentialsFileError,
+    ProfileAmbiguousError,
+    ProfileNotManagedError,
+    UnexpectedError,
+)
 from assumed.log import timestamp
-from assumed.model import Credentials
+from assumed.models import Credentials
 from assumed.profiles_file.document import DEFAULTS, Document, Section
 from assumed.profiles_file.other_sdks import misread_key, read_like_other_sdks
 from assumed.profiles_file.ownership import (
@@ -128,7 +133,7 @@ class Editor:
 
     def _apply_put(self, profile: str, section: Section | None, put: Put) -> None:
         if not is_profile_name(profile):
-            raise ProfileAmbiguous(
+            raise ProfileAmbiguousError(
                 f"profile {profile!r}: the AWS SDKs don't agree on a section of this name",
                 hint="choose another name: letters, digits and any of ._-/@+",
             )
@@ -223,7 +228,7 @@ class Editor:
         defaults = self._document.sections.get(DEFAULTS)
         if defaults is not None and STALE_TOKEN in defaults.options:
             line = defaults.options[STALE_TOKEN].line + 1
-            raise ProfileAmbiguous(
+            raise ProfileAmbiguousError(
                 f"{self._document.path}:{line}: profile {profile}: {STALE_TOKEN} of [DEFAULT] "
                 f"would be taken for every profile's session token",
                 hint="remove that line",
@@ -233,7 +238,7 @@ class Editor:
         for key in WRITTEN_KEYS & section.options.keys():
             option = section.options[key]
             if option.end > option.line + 1:
-                raise ProfileAmbiguous(
+                raise ProfileAmbiguousError(
                     f"{self._document.path}:{option.end}: profile {profile}: an indented line "
                     f"continues the value of {key} in line {option.line + 1}",
                     hint="remove the spaces in front of it, or remove the line",
@@ -244,7 +249,7 @@ class Editor:
         end = max((option.end for option in section.options.values()), default=0)
         for index in range(section.line + 1, end):
             if read_like_other_sdks(self._document.lines[index : index + 1], ()):
-                raise ProfileAmbiguous(
+                raise ProfileAmbiguousError(
                     f"{self._document.path}:{index + 1}: profile {profile}: the AWS SDKs don't "
                     f"agree on where its section ends",
                     hint="remove the spaces in front of the line, or remove the line",
@@ -255,14 +260,14 @@ class Editor:
         if manager := other_manager(values):
             problem = f"is managed by {manager}"
         if problem:
-            raise ProfileNotOurs(
+            raise ProfileNotManagedError(
                 f"{self._document.path}:{section.line + 1}: profile {profile} {problem}",
                 hint="keep the refreshed credentials in a profile of another name, or have "
                 "assumed replace these (it saves long-term keys to a backup first):\n"
                 f"profiles:\n  {profile}:\n    overwrite: true",
             )
 
-    def _ambiguous(self, profile: str, key: str) -> ProfileAmbiguous:
+    def _ambiguous(self, profile: str, key: str) -> ProfileAmbiguousError:
         line = next(
             (
                 index
@@ -274,7 +279,7 @@ class Editor:
         read_before = read_like_other_sdks(self._document.lines, (profile,)).get(profile, {})
         if key in read_before:
             line = read_before[key][1]
-        return ProfileAmbiguous(
+        return ProfileAmbiguousError(
             f"{self._document.path}:{line + 1}: profile {profile}: because of this line the AWS "
             f"SDKs would not all read the same {key}",
             hint=f"write [{profile}] once and alone on its line, and its keys below it without "

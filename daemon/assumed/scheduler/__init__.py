@@ -20,25 +20,25 @@ from apscheduler.schedulers.base import BaseScheduler
 from assumed.clock import Clock
 from assumed.errors import (
     AssumedError,
-    AwsFilesUnreadable,
-    ParentNotReady,
-    RefreshFailed,
-    SourceUnavailable,
-    StsThrottled,
-    StsUnavailable,
+    AwsFilesUnreadableError,
+    ParentNotReadyError,
+    RefreshFailedError,
+    SourceUnavailableError,
+    StsThrottledError,
+    StsUnavailableError,
     UnexpectedError,
     UsageError,
 )
 from assumed.log import event
-from assumed.model import (
+from assumed.models import (
     Credentials,
     Failure,
     Login,
     Outcome,
+    ProfileDefinition,
     ProfileState,
     ProfileStatus,
-    RoleDefinition,
-    Session,
+    RoleSession,
 )
 from assumed.refresh import Refresher
 from assumed.schedule import retry_delay
@@ -63,7 +63,7 @@ SLOW_LANE = "slow lane"
 # What is left of a session that could not be refreshed is given to a caller down to this.
 _LEAST_GIVEN = timedelta(minutes=1)
 # What another try can't mend, and a change of the source can.
-_CHANGES_WITH_SOURCE = WAITS_FOR_LOGIN | AwsFilesUnreadable
+_CHANGES_WITH_SOURCE = WAITS_FOR_LOGIN | AwsFilesUnreadableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class RefreshScheduler:
         self._chronicle.tell = tell
 
     def apply(
-        self, definitions: Mapping[str, RoleDefinition], stored: Mapping[str, Credentials]
+        self, definitions: Mapping[str, ProfileDefinition], stored: Mapping[str, Credentials]
     ) -> None:
         """Take over a configuration, the first or a changed one; only what differs is planned.
 
@@ -205,7 +205,7 @@ class RefreshScheduler:
                 15 minutes of a session of 15 does not have it refreshed at each call.
 
         Returns:
-            The credentials to come, or `RefreshFailed`.
+            The credentials to come, or `RefreshFailedError`.
 
         Raises:
             UsageError: a name that is not in the configuration, or is disabled there.
@@ -232,7 +232,7 @@ class RefreshScheduler:
 
         Raises:
             UsageError: a name that is not in the configuration, or needs no code; no code.
-            MfaCodeRefused: the code was used already, or STS does not take it.
+            MfaCodeRejectedError: the code was used already, or STS does not take it.
             AssumedError: the long-term keys can't be had, STS can't be reached.
         """
         with self._lock:
@@ -342,7 +342,7 @@ class RefreshScheduler:
         else:
             self._attempt(entry)
 
-    def _redefine(self, entry: Entry, definition: RoleDefinition) -> None:
+    def _redefine(self, entry: Entry, definition: ProfileDefinition) -> None:
         is_same_call = entry.definition.is_same_call(definition)
         entry.definition = definition
         entry.forget_failures()
@@ -387,7 +387,9 @@ class RefreshScheduler:
         failure = outcome.failure or self._failure(
             UsageError(f"profile {profile} has no session", hint="ask again")
         )
-        answer.set_exception(RefreshFailed(failure.message, hint=failure.hint, code=failure.code))
+        answer.set_exception(
+            RefreshFailedError(failure.message, hint=failure.hint, code=failure.code)
+        )
 
     def _attempt(self, entry: Entry) -> None:
         """Refresh now; where the parent of a chain has no valid session, that one first."""
@@ -474,7 +476,7 @@ class RefreshScheduler:
         refreshed = self._refresher.refresh(definition)
         took = timedelta(seconds=self._clock.boottime() - started_at)
 
-        def finish(refreshed: Future[Session]) -> None:
+        def finish(refreshed: Future[RoleSession]) -> None:
             result = _result(profile, refreshed)
             with self._lock:
                 entry.in_flight = False
@@ -492,8 +494,8 @@ class RefreshScheduler:
     def _finish(
         self,
         entry: Entry,
-        definition: RoleDefinition,
-        result: Session | AssumedError,
+        definition: ProfileDefinition,
+        result: RoleSession | AssumedError,
         took: timedelta,
     ) -> None:
         if not definition.is_same_call(entry.definition):
@@ -501,13 +503,13 @@ class RefreshScheduler:
             return
         if isinstance(result, AssumedError):
             parent = self._parent(entry)
-            if isinstance(result, ParentNotReady) and parent and self._is_coming(parent):
+            if isinstance(result, ParentNotReadyError) and parent and self._is_coming(parent):
                 entry.awaits_parent = True
                 return
-            if isinstance(result, ParentNotReady) and parent and parent.failure:
+            if isinstance(result, ParentNotReadyError) and parent and parent.failure:
                 result = result.because_of(parent.failure.code)
             self._failed(entry, result)
-            if isinstance(result, StsThrottled):
+            if isinstance(result, StsThrottledError):
                 self._endpoint(entry).pace.throttled(self._clock.boottime())
         else:
             self._succeeded(entry, result, took)
@@ -518,7 +520,7 @@ class RefreshScheduler:
                 self._plan(self._entries[profile])
         self._look_for_first_pass()
 
-    def _succeeded(self, entry: Entry, session: Session, took: timedelta) -> None:
+    def _succeeded(self, entry: Entry, session: RoleSession, took: timedelta) -> None:
         failed = replace(entry)
         entry.forget_failures()
         entry.expired_at = None
@@ -530,7 +532,7 @@ class RefreshScheduler:
             due_in = self._refresher.due_in(entry.definition, jitter=self._jitter())
             self._arm_in(entry, due_in)
         self._chronicle.refreshed(entry, session, is_new=is_new, took=took, failed=failed)
-        if isinstance(failed.error, SourceUnavailable):
+        if isinstance(failed.error, SourceUnavailableError):
             self._know_source_works(entry)
         self._answer(entry, None)
 
@@ -538,7 +540,7 @@ class RefreshScheduler:
         """Have those try again that the same source had nothing for: its outage is over."""
         for other in self._entries.values():
             if (
-                isinstance(other.error, SourceUnavailable)
+                isinstance(other.error, SourceUnavailableError)
                 and other.definition.source == entry.definition.source
                 and not other.in_flight
             ):
@@ -552,7 +554,7 @@ class RefreshScheduler:
         worked_at, endpoint.succeeded_at = endpoint.succeeded_at, now
         for other in self._entries.values() if worked_at < now - _OUTAGE_SECONDS else ():
             if (
-                isinstance(other.error, StsUnavailable)
+                isinstance(other.error, StsUnavailableError)
                 and worked_at < other.failing_from
                 and not other.in_flight
                 and self._endpoint(other) is endpoint
@@ -694,7 +696,7 @@ class RefreshScheduler:
         return self._clock.now().timestamp() - self._clock.boottime()
 
 
-def _result(profile: str, refreshed: Future[Session]) -> Session | AssumedError:
+def _result(profile: str, refreshed: Future[RoleSession]) -> RoleSession | AssumedError:
     error = refreshed.exception()
     if error is None:
         return refreshed.result()
@@ -708,6 +710,6 @@ def _result(profile: str, refreshed: Future[Session]) -> Session | AssumedError:
     )
 
 
-def _least_given(session: Session) -> timedelta:
+def _least_given(session: RoleSession) -> timedelta:
     # The share is for sessions that last seconds, as those of an embedded AWS do.
     return min(_LEAST_GIVEN, session.lifetime / 10)

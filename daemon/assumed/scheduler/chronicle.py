@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from assumed.clock import Clock
-from assumed.errors import AssumedError, Retry
+from assumed.errors import AssumedError, RetryPolicy
 from assumed.log import event
-from assumed.model import LOGIN_ENDS_SOON, MfaSession, Session, Source
+from assumed.models import LOGIN_ENDS_SOON, MfaSession, RoleSession, Source
 from assumed.refresh import Refresher
 from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry
 from assumed.scheduler.notices import Happening, Notice
@@ -41,7 +41,7 @@ class Chronicle:
         """Of which sources was told that somebody has to log in."""
 
     def refreshed(
-        self, entry: Entry, session: Session, *, is_new: bool, took: timedelta, failed: Entry
+        self, entry: Entry, session: RoleSession, *, is_new: bool, took: timedelta, failed: Entry
     ) -> None:
         """Tell of a refresh that worked.
 
@@ -146,7 +146,7 @@ class Chronicle:
         for login, hanging in self._hanging.items():
             self._say_if_ending(login, hanging)
 
-    def _say_expired(self, entry: Entry, session: Session) -> None:
+    def _say_expired(self, entry: Entry, session: RoleSession) -> None:
         assert entry.failure is not None  # noqa: S101 - `look` has looked
         entry.warned_at = self._clock.boottime()
         event(
@@ -167,7 +167,7 @@ class Chronicle:
     def _say_still_waiting(self, entry: Entry) -> None:
         """What is not tried again by itself would be silent all night."""
         error = entry.error
-        if error is None or error.retry is not Retry.ON_CHANGE or entry.failing_since is None:
+        if error is None or error.retry is not RetryPolicy.ON_CHANGE or entry.failing_since is None:
             return
         entry.warned_at = self._clock.boottime()
         left = self._readers.left(entry)
@@ -244,6 +244,6 @@ class Chronicle:
 
 
 def _waits_for(error: AssumedError) -> str | None:
-    if error.retry is not Retry.ON_CHANGE:
+    if error.retry is not RetryPolicy.ON_CHANGE:
         return None
     return "somebody's login" if isinstance(error, WAITS_FOR_LOGIN) else "its source profile"

@@ -7,12 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from assumed.errors import AssumedError, SourceMissing, SourceRejected
-from assumed.model import Failure, Outcome, RoleDefinition, Session
+from assumed.errors import AssumedError, SourceMissingError, SourceRejectedError
+from assumed.models import Failure, Outcome, ProfileDefinition, RoleSession
 from assumed.scheduler.notices import Happening
 from assumed.scheduler.pace import Pace
 
-WAITS_FOR_LOGIN = SourceMissing | SourceRejected
+WAITS_FOR_LOGIN = SourceMissingError | SourceRejectedError
 """Somebody has to act, and as soon as they did it is tried again."""
 
 
@@ -28,14 +28,14 @@ class Endpoint:
 class Entry:
     """What is known of one profile. Moments are seconds of `Clock.boottime()`."""
 
-    definition: RoleDefinition
+    definition: ProfileDefinition
     due_at: float | None = None
     """None while in flight and while it waits for somebody."""
     due_since: float | None = None
     """When the first try was due of the refresh that is under way."""
     in_flight: bool = False
     awaits_parent: bool = False
-    in_file: Session | None = None
+    in_file: RoleSession | None = None
     """The last session that was known to be in the credentials file."""
     refreshes: int = 0
     access_key_id: str | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
 
-from assumed.model import Failure
+from assumed.models import Failure
 
 
 @unique

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from assumed.clock import Clock
-from assumed.model import ProfileState, ProfileStatus, Session, StoredIn
+from assumed.models import ProfileState, ProfileStatus, RoleSession, StorageMode
 from assumed.refresh import Refresher
 from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry
 
@@ -19,10 +19,10 @@ class Readers:
         self._clock = clock
         self._refresher = refresher
 
-    def session(self, entry: Entry) -> Session | None:
+    def session(self, entry: Entry) -> RoleSession | None:
         """Return the session that readers find where they look; None where there is none."""
         held = self._refresher.session(entry.definition.profile)
-        if held is None or held.is_stored or entry.definition.store is StoredIn.MEMORY:
+        if held is None or held.is_stored or entry.definition.store is StorageMode.MEMORY:
             return held
         return entry.in_file
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 _CHUNK_BYTES = 1 << 16
 
 
-class HookFailed(Exception):
+class HookFailedError(Exception):
     """A hook could not be started, was not done in time, or says that it failed."""
 
     def __init__(self, why: str, exit_status: int | None = None) -> None:
@@ -25,7 +25,7 @@ class HookProcess:
     """A command that was started without a shell.
 
     Raises:
-        HookFailed: it can't be started.
+        HookFailedError: it can't be started.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -40,7 +40,7 @@ class HookProcess:
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it can be no command"
-            raise HookFailed(f"{command[0]} can't be started: {reason}") from None
+            raise HookFailedError(f"{command[0]} can't be started: {reason}") from None
         self._is_ended = False
 
     def lines(self, timeout_seconds: float) -> Iterator[str]:
@@ -49,7 +49,7 @@ class HookProcess:
         A line of over 64 KiB loses its middle; empty lines are left out.
 
         Raises:
-            HookFailed: it was not done in time, and was ended; or it failed.
+            HookFailedError: it was not done in time, and was ended; or it failed.
         """
         give_up_at = time.monotonic() + timeout_seconds
         is_done = yield from self._printed(give_up_at)
@@ -62,13 +62,13 @@ class HookProcess:
             self._kill()
         status = self._process.wait()
         if self._is_ended:
-            raise HookFailed("it was ended, for assumed stops")
+            raise HookFailedError("it was ended, for assumed stops")
         if not is_done:
-            raise HookFailed(f"it was not done within {timeout_seconds:g} s, and was ended")
+            raise HookFailedError(f"it was not done within {timeout_seconds:g} s, and was ended")
         if status < 0:
-            raise HookFailed(f"it was ended by signal {-status}")
+            raise HookFailedError(f"it was ended by signal {-status}")
         if status:
-            raise HookFailed(f"it ended with status {status}", status)
+            raise HookFailedError(f"it ended with status {status}", status)
 
     def end(self) -> None:
         """End it and all that it has started; from any thread."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from assumed.log import event, printable, redact, timestamp
 from assumed.scheduler.notices import Happening, Notice
-from assumed.service.hook_process import HookFailed, HookProcess
+from assumed.service.hook_process import HookFailedError, HookProcess
 
 _HOOKS: Mapping[Happening, str] = {
     Happening.REFRESHED: "on_refresh",
@@ -104,7 +104,7 @@ class Hooks:
                 ).start()
             except RuntimeError as error:  # the limit of threads
                 del self._running[key]
-                self._tell_failure(key, HookFailed(str(error)), 0.0)
+                self._tell_failure(key, HookFailedError(str(error)), 0.0)
 
     def _next(self) -> _Key | None:
         """Return the first that waits, whose profile has none before it, and whose hook is free."""
@@ -121,7 +121,7 @@ class Hooks:
         try:
             self._run(key, notice)
             self._failures[key[0]] = 0
-        except HookFailed as error:
+        except HookFailedError as error:
             self._tell_failure(key, error, time.monotonic() - began_at)
         except Exception as error:  # noqa: BLE001 - the hooks that wait still have to run
             event(logging.ERROR, "defect", profile=notice.profile, defect=error)
@@ -160,7 +160,7 @@ class Hooks:
         count = self._failures[hook] + 1
         return count & (count - 1) == 0
 
-    def _tell_failure(self, key: _Key, error: HookFailed, took_seconds: float) -> None:
+    def _tell_failure(self, key: _Key, error: HookFailedError, took_seconds: float) -> None:
         hook, profile = key
         command = self.commands.get(hook)
         event(

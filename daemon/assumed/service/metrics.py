@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from assumed.model import DaemonStatus, ProfileState, ProfileStatus, Status
+from assumed.models import DaemonStatus, ProfileState, ProfileStatus, Status
 from assumed.scheduler.notices import Happening, Notice
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from botocore.session import Session as BotocoreSession
 
-from assumed.model import (
+from assumed.models import (
     Caller,
     CredentialSource,
     MfaSession,
@@ -48,8 +48,8 @@ class CallingSource(Protocol):
         """Return what makes calls now, as one set.
 
         Raises:
-            SourceMissing: there is nothing: somebody has to act.
-            SourceUnavailable: an endpoint or a process failed.
+            SourceMissingError: there is nothing: somebody has to act.
+            SourceUnavailableError: an endpoint or a process failed.
         """
         ...
 
@@ -61,8 +61,8 @@ class CallingSource(Protocol):
                 anew where it would give them again.
 
         Raises:
-            LongTermKeys: they don't end, or don't say when.
-            SourceMissing, SourceUnavailable: as `credentials`.
+            LongTermKeysError: they don't end, or don't say when.
+            SourceMissingError, SourceUnavailableError: as `credentials`.
         """
         ...
 
@@ -85,8 +85,8 @@ class Sources:
         """Return a source; its credentials are not asked for yet.
 
         Raises:
-            SourceMissing: there is no such source.
-            SourceUnavailable: the AWS files can't be read.
+            SourceMissingError: there is no such source.
+            SourceUnavailableError: the AWS files can't be read.
         """
         match source:
             case SourceProfile(name):

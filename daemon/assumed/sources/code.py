@@ -8,7 +8,7 @@ import signal
 import subprocess
 from contextlib import suppress
 
-from assumed.errors import SourceUnavailable
+from assumed.errors import SourceUnavailableError
 
 _TIMEOUT_SECONDS = 30
 _CODE = re.compile(rb"[0-9]{6}")
@@ -18,7 +18,7 @@ def printed_code(command: tuple[str, ...], timeout: float = _TIMEOUT_SECONDS) ->
     """Run `command` and return the six digits that it prints.
 
     Raises:
-        SourceUnavailable: it prints none, fails, or is not done in time.
+        SourceUnavailableError: it prints none, fails, or is not done in time.
     """
     name = command[0]
     try:
@@ -47,8 +47,8 @@ def printed_code(command: tuple[str, ...], timeout: float = _TIMEOUT_SECONDS) ->
     return printed.strip().decode()
 
 
-def _failed(name: str, why: str) -> SourceUnavailable:
-    return SourceUnavailable(
+def _failed(name: str, why: str) -> SourceUnavailableError:
+    return SourceUnavailableError(
         f"mfa_process {name}: {why}",
         hint="run it by hand to see why, as the user and in the environment of the daemon; or give "
         "a code with `assumed login`",

@@ -11,8 +11,8 @@ from typing import TypeVar
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import Session as BotocoreSession
 
-from assumed.errors import LongTermKeys
-from assumed.model import CallingCredentials, TemporaryCredentials
+from assumed.errors import LongTermKeysError
+from assumed.models import SourceCredentials, TemporaryCredentials
 
 FoundT = TypeVar("FoundT")
 
@@ -38,7 +38,7 @@ class HeldCredentials:
                 anew where it would give them again.
 
         Raises:
-            LongTermKeys: they don't end, or don't say when.
+            LongTermKeysError: they don't end, or don't say when.
             Exception: what botocore raises, of many kinds.
         """
         found = self._with_expiration()
@@ -51,13 +51,13 @@ class HeldCredentials:
         token = credentials.session_token
         # Source: the prefixes of the IAM user guide, "IAM identifiers".
         if token is None or credentials.access_key_id.startswith("AKIA"):
-            raise LongTermKeys(
+            raise LongTermKeysError(
                 f"{name} holds long-term keys, and those are never copied",
                 hint="give the profile a `role_arn`, or an `mfa_serial` for a session with a code; "
                 "or use the keys where they are",
             )
         if expiration is None:
-            raise LongTermKeys(
+            raise LongTermKeysError(
                 f"{name} does not say when its credentials end, so that they can't be kept fresh",
                 hint="have its `credential_process` print an `Expiration`, or name a source that "
                 "tells it: SSO, a `credential_process`, `mfa_serial`",
@@ -66,7 +66,7 @@ class HeldCredentials:
             credentials.access_key_id, credentials.secret_access_key, token, expiration
         )
 
-    def _with_expiration(self) -> tuple[CallingCredentials, datetime | None] | None:
+    def _with_expiration(self) -> tuple[SourceCredentials, datetime | None] | None:
         while True:
             before = self.get()
             with self._lock:
@@ -79,7 +79,7 @@ class HeldCredentials:
             return None
         return before, expiration.astimezone(UTC) if expiration else None
 
-    def get(self) -> CallingCredentials | None:
+    def get(self) -> SourceCredentials | None:
         """Return what signs calls now, as one set; None where there is nothing.
 
         Raises:
@@ -94,7 +94,7 @@ class HeldCredentials:
         frozen = found.get_frozen_credentials()
         if not frozen.access_key or not frozen.secret_key:
             return None
-        return CallingCredentials(frozen.access_key, frozen.secret_key, frozen.token or None)
+        return SourceCredentials(frozen.access_key, frozen.secret_key, frozen.token or None)
 
     def forget(self) -> None:
         """Have them found anew the next time."""
@@ -121,12 +121,12 @@ class HeldSource(ABC):
         self._label = label
         self._held = HeldCredentials(load)
 
-    def credentials(self) -> CallingCredentials:
+    def credentials(self) -> SourceCredentials:
         """Return what signs calls now, as one set, refreshed by botocore where it can.
 
         Raises:
-            SourceMissing: there are none, or a login has run out: somebody has to act.
-            SourceUnavailable: an endpoint or a `credential_process` failed.
+            SourceMissingError: there are none, or a login has run out: somebody has to act.
+            SourceUnavailableError: an endpoint or a `credential_process` failed.
         """
         return self._found(self._held.get)
 
@@ -134,8 +134,8 @@ class HeldSource(ABC):
         """Return credentials that end; see `CallingSource`.
 
         Raises:
-            LongTermKeys: they don't end, or don't say when.
-            SourceMissing, SourceUnavailable: as `credentials`.
+            LongTermKeysError: they don't end, or don't say when.
+            SourceMissingError, SourceUnavailableError: as `credentials`.
         """
         return self._found(lambda: self._held.temporary(self._label, other_than=other_than))
 

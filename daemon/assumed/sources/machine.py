@@ -11,9 +11,9 @@ from botocore import exceptions
 from botocore.credentials import create_credential_resolver
 from botocore.session import Session as BotocoreSession
 
-from assumed.errors import AssumedError, SourceMissing, SourceUnavailable
+from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableError
 from assumed.log import redact
-from assumed.model import CredentialSource
+from assumed.models import CredentialSource
 from assumed.sources.held import FoundT, HeldSource
 
 # botocore's names of its providers (`METHOD` in credentials.py).
@@ -63,10 +63,10 @@ class MachineSource(HeldSource):
         return found
 
     def _missing(self, why: str) -> AssumedError:
-        return SourceMissing(f"{self._label}: {why}", hint=_HINTS[self.kind])
+        return SourceMissingError(f"{self._label}: {why}", hint=_HINTS[self.kind])
 
     def _unavailable(self, why: str) -> AssumedError:
-        return SourceUnavailable(
+        return SourceUnavailableError(
             f"{self._label}: no credentials to be had: {why}",
             hint=_HINTS[self.kind],
         )

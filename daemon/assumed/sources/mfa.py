@@ -19,13 +19,13 @@ from botocore.session import Session as BotocoreSession
 from assumed.clock import Clock
 from assumed.errors import (
     AssumedError,
-    MfaCodeNeeded,
-    MfaCodeRefused,
-    SourceMissing,
-    SourceUnavailable,
+    MfaCodeNeededError,
+    MfaCodeRejectedError,
+    SourceMissingError,
+    SourceUnavailableError,
     UsageError,
 )
-from assumed.model import CallingCredentials, IssuedSession, MfaSession, TemporaryCredentials
+from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
 from assumed.sources.code import printed_code
 from assumed.sources.profiles import FileState, ResolvedSource, SourceProfiles, file_state
 from assumed.sources.session_file import SessionFile
@@ -48,9 +48,9 @@ class Sts(Protocol):
         self,
         source: MfaSession,
         code: str,
-        caller: CallingCredentials,
+        caller: SourceCredentials,
         session: BotocoreSession,
-    ) -> IssuedSession:
+    ) -> SessionTokenResponse:
         """Call GetSessionToken once."""
         ...
 
@@ -111,8 +111,8 @@ class MfaSessions:
         """Return the source; no code is asked for yet.
 
         Raises:
-            SourceMissing: there is no such profile.
-            SourceUnavailable: the AWS files can't be read.
+            SourceMissingError: there is no such profile.
+            SourceUnavailableError: the AWS files can't be read.
         """
         return MfaSource(self, source, self._profiles.resolve(source.profile.name))
 
@@ -141,7 +141,7 @@ class MfaSessions:
 
         Raises:
             UsageError: it is no code.
-            MfaCodeRefused: it was used already, or STS does not take it.
+            MfaCodeRejectedError: it was used already, or STS does not take it.
             AssumedError: the long-term keys can't be had, STS can't be reached.
         """
         if not _CODE.fullmatch(code):
@@ -164,7 +164,7 @@ class MfaSessions:
             other_than: the access key id of a session that is to be replaced where a command can.
 
         Raises:
-            MfaCodeNeeded: there is none, and somebody has to type a code.
+            MfaCodeNeededError: there is none, and somebody has to type a code.
             AssumedError: as `start`.
         """
         held = self._of(source)
@@ -172,7 +172,7 @@ class MfaSessions:
         if (found := self._usable(source, held, other_than)) is not None:
             return found
         if not source.process:
-            raise MfaCodeNeeded(
+            raise MfaCodeNeededError(
                 f"{source.profile}: there is no session of {source.serial} that lasts",
                 hint="`assumed login` asks for a code; refreshes go on by themselves after it",
             )
@@ -207,7 +207,7 @@ class MfaSessions:
     ) -> TemporaryCredentials:
         keys = resolved.credentials()
         if keys.session_token is not None:
-            raise SourceMissing(
+            raise SourceMissingError(
                 f"{source.profile} holds temporary credentials, and an MFA session starts from "
                 "long-term keys alone",
                 hint="name a source_profile with long-term keys, or take mfa_serial away",
@@ -232,7 +232,7 @@ class MfaSessions:
                 used: at for used, at in self._used.items() if now < at + 3 * _STEP_SECONDS
             }
             if code in self._used:
-                raise MfaCodeRefused(
+                raise MfaCodeRejectedError(
                     f"{source}: this code was used already, and each is good once",
                     hint="give the next one, which the device shows within half a minute",
                 )
@@ -245,7 +245,7 @@ class MfaSessions:
         with self._lock:
             last = max(self._asked.get(device, _NEVER) for device in devices)
             if now < last + _STEP_SECONDS:
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"{source}: the device has not shown its next code yet",
                     hint="nothing to do: it is asked again when half a minute has gone by",
                 )
@@ -303,22 +303,22 @@ class MfaSource:
         """The botocore session of the source profile."""
         return self._resolved.session
 
-    def credentials(self) -> CallingCredentials:
+    def credentials(self) -> SourceCredentials:
         """Return what signs calls now.
 
         Raises:
-            MfaCodeNeeded: somebody has to type a code.
+            MfaCodeNeededError: somebody has to type a code.
             AssumedError: the session can't be started.
         """
         found = self._sessions.credentials(self._source, self._resolved)
         self._given = found.access_key_id
-        return CallingCredentials(found.access_key_id, found.secret_access_key, found.session_token)
+        return SourceCredentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
         """Return the session itself; see `CallingSource`.
 
         Raises:
-            MfaCodeNeeded: somebody has to type a code.
+            MfaCodeNeededError: somebody has to type a code.
             AssumedError: the session can't be started.
         """
         found = self._sessions.credentials(self._source, self._resolved, other_than=other_than)

@@ -24,9 +24,9 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.errors import (
     AssumedError,
-    AwsFilesUnreadable,
-    CredentialsFileMalformed,
-    SourceMissing,
+    AwsFilesUnreadableError,
+    CredentialsFileMalformedError,
+    SourceMissingError,
 )
 from assumed.profiles_file import read
 from assumed.profiles_file.sessions import without_sessions
@@ -109,8 +109,8 @@ class SourceProfiles:
         """Return the source profile `name`; its credentials are not asked for yet.
 
         Raises:
-            SourceMissing: there is no such profile.
-            SourceUnavailable: the AWS files can't be read.
+            SourceMissingError: there is no such profile.
+            SourceUnavailableError: the AWS files can't be read.
         """
         with self._lock:
             fingerprint = self._fingerprint(name)
@@ -128,7 +128,7 @@ class SourceProfiles:
         tool; it is the same session until those change.
 
         Raises:
-            SourceUnavailable: the AWS files can't be read.
+            SourceUnavailableError: the AWS files can't be read.
         """
         with self._lock:
             settings = json.dumps(self._settings("default"), sort_keys=True, default=str)
@@ -160,7 +160,7 @@ class SourceProfiles:
         """Return the names of all profiles of the AWS files, the configuration file's first.
 
         Raises:
-            SourceUnavailable: the AWS files can't be read.
+            SourceUnavailableError: the AWS files can't be read.
         """
         with self._lock:
             return tuple(self._profiles())
@@ -169,7 +169,7 @@ class SourceProfiles:
         """Return the entries of profile `name`, merged from both files; empty if there is none.
 
         Raises:
-            SourceUnavailable: the AWS files can't be read.
+            SourceUnavailableError: the AWS files can't be read.
         """
         with self._lock:
             entries: Mapping[str, Any] = self._profiles().get(name, {})
@@ -182,7 +182,7 @@ class SourceProfiles:
             Under `profile` its own entries; under `services NAME` that section, if it names one.
 
         Raises:
-            SourceUnavailable: the AWS files can't be read.
+            SourceUnavailableError: the AWS files can't be read.
         """
         with self._lock:
             return self._settings(name)
@@ -212,19 +212,19 @@ class SourceProfiles:
         profiles: Mapping[str, Any] = self._config.get("profiles", {})
         return profiles
 
-    def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadable:
+    def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadableError:
         """Return what is wrong with which line; botocore tells the file alone."""
         for path in self._paths:
             try:
                 read(path.read_bytes(), path=str(path))
-            except CredentialsFileMalformed as malformed:
-                return AwsFilesUnreadable(
+            except CredentialsFileMalformedError as malformed:
+                return AwsFilesUnreadableError(
                     f"no AWS tool can read the AWS files: {malformed.message}",
                     hint=f"{malformed.hint}; nothing else is needed",
                 )
             except OSError:
                 continue
-        return AwsFilesUnreadable(
+        return AwsFilesUnreadableError(
             f"no AWS tool can read the AWS files: {error}",
             hint="mend that file, and nothing else is needed",
         )
@@ -249,7 +249,7 @@ class SourceProfiles:
         if (known := self._fingerprints.get(name)) is not None:
             return known
         if name not in profiles:
-            raise SourceMissing(
+            raise SourceMissingError(
                 f"profile {name} is in neither the AWS config file nor the credentials file",
                 hint=f"`aws configure --profile {name}` adds it; or mend the source_profile",
             )
@@ -302,8 +302,8 @@ def _load_credentials(session: BotocoreSession) -> BotocoreCredentials | None:
     return resolver.load_credentials()
 
 
-def _empty(name: str) -> SourceMissing:
-    return SourceMissing(
+def _empty(name: str) -> SourceMissingError:
+    return SourceMissingError(
         f"profile {name} holds no credentials",
         hint=f"`aws configure --profile {name}` stores long-term keys in it",
     )
@@ -334,7 +334,7 @@ def _login_command(name: str, profiles: Mapping[str, Any]) -> str:
 def _refuse_mfa_prompt(name: str, link: str, entries: Mapping[str, Any]) -> None:
     # botocore would ask for the code on the daemon's terminal and wait.
     if "role_arn" in entries and "mfa_serial" in entries:
-        raise SourceMissing(
+        raise SourceMissingError(
             f"source profile {name}: profile {link} of the AWS config file asks for an MFA code, "
             "which nobody is there to type",
             hint="name the profile with the keys as source_profile and write mfa_serial beside it "
@@ -349,7 +349,7 @@ def _refuse_foreign_process(link: str, entries: Mapping[str, Any], paths: Iterab
     for path in paths:
         with suppress(OSError):
             if path.stat().st_uid != 0:
-                raise SourceMissing(
+                raise SourceMissingError(
                     f"profile {link}: {path} belongs to another user, and names a command "
                     "(credential_process) that root would run",
                     hint="run assumed as that user, or give root AWS files of its own",

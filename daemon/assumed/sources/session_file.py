@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from assumed.log import event
-from assumed.model import MfaSession, TemporaryCredentials
+from assumed.models import MfaSession, TemporaryCredentials
 
 _MOST_BYTES = 1 << 16
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botocore import exceptions
 
-from assumed.errors import AssumedError, SourceMissing, SourceUnavailable
+from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableError
 from assumed.log import redact
 
 
@@ -32,11 +32,11 @@ def source_error(name: str, error: Exception, *, login: str = "") -> AssumedErro
             problem = str(error)
             hint = f"`aws configure --profile {name}` stores long-term keys in it"
         case _:
-            return SourceUnavailable(
+            return SourceUnavailableError(
                 f"profile {name}: no credentials to be had: {_reason(error)}",
                 hint=f"`aws sts get-caller-identity --profile {name}` shows the same by hand",
             )
-    return SourceMissing(f"profile {name}: {problem}", hint=hint)
+    return SourceMissingError(f"profile {name}: {problem}", hint=hint)
 
 
 def _reason(error: Exception) -> str:

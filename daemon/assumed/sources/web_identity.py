@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from botocore.session import Session as BotocoreSession
 
-from assumed.errors import SourceMissing
-from assumed.model import WebIdentityToken
+from assumed.errors import SourceMissingError
+from assumed.models import WebIdentityToken
 
 # Source: WebIdentityToken in the reference of AssumeRoleWithWebIdentity.
 _LEAST_CHARACTERS, _MOST_CHARACTERS = 4, 20_000
@@ -32,7 +32,7 @@ class TokenFile:
         """Return the token that the file holds now.
 
         Raises:
-            SourceMissing: it holds none.
+            SourceMissingError: it holds none.
         """
         try:
             text = _read(self.path)
@@ -54,8 +54,8 @@ class TokenFile:
     def forget(self) -> None:
         """There is nothing to forget."""
 
-    def _missing(self, why: str) -> SourceMissing:
-        return SourceMissing(
+    def _missing(self, why: str) -> SourceMissingError:
+        return SourceMissingError(
             f"web identity token {self.path}: {why}",
             hint="have the identity provider write a token there: the projected volume of a pod, "
             "`id_tokens` of a GitLab job, the OIDC token of a GitHub job; it is read at once",

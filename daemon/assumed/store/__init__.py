@@ -28,9 +28,9 @@ from pathlib import Path
 
 from assumed import profiles_file
 from assumed.clock import Clock, SystemClock
-from assumed.errors import CredentialsFileError, CredentialsFileUnwritable
+from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
 from assumed.log import event
-from assumed.model import Credentials, WriteMode
+from assumed.models import Credentials, WriteMode
 from assumed.profiles_file import Put, Remove, is_ours
 from assumed.store.attributes import PRIVATE, access_list, is_private
 from assumed.store.backup import back_up
@@ -97,7 +97,7 @@ class CredentialsFile:
         """Return what changes whenever somebody writes the file: one stat, nothing is read.
 
         Raises:
-            CredentialsFileUnwritable: the system does not tell.
+            CredentialsFileUnwritableError: the system does not tell.
         """
         path = self.path
         with during("look at", path):
@@ -117,8 +117,8 @@ class CredentialsFile:
         """Return all profiles by name, in the order of the file; none where it is missing.
 
         Raises:
-            CredentialsFileMalformed: botocore can't read the file either.
-            CredentialsFileUnwritable: the system refuses to open or to read it.
+            CredentialsFileMalformedError: botocore can't read the file either.
+            CredentialsFileUnwritableError: the system refuses to open or to read it.
         """
         path = self.path
         file = open_settled(path, sleep=self._sleep)
@@ -146,10 +146,10 @@ class CredentialsFile:
                 tool manages.
 
         Returns:
-            Fails with `CredentialsFileMalformed`, where botocore can't read the file either;
-            `ProfileNotOurs`, where somebody else's credentials are there; `ProfileAmbiguous`,
-            where the AWS SDKs would not all read the credentials; `CredentialsFileUnwritable`,
-            where the system refuses. The file is then as it was.
+            Fails with `CredentialsFileMalformedError`, where botocore can't read the file either;
+            `ProfileNotManagedError`, where somebody else's credentials are there;
+            `ProfileAmbiguousError`, where the AWS SDKs would not all read the credentials;
+            `CredentialsFileUnwritableError`, where the system refuses. The file is then as it was.
         """
         return self._group.submit(_Write(profile, Put(credentials, overwrite)))
 
@@ -160,10 +160,10 @@ class CredentialsFile:
             profiles: only these; None is every profile with our mark.
 
         Raises:
-            CredentialsFileMalformed: botocore can't read the file either.
-            ProfileAmbiguous: a profile can't be told apart from what stands below it; what else
-                was to go is gone.
-            CredentialsFileUnwritable: the system refuses. The file is as it was.
+            CredentialsFileMalformedError: botocore can't read the file either.
+            ProfileAmbiguousError: a profile can't be told apart from what stands below it; what
+                else was to go is gone.
+            CredentialsFileUnwritableError: the system refuses. The file is as it was.
         """
         if not self.exists():
             return ()
@@ -193,7 +193,7 @@ class CredentialsFile:
         Where there is nothing to tidy up nothing is created, nor is a lock waited for.
 
         Raises:
-            CredentialsFileUnwritable: the system refuses.
+            CredentialsFileUnwritableError: the system refuses.
         """
         place = Place.of(self._path)
         if any(os.path.lexists(left_over) for left_over in (place.new, place.journal)):
@@ -211,8 +211,8 @@ class CredentialsFile:
             config: the daemon's configuration file, to tell it to a second daemon.
 
         Raises:
-            AlreadyRunning: another daemon holds it; the message names its pid and configuration.
-            CredentialsFileUnwritable: the lock can't be had.
+            AlreadyRunningError: another daemon holds it; the message names its pid and
+            configuration. CredentialsFileUnwritableError: the lock can't be had.
         """
         return hold(Place.of(self._path).daemon, config)
 
@@ -220,7 +220,7 @@ class CredentialsFile:
         """As root, follow no link of a user to a file that is somebody else's.
 
         Raises:
-            CredentialsFileUnwritable: one of them leads there.
+            CredentialsFileUnwritableError: one of them leads there.
         """
         if os.geteuid() != 0 or not place.file.exists():
             return
@@ -228,7 +228,7 @@ class CredentialsFile:
         named = self._path.absolute()
         for step in (named, named.parent):
             if step.is_symlink() and step.lstat().st_uid not in {owner, 0}:
-                raise CredentialsFileUnwritable(
+                raise CredentialsFileUnwritableError(
                     f"{step} is a link of one user's to {place.file}, which is another's",
                     hint="run assumed as the user whose file it is",
                 )

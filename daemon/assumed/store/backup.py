@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from itertools import count
 
-from assumed.errors import CredentialsFileMalformed
+from assumed.errors import CredentialsFileMalformedError
 from assumed.profiles_file import read
 from assumed.store.failures import during
 from assumed.store.locks import open_private
@@ -28,7 +28,7 @@ def back_up(place: Place, replaced_keys: Mapping[str, Mapping[str, str]]) -> boo
         Whether there was anything to save.
 
     Raises:
-        CredentialsFileUnwritable: the backup can't be written: then nothing may be replaced.
+        CredentialsFileUnwritableError: the backup can't be written: then nothing may be replaced.
     """
     descriptor = open_private(place.backup)
     try:
@@ -54,7 +54,7 @@ def back_up(place: Place, replaced_keys: Mapping[str, Mapping[str, str]]) -> boo
 def _additions(data: bytes, replaced_keys: Mapping[str, Mapping[str, str]], *, path: str) -> bytes:
     try:
         saved = dict(read(data, path=path))
-    except CredentialsFileMalformed:
+    except CredentialsFileMalformedError:
         # Somebody edited it, or a crash cut it short: nothing in it is touched.
         saved = {}
     added = b""

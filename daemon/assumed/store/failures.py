@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from assumed.errors import CredentialsFileUnwritable
+from assumed.errors import CredentialsFileUnwritableError
 
 _HEALS = "the credentials stay in memory and are written as soon as it works again"
 _HINTS: Mapping[int, str] = {
@@ -26,7 +26,7 @@ _HINTS: Mapping[int, str] = {
 
 def unwritable(
     path: Path, operation: str, error: OSError, *, hint: str | None = None
-) -> CredentialsFileUnwritable:
+) -> CredentialsFileUnwritableError:
     """Return the error for an operation that failed.
 
     Args:
@@ -36,7 +36,7 @@ def unwritable(
         hint: instead of the one for this reason.
     """
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return CredentialsFileUnwritable(
+    return CredentialsFileUnwritableError(
         f"{path}: can't {operation}: {reason}",
         hint=hint or _HINTS.get(error.errno or 0, f"see what is wrong with {path.parent}"),
     )
@@ -44,7 +44,7 @@ def unwritable(
 
 @contextmanager
 def during(operation: str, path: Path) -> Iterator[None]:
-    """Turn an `OSError` in the block into `CredentialsFileUnwritable`."""
+    """Turn an `OSError` in the block into `CredentialsFileUnwritableError`."""
     try:
         yield
     except OSError as error:

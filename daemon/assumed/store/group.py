@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from assumed.clock import Clock
-from assumed.errors import CredentialsFileUnwritable
+from assumed.errors import CredentialsFileUnwritableError
 
 _WINDOW_SECONDS = 0.05
 # While more keeps coming, commits take no more than this share of one processor's time.
@@ -64,7 +64,7 @@ class GroupCommit(Generic[RequestT]):
 
         Returns:
             Done when it is committed. It fails with what `commit` made of it, and with
-            `CredentialsFileUnwritable` where it comes after `close`. What is called back then
+            `CredentialsFileUnwritableError` where it comes after `close`. What is called back then
             holds up the next commit.
         """
         answer: Future[None] = Future()
@@ -72,7 +72,7 @@ class GroupCommit(Generic[RequestT]):
         with self._changed:
             if self._is_closed:
                 answer.set_exception(
-                    CredentialsFileUnwritable("assumed is stopping", hint="start it again")
+                    CredentialsFileUnwritableError("assumed is stopping", hint="start it again")
                 )
                 return answer
             self._waiting.append((request, answer))
@@ -82,7 +82,7 @@ class GroupCommit(Generic[RequestT]):
                 except RuntimeError as error:
                     self._waiting.pop()
                     answer.set_exception(
-                        CredentialsFileUnwritable(
+                        CredentialsFileUnwritableError(
                             f"no thread to write with: {error}",
                             hint="raise the limit: `ulimit -u`, or TasksMax= of the unit",
                         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from assumed.errors import CredentialsFileUnwritable
+from assumed.errors import CredentialsFileUnwritableError
 from assumed.store.attributes import access_list, is_private, owner_of_new_files
 from assumed.store.failures import during
 from assumed.store.lease import LeaseKind, LeaseState
@@ -47,7 +47,7 @@ class Overwriter:
         """Edit the file and return what it is then.
 
         Raises:
-            CredentialsFileUnwritable: the system refuses, or others write without a pause.
+            CredentialsFileUnwritableError: the system refuses, or others write without a pause.
         """
         for _ in range(_ROUNDS):
             file = open_settled(self.place.file, sleep=self.sleep, kind=LeaseKind.WRITE)
@@ -66,7 +66,7 @@ class Overwriter:
                     return signature
             # Somebody waits to open it; a writer among them may have read the old bytes before.
             self.sleep(_LET_OTHERS_GO_SECONDS)
-        raise CredentialsFileUnwritable(
+        raise CredentialsFileUnwritableError(
             f"{self.place.file}: other programs change it without a pause",
             hint=f"see which ones: `fuser -v {self.place.file}`",
         )
@@ -90,14 +90,14 @@ def _refuse_shared(path: Path, descriptor: int) -> None:
     """Write no secret into a file that somebody else could read: its mode may not be ours to set.
 
     Raises:
-        CredentialsFileUnwritable: it is another user's, or open to others.
+        CredentialsFileUnwritableError: it is another user's, or open to others.
     """
     status = os.fstat(descriptor)
     owner, _ = owner_of_new_files(path.parent)
     if status.st_uid not in {os.geteuid(), owner} or not is_private(
         status, access_list(descriptor)
     ):
-        raise CredentialsFileUnwritable(
+        raise CredentialsFileUnwritableError(
             f"{path} belongs to another user, or others may read it",
             hint=f"make it yours alone: `chown $USER {path}; chmod 600 {path}`",
         )
@@ -110,7 +110,7 @@ def repair_in_place(place: Place, notices: Notices) -> None:
     by somebody else since: it stays as it is.
 
     Raises:
-        CredentialsFileUnwritable: the system refuses.
+        CredentialsFileUnwritableError: the system refuses.
     """
     with during("repair", place.file):
         try:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from assumed.errors import AlreadyRunning, CredentialsFileUnwritable
+from assumed.errors import AlreadyRunningError, CredentialsFileUnwritableError
 from assumed.store.attributes import PRIVATE, PRIVATE_FOLDER, own, owner_of_new_files
 from assumed.store.failures import during
 
@@ -30,7 +30,7 @@ def commit_lock(path: Path, *, sleep: Callable[[float], None]) -> Iterator[int]:
         sleep: waits some seconds.
 
     Raises:
-        CredentialsFileUnwritable: the lock can't be had, or not within 30 s.
+        CredentialsFileUnwritableError: the lock can't be had, or not within 30 s.
     """
     descriptor = open_private(path)
     try:
@@ -40,7 +40,7 @@ def commit_lock(path: Path, *, sleep: Callable[[float], None]) -> Iterator[int]:
                     break
                 sleep(_TURN_SECONDS)
             else:
-                raise CredentialsFileUnwritable(
+                raise CredentialsFileUnwritableError(
                     f"{path}: another assumed has been writing for {_PATIENCE_SECONDS} s",
                     hint=f"see which one hangs: `fuser -v {path}`",
                 )
@@ -57,8 +57,8 @@ class DaemonLock:
         config: the daemon's configuration file, to tell it to the one that comes second.
 
     Raises:
-        AlreadyRunning: another daemon holds it; the message names its process and configuration.
-        CredentialsFileUnwritable: the lock file can't be had.
+        AlreadyRunningError: another daemon holds it; the message names its process and
+        configuration. CredentialsFileUnwritableError: the lock file can't be had.
     """
 
     def __init__(self, path: Path, *, config: str) -> None:
@@ -100,8 +100,8 @@ def open_private(path: Path) -> int:
     """Open a file of ours for reading and writing, created 0600 where it is missing.
 
     Raises:
-        CredentialsFileUnwritable: it can't be had, or is a link, no plain file, or not ours: then
-            somebody wants us to write elsewhere.
+        CredentialsFileUnwritableError: it can't be had, or is a link, no plain file, or not ours:
+            then somebody wants us to write elsewhere.
     """
     with during("create the folder", path.parent):
         path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -116,11 +116,11 @@ def open_private(path: Path) -> int:
             user, group = owner_of_new_files(path.parent)
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                raise CredentialsFileUnwritable(
+                raise CredentialsFileUnwritableError(
                     f"{path} is no plain file", hint="remove it: assumed makes its own"
                 )
             if status.st_uid not in {os.geteuid(), user}:
-                raise CredentialsFileUnwritable(
+                raise CredentialsFileUnwritableError(
                     f"{path} belongs to another user",
                     hint="remove it: assumed makes its own",
                 )
@@ -153,13 +153,13 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _already_running(path: Path, content: bytes) -> AlreadyRunning:
+def _already_running(path: Path, content: bytes) -> AlreadyRunningError:
     try:
         holder = json.loads(content)
         who = f"assumed with pid {int(holder['pid'])} and configuration {holder['config']}"
     except (ValueError, TypeError, KeyError):
         who = "another assumed"
-    return AlreadyRunning(
+    return AlreadyRunningError(
         f"{who} runs already and holds {path}",
         hint="stop it first, or give this one a file of its own: credentials_file: path:",
     )

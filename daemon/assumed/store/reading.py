@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from assumed.errors import CredentialsFileMalformed, CredentialsFileUnwritable
+from assumed.errors import CredentialsFileMalformedError, CredentialsFileUnwritableError
 from assumed.profiles_file import read
 from assumed.store.failures import during
 from assumed.store.lease import (
@@ -148,7 +148,7 @@ def open_settled(
             there is is read after a while.
 
     Raises:
-        CredentialsFileUnwritable: the file can't be opened, is no plain file, or is kept open.
+        CredentialsFileUnwritableError: the file can't be opened, is no plain file, or is kept open.
     """
     for _ in range(_LOOKS):
         file = _open_leased(path, sleep=sleep, kind=kind, must_be_still=must_be_still)
@@ -163,7 +163,7 @@ def refuse_no_file(path: Path) -> None:
     """Refuse what can be no credentials file; what is missing can be one yet.
 
     Raises:
-        CredentialsFileUnwritable: it is a folder, a FIFO, a device.
+        CredentialsFileUnwritableError: it is a folder, a FIFO, a device.
         OSError: the system does not tell.
     """
     try:
@@ -171,7 +171,7 @@ def refuse_no_file(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        raise CredentialsFileUnwritable(
+        raise CredentialsFileUnwritableError(
             f"{path} is {_kind_of(mode)}, not a file",
             hint="remove it, or correct credentials_file: path: or AWS_SHARED_CREDENTIALS_FILE",
         )
@@ -192,7 +192,7 @@ def _open_leased(
             os.close(descriptor)
         sleep(_TURN_SECONDS)
     if must_be_still and _has_leases(path.parent):
-        raise CredentialsFileUnwritable(
+        raise CredentialsFileUnwritableError(
             f"{path}: another program keeps it open for writing",
             hint=f"see which one: `fuser -v {path}`; what is written now could be lost",
         )
@@ -234,7 +234,7 @@ def _is_settled(file: OpenFile, path: Path) -> bool:
         return True
     try:
         read(file.data, path=str(path))
-    except CredentialsFileMalformed:
+    except CredentialsFileMalformedError:
         return False
     return not file.is_disturbed()
 

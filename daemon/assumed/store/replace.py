@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
-from assumed.errors import CredentialsFileUnwritable
+from assumed.errors import CredentialsFileUnwritableError
 from assumed.store.attributes import PRIVATE, copy_attributes, own, owner_of_new_files
 from assumed.store.failures import during
 from assumed.store.lease import LeaseKind, LeaseState, take_lease
@@ -65,7 +65,7 @@ class Replacer:
         """Edit the file; returns what it is then, None where it is missing and stays so.
 
         Raises:
-            CredentialsFileUnwritable: the system refuses, or others write without a pause.
+            CredentialsFileUnwritableError: the system refuses, or others write without a pause.
             MountPointError: see there.
         """
         for number in range(_ROUNDS):
@@ -94,7 +94,7 @@ class Replacer:
                             sync_folder(self.place.folder)
                         return new.signature
             self.sleep(_BETWEEN_ROUNDS_SECONDS)
-        raise CredentialsFileUnwritable(
+        raise CredentialsFileUnwritableError(
             f"{self.place.file}: other programs change it without a pause",
             hint=f"see which ones: `fuser -v {self.place.file}`",
         )
@@ -273,7 +273,7 @@ def repair(place: Place, lock: int, notices: Notices) -> None:
     had just pushed aside: that one gets the name back.
 
     Raises:
-        CredentialsFileUnwritable: the system refuses.
+        CredentialsFileUnwritableError: the system refuses.
     """
     with during("repair", place.file):
         old, new = _read_record(read_all(lock))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from assumed.model import Credentials
+from assumed.models import Credentials
 from assumed.profiles_file import is_long_term, is_ours
 
 

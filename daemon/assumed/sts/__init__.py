@@ -24,20 +24,20 @@ from botocore.session import Session as BotocoreSession
 from assumed import __version__
 from assumed.clock import Clock
 from assumed.errors import (
-    AssumeRoleDenied,
-    ClockSkewed,
-    DurationTooLong,
-    MfaCodeRefused,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    ClockSkewedError,
+    DurationTooLongError,
+    MfaCodeRejectedError,
+    StsUnavailableError,
 )
 from assumed.log import event
-from assumed.model import (
+from assumed.models import (
     Caller,
-    CallingCredentials,
-    IssuedSession,
     MfaSession,
-    RoleDefinition,
+    ProfileDefinition,
+    SessionTokenResponse,
     Source,
+    SourceCredentials,
     WebIdentityToken,
 )
 from assumed.sources.transport import is_loopback, plain_http
@@ -89,7 +89,7 @@ class _SessionCall:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    signer: CallingCredentials | None
+    signer: SourceCredentials | None
     session: BotocoreSession
     client: STSClient
 
@@ -119,7 +119,7 @@ class SecurityTokenService:
 
     def assume_role(
         self,
-        definition: RoleDefinition,
+        definition: ProfileDefinition,
         caller: Caller,
         session: BotocoreSession,
     ) -> AssumedRole:
@@ -135,11 +135,11 @@ class SecurityTokenService:
                 CA settings.
 
         Raises:
-            AssumeRoleDenied: a policy says no.
-            SourceRejected: the calling credentials are not valid.
-            StsRequestRefused: STS refuses the parameters or the region.
-            StsThrottled: too many calls.
-            StsUnavailable: no usable answer of any region.
+            AssumeRoleDeniedError: a policy says no.
+            SourceRejectedError: the calling credentials are not valid.
+            StsRequestRejectedError: STS refuses the parameters or the region.
+            StsThrottledError: too many calls.
+            StsUnavailableError: no usable answer of any region.
         """
         return self._in_a_region(
             definition,
@@ -149,8 +149,8 @@ class SecurityTokenService:
 
     def get_caller_identity(
         self,
-        definition: RoleDefinition,
-        caller: CallingCredentials,
+        definition: ProfileDefinition,
+        caller: SourceCredentials,
         session: BotocoreSession,
     ) -> CallerIdentity:
         """Ask once whose credentials these are; every caller may.
@@ -174,9 +174,9 @@ class SecurityTokenService:
         self,
         source: MfaSession,
         code: str,
-        caller: CallingCredentials,
+        caller: SourceCredentials,
         session: BotocoreSession,
-    ) -> IssuedSession:
+    ) -> SessionTokenResponse:
         """Start a session with an MFA code; in one region alone, for a code is good for one call.
 
         Args:
@@ -186,7 +186,7 @@ class SecurityTokenService:
             session: as for `assume_role`.
 
         Raises:
-            MfaCodeRefused: STS does not take the code.
+            MfaCodeRejectedError: STS does not take the code.
             AssumedError: as `assume_role`.
         """
         call = _SessionCall(source.profile.name, source.profile)
@@ -202,8 +202,8 @@ class SecurityTokenService:
                 SerialNumber=source.serial,
                 TokenCode=code,
             )
-        except AssumeRoleDenied as error:
-            raise MfaCodeRefused(
+        except AssumeRoleDeniedError as error:
+            raise MfaCodeRejectedError(
                 error.message,
                 hint="a code is good once, and for half a minute: give the next one; see that the "
                 f"device is {source.serial}, and that the clock of an app is right",
@@ -211,15 +211,15 @@ class SecurityTokenService:
         return issued_session(answer)
 
     def _in_a_region(
-        self, definition: RoleDefinition, session: BotocoreSession, ask: Callable[[str], AnswerT]
+        self, definition: ProfileDefinition, session: BotocoreSession, ask: Callable[[str], AnswerT]
     ) -> AnswerT:
         """Return the answer of the first region that is not down."""
-        first_error: StsUnavailable | None = None
+        first_error: StsUnavailableError | None = None
         for region in self._regions(definition, session):
             place = (definition.source, region)
             try:
                 answer = ask(region)
-            except StsUnavailable as error:
+            except StsUnavailableError as error:
                 self._avoided_until[place] = self._clock.boottime() + _AVOIDED_SECONDS
                 first_error = first_error or error
             else:
@@ -228,7 +228,7 @@ class SecurityTokenService:
         assert first_error is not None  # noqa: S101 - there is at least one region
         raise first_error
 
-    def _regions(self, definition: RoleDefinition, session: BotocoreSession) -> list[str]:
+    def _regions(self, definition: ProfileDefinition, session: BotocoreSession) -> list[str]:
         """Return the regions to call, those that were down a moment ago last."""
         now = self._clock.boottime()
         regions = [_region(definition, session), *definition.fallback_regions]
@@ -239,12 +239,12 @@ class SecurityTokenService:
 
     def _assume_role(
         self,
-        definition: RoleDefinition,
+        definition: ProfileDefinition,
         caller: Caller,
         session: BotocoreSession,
         region: str,
     ) -> AssumedRole:
-        signer = caller if isinstance(caller, CallingCredentials) else None
+        signer = caller if isinstance(caller, SourceCredentials) else None
         client = self._client(definition, signer, session, region)
         assume: Callable[..., Mapping[str, Any]] = client.assume_role
         parameters = _parameters(definition)
@@ -258,7 +258,7 @@ class SecurityTokenService:
         try:
             answer = self._answer(definition, assume, **parameters, DurationSeconds=seconds)
             return assumed_role(answer)
-        except DurationTooLong as error:
+        except DurationTooLongError as error:
             if seconds <= _SAFE_SECONDS:
                 raise
             self._too_long.add(asked)
@@ -280,7 +280,7 @@ class SecurityTokenService:
         """Return STS's answer; asked again once where the clock has turned out to be wrong."""
         try:
             return self._answer_once(call, ask, parameters)
-        except ClockSkewed as error:
+        except ClockSkewedError as error:
             if not error.is_news:
                 raise
             return self._answer_once(call, ask, parameters)
@@ -313,7 +313,7 @@ class SecurityTokenService:
     def _client(
         self,
         call: Call,
-        signer: CallingCredentials | None,
+        signer: SourceCredentials | None,
         session: BotocoreSession,
         region: str,
     ) -> STSClient:
@@ -327,7 +327,7 @@ class SecurityTokenService:
     def _known_client(
         self,
         call: Call,
-        signer: CallingCredentials | None,
+        signer: SourceCredentials | None,
         session: BotocoreSession,
         region: str,
     ) -> STSClient:
@@ -343,7 +343,7 @@ class SecurityTokenService:
             return known.client
 
     def _new_client(
-        self, region: str, signer: CallingCredentials | None, session: BotocoreSession
+        self, region: str, signer: SourceCredentials | None, session: BotocoreSession
     ) -> STSClient:
         def create(settings: Config) -> STSClient:
             client = session.create_client(
@@ -375,13 +375,13 @@ class SecurityTokenService:
         return create(settings.merge(Config(proxies={})))
 
 
-def _region(definition: RoleDefinition, session: BotocoreSession) -> str:
+def _region(definition: ProfileDefinition, session: BotocoreSession) -> str:
     partition = (definition.role_arn or "arn:aws").split(":")[1]
     region: str | None = definition.region or session.get_config_variable("region")
     return region or _FIRST_REGION.get(partition, "us-east-1")
 
 
-def _parameters(definition: RoleDefinition) -> dict[str, Any]:
+def _parameters(definition: ProfileDefinition) -> dict[str, Any]:
     optional = {
         "ExternalId": definition.external_id,
         "Policy": definition.policy,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from assumed.errors import StsUnavailable
-from assumed.model import Credentials, IssuedSession, TemporaryCredentials
+from assumed.errors import StsUnavailableError
+from assumed.models import Credentials, SessionTokenResponse, TemporaryCredentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def assumed_role(answer: Mapping[str, Any]) -> AssumedRole:
     """Return the answer to AssumeRole, as botocore gives it.
 
     Raises:
-        StsUnavailable: it is not whole.
+        StsUnavailableError: it is not whole.
     """
     try:
         issued = answer["Credentials"]
@@ -69,11 +69,11 @@ def assumed_role(answer: Mapping[str, Any]) -> AssumedRole:
     return AssumedRole(credentials, answered_at)
 
 
-def issued_session(answer: Mapping[str, Any]) -> IssuedSession:
+def issued_session(answer: Mapping[str, Any]) -> SessionTokenResponse:
     """Return the answer to GetSessionToken, as botocore gives it.
 
     Raises:
-        StsUnavailable: it is not whole.
+        StsUnavailableError: it is not whole.
     """
     # The same shape as AssumeRole's, but for whose session it is.
     whole = assumed_role({**answer, "AssumedRoleUser": {"Arn": "arn:aws:sts::0:session/mfa"}})
@@ -81,14 +81,14 @@ def issued_session(answer: Mapping[str, Any]) -> IssuedSession:
     credentials = TemporaryCredentials(
         issued.access_key_id, issued.secret_access_key, issued.session_token, issued.expiration
     )
-    return IssuedSession(credentials, whole.answered_at)
+    return SessionTokenResponse(credentials, whole.answered_at)
 
 
 def caller_identity(answer: Mapping[str, Any]) -> CallerIdentity:
     """Return the answer to GetCallerIdentity, as botocore gives it.
 
     Raises:
-        StsUnavailable: it is not whole.
+        StsUnavailableError: it is not whole.
     """
     try:
         arn = answer["Arn"]
@@ -117,9 +117,9 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def garbage(why: str) -> StsUnavailable:
+def garbage(why: str) -> StsUnavailableError:
     """Return the error for an answer that can't be used; `why` quotes nothing of it."""
-    return StsUnavailable(
+    return StsUnavailableError(
         f"STS sent an answer that makes no sense: {why}",
         hint="see what stands between this machine and STS: a proxy, a VPN's portal",
         code="BadAnswer",

@@ -13,7 +13,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
 from assumed.errors import AssumedError
-from assumed.model import Caller, CallingCredentials, RoleDefinition
+from assumed.models import Caller, ProfileDefinition, SourceCredentials
 from assumed.sts import SecurityTokenService
 from assumed.sts.answer import AssumedRole, CallerIdentity
 
@@ -47,7 +47,7 @@ class ObservedTokenService(SecurityTokenService):
         return MappingProxyType(self._observed)
 
     def assume_role(
-        self, definition: RoleDefinition, caller: Caller, session: BotocoreSession
+        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
     ) -> AssumedRole:
         """Call GetCallerIdentity and then AssumeRole.
 
@@ -55,7 +55,7 @@ class ObservedTokenService(SecurityTokenService):
             AssumedError: as AssumeRole does; the identity is left open where it can't be had.
         """
         arn = None
-        if isinstance(caller, CallingCredentials):
+        if isinstance(caller, SourceCredentials):
             # AssumeRole meets the same trouble, with better words for it; but the policy of a VPC
             # endpoint may forbid this one alone.
             with suppress(AssumedError):
@@ -64,7 +64,7 @@ class ObservedTokenService(SecurityTokenService):
         return self._timed(definition, arn, lambda: assume(definition, caller, session))
 
     def get_caller_identity(
-        self, definition: RoleDefinition, caller: CallingCredentials, session: BotocoreSession
+        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
     ) -> CallerIdentity:
         """Call it for a profile that assumes no role.
 
@@ -78,7 +78,7 @@ class ObservedTokenService(SecurityTokenService):
         return identity
 
     def _timed(
-        self, definition: RoleDefinition, arn: str | None, call: Callable[[], AnswerT]
+        self, definition: ProfileDefinition, arn: str | None, call: Callable[[], AnswerT]
     ) -> AnswerT:
         began_at = self._clock.boottime()
         try:

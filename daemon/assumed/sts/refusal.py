@@ -13,15 +13,15 @@ from botocore.parsers import ResponseParserError
 
 from assumed.errors import (
     AssumedError,
-    AssumeRoleDenied,
-    ClockSkewed,
-    DurationTooLong,
-    SourceRejected,
-    StsRequestRefused,
-    StsThrottled,
-    StsUnavailable,
+    AssumeRoleDeniedError,
+    ClockSkewedError,
+    DurationTooLongError,
+    SourceRejectedError,
+    StsRequestRejectedError,
+    StsThrottledError,
+    StsUnavailableError,
 )
-from assumed.model import Source, WebIdentity
+from assumed.models import Source, WebIdentity
 from assumed.sts.answer import garbage
 
 _BEFORE_STATEMENT = ". In the trust policy: "
@@ -93,13 +93,13 @@ def sort(call: Call, error: Exception, *, is_news: bool = False) -> AssumedError
         case exceptions.ClientError():
             return _refusal(call, error, is_news=is_news)
         case exceptions.ParamValidationError():
-            return StsRequestRefused(
+            return StsRequestRejectedError(
                 f"profile {call.profile}: {error}",
                 hint="mend this profile in the configuration",
                 code="ParamValidation",
             )
         case exceptions.BotoCoreError() | OSError():
-            return StsUnavailable(
+            return StsUnavailableError(
                 f"profile {call.profile}: {error}",
                 hint="see whether this machine reaches that endpoint: network, VPN, proxy, "
                 "certificate; it is tried again until it does",
@@ -112,9 +112,9 @@ def sort(call: Call, error: Exception, *, is_news: bool = False) -> AssumedError
             return garbage(f"{type(error).__name__} in it")
 
 
-def bad_endpoint(call: Call, error: ValueError) -> StsRequestRefused:
+def bad_endpoint(call: Call, error: ValueError) -> StsRequestRejectedError:
     """Return the error for an endpoint or a region that can be none."""
-    return StsRequestRefused(
+    return StsRequestRejectedError(
         f"profile {call.profile}: no client of STS can be made: {error}",
         hint="mend AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS, the endpoint_url of the source profile "
         "or the region, whichever it names",
@@ -128,17 +128,17 @@ def _refusal(call: Call, error: exceptions.ClientError, *, is_news: bool) -> Ass
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     message = f"profile {call.profile}: {call.role_arn or 'its own credentials'}: {code}: {text}"
     if code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return StsThrottled(message, hint="nothing to do: it is tried again, more slowly")
+        return StsThrottledError(message, hint="nothing to do: it is tried again, more slowly")
     if code in {"AccessDenied", "AccessDeniedException"}:
-        return AssumeRoleDenied(message, hint=_hint_of_denial(call, text))
+        return AssumeRoleDeniedError(message, hint=_hint_of_denial(call, text))
     if code in _SKEWED or (code == "SignatureDoesNotMatch" and _SIGNED_AT_ANOTHER_TIME in text):
-        return ClockSkewed(
+        return ClockSkewedError(
             message,
             hint="this machine's clock is wrong by minutes: set it (`timedatectl set-ntp true`)",
             is_news=is_news,
         )
     if code in _REJECTED_KEYS:
-        return SourceRejected(
+        return SourceRejectedError(
             message,
             hint=f"STS does not accept the credentials of {call.source}: renew them; "
             "refreshes go on by themselves after it",
@@ -146,9 +146,9 @@ def _refusal(call: Call, error: exceptions.ClientError, *, is_news: bool) -> Ass
         )
     is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _PASSING
     if is_down or code.isdigit():
-        return StsUnavailable(message, hint="nothing to do: it is tried again", code=code)
+        return StsUnavailableError(message, hint="nothing to do: it is tried again", code=code)
     hint = _HINT_OF_REFUSAL.get(code, "look the code up in the reference of AssumeRole")
-    kind = DurationTooLong if _MOST_DURATION in text else StsRequestRefused
+    kind = DurationTooLongError if _MOST_DURATION in text else StsRequestRejectedError
     return kind(message, hint=hint, code=code)
 
 

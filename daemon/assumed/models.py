@@ -80,17 +80,17 @@ Source = RootSource | ManagedProfile
 
 
 @dataclass(frozen=True, slots=True)
-class LifetimeShare:
+class LifetimeFraction:
     """A share of a session's lifetime: `50%` is `LifetimeShare(0.5)`."""
 
     fraction: float
 
 
-RefreshBefore = timedelta | LifetimeShare
+RefreshBefore = timedelta | LifetimeFraction
 
 
 @unique
-class StoredIn(StrEnum):
+class StorageMode(StrEnum):
     """Where a session is kept: in the credentials file, or in the daemon's memory alone."""
 
     FILE = "file"
@@ -98,7 +98,7 @@ class StoredIn(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoleDefinition:
+class ProfileDefinition:
     """One profile that is kept fresh, and the AssumeRole call that does it.
 
     Names and units are those of STS and of the AWS config file. `role_arn` is None where no role
@@ -120,7 +120,7 @@ class RoleDefinition:
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     transitive_tag_keys: tuple[str, ...] = ()
     source_identity: str | None = None
-    store: StoredIn = StoredIn.FILE
+    store: StorageMode = StorageMode.FILE
     overwrite: bool = False
     enabled: bool = True
 
@@ -129,7 +129,7 @@ class RoleDefinition:
         """The managed profile that this one is chained to, if it is."""
         return self.source.name if isinstance(self.source, ManagedProfile) else None
 
-    def is_same_call(self, other: RoleDefinition) -> bool:
+    def is_same_call(self, other: ProfileDefinition) -> bool:
         """Whether both make the same AssumeRole call, whenever and wherever it is written."""
         return self == replace(
             other,
@@ -153,7 +153,7 @@ class Configuration:
     """What a configuration file says: definitions in the file's order, by profile name."""
 
     path: Path
-    profiles: Mapping[str, RoleDefinition]
+    profiles: Mapping[str, ProfileDefinition]
     credentials_file: Path | None = None
     """None: where the AWS SDKs look (`AWS_SHARED_CREDENTIALS_FILE`, `~/.aws/credentials`)."""
     write: WriteMode = WriteMode.REPLACE
@@ -165,7 +165,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class CallingCredentials:
+class SourceCredentials:
     """Whatever signs the AssumeRole call; `session_token` is None for long-term keys."""
 
     access_key_id: str
@@ -184,7 +184,7 @@ class TemporaryCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedSession:
+class SessionTokenResponse:
     """What GetSessionToken answered; `answered_at` is STS's own `Date`, aware UTC."""
 
     credentials: TemporaryCredentials
@@ -198,7 +198,7 @@ class WebIdentityToken:
     token: str = field(repr=False)
 
 
-Caller = CallingCredentials | WebIdentityToken
+Caller = SourceCredentials | WebIdentityToken
 """On whose behalf a role is assumed."""
 
 
@@ -231,7 +231,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class RoleSession:
     """Credentials on the clock that counts suspend, so that no wall clock can lie about them.
 
     Args:
@@ -280,7 +280,7 @@ class ProfileStatus:
     """One row of `status`. Times are aware UTC by the local wall clock; ends of sessions, STS's.
 
     `seconds_left` is None where no session is known, and never negative; `lifetime_seconds` is how
-    long that session lasts in all. `store` is a `StoredIn`.
+    long that session lasts in all. `store` is a `StorageMode`.
     `mfa_serial` is the device whose code starts the session that the role is assumed from, and
     `login_expires_at` the end of that session.
     """
@@ -288,7 +288,7 @@ class ProfileStatus:
     profile: str
     role_arn: str | None
     source: str
-    store: str = StoredIn.FILE
+    store: str = StorageMode.FILE
     state: ProfileState
     expires_at: datetime | None = None
     seconds_left: int | None = None

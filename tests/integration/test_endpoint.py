@@ -22,7 +22,7 @@ from assumed.delivery.endpoint import MIN_LEFT, Answers, Endpoint
 from assumed.delivery.loopback import LoopbackServer, listen
 from assumed.delivery.tokens import TokenFolder
 from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError
-from assumed.log import timestamp
+from assumed.logs.events import timestamp
 from assumed.models import Credentials, EndpointAddress
 from tests.fakes import issued, role
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from assumed.log import event_fields, event_text
+from assumed.logs.events import event_fields, event_text
 from assumed.models import Failure
 from assumed.scheduler.notices import Happening, Notice
 from assumed.service.hook_process import HookProcess

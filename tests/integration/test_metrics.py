@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assumed.log import event_fields
+from assumed.logs.events import event_fields
 from assumed.service.textfile import Textfile
 from tests.integration.world import SOURCE, Daemon, World, wait_until
 

@@ -28,7 +28,7 @@ from assumed.errors import (
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
-from assumed.log import event_fields
+from assumed.logs.events import event_fields
 from assumed.store import CredentialsFile, WriteMode, in_place, reading, rename, replace
 from assumed.store.lease import LeaseKind, LeaseState
 from tests.credentials_files import (

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from assumed import log
-from assumed.service.journal import JournalHandler, journal_handler
+from assumed.logs import events as log
+from assumed.logs.journald import JournalHandler, journal_handler
 from assumed.service.notify import watchdog_interval
 from tests.integration.world import World, wait_until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assumed.log import LogFormat, configure, event, redact, timestamp
+from assumed.logs.events import LogFormat, configure, event, redact, timestamp
 from tests.fakes import LONG_TERM, NOON, issued, role
 
 # Shaped like the real ones; nobody ever issued them.

@@ -19,7 +19,7 @@ from assumed.errors import (
     StsUnavailableError,
     UsageError,
 )
-from assumed.log import event_fields, timestamp
+from assumed.logs.events import event_fields, timestamp
 from assumed.models import Outcome, ProfileDefinition, ProfileState
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from tests.fakes import NOON, FakeSource, Simulation, issued, role

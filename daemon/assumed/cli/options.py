@@ -13,9 +13,10 @@ from typing import Any
 
 import click
 
-from assumed import config, log
+from assumed import config
 from assumed.config.values import parse_duration
 from assumed.errors import ConfigurationError, UsageError
+from assumed.logs import events as log
 from assumed.service.process import hide_memory
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.log import printable
+from assumed.logs.events import printable
 from assumed.models import Failure, Login, Outcome
 
 if TYPE_CHECKING:

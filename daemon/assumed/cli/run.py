@@ -9,7 +9,7 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.log import LogFormat, event
+from assumed.logs.events import LogFormat, event
 
 
 @click.command("run")
@@ -23,7 +23,7 @@ def command(context: click.Context, options: Options) -> None:
     Example: assumed run --log-format json
     """
     from assumed.daemon.run import Daemon  # noqa: PLC0415 - what it imports takes most of a second
-    from assumed.service.journal import journal_handler  # noqa: PLC0415
+    from assumed.logs.journald import journal_handler  # noqa: PLC0415
     from assumed.service.process import protect, share_memory  # noqa: PLC0415
 
     protect()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.cli.output import duration, explained, harmless
-from assumed.log import printable
+from assumed.logs.events import printable
 from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ from assumed.errors import (
     UnexpectedError,
     UsageError,
 )
-from assumed.log import event
+from assumed.logs.events import event
 from assumed.models import (
     Configuration,
     Credentials,

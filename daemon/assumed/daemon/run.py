@@ -34,7 +34,7 @@ from assumed.delivery.endpoint import Endpoint
 from assumed.delivery.server import Server
 from assumed.delivery.surroundings import tidy
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
-from assumed.log import event
+from assumed.logs.events import event
 from assumed.models import (
     Configuration,
     Credentials,

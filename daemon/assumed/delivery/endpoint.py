@@ -37,7 +37,7 @@ from assumed.errors import (
     StsUnavailableError,
     UnexpectedError,
 )
-from assumed.log import event, timestamp
+from assumed.logs.events import event, timestamp
 from assumed.models import Credentials, EndpointAddress
 
 MIN_LEFT = timedelta(minutes=15)

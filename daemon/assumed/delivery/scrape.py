@@ -15,7 +15,7 @@ from http import HTTPStatus
 import h11
 
 from assumed.delivery.loopback import ADDRESS, Answer, LoopbackServer, listen
-from assumed.log import event
+from assumed.logs.events import event
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text format of Prometheus, which its client library writes."""

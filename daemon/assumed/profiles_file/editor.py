@@ -13,7 +13,7 @@ from assumed.errors import (
     ProfileNotManagedError,
     UnexpectedError,
 )
-from assumed.log import timestamp
+from assumed.logs.events import timestamp
 from assumed.models import Credentials
 from assumed.profiles_file.document import DEFAULTS, Document, Section
 from assumed.profiles_file.other_sdks import misread_key, read_like_other_sdks

@@ -29,7 +29,7 @@ from assumed.errors import (
     UnexpectedError,
     UsageError,
 )
-from assumed.log import event
+from assumed.logs.events import event
 from assumed.models import (
     Credentials,
     Failure,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from assumed.clock import Clock
 from assumed.errors import AssumedError, RetryPolicy
-from assumed.log import event
+from assumed.logs.events import event
 from assumed.models import LOGIN_ENDS_SOON, MfaSession, RoleSession, Source
 from assumed.refresh import Refresher
 from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry

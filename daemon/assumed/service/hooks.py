@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from assumed.log import event, printable, redact, timestamp
+from assumed.logs.events import event, printable, redact, timestamp
 from assumed.scheduler.notices import Happening, Notice
 from assumed.service.hook_process import HookFailedError, HookProcess
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assumed.errors import UsageError
-from assumed.log import printable
+from assumed.logs.events import printable
 
 USER_UNIT = "assumed.service"
 SYSTEM_UNIT = "assumed@.service"

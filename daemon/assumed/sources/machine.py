@@ -12,7 +12,7 @@ from botocore.credentials import create_credential_resolver
 from botocore.session import Session as BotocoreSession
 
 from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableError
-from assumed.log import redact
+from assumed.logs.events import redact
 from assumed.models import CredentialSource
 from assumed.sources.held import FoundT, HeldSource
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from assumed.log import event
+from assumed.logs.events import event
 from assumed.models import MfaSession, TemporaryCredentials
 
 _MOST_BYTES = 1 << 16

@@ -29,7 +29,7 @@ from pathlib import Path
 from assumed import profiles_file
 from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
-from assumed.log import event
+from assumed.logs.events import event
 from assumed.models import Credentials, WriteMode
 from assumed.profiles_file import Put, Remove, is_ours
 from assumed.store.attributes import PRIVATE, access_list, is_private

@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from assumed.log import event
+from assumed.logs.events import event
 
 
 class Notices:

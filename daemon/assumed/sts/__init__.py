@@ -30,7 +30,7 @@ from assumed.errors import (
     MfaCodeRejectedError,
     StsUnavailableError,
 )
-from assumed.log import event
+from assumed.logs.events import event
 from assumed.models import (
     Caller,
     MfaSession,

@@ -14,7 +14,7 @@ from typing import Any
 from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, SigV4Auth
 
 from assumed.clock import Clock
-from assumed.log import event
+from assumed.logs.events import event
 
 _NOTABLE = timedelta(minutes=1)
 _SIGNER = "assumed-v4"

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
-from assumed.log import event_fields, event_text, field_text, redact, traceback_text
+from assumed.logs.events import event_fields, event_text, field_text, redact, traceback_text
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _STANDARD_ERROR = 2

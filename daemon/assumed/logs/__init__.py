@@ -1,0 +1,1 @@
+"""Log events: names, fields, formatters, redaction, handlers."""

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assumed.config.rules import default_session_name
-from assumed.config.shape import ProfileShape
+from assumed.config.schema import ProfileModel
+from assumed.config.validation import default_session_name
 from tests.integration.test_web_identity import PROVIDER, write_token
 from tests.integration.world import SOURCE, World
 
@@ -264,4 +264,4 @@ def test_sts_receives_what_the_keys_of_the_defaults_say_and_nothing_more(world: 
 
 def test_every_key_is_asked_for_here() -> None:
     asked = [*SENT, *(key for keys in CHECKS for key in keys)]
-    assert sorted(asked) == sorted(ProfileShape.model_fields)
+    assert sorted(asked) == sorted(ProfileModel.model_fields)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from assumed import config
-from assumed.config.rules import default_session_name
-from assumed.config.schema import schema
-from assumed.config.shape import (
-    ConfigurationShape,
-    CredentialsFileShape,
-    HooksShape,
-    MetricsShape,
-    ProfileShape,
+from assumed.config import loader
+from assumed.config.json_schema import schema
+from assumed.config.schema import (
+    ConfigurationModel,
+    CredentialsFileModel,
+    HooksModel,
+    MetricsModel,
+    ProfileModel,
 )
+from assumed.config.validation import default_session_name
 from assumed.errors import ConfigurationError
 from assumed.models import (
     Configuration,
@@ -41,7 +41,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def parse(text: str | bytes) -> Configuration:
     data = text if isinstance(text, bytes) else text.encode()
-    return config.parse(
+    return loader.parse(
         data, CONFIG, user="me", host="here.example.com", source_exists={"keys"}.__contains__
     )
 
@@ -136,7 +136,7 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:
 
 def test_a_secret_in_the_file_is_in_no_message() -> None:
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-    for key in (*ProfileShape.model_fields, "aws_secret_access_key", "zzz"):
+    for key in (*ProfileModel.model_fields, "aws_secret_access_key", "zzz"):
         text = f"{DEPLOY}    {key}: {secret}\n"
         try:
             parse(text)
@@ -271,17 +271,17 @@ def test_the_default_session_name_is_made_valid(user: str, host: str, expected: 
 
 def test_the_schema_on_disk_is_made_of_these_types() -> None:
     on_disk = (REPOSITORY / "config" / "assumed.schema.json").read_text()
-    mend = "python -m assumed.config.schema > config/assumed.schema.json"
+    mend = "python -m assumed.config.json_schema > config/assumed.schema.json"
     assert on_disk == schema(), mend
 
 
 def test_the_schema_names_every_key() -> None:
     for shape in (
-        ConfigurationShape,
-        ProfileShape,
-        CredentialsFileShape,
-        HooksShape,
-        MetricsShape,
+        ConfigurationModel,
+        ProfileModel,
+        CredentialsFileModel,
+        HooksModel,
+        MetricsModel,
     ):
         for key, entry in shape.model_fields.items():
             assert f'"{key}": {{' in schema()
@@ -300,11 +300,11 @@ class TestWhoseFile:
 
     def refusal(self, file: Path) -> str:
         with pytest.raises(ConfigurationError) as refused:
-            config.load(file, user="me", host="here")
+            loader.load(file, user="me", host="here")
         return str(refused.value)
 
     def test_a_file_that_only_its_owner_may_write_is_read(self, file: Path) -> None:
-        assert list(config.load(file, user="me", host="here").profiles) == ["deploy"]
+        assert list(loader.load(file, user="me", host="here").profiles) == ["deploy"]
 
     @pytest.mark.parametrize(("mode", "who"), [(0o664, "its group"), (0o646, "everybody")])
     def test_a_file_that_others_may_write_is_refused(self, file: Path, mode: int, who: str) -> None:
@@ -327,10 +327,10 @@ class TestWhoseFile:
         tmp_path.chmod(0o777)
         assert f"{tmp_path}, which it is in, is writable by everybody" in self.refusal(file)
         tmp_path.chmod(0o1777)
-        assert config.load(file, user="me", host="here").profiles
+        assert loader.load(file, user="me", host="here").profiles
         # On Debian a user's folders are writable by a group that is theirs alone.
         tmp_path.chmod(0o775)
-        assert config.load(file, user="me", host="here").profiles
+        assert loader.load(file, user="me", host="here").profiles
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
     def test_a_folder_further_up_of_another_user_is_refused(
@@ -367,22 +367,22 @@ class TestWhereItIs:
         self, home: Path
     ) -> None:
         own = self.put(home / ".config/assumed/config.yaml")
-        assert config.find(None, {}) == own
+        assert loader.find(None, {}) == own
         named = {"ASSUMED_CONFIG": "/named.yaml"}
-        assert config.find(None, named) == Path("/named.yaml")
-        assert config.find(Path("/option.yaml"), named) == Path("/option.yaml")
+        assert loader.find(None, named) == Path("/named.yaml")
+        assert loader.find(Path("/option.yaml"), named) == Path("/option.yaml")
 
     def test_the_xdg_folder_counts_if_it_is_absolute(self, home: Path) -> None:
         own = self.put(home / ".config/assumed/config.yaml")
         xdg = self.put(home / "xdg/assumed/config.yaml")
-        assert config.find(None, {"XDG_CONFIG_HOME": str(home / "xdg")}) == xdg
-        assert config.find(None, {"XDG_CONFIG_HOME": "xdg"}) == own
+        assert loader.find(None, {"XDG_CONFIG_HOME": str(home / "xdg")}) == xdg
+        assert loader.find(None, {"XDG_CONFIG_HOME": "xdg"}) == own
 
     def test_where_there_is_none_it_says_where_it_looked_and_shows_an_example(
         self, home: Path
     ) -> None:
         with pytest.raises(ConfigurationError) as refused:
-            config.find(None, {})
+            loader.find(None, {})
         assert str(home / ".config/assumed/config.yaml") in str(refused.value)
         assert "/etc/assumed/config.yaml" in str(refused.value)
         example = refused.value.hint.partition("an example:\n")[2]
@@ -394,7 +394,7 @@ OURS = [path for path in (REPOSITORY / "config").glob("*.yaml") if path.stem != 
 
 @pytest.mark.parametrize("file", sorted(OURS), ids=str)
 def test_the_files_of_the_folder_config_are_right(file: Path) -> None:
-    configuration = config.parse(file.read_bytes(), file, user="me", host="here")
+    configuration = loader.parse(file.read_bytes(), file, user="me", host="here")
     assert configuration.profiles
 
 

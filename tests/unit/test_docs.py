@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from assumed import config
 from assumed.cli import _COMMANDS
+from assumed.config import loader
 from assumed.config.reference import reference
-from assumed.config.shape import (
-    ConfigurationShape,
-    CredentialsFileShape,
-    HooksShape,
-    MetricsShape,
-    ProfileShape,
+from assumed.config.schema import (
+    ConfigurationModel,
+    CredentialsFileModel,
+    HooksModel,
+    MetricsModel,
+    ProfileModel,
 )
 from assumed.delivery.shapes import status_to_json
 from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
@@ -60,11 +60,11 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        *ConfigurationShape.model_fields,
-        *ProfileShape.model_fields,
-        *CredentialsFileShape.model_fields,
-        *HooksShape.model_fields,
-        *MetricsShape.model_fields,
+        *ConfigurationModel.model_fields,
+        *ProfileModel.model_fields,
+        *CredentialsFileModel.model_fields,
+        *HooksModel.model_fields,
+        *MetricsModel.model_fields,
     ],
 )
 def test_the_reference_and_the_example_name_every_key(key: str) -> None:
@@ -105,10 +105,10 @@ def test_every_event_is_explained() -> None:
 def test_the_yaml_of_the_readme_is_a_configuration() -> None:
     (typed,) = re.findall(r"<<'END'\n(.*?)\n +END", README, re.S)
     plain = "\n".join(line.removeprefix("   ") for line in typed.splitlines())
-    configuration = config.parse(plain.encode(), Path("config.yaml"), user="me", host="here")
+    configuration = loader.parse(plain.encode(), Path("config.yaml"), user="me", host="here")
     assert list(configuration.profiles) == ["s3-read-only"]
     shown, hooks = re.findall(r"^```yaml\n(.*?)^```", README, re.M | re.S)
-    configuration = config.parse(
+    configuration = loader.parse(
         f"{shown}{hooks}".encode(), Path("config.yaml"), user="me", host="here"
     )
     assert list(configuration.profiles) == ["s3-read-only", "deploy", "agent"]

@@ -16,10 +16,10 @@ from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed import config
 from assumed.cli.output import finding_lines
-from assumed.config.document import Document
-from assumed.config.shape import ProfileShape
+from assumed.config import loader
+from assumed.config.schema import ProfileModel
+from assumed.config.yaml_loader import YamlDocument
 from assumed.daemon.aws_files import AwsFiles, read_aws_files
 from assumed.daemon.init import find_mistake, first_place, proposal, write_new
 from assumed.daemon.precedence import find_clashes
@@ -32,7 +32,7 @@ from tests.unit.test_precedence import asked_of_botocore
 FOLDERS = {path.name: path for path in sorted((Path(__file__).parents[1] / "init").iterdir())}
 # Every key that a role profile of the AWS files may need.
 ALL_KEYS = {
-    *ProfileShape.model_fields, "credential_source", "mfa_serial", "web_identity_token_file",
+    *ProfileModel.model_fields, "credential_source", "mfa_serial", "web_identity_token_file",
 }  # fmt: skip
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 SECRETS = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI", "FwoGZXIvYXdz")
@@ -83,7 +83,7 @@ def proposed(home: Home, *, known: set[str] = ALL_KEYS, suffix: str = "-fresh") 
 
     def mistake(name: str, definitions: dict[str, Definition]) -> str | None:
         supported = {
-            each: {key: keys[key] for key in keys if key in ProfileShape.model_fields}
+            each: {key: keys[key] for key in keys if key in ProfileModel.model_fields}
             for each, keys in definitions.items()
         }
         for keys in supported.values():
@@ -121,7 +121,7 @@ def test_check_finds_what_is_expected(home: Home, name: str) -> None:
     home.take(name)
     text = "\n".join(under_their_own_names(home))
     path = home.path / "config.yaml"
-    configuration = config.parse(text.encode(), path, user="me", host="here")
+    configuration = loader.parse(text.encode(), path, user="me", host="here")
     found = find_clashes(home.files(), configuration, {})
     lines = "".join(f"{finding_lines(finding)}\n" for finding in found)
     assert home.shortened(lines) == (FOLDERS[name] / "expected.txt").read_text()
@@ -132,7 +132,7 @@ def test_what_init_proposes_is_valid_and_clashes_with_nothing(home: Home, name: 
     home.take(name)
     text = proposal(os.environ, suffix="-fresh").text
     files = home.files()
-    configuration = config.parse(
+    configuration = loader.parse(
         text.encode(),
         home.path / "config.yaml",
         user="me",
@@ -176,7 +176,7 @@ def test_what_this_version_does_not_support_is_left_out_and_says_so(home: Home, 
 
 def test_the_very_keys_of_this_version_are_used(home: Home) -> None:
     home.take("awsume")
-    known = "mfa_serial" in ProfileShape.model_fields
+    known = "mfa_serial" in ProfileModel.model_fields
     assert ("client-a-fresh" in proposal(os.environ, suffix="-fresh").profiles) is known
 
 
@@ -206,7 +206,7 @@ def test_where_there_is_nothing_to_propose_each_reason_is_told(home: Home) -> No
 
 @given(value=ANY_TEXT)
 def test_any_value_stays_a_value(value: str) -> None:
-    document = Document(f"profiles:\n  {scalar(value)}:\n    a: {scalar(value)}\n")
+    document = YamlDocument(f"profiles:\n  {scalar(value)}:\n    a: {scalar(value)}\n")
     assert document.problems == []
     assert document.value == {"profiles": {value: {"a": value}}}
 
@@ -214,7 +214,7 @@ def test_any_value_stays_a_value(value: str) -> None:
 @given(text=ANY_TEXT)
 def test_any_comment_stays_acomment(text: str) -> None:
     lines = "\n".join(comment(f"Profile {text}", indent="  "))
-    assert Document(f"{lines}\nprofiles: {{}}\n").value == {"profiles": {}}
+    assert YamlDocument(f"{lines}\nprofiles: {{}}\n").value == {"profiles": {}}
 
 
 @pytest.mark.parametrize("line_end", ["\x85", "\u2028", "\u2029", "\x0c", "\x1b"])
@@ -226,7 +226,7 @@ def test_the_name_of_an_aws_profile_brings_no_key_along(home: Home, line_end: st
         f"include_profile = {lender}\n"
         "[profile keys]\nregion = eu-west-1\n"
     )
-    document = Document(proposal({}, suffix="-fresh").text)
+    document = YamlDocument(proposal({}, suffix="-fresh").text)
     assert document.problems == []
     assert document.value == {
         "profiles": {
@@ -271,4 +271,4 @@ def test_it_is_written_where_a_configuration_is_looked_for_first(home: Home) -> 
     assert first_place(None, {"ASSUMED_CONFIG": "/y.yaml"}) == Path("/y.yaml")
     assert first_place(Path("/z.yaml"), {"ASSUMED_CONFIG": "/y.yaml"}) == Path("/z.yaml")
     write_new(usual, "")
-    assert config.find(None, {}) == usual
+    assert loader.find(None, {}) == usual

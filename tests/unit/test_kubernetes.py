@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from assumed import config
 from assumed.cli.run import command as run
 from assumed.cli.wait import command as wait
+from assumed.config import loader
 from assumed.models import Configuration, StorageMode, WebIdentity
 
 MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes.yaml"
@@ -34,7 +34,7 @@ def configuration(tmp_path: Path) -> Configuration:
     file.touch(mode=0o600)
     file.write_text(OBJECTS["ConfigMap"]["data"]["config.yaml"])
     # There are no AWS files in that pod.
-    return config.load(file, user="10001", host="pod", source_exists=lambda _: False)
+    return loader.load(file, user="10001", host="pod", source_exists=lambda _: False)
 
 
 def test_the_configuration_is_mounted_where_the_daemon_looks_for_it() -> None:

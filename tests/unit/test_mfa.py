@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from assumed import config
+from assumed.config import loader
 from assumed.errors import (
     MfaCodeNeededError,
     MfaCodeRejectedError,
@@ -367,7 +367,7 @@ profiles:
   deploy: {role_arn: "arn:aws:iam::111122223333:role/deploy", source_profile: hub}
   session: {}
 """
-    profiles = config.parse(text.encode(), Path("c"), user="me", host="here").profiles
+    profiles = loader.parse(text.encode(), Path("c"), user="me", host="here").profiles
     expected = MfaSession(
         SourceProfile("keys"),
         PHONE.serial,

@@ -9,7 +9,7 @@ import pytest
 from botocore import exceptions
 from botocore.session import Session
 
-from assumed import config
+from assumed.config import loader
 from assumed.daemon.aws_files import AwsFiles, Place, read_aws_files
 from assumed.daemon.precedence import Finding, find_clashes
 from assumed.daemon.tools import Kind, used_by_botocore, used_by_javascript
@@ -115,7 +115,7 @@ class Home:
 
     def configuration(self, profiles: str) -> Configuration:
         text = f"profiles: {profiles}"
-        return config.parse(text.encode(), self._configuration, user="me", host="here")
+        return loader.parse(text.encode(), self._configuration, user="me", host="here")
 
     def findings(self, profiles: str, **environ: str) -> list[Finding]:
         return list(find_clashes(self.files(), self.configuration(profiles), environ))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assumed import config
+from assumed.config import loader
 from assumed.errors import RetryPolicy, SourceMissingError
 from assumed.models import SourceProfile, WebIdentity, WebIdentityToken
 from assumed.sources import SourceProfiles, Sources
@@ -115,6 +115,6 @@ profiles:
   pod: {role_arn: "arn:aws:iam::111122223333:role/pod"}
   own: {role_arn: "arn:aws:iam::111122223333:role/own", source_profile: keys, external_id: abc}
 """
-    profiles = config.parse(text.encode(), Path("c"), user="me", host="here").profiles
+    profiles = loader.parse(text.encode(), Path("c"), user="me", host="here").profiles
     assert profiles["pod"].source == WebIdentity(Path("~/token").expanduser())
     assert profiles["own"].source == SourceProfile("keys")

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from assumed import config
-from assumed.config.values import parse_duration
+from assumed.config import loader
+from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
 from assumed.logs import events as log
 from assumed.service.process import hide_memory
@@ -35,7 +35,7 @@ class Options:
         Raises:
             ConfigurationError: there is none.
         """
-        return config.find(self.config, os.environ).absolute()
+        return loader.find(self.config, os.environ).absolute()
 
     def config_path_or_none(self) -> Path | None:
         """Return the configuration file to use, None where there is none and none is named."""

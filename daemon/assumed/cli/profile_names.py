@@ -6,15 +6,15 @@ import os
 
 import click
 
-from assumed import config
+from assumed.config import loader
 from assumed.errors import AssumedError
 
 
 def profile_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the profiles of the configuration that begin so; none where there is none to read."""
     try:
-        path = config.find(context.params.get("config"), os.environ)
-        profiles = config.load(path, user="me", host="here").profiles
+        path = loader.find(context.params.get("config"), os.environ)
+        profiles = loader.load(path, user="me", host="here").profiles
     except AssumedError:
         return []
     named = context.params.get(parameter.name or "") if parameter.nargs == -1 else ()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from assumed import config
 from assumed.cli import status
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import harmless
 from assumed.cli.reach import daemon_of
+from assumed.config import loader
 from assumed.delivery.dial import user_name
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
 from assumed.service.account import Account
@@ -181,7 +181,7 @@ def _run_arguments(options: Options) -> list[str]:
     """Return `run`, and which configuration where the service would not find it by itself."""
     path = options.config_path_or_none()
     try:
-        found = config.find(None, {})
+        found = loader.find(None, {})
     except ConfigurationError:
         found = None
     return ["run"] if path in {None, found} else ["run", "--config", str(path)]

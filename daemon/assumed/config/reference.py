@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from assumed.config import shape
-from assumed.config.schema import schema
+from assumed.config import schema
+from assumed.config.json_schema import schema
 
 _HEAD = """# Configuration reference
 
@@ -24,15 +24,15 @@ where the file is and what it is for; [config/](../config) has an example of eac
 Schema for editors. A key that is not here is an error, which names the nearest one that is.
 """
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
-    ("At the top", "", shape.ConfigurationShape),
+    ("At the top", "", schema.ConfigurationModel),
     (
         "Under a profile, or under `defaults`",
         "What stands under a profile counts before what stands under `defaults`.",
-        shape.ProfileShape,
+        schema.ProfileModel,
     ),
-    ("Under `credentials_file`", "", shape.CredentialsFileShape),
-    ("Under `hooks`", "", shape.HooksShape),
-    ("Under `metrics`", "", shape.MetricsShape),
+    ("Under `credentials_file`", "", schema.CredentialsFileModel),
+    ("Under `hooks`", "", schema.HooksModel),
+    ("Under `metrics`", "", schema.MetricsModel),
 )
 _KINDS = {
     "string": "a text",
@@ -49,7 +49,7 @@ _DURATION = r"(\d+h)?(\d+m)?(\d+s?)?"
 def reference() -> str:
     """Return the reference as Markdown."""
     definitions = json.loads(schema())
-    shapes = {**definitions["$defs"], shape.ConfigurationShape.__name__: definitions}
+    shapes = {**definitions["$defs"], schema.ConfigurationModel.__name__: definitions}
     lines = [_HEAD]
     for title, note, model in _SECTIONS:
         lines += [f"## {title}", ""]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from assumed import config
 from assumed.clock import Clock
+from assumed.config import loader
 from assumed.delivery.address import state_folder
 from assumed.delivery.dial import user_name
 from assumed.models import Configuration, Credentials
@@ -33,7 +33,7 @@ def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
         SourceUnavailableError: the AWS files, which hold its source profiles, can't be read.
     """
     known = frozenset(sources.names())
-    return config.load(
+    return loader.load(
         path, user=user_name(), host=socket.gethostname(), source_exists=known.__contains__
     )
 

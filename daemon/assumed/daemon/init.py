@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from assumed import config
-from assumed.config.shape import ProfileShape
-from assumed.config.trust import distrust
+from assumed.config import loader
+from assumed.config.permissions import distrust
+from assumed.config.schema import ProfileModel
 from assumed.daemon.aws_files import config_path, credentials_path, read_aws_files
 from assumed.daemon.proposal import Definition, Proposal, propose
 from assumed.errors import (
@@ -27,7 +27,7 @@ _TRIAL = Path("proposal")
 
 def first_place(named: Path | None, environ: Mapping[str, str]) -> Path:
     """Return where a first configuration belongs: the place that `config.find` looks at first."""
-    return config.places(named, environ)[0].absolute()
+    return loader.places(named, environ)[0].absolute()
 
 
 def proposal(environ: Mapping[str, str], *, suffix: str) -> Proposal:
@@ -52,7 +52,7 @@ def proposal(environ: Mapping[str, str], *, suffix: str) -> Proposal:
     proposed = propose(
         files,
         suffix=suffix,
-        known=ProfileShape.model_fields.keys(),
+        known=ProfileModel.model_fields.keys(),
         find_mistake=find_mistake,
         home=Path.home(),
     )
@@ -65,7 +65,7 @@ def proposal(environ: Mapping[str, str], *, suffix: str) -> Proposal:
             hint="write the configuration by hand: README has an example, config/ all keys",
         )
     try:
-        config.parse(
+        loader.parse(
             proposed.text.encode(),
             _TRIAL,
             user="me",
@@ -85,7 +85,7 @@ def find_mistake(name: str, definitions: Mapping[str, Definition]) -> str | None
     # JSON is YAML.
     text = json.dumps({"profiles": definitions}, ensure_ascii=False)
     try:
-        config.parse(text.encode(), _TRIAL, user="me", host="here")
+        loader.parse(text.encode(), _TRIAL, user="me", host="here")
     except ConfigurationError as error:
         _, _, problem = error.problems[0].partition(": ")
         return problem.removeprefix(f"profiles.{name}").lstrip(".: ")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assumed.config.values import shown
+from assumed.config.fields import shown
 from assumed.daemon.aws_files import AwsFiles, AwsProfile, Entry, Place
 from assumed.daemon.tools import (
     STORED_KEYS,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assumed.config.values import MOST_CHAINED_SECONDS, shown
+from assumed.config.fields import MOST_CHAINED_SECONDS, shown
 from assumed.daemon.aws_files import AwsFiles, AwsProfile, Place
 from assumed.daemon.precedence import free_name
 from assumed.daemon.tools import Kind, used_by_botocore

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
 
-from assumed.config.values import shown
+from assumed.config.fields import shown
 from assumed.daemon.aws_files import AwsFiles, AwsProfile, Entry
 
 _SSO_KEYS = ("sso_account_id", "sso_role_name")

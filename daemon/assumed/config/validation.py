@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from assumed.config.document import Path as KeyPath
-from assumed.config.shape import ConfigurationShape, ProfileShape
-from assumed.config.values import MOST_CHAINED_SECONDS, shown
+from assumed.config.fields import MOST_CHAINED_SECONDS, shown
+from assumed.config.schema import ConfigurationModel, ProfileModel
+from assumed.config.yaml_loader import Path as KeyPath
 from assumed.models import (
     Configuration,
     ManagedProfile,
@@ -47,7 +47,7 @@ _OF_A_ROLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ConfigProblem:
     """What is wrong, and the key that it is about; `meant` is the key that it should have been."""
 
     where: KeyPath
@@ -64,7 +64,7 @@ def default_session_name(user: str, host: str) -> str:
     return _NOT_IN_A_SESSION_NAME.sub("-", name)[:_LONGEST_SESSION_NAME]
 
 
-class Rules:
+class ConfigurationValidator:
     """The profiles of one configuration, each with the defaults filled in.
 
     Args:
@@ -76,7 +76,7 @@ class Rules:
 
     def __init__(
         self,
-        shape: ConfigurationShape,
+        shape: ConfigurationModel,
         *,
         default_name: str,
         source_exists: Callable[[str], bool] | None,
@@ -108,16 +108,16 @@ class Rules:
             metrics_textfile=Path(textfile).expanduser() if textfile else None,
         )
 
-    def mistakes(self) -> Iterator[Mistake]:
+    def mistakes(self) -> Iterator[ConfigProblem]:
         """Find everything that is wrong."""
         file = self._shape.credentials_file.path
         if file and not Path(file).expanduser().is_absolute():
-            yield Mistake(("credentials_file", "path"), "write it whole, from / or ~ on")
+            yield ConfigProblem(("credentials_file", "path"), "write it whole, from / or ~ on")
         yield from _about_two_sources(self._shape.defaults, ("defaults",))
         looping: set[str] = set()
         for name, profile in self._profiles.items():
             if not is_profile_name(name):
-                yield Mistake(
+                yield ConfigProblem(
                     ("profiles", name),
                     "the AWS SDKs don't agree on a profile of this name: use letters, digits and "
                     "any of ._-/@+",
@@ -134,63 +134,71 @@ class Rules:
             yield from self._about_tags(name, profile)
 
     def _about_source(
-        self, name: str, profile: ProfileShape, looping: set[str]
-    ) -> Iterator[Mistake]:
+        self, name: str, profile: ProfileModel, looping: set[str]
+    ) -> Iterator[ConfigProblem]:
         where = self._where(name, "source_profile")
         source = profile.source_profile
         if not source:
             if not any(self._is_withheld(name, key) for key in _SOURCE_KEYS):
-                yield Mistake(
+                yield ConfigProblem(
                     ("profiles", name),
                     "it has no source_profile, here or under defaults: add `source_profile: NAME`, "
                     "the profile whose credentials may assume the role",
                 )
         elif source == name:
-            yield Mistake(where, "a profile can't be its own source: name the one with the keys")
+            yield ConfigProblem(
+                where, "a profile can't be its own source: name the one with the keys"
+            )
         elif source in self._profiles:
             loop = self._loop(name)
             if loop and name not in looping:
                 looping.update(loop)
-                yield Mistake(
+                yield ConfigProblem(
                     where, f"a chain that loops: {' -> '.join([*loop, loop[0]])}: break it"
                 )
             if profile.enabled and not self._profiles[source].enabled:
-                yield Mistake(where, f"{source} is disabled (`enabled: false`), so nothing follows")
+                yield ConfigProblem(
+                    where, f"{source} is disabled (`enabled: false`), so nothing follows"
+                )
             if profile.duration_seconds > MOST_CHAINED_SECONDS and self._profiles[source].role_arn:
-                yield Mistake(
+                yield ConfigProblem(
                     self._where(name, "duration_seconds"),
                     f"{profile.duration_seconds} s, and {source} is a role itself: STS gives a "
                     "chained role at most 3600: write 1h or less",
                 )
         elif not self._exists(source):
-            yield Mistake(
+            yield ConfigProblem(
                 where,
                 f"there is no profile {shown(source)}, neither in this file nor in the AWS files: "
                 f"`aws configure --profile {shown(source)}` adds it",
             )
 
-    def _about_no_role(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+    def _about_no_role(self, name: str, profile: ProfileModel) -> Iterator[ConfigProblem]:
         mend = "add `role_arn: arn:aws:iam::ACCOUNT:role/NAME`"
         if profile.web_identity_token_file or profile.source_profile in self._profiles:
-            yield Mistake(("profiles", name), f"it has no role_arn, and nothing of its own: {mend}")
+            yield ConfigProblem(
+                ("profiles", name), f"it has no role_arn, and nothing of its own: {mend}"
+            )
         own = self._shape.profiles[name].model_fields_set
         for key in _OF_A_ROLE:
             if key in own:
-                yield Mistake(
+                yield ConfigProblem(
                     ("profiles", name, key), f"it is of a role, and there is no role_arn: {mend}"
                 )
 
-    def _about_mfa(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+    def _about_mfa(self, name: str, profile: ProfileModel) -> Iterator[ConfigProblem]:
         own = self._shape.profiles[name].model_fields_set
         if "mfa_serial" in own and not self._has_mfa(profile):
-            yield Mistake(
+            yield ConfigProblem(
                 ("profiles", name, "mfa_serial"),
                 "a code goes with long-term keys: name a source_profile of the AWS files that has "
                 "them, or remove it",
             )
         for key in ("mfa_session", "mfa_process"):
             if key in own and not profile.mfa_serial and not self._is_withheld(name, "mfa_serial"):
-                yield Mistake(("profiles", name, key), "it goes with mfa_serial, which is missing")
+                yield ConfigProblem(
+                    ("profiles", name, key), "it goes with mfa_serial, which is missing"
+                )
         if not self._has_mfa(profile):
             return
         first = next(
@@ -202,26 +210,26 @@ class Rules:
         )
         for key in ("mfa_session", "mfa_process"):
             if getattr(profile, key) != getattr(self._profiles[first], key):
-                yield Mistake(
+                yield ConfigProblem(
                     self._where(name, key) if key in own else ("profiles", name),
                     f"{key} is another one in {first}, and both share one session of that device: "
                     "write it under defaults, or the same in both",
                 )
 
-    def _has_mfa(self, profile: ProfileShape) -> bool:
+    def _has_mfa(self, profile: ProfileModel) -> bool:
         is_profile = bool(profile.source_profile) and profile.source_profile not in self._profiles
         return bool(profile.mfa_serial) and is_profile
 
-    def _about_web_identity(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+    def _about_web_identity(self, name: str, profile: ProfileModel) -> Iterator[ConfigProblem]:
         for key in _NOT_OF_A_WEB_IDENTITY:
             if getattr(profile, key):
-                yield Mistake(
+                yield ConfigProblem(
                     self._where(name, key),
                     f"{name} has a web_identity_token_file, and AssumeRoleWithWebIdentity takes "
                     f"no {key}: remove it",
                 )
 
-    def _about_partition(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+    def _about_partition(self, name: str, profile: ProfileModel) -> Iterator[ConfigProblem]:
         partition = _partition(profile)
         if not partition:
             return
@@ -232,31 +240,31 @@ class Rules:
         ]
         for region, where in named:
             if _partition_of_region(region) != partition:
-                yield Mistake(
+                yield ConfigProblem(
                     where,
                     f"{region} is not in the partition {partition} of the role_arn: name a region "
                     "of that partition",
                 )
         parent = self._profiles.get(profile.source_profile)
         if parent is not None and _partition(parent) not in {partition, ""}:
-            yield Mistake(
+            yield ConfigProblem(
                 self._where(name, "role_arn"),
                 f"it is in the partition {partition}, and its source {profile.source_profile} in "
                 f"{_partition(parent)}: no role can be assumed across partitions",
             )
         for index, arn in enumerate(profile.policy_arns):
             if arn.split(":")[1] != partition:
-                yield Mistake(
+                yield ConfigProblem(
                     (*self._where(name, "policy_arns"), index),
                     f"it is not in the partition {partition} of the role_arn",
                 )
 
-    def _about_tags(self, name: str, profile: ProfileShape) -> Iterator[Mistake]:
+    def _about_tags(self, name: str, profile: ProfileModel) -> Iterator[ConfigProblem]:
         first: dict[str, str] = {}
         for key in profile.tags:
             other = first.setdefault(key.lower(), key)
             if other != key:
-                yield Mistake(
+                yield ConfigProblem(
                     (*self._where(name, "tags"), key),
                     f"the same as {other} to STS, which does not look at capitals: remove one",
                 )
@@ -308,7 +316,7 @@ class Rules:
             enabled=profile.enabled,
         )
 
-    def _source(self, profile: ProfileShape) -> Source:
+    def _source(self, profile: ProfileModel) -> Source:
         if profile.web_identity_token_file:
             return WebIdentity(Path(profile.web_identity_token_file).expanduser())
         if profile.credential_source is not None:
@@ -321,21 +329,21 @@ class Rules:
         return MfaSession(named, profile.mfa_serial, profile.mfa_session, profile.mfa_process)
 
 
-def _merged(defaults: ProfileShape, profile: ProfileShape) -> ProfileShape:
+def _merged(defaults: ProfileModel, profile: ProfileModel) -> ProfileModel:
     has_source = not profile.model_fields_set.isdisjoint(_SOURCE_KEYS)
     return defaults.model_copy(
-        update={key: ProfileShape.model_fields[key].default for key in _SOURCE_KEYS if has_source}
+        update={key: ProfileModel.model_fields[key].default for key in _SOURCE_KEYS if has_source}
         | {key: getattr(profile, key) for key in profile.model_fields_set}
     )
 
 
-def _about_two_sources(shape: ProfileShape, where: KeyPath) -> Iterator[Mistake]:
+def _about_two_sources(shape: ProfileModel, where: KeyPath) -> Iterator[ConfigProblem]:
     first, *others = [key for key in _SOURCE_KEYS if key in shape.model_fields_set] or [""]
     for key in others:
-        yield Mistake((*where, key), f"there is a {first} beside it: keep one of them")
+        yield ConfigProblem((*where, key), f"there is a {first} beside it: keep one of them")
 
 
-def _partition(profile: ProfileShape) -> str:
+def _partition(profile: ProfileModel) -> str:
     return profile.role_arn.split(":")[1] if profile.role_arn else ""
 
 

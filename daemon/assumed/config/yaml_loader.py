@@ -28,7 +28,7 @@ _MOST_VALUES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class LocatedProblem:
     """One mistake; `where` is empty where it is the file's as a whole."""
 
     line: int
@@ -36,7 +36,7 @@ class Problem:
     text: str
 
 
-class Document:
+class YamlDocument:
     """A parsed file: `value` is made of dict, list, str and None (nothing written).
 
     Args:
@@ -45,7 +45,7 @@ class Document:
 
     def __init__(self, text: str) -> None:
         self.value: Any = None
-        self.problems: list[Problem] = []
+        self.problems: list[LocatedProblem] = []
         self._lines: dict[Path, int] = {}
         self._count = 0
         try:
@@ -53,12 +53,16 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line if mark else 0
-            self.problems.append(Problem(line + 1, (), _syntax(text, line, error)))
+            self.problems.append(LocatedProblem(line + 1, (), _syntax(text, line, error)))
         except RecursionError:
-            self.problems.append(Problem(1, (), "brackets in brackets, too many: take some away"))
+            self.problems.append(
+                LocatedProblem(1, (), "brackets in brackets, too many: take some away")
+            )
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position)
-            self.problems.append(Problem(line + 1, (), "a character that YAML does not allow"))
+            self.problems.append(
+                LocatedProblem(line + 1, (), "a character that YAML does not allow")
+            )
 
     def line(self, path: Path) -> int:
         """Return the line of the key or entry at `path`, or of the nearest thing above it."""
@@ -81,7 +85,7 @@ class Document:
         self.value = self._plain(nodes[0], (), ())
 
     def _add(self, line: int, where: Path, text: str) -> None:
-        self.problems.append(Problem(line, where, text))
+        self.problems.append(LocatedProblem(line, where, text))
 
     def _plain(self, node: yaml.Node, path: Path, above: tuple[yaml.Node, ...]) -> Any:
         self._count += 1

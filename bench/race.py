@@ -31,9 +31,9 @@ from awscli.customizations.configure.writer import (  # type: ignore[import-unty
 from botocore.configloader import raw_config_parse
 from botocore.exceptions import ConfigNotFound, ConfigParseError
 
+from assumed.aws_files.credentials_text import set_profile
 from assumed.errors import AssumedError, CredentialsFileUnwritableError
 from assumed.models import Credentials
-from assumed.profiles_file import set_profile
 from assumed.store import CredentialsFile
 
 LONG_TERM_KEYS = {

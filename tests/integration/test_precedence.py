@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assumed.daemon.tools import Kind
+from assumed.aws_files.sdk_precedence import CredentialKind
 from tests.integration.sdks import Sdk, find_aws_cli
 from tests.unit.test_precedence import CASES, FRAME, KEYS, METHODS
 
@@ -63,13 +63,13 @@ const used = async (provider) => {
 """
 # What the SDK calls the source of credentials, or what it says where these can't be had here.
 WORDS_OF_JAVASCRIPT = {
-    "CREDENTIALS_PROFILE_SOURCE_PROFILE": Kind.ROLE,
-    "CREDENTIALS_PROFILE_STS_WEB_ID_TOKEN": Kind.WEB_IDENTITY,
-    "CREDENTIALS_PROFILE_PROCESS": Kind.PROCESS,
-    "SSO": Kind.SSO,
-    "login/cache": Kind.LOGIN,
-    "Could not resolve credentials": Kind.NOTHING,
-    "CREDENTIALS_PROFILE": Kind.KEYS,
+    "CREDENTIALS_PROFILE_SOURCE_PROFILE": CredentialKind.ROLE,
+    "CREDENTIALS_PROFILE_STS_WEB_ID_TOKEN": CredentialKind.WEB_IDENTITY,
+    "CREDENTIALS_PROFILE_PROCESS": CredentialKind.PROCESS,
+    "SSO": CredentialKind.SSO,
+    "login/cache": CredentialKind.LOGIN,
+    "Could not resolve credentials": CredentialKind.NOTHING,
+    "CREDENTIALS_PROFILE": CredentialKind.KEYS,
 }
 ENVIRONMENT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "no-secret"}
 TOKEN = {
@@ -142,13 +142,20 @@ def test_the_aws_cli_v2_uses_what_it_is_said_to_use(
     aws_cli: list[str], environ: Mapping[str, str]
 ) -> None:
     answer = ask([*aws_cli, *cases()], environ)
-    kinds = {"nothing": Kind.NOTHING, "broken": Kind.BROKEN, "login": Kind.LOGIN, **METHODS}
+    kinds = {
+        "nothing": CredentialKind.NOTHING,
+        "broken": CredentialKind.BROKEN,
+        "login": CredentialKind.LOGIN,
+        **METHODS,
+    }
     for number, (name, (in_config, _, said, _)) in enumerate(CASES.items()):
         if "login_session" in in_config and not answer["knows logins"]:
             continue
         found = kinds[answer["profiles"][str(number)]]
         # A login that is not there, and a role whose source is not, are a profile's all the same.
-        assert found is said or (found is Kind.BROKEN and said is Kind.LOGIN), name
+        assert found is said or (found is CredentialKind.BROKEN and said is CredentialKind.LOGIN), (
+            name
+        )
 
 
 def test_the_javascript_sdk_uses_what_it_is_said_to_use(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assumed.config import loader
-from assumed.config.json_schema import schema
+from assumed.config.json_schema import json_schema
 from assumed.config.schema import (
     ConfigurationModel,
     CredentialsFileModel,
@@ -272,7 +272,7 @@ def test_the_default_session_name_is_made_valid(user: str, host: str, expected: 
 def test_the_schema_on_disk_is_made_of_these_types() -> None:
     on_disk = (REPOSITORY / "config" / "assumed.schema.json").read_text()
     mend = "python -m assumed.config.json_schema > config/assumed.schema.json"
-    assert on_disk == schema(), mend
+    assert on_disk == json_schema(), mend
 
 
 def test_the_schema_names_every_key() -> None:
@@ -284,7 +284,7 @@ def test_the_schema_names_every_key() -> None:
         MetricsModel,
     ):
         for key, entry in shape.model_fields.items():
-            assert f'"{key}": {{' in schema()
+            assert f'"{key}": {{' in json_schema()
             assert entry.description or key in {"credentials_file", "hooks", "metrics"}
 
 

@@ -15,14 +15,14 @@ from botocore.configloader import load_config, raw_config_parse
 from botocore.credentials import SharedCredentialProvider
 from botocore.exceptions import ConfigParseError, PartialCredentialsError
 
+from assumed.aws_files.credentials_text import OUR_KEYS, read, remove_profile, set_profile
+from assumed.aws_files.sdk_dialects import read_like_other_sdks
 from assumed.errors import (
     CredentialsFileError,
     CredentialsFileMalformedError,
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
-from assumed.profiles_file import OUR_KEYS, read, remove_profile, set_profile
-from assumed.profiles_file.other_sdks import read_like_other_sdks
 from tests.credentials_files import as_botocore_reads, credentials, written
 
 CORPUS = Path(__file__).parents[1] / "corpus"

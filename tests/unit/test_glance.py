@@ -9,10 +9,10 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assumed.aws_files.credentials_text import edit, read, set_profile
+from assumed.aws_files.editor import SetCredentials
 from assumed.delivery.glance import Glance, configured, seconds_left
 from assumed.delivery.shapes import credentials_to_json
-from assumed.profiles_file import edit, read, set_profile
-from assumed.profiles_file.editor import Put
 from assumed.store import StoredProfile
 from tests.fakes import NOON, issued, role
 
@@ -45,7 +45,10 @@ def test_what_assumed_wrote_is_found(tmp_path: Path) -> None:
 
 
 def test_one_of_many_is_found_wherever_it_stands(tmp_path: Path) -> None:
-    changes = {"deploy": Put(DEPLOY, overwrite=False), "read": Put(READ, overwrite=False)}
+    changes = {
+        "deploy": SetCredentials(DEPLOY, overwrite=False),
+        "read": SetCredentials(READ, overwrite=False),
+    }
     data = edit(b"", changes, path="credentials").data + b"\n" + MINE
     found = glance(tmp_path, data)
     assert found.credentials("deploy") == process(DEPLOY)

@@ -16,15 +16,15 @@ from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assumed.aws_files.profiles import AwsFiles, read_aws_files
+from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
+from assumed.aws_files.shadowing import find_clashes
 from assumed.cli.output import finding_lines
 from assumed.config import loader
 from assumed.config.schema import ProfileModel
 from assumed.config.yaml_loader import YamlDocument
-from assumed.daemon.aws_files import AwsFiles, read_aws_files
 from assumed.daemon.init import find_mistake, first_place, proposal, write_new
-from assumed.daemon.precedence import find_clashes
 from assumed.daemon.proposal import Definition, Proposal, propose
-from assumed.daemon.tools import Kind, used_by_botocore
 from assumed.daemon.yaml_text import comment, scalar
 from assumed.errors import ConfigurationNotWrittenError, NoRoleProfilesError, UsageError
 from tests.unit.test_precedence import asked_of_botocore
@@ -158,7 +158,9 @@ def test_what_check_says_boto3_uses_is_what_botocore_uses(home: Home, name: str)
     for profile in files.profiles.values():
         said, found = used_by_botocore(profile).kind, asked_of_botocore(profile.name)
         # A role whose source can't be had is a role that botocore would have taken.
-        assert found is said or (found is Kind.BROKEN and said is Kind.ROLE), profile.name
+        assert found is said or (found is CredentialKind.BROKEN and said is CredentialKind.ROLE), (
+            profile.name
+        )
 
 
 @pytest.mark.parametrize("key", ["credential_source", "mfa_serial", "web_identity_token_file"])

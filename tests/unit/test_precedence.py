@@ -9,10 +9,10 @@ import pytest
 from botocore import exceptions
 from botocore.session import Session
 
+from assumed.aws_files.profiles import AwsFiles, SourceLocation, read_aws_files
+from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore, used_by_javascript
+from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.config import loader
-from assumed.daemon.aws_files import AwsFiles, Place, read_aws_files
-from assumed.daemon.precedence import Finding, find_clashes
-from assumed.daemon.tools import Kind, used_by_botocore, used_by_javascript
 from assumed.errors import CredentialsFileMalformedError, SourceUnavailableError
 from assumed.models import Configuration
 
@@ -34,61 +34,81 @@ FRAME = (
 
 # What botocore calls the provider that gave credentials.
 METHODS = {
-    "assume-role": Kind.ROLE,
-    "assume-role-with-web-identity": Kind.WEB_IDENTITY,
-    "sso": Kind.SSO,
-    "shared-credentials-file": Kind.KEYS,
-    "config-file": Kind.KEYS,
-    "custom-process": Kind.PROCESS,
+    "assume-role": CredentialKind.ROLE,
+    "assume-role-with-web-identity": CredentialKind.WEB_IDENTITY,
+    "sso": CredentialKind.SSO,
+    "shared-credentials-file": CredentialKind.KEYS,
+    "config-file": CredentialKind.KEYS,
+    "custom-process": CredentialKind.PROCESS,
 }
 
 # What stands in the config file and in the credentials file, and what is used: by botocore, and
 # by the JavaScript SDK.
 CASES = {
-    "keys": ("", KEYS, Kind.KEYS, Kind.KEYS),
-    "keys in the config file": (KEYS, "", Kind.KEYS, Kind.KEYS),
-    "role before keys": (ROLE, KEYS, Kind.ROLE, Kind.ROLE),
-    "role in the credentials file before keys": ("", ROLE + KEYS, Kind.ROLE, Kind.ROLE),
+    "keys": ("", KEYS, CredentialKind.KEYS, CredentialKind.KEYS),
+    "keys in the config file": (KEYS, "", CredentialKind.KEYS, CredentialKind.KEYS),
+    "role before keys": (ROLE, KEYS, CredentialKind.ROLE, CredentialKind.ROLE),
+    "role in the credentials file before keys": (
+        "",
+        ROLE + KEYS,
+        CredentialKind.ROLE,
+        CredentialKind.ROLE,
+    ),
     "role in one, source in the other": (
         "role_arn = arn:aws:iam::111122223333:role/r\n",
         f"source_profile = base\n{KEYS}",
-        Kind.ROLE,
-        Kind.ROLE,
+        CredentialKind.ROLE,
+        CredentialKind.ROLE,
     ),
     "role with no source": (
         "role_arn = arn:aws:iam::111122223333:role/r\n",
         KEYS,
-        Kind.BROKEN,
-        Kind.KEYS,
+        CredentialKind.BROKEN,
+        CredentialKind.KEYS,
     ),
     "role with two sources": (
         f"{ROLE}credential_source = Environment\n",
         KEYS,
-        Kind.BROKEN,
-        Kind.KEYS,
+        CredentialKind.BROKEN,
+        CredentialKind.KEYS,
     ),
-    "web identity": (WEB, KEYS, Kind.WEB_IDENTITY, Kind.KEYS),
+    "web identity": (WEB, KEYS, CredentialKind.WEB_IDENTITY, CredentialKind.KEYS),
     "web identity with no role": (
         "web_identity_token_file = /nowhere\n",
         KEYS,
-        Kind.BROKEN,
-        Kind.KEYS,
+        CredentialKind.BROKEN,
+        CredentialKind.KEYS,
     ),
-    "sso": (SSO, KEYS, Kind.SSO, Kind.KEYS),
-    "legacy sso": (LEGACY_SSO, KEYS, Kind.SSO, Kind.KEYS),
-    "sso alone": (SSO, "", Kind.SSO, Kind.SSO),
-    "an sso session for tokens alone": ("sso_session = company\n", KEYS, Kind.KEYS, Kind.KEYS),
-    "process": (PROCESS, "", Kind.PROCESS, Kind.PROCESS),
-    "keys before process": (PROCESS, KEYS, Kind.KEYS, Kind.KEYS),
-    "process before keys of the config file": (PROCESS + KEYS, "", Kind.PROCESS, Kind.KEYS),
-    "role before process": (ROLE + PROCESS, "", Kind.ROLE, Kind.ROLE),
-    "sso and process": (SSO + PROCESS, "", Kind.SSO, Kind.PROCESS),
-    "login": (LOGIN, "", Kind.LOGIN, Kind.LOGIN),
-    "keys before login": (LOGIN, KEYS, Kind.KEYS, Kind.KEYS),
-    "sso and login": (SSO + LOGIN, "", Kind.SSO, Kind.SSO),
-    "login and process": (LOGIN + PROCESS, "", Kind.LOGIN, Kind.PROCESS),
-    "login and keys of the config file": (LOGIN + KEYS, "", Kind.LOGIN, Kind.KEYS),
-    "nothing": ("region = eu-west-1\n", "", Kind.NOTHING, Kind.NOTHING),
+    "sso": (SSO, KEYS, CredentialKind.SSO, CredentialKind.KEYS),
+    "legacy sso": (LEGACY_SSO, KEYS, CredentialKind.SSO, CredentialKind.KEYS),
+    "sso alone": (SSO, "", CredentialKind.SSO, CredentialKind.SSO),
+    "an sso session for tokens alone": (
+        "sso_session = company\n",
+        KEYS,
+        CredentialKind.KEYS,
+        CredentialKind.KEYS,
+    ),
+    "process": (PROCESS, "", CredentialKind.PROCESS, CredentialKind.PROCESS),
+    "keys before process": (PROCESS, KEYS, CredentialKind.KEYS, CredentialKind.KEYS),
+    "process before keys of the config file": (
+        PROCESS + KEYS,
+        "",
+        CredentialKind.PROCESS,
+        CredentialKind.KEYS,
+    ),
+    "role before process": (ROLE + PROCESS, "", CredentialKind.ROLE, CredentialKind.ROLE),
+    "sso and process": (SSO + PROCESS, "", CredentialKind.SSO, CredentialKind.PROCESS),
+    "login": (LOGIN, "", CredentialKind.LOGIN, CredentialKind.LOGIN),
+    "keys before login": (LOGIN, KEYS, CredentialKind.KEYS, CredentialKind.KEYS),
+    "sso and login": (SSO + LOGIN, "", CredentialKind.SSO, CredentialKind.SSO),
+    "login and process": (LOGIN + PROCESS, "", CredentialKind.LOGIN, CredentialKind.PROCESS),
+    "login and keys of the config file": (
+        LOGIN + KEYS,
+        "",
+        CredentialKind.LOGIN,
+        CredentialKind.KEYS,
+    ),
+    "nothing": ("region = eu-west-1\n", "", CredentialKind.NOTHING, CredentialKind.NOTHING),
 }
 
 
@@ -133,20 +153,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path)
 
 
-def asked_of_botocore(profile: str) -> Kind:
+def asked_of_botocore(profile: str) -> CredentialKind:
     """Return what botocore itself takes; it makes no call before the credentials are used."""
     try:
         found = Session(profile=profile).get_credentials()
     except (exceptions.LoginError, exceptions.MissingDependencyException):
-        return Kind.LOGIN
+        return CredentialKind.LOGIN
     except exceptions.BotoCoreError:
-        return Kind.BROKEN
-    return Kind.NOTHING if found is None else METHODS[found.method]
+        return CredentialKind.BROKEN
+    return CredentialKind.NOTHING if found is None else METHODS[found.method]
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_what_boto3_is_said_to_use_is_what_botocore_uses(
-    home: Home, case: tuple[str, str, Kind, Kind]
+    home: Home, case: tuple[str, str, CredentialKind, CredentialKind]
 ) -> None:
     in_config, in_credentials, botocore, javascript = case
     stored = f"[deploy]\n{in_credentials}" if in_credentials else ""
@@ -167,7 +187,7 @@ def test_keys_of_the_environment_come_before_aws_profile_and_not_before_a_named_
     unnamed = Session().get_credentials()
     assert unnamed is not None
     assert unnamed.method == "env"
-    assert asked_of_botocore("deploy") is Kind.KEYS
+    assert asked_of_botocore("deploy") is CredentialKind.KEYS
 
 
 MANAGED = "{deploy: {role_arn: 'arn:aws:iam::111122223333:role/r', source_profile: base}}"
@@ -305,8 +325,8 @@ def test_a_token_of_the_environment_is_noted_and_is_what_botocore_takes(
         monkeypatch.setenv(name, value)
     unnamed = Session().get_credentials()
     assert unnamed is not None
-    assert METHODS[unnamed.method] is Kind.WEB_IDENTITY
-    assert asked_of_botocore("deploy") is Kind.KEYS
+    assert METHODS[unnamed.method] is CredentialKind.WEB_IDENTITY
+    assert asked_of_botocore("deploy") is CredentialKind.KEYS
 
 
 def test_the_older_name_of_aws_profile_is_noted_where_it_says_something_else(
@@ -388,7 +408,7 @@ def test_a_file_is_read_as_botocore_reads_it(home: Home) -> None:
     assert list(files.profiles) == [*Session().full_config["profiles"]]
     assert list(files.profiles) == ["default", "two words", "only-here"]
     assert list(files.profiles["default"].entries) == ["region", "a"]
-    assert files.profiles["two words"].entries["s3"].place == Place(home.config, 8)
+    assert files.profiles["two words"].entries["s3"].place == SourceLocation(home.config, 8)
 
 
 def test_files_that_are_not_there_are_empty_and_wrong_ones_say_where(home: Home) -> None:

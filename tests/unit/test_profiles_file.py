@@ -14,16 +14,10 @@ from botocore.exceptions import ConfigParseError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assumed.errors import (
-    CredentialsFileMalformedError,
-    ProfileAmbiguousError,
-    ProfileNotManagedError,
-)
-from assumed.models import Credentials
-from assumed.profiles_file import (
+from assumed.aws_files.credentials_text import (
     OUR_KEYS,
-    Put,
-    Remove,
+    RemoveCredentials,
+    SetCredentials,
     edit,
     is_long_term,
     is_ours,
@@ -31,6 +25,12 @@ from assumed.profiles_file import (
     remove_profile,
     set_profile,
 )
+from assumed.errors import (
+    CredentialsFileMalformedError,
+    ProfileAmbiguousError,
+    ProfileNotManagedError,
+)
+from assumed.models import Credentials
 
 PATH = "/home/kim/.aws/credentials"
 NEW = Credentials(
@@ -193,7 +193,7 @@ def test_long_term_keys_are_refused_with_the_very_yaml_to_add(mark: bytes) -> No
 
 
 def test_long_term_keys_are_replaced_where_overwrite_says_so_and_handed_out_for_a_backup() -> None:
-    result = edit(LONG_TERM, {"deploy": Put(NEW, overwrite=True)}, path=PATH)
+    result = edit(LONG_TERM, {"deploy": SetCredentials(NEW, overwrite=True)}, path=PATH)
 
     assert read(result.data, path=PATH)["deploy"] == WRITTEN
     assert result.replaced_keys == {
@@ -225,15 +225,15 @@ def test_what_another_tool_manages_is_refused_unless_overwrite_says_otherwise(
 
 
 def test_temporary_credentials_that_nobody_marked_are_taken_over_and_that_is_told() -> None:
-    result = edit(TEMPORARY, {"deploy": Put(NEW), "new": Put(NEW)}, path=PATH)
+    result = edit(TEMPORARY, {"deploy": SetCredentials(NEW), "new": SetCredentials(NEW)}, path=PATH)
 
     assert result.taken_over == ("deploy",)
     assert read(result.data, path=PATH)["deploy"] == WRITTEN
-    assert edit(result.data, {"deploy": Put(NEW)}, path=PATH).taken_over == ()
+    assert edit(result.data, {"deploy": SetCredentials(NEW)}, path=PATH).taken_over == ()
 
 
 def test_a_section_with_settings_only_is_nobodys_and_is_filled() -> None:
-    result = edit(b"[deploy]\nregion = eu-west-1\n", {"deploy": Put(NEW)}, path=PATH)
+    result = edit(b"[deploy]\nregion = eu-west-1\n", {"deploy": SetCredentials(NEW)}, path=PATH)
 
     assert result.taken_over == ()
     assert read(result.data, path=PATH)["deploy"] == {**WRITTEN, "region": "eu-west-1"}
@@ -260,7 +260,7 @@ def test_long_term_keys_are_told_by_their_prefix_or_by_the_missing_token(
 
 
 def test_one_refused_profile_leaves_the_others_be() -> None:
-    changes = {"deploy": Put(NEW), "second": Put(NEW)}
+    changes = {"deploy": SetCredentials(NEW), "second": SetCredentials(NEW)}
 
     result = edit(LONG_TERM, changes, path=PATH)
 
@@ -269,8 +269,8 @@ def test_one_refused_profile_leaves_the_others_be() -> None:
 
 
 def test_an_edit_that_is_all_refused_gives_back_the_very_bytes() -> None:
-    assert edit(LONG_TERM, {"deploy": Put(NEW)}, path=PATH).data is not None
-    assert edit(LONG_TERM, {"deploy": Put(NEW)}, path=PATH).data == LONG_TERM
+    assert edit(LONG_TERM, {"deploy": SetCredentials(NEW)}, path=PATH).data is not None
+    assert edit(LONG_TERM, {"deploy": SetCredentials(NEW)}, path=PATH).data == LONG_TERM
 
 
 # Logout
@@ -314,7 +314,11 @@ def test_a_header_stays_where_a_line_below_it_would_continue_the_value_above() -
 def test_many_removals_are_told() -> None:
     data = SECTION + SECTION.replace(b"[deploy]", b"[second]") + b"[a]\nk = v\n"
 
-    result = edit(data, {"deploy": Remove(), "second": Remove(), "a": Remove()}, path=PATH)
+    result = edit(
+        data,
+        {"deploy": RemoveCredentials(), "second": RemoveCredentials(), "a": RemoveCredentials()},
+        path=PATH,
+    )
 
     assert (result.data, result.removed) == (b"[a]\nk = v\n", ("deploy", "second"))
 
@@ -527,9 +531,12 @@ def test_a_thousand_profiles_of_a_thousand_are_one_pass() -> None:
     names = [f"team-{number}" for number in range(1000)]
     data = b"".join(SECTION.replace(b"deploy", name.encode(), 1) for name in names)
     newer = replace(NEW, session_token="newer")
-    few, many = {name: Put(newer) for name in names[:10]}, {name: Put(newer) for name in names}
+    few, many = (
+        {name: SetCredentials(newer) for name in names[:10]},
+        {name: SetCredentials(newer) for name in names},
+    )
 
-    def took(changes: Mapping[str, Put]) -> float:
+    def took(changes: Mapping[str, SetCredentials]) -> float:
         start = time.process_time()
         edit(data, changes, path=PATH)
         return time.process_time() - start

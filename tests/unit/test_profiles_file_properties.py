@@ -15,14 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.errors import ProfileAmbiguousError
-from assumed.profiles_file import (
+from assumed.aws_files.credentials_text import (
     LONG_TERM_KEYS,
     OUR_KEYS,
     Change,
-    Edit,
-    Put,
-    Remove,
+    EditResult,
+    RemoveCredentials,
+    SetCredentials,
     edit,
     is_long_term,
     is_ours,
@@ -30,7 +29,8 @@ from assumed.profiles_file import (
     remove_profile,
     set_profile,
 )
-from assumed.profiles_file.other_sdks import read_like_other_sdks
+from assumed.aws_files.sdk_dialects import read_like_other_sdks
+from assumed.errors import ProfileAmbiguousError
 from tests.credentials_files import as_botocore_reads, credentials, written
 
 PATH = "credentials"
@@ -130,10 +130,10 @@ _changes = st.dictionaries(
     st.sampled_from(PROFILES),
     st.one_of(
         st.builds(
-            lambda number: Put(credentials(number), overwrite=True),
+            lambda number: SetCredentials(credentials(number), overwrite=True),
             st.integers(min_value=0, max_value=5),
         ),
-        st.just(Remove()),
+        st.just(RemoveCredentials()),
     ),
     min_size=1,
 )
@@ -156,13 +156,15 @@ def is_written_line(line: bytes) -> bool:
     return bool(equals) and (key.strip(), value.strip()) in _WRITTEN
 
 
-def changed_keys(file: File, changes: Mapping[str, Change], result: Edit) -> dict[str, set[str]]:
+def changed_keys(
+    file: File, changes: Mapping[str, Change], result: EditResult
+) -> dict[str, set[str]]:
     """Return the keys that the changes are to write or to take away, by profile."""
     before = read(file.data, path=PATH)
     keys = {}
     for profile in changes.keys() - result.refused.keys():
         section = before.get(profile, {})
-        if isinstance(changes[profile], Put):
+        if isinstance(changes[profile], SetCredentials):
             keys[profile] = {*OUR_KEYS, STALE}
         elif is_ours(section):
             theirs = LONG_TERM_KEYS if is_long_term(section) else ()
@@ -206,7 +208,7 @@ def test_botocore_reads_what_was_intended_and_all_else_as_before(
         change = changes[profile]
         left = {k: v for k, v in intended.get(profile, {}).items() if k not in keys}
         intended[profile] = left
-        if isinstance(change, Put):
+        if isinstance(change, SetCredentials):
             intended[profile] |= written(int(change.credentials.access_key_id[-1]))
         elif not left and profile not in read(result.data, path=PATH):
             del intended[profile]
@@ -253,7 +255,7 @@ def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(fi
 @given(file=files(), number=st.integers(min_value=1, max_value=5))
 def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
     def refreshed(data: bytes, session: int) -> bytes:
-        change = {"deploy": Put(credentials(session), overwrite=True)}
+        change = {"deploy": SetCredentials(credentials(session), overwrite=True)}
         return edit(data, change, path=PATH).data
 
     data = file.data
@@ -279,7 +281,7 @@ def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
     before, after = others(file.data), others(result.data)
 
     for profile, change in changes.items():
-        if isinstance(change, Put) and profile not in result.refused:
+        if isinstance(change, SetCredentials) and profile not in result.refused:
             number = int(change.credentials.access_key_id[-1])
             assert after[profile].items() >= written(number).items()
             assert STALE not in after[profile]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from botocore import configloader
 
-from assumed.profiles_file import set_profile
-from assumed.profiles_file.sessions import without_sessions
+from assumed.aws_files.credentials_text import set_profile
+from assumed.aws_files.normalize import without_sessions
 from assumed.sources import SourceProfiles
 from tests.fakes import NOON, issued, role
 

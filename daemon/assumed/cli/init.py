@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from assumed.aws_files.shadowing import FRESH_SUFFIX
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import harmless
-from assumed.daemon.precedence import FRESH_SUFFIX
 
 
 @click.command("init")

@@ -12,8 +12,8 @@ from assumed.logs.events import printable
 from assumed.models import Failure, Login, Outcome
 
 if TYPE_CHECKING:
+    from assumed.aws_files.shadowing import Finding
     from assumed.daemon.live import LiveCheck
-    from assumed.daemon.precedence import Finding
 
 
 def print_error(error: AssumedError) -> None:

@@ -21,7 +21,7 @@ class _Plain(GenerateJsonSchema):
         return False
 
 
-def schema() -> str:
+def json_schema() -> str:
     """Return the JSON Schema as text, as `config/assumed.schema.json` has it."""
     generated = ConfigurationModel.model_json_schema(schema_generator=_Plain)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
@@ -29,4 +29,4 @@ def schema() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(schema())
+    sys.stdout.write(json_schema())

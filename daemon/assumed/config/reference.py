@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assumed.config import schema
-from assumed.config.json_schema import schema
+from assumed.config.json_schema import json_schema
 
 _HEAD = """# Configuration reference
 
@@ -48,7 +48,7 @@ _DURATION = r"(\d+h)?(\d+m)?(\d+s?)?"
 
 def reference() -> str:
     """Return the reference as Markdown."""
-    definitions = json.loads(schema())
+    definitions = json.loads(json_schema())
     shapes = {**definitions["$defs"], schema.ConfigurationModel.__name__: definitions}
     lines = [_HEAD]
     for title, note, model in _SECTIONS:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from assumed.aws_files.credentials_text import is_profile_name
+from assumed.aws_files.profiles import config_path, credentials_path, read_aws_files
 from assumed.config import loader
 from assumed.config.permissions import distrust
 from assumed.config.schema import ProfileModel
-from assumed.daemon.aws_files import config_path, credentials_path, read_aws_files
 from assumed.daemon.proposal import Definition, Proposal, propose
 from assumed.errors import (
     ConfigurationError,
@@ -20,7 +21,6 @@ from assumed.errors import (
     UnexpectedError,
     UsageError,
 )
-from assumed.profiles_file import is_profile_name
 
 _TRIAL = Path("proposal")
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from assumed.aws_files.profiles import config_path, read_aws_files
+from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.daemon.assemble import (
     credentials_file,
@@ -18,9 +20,7 @@ from assumed.daemon.assemble import (
     make_refresher,
     stored_credentials,
 )
-from assumed.daemon.aws_files import config_path, read_aws_files
 from assumed.daemon.live import LiveCheck
-from assumed.daemon.precedence import Finding, find_clashes
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
 from assumed.refresh import Refresher, Store, already_done
 from assumed.scheduler import RefreshScheduler

@@ -9,25 +9,25 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from assumed.aws_files.ownership import other_manager
+from assumed.aws_files.profiles import AwsFiles, AwsProfile, SourceLocation
+from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
+from assumed.aws_files.shadowing import free_name
 from assumed.config.fields import MOST_CHAINED_SECONDS, shown
-from assumed.daemon.aws_files import AwsFiles, AwsProfile, Place
-from assumed.daemon.precedence import free_name
-from assumed.daemon.tools import Kind, used_by_botocore
 from assumed.daemon.yaml_text import comment, remark, scalar
-from assumed.profiles_file.ownership import other_manager
 
 _SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
 _CARRIED = ("external_id", "mfa_serial", "role_session_name", "duration_seconds", "region")
 # What AssumeRoleWithWebIdentity takes none of; the AWS tools leave them out there too.
 _NOT_WITH_A_TOKEN = {"external_id", "mfa_serial"}
 _WORDS_OF_A_SOURCE = {
-    Kind.KEYS: "keys",
-    Kind.SSO: "an SSO login",
-    Kind.LOGIN: "a login",
-    Kind.PROCESS: "a credential_process",
-    Kind.WEB_IDENTITY: "a token",
+    CredentialKind.KEYS: "keys",
+    CredentialKind.SSO: "an SSO login",
+    CredentialKind.LOGIN: "a login",
+    CredentialKind.PROCESS: "a credential_process",
+    CredentialKind.WEB_IDENTITY: "a token",
 }
-_LOGINS = {Kind.SSO: "aws sso login", Kind.LOGIN: "aws login"}
+_LOGINS = {CredentialKind.SSO: "aws sso login", CredentialKind.LOGIN: "aws login"}
 
 Definition = Mapping[str, str]
 FindMistake = Callable[[str, Mapping[str, Definition]], str | None]
@@ -38,7 +38,7 @@ class LeftOut:
     """A role profile that no definition was made of, and why."""
 
     profile: str
-    place: Place
+    place: SourceLocation
     reason: str
 
 
@@ -237,7 +237,7 @@ class _Proposer:
                 f"Where the login of {source.name} has run out, refreshes wait for a new one: "
                 f"`{login} --profile {source.name}`."
             )
-        elif used is Kind.KEYS and "aws_session_token" in source.credentials:
+        elif used is CredentialKind.KEYS and "aws_session_token" in source.credentials:
             marks = {
                 key: entry.value
                 for key, entry in source.credentials.items()
@@ -323,5 +323,5 @@ class _Proposer:
     def _short(self, path: Path) -> str:
         return f"~/{path.relative_to(self._home)}" if path.is_relative_to(self._home) else str(path)
 
-    def _at(self, place: Place) -> str:
+    def _at(self, place: SourceLocation) -> str:
         return f"{self._short(place.file)}:{place.line}"

@@ -1,6 +1,6 @@
 """What the credentials file tells of a profile at a glance, for commands that nobody may feel.
 
-`profiles_file` reads every file as botocore does. This reads only what assumed itself wrote, where
+`aws_files` reads every file as botocore does. This reads only what assumed itself wrote, where
 that stands plainly, and tells nothing of all else: the caller then asks who knows more. As all that
 `quick` needs, this imports nothing that Python has not loaded already.
 """

@@ -22,14 +22,14 @@ from botocore.credentials import create_credential_resolver
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
+from assumed.aws_files.credentials_text import read
+from assumed.aws_files.normalize import without_sessions
 from assumed.errors import (
     AssumedError,
     AwsFilesUnreadableError,
     CredentialsFileMalformedError,
     SourceMissingError,
 )
-from assumed.profiles_file import read
-from assumed.profiles_file.sessions import without_sessions
 from assumed.sources.held import FoundT, HeldSource
 from assumed.sources.transport import refuse_plain_http
 from assumed.sources.trouble import source_error

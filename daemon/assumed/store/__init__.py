@@ -26,12 +26,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assumed import profiles_file
+from assumed.aws_files import credentials_text
+from assumed.aws_files.credentials_text import RemoveCredentials, SetCredentials, is_ours
 from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
 from assumed.logs.events import event
 from assumed.models import Credentials, WriteMode
-from assumed.profiles_file import Put, Remove, is_ours
 from assumed.store.attributes import PRIVATE, access_list, is_private
 from assumed.store.backup import back_up
 from assumed.store.failures import during, unwritable
@@ -50,7 +50,7 @@ __all__ = ["CredentialsFile", "DaemonLock", "FileSignature", "StoredProfile", "W
 @dataclass(frozen=True, slots=True)
 class _Write:
     profile: str
-    put: Put
+    put: SetCredentials
 
 
 def hold(path: Path, config: str) -> DaemonLock:
@@ -125,7 +125,7 @@ class CredentialsFile:
         if file is None:
             return {}
         with file:
-            sections = profiles_file.read(file.data, path=str(path))
+            sections = credentials_text.read(file.data, path=str(path))
         return {
             name: StoredProfile.from_section(name, section) for name, section in sections.items()
         }
@@ -151,7 +151,7 @@ class CredentialsFile:
             `ProfileAmbiguousError`, where the AWS SDKs would not all read the credentials;
             `CredentialsFileUnwritableError`, where the system refuses. The file is then as it was.
         """
-        return self._group.submit(_Write(profile, Put(credentials, overwrite)))
+        return self._group.submit(_Write(profile, SetCredentials(credentials, overwrite)))
 
     def remove(self, profiles: Sequence[str] | None = None) -> tuple[str, ...]:
         """Remove what we wrote, and return the profiles that it was removed from.
@@ -167,17 +167,17 @@ class CredentialsFile:
         """
         if not self.exists():
             return ()
-        result: profiles_file.Edit | None = None
+        result: credentials_text.EditResult | None = None
         with self._committing() as (place, replacer):
 
             def edit(data: bytes) -> bytes:
                 nonlocal result
-                sections = profiles_file.read(data, path=str(place.file))
+                sections = credentials_text.read(data, path=str(place.file))
                 chosen = [name for name, section in sections.items() if is_ours(section)]
                 if profiles is not None:
                     chosen = [name for name in chosen if name in profiles]
-                changes = {name: Remove() for name in chosen}
-                result = profiles_file.edit(data, changes, path=str(place.file))
+                changes = {name: RemoveCredentials() for name in chosen}
+                result = credentials_text.edit(data, changes, path=str(place.file))
                 return result.data
 
             self._commit(place, replacer, edit)
@@ -295,12 +295,12 @@ class CredentialsFile:
 
     def _commit_group(self, group: Sequence[_Write]) -> Sequence[CredentialsFileError | None]:
         changes = {write.profile: write.put for write in group}
-        result: profiles_file.Edit | None = None
+        result: credentials_text.EditResult | None = None
         with self._committing() as (place, replacer):
 
             def edit(data: bytes) -> bytes:
                 nonlocal result
-                result = profiles_file.edit(data, changes, path=str(place.file))
+                result = credentials_text.edit(data, changes, path=str(place.file))
                 if result.replaced_keys and back_up(place, result.replaced_keys):
                     event(
                         logging.WARNING,

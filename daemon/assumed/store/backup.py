@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from itertools import count
 
+from assumed.aws_files.credentials_text import read
 from assumed.errors import CredentialsFileMalformedError
-from assumed.profiles_file import read
 from assumed.store.failures import during
 from assumed.store.locks import open_private
 from assumed.store.names import Place

@@ -23,7 +23,7 @@ from assumed.store.lease import LeaseKind, LeaseState
 from assumed.store.names import Place
 from assumed.store.notices import Notices
 from assumed.store.reading import FileSignature, OpenFile, open_settled
-from assumed.store.replace import Edit, sync_folder, write_all, write_new
+from assumed.store.replace import EditResult, sync_folder, write_all, write_new
 
 _ROUNDS = 50
 _LET_OTHERS_GO_SECONDS = 0.02
@@ -43,7 +43,7 @@ class Overwriter:
     sleep: Callable[[float], None]
     notices: Notices
 
-    def commit(self, edit: Edit) -> FileSignature:
+    def commit(self, edit: EditResult) -> FileSignature:
         """Edit the file and return what it is then.
 
         Raises:

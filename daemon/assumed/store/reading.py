@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from assumed.aws_files.credentials_text import read
 from assumed.errors import CredentialsFileMalformedError, CredentialsFileUnwritableError
-from assumed.profiles_file import read
 from assumed.store.failures import during
 from assumed.store.lease import (
     LeaseKind,

@@ -28,7 +28,7 @@ from assumed.store.notices import Notices
 from assumed.store.reading import FileSignature, OpenFile, open_settled
 from assumed.store.rename import ExchangeUnsupportedError, exchange, place_new
 
-Edit = Callable[[bytes], bytes]
+EditResult = Callable[[bytes], bytes]
 """Makes the new bytes of the old ones; called anew whenever somebody else wrote meanwhile."""
 
 _ROUNDS = 200
@@ -61,7 +61,7 @@ class Replacer:
     notices: Notices
     _is_exchange_missing: bool = field(default=False, init=False)
 
-    def commit(self, edit: Edit) -> FileSignature | None:
+    def commit(self, edit: EditResult) -> FileSignature | None:
         """Edit the file; returns what it is then, None where it is missing and stays so.
 
         Raises:

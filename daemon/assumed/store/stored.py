@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from assumed.aws_files.credentials_text import is_long_term, is_ours
 from assumed.models import Credentials
-from assumed.profiles_file import is_long_term, is_ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class StoredProfile:
 
     @classmethod
     def from_section(cls, name: str, section: Mapping[str, str]) -> StoredProfile:
-        """Return a section of `profiles_file.read` as a profile."""
+        """Return a section of `credentials_text.read` as a profile."""
         token = section.get("aws_security_token") or section.get("aws_session_token")
         return cls(
             name=name,

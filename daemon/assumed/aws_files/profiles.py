@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from assumed.aws_files.credentials_text import OUR_MARK
+from assumed.aws_files.ini import DEFAULTS, IniDocument, Section
 from assumed.errors import SourceUnavailableError
-from assumed.profiles_file import OUR_MARK
-from assumed.profiles_file.document import DEFAULTS, Document, Section
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """A line of a file, counted from 1."""
 
     file: Path
@@ -28,11 +28,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ConfigValue:
     """A key's value, which may be a secret, and where it stands."""
 
     value: str = field(repr=False)
-    place: Place
+    place: SourceLocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class AwsProfile:
     """
 
     name: str
-    place: Place
-    config: Mapping[str, Entry] = field(default_factory=dict)
-    credentials: Mapping[str, Entry] = field(default_factory=dict)
+    place: SourceLocation
+    config: Mapping[str, ConfigValue] = field(default_factory=dict)
+    credentials: Mapping[str, ConfigValue] = field(default_factory=dict)
 
     @property
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, ConfigValue]:
         """Both files' entries; for the SDKs those of the credentials file come first."""
         return {**self.config, **self.credentials}
 
@@ -92,7 +92,7 @@ class AwsFiles:
     config: Path
     credentials: Path
     profiles: Mapping[str, AwsProfile]
-    misplaced: Mapping[str, Place]
+    misplaced: Mapping[str, SourceLocation]
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -117,10 +117,10 @@ def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
         name = _profile_of(header)
         if name is not None:
             # For botocore [default] and [profile default] are one name: the later one counts.
-            profiles[name] = AwsProfile(name, Place(config, section.line + 1), entries)
-    misplaced: dict[str, Place] = {}
+            profiles[name] = AwsProfile(name, SourceLocation(config, section.line + 1), entries)
+    misplaced: dict[str, SourceLocation] = {}
     for header, section, entries in _sections(credentials):
-        place = Place(credentials, section.line + 1)
+        place = SourceLocation(credentials, section.line + 1)
         known = profiles.get(header)
         if known is not None:
             profiles[header] = AwsProfile(header, known.place, known.config, entries)
@@ -135,7 +135,7 @@ def _expanded(text: str) -> Path:
     return Path(os.path.expandvars(text)).expanduser()
 
 
-def _sections(path: Path) -> list[tuple[str, Section, Mapping[str, Entry]]]:
+def _sections(path: Path) -> list[tuple[str, Section, Mapping[str, ConfigValue]]]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -145,14 +145,14 @@ def _sections(path: Path) -> list[tuple[str, Section, Mapping[str, Entry]]]:
             f"{path}: it can't be read: {error.strerror}",
             hint="no AWS tool can read that file now: mend it, and nothing else is needed",
         ) from error
-    sections = Document(data, str(path)).sections
+    sections = IniDocument(data, str(path)).sections
     shared = sections.pop(DEFAULTS, Section(0))
     return [
         (
             name,
             section,
             {
-                key: Entry(option.value, Place(path, option.line + 1))
+                key: ConfigValue(option.value, SourceLocation(path, option.line + 1))
                 for key, option in (shared.options | section.options).items()
             },
         )

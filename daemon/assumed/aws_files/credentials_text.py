@@ -18,26 +18,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assumed.errors import CredentialsFileError
-from assumed.models import Credentials
-from assumed.profiles_file.document import DEFAULTS, Document
-from assumed.profiles_file.editor import Change, Edit, Editor, Put, Remove, is_profile_name
-from assumed.profiles_file.ownership import (
+from assumed.aws_files.editor import (
+    Change,
+    Editor,
+    EditResult,
+    RemoveCredentials,
+    SetCredentials,
+    is_profile_name,
+)
+from assumed.aws_files.ini import DEFAULTS, IniDocument
+from assumed.aws_files.ownership import (
     LONG_TERM_KEYS,
     OUR_KEYS,
     OUR_MARK,
     is_long_term,
     is_ours,
 )
+from assumed.errors import CredentialsFileError
+from assumed.models import Credentials
 
 __all__ = [
     "LONG_TERM_KEYS",
     "OUR_KEYS",
     "OUR_MARK",
     "Change",
-    "Edit",
-    "Put",
-    "Remove",
+    "EditResult",
+    "RemoveCredentials",
+    "SetCredentials",
     "edit",
     "is_long_term",
     "is_ours",
@@ -62,7 +69,7 @@ def read(data: bytes, *, path: str) -> Mapping[str, Mapping[str, str]]:
         CredentialsFileMalformedError: botocore can't read the file either, or other SDKs could not
             read it the same way (a lone carriage return, a NUL).
     """
-    sections = Document(data, path).values()
+    sections = IniDocument(data, path).values()
     defaults = sections.pop(DEFAULTS, {})
     if not defaults:
         return sections
@@ -79,7 +86,9 @@ def set_profile(
         ProfileNotManagedError: the section holds long-term keys or another tool's mark.
         ProfileAmbiguousError: the AWS SDKs would not all read the credentials.
     """
-    return _of_one(profile, edit(data, {profile: Put(credentials, overwrite)}, path=path))
+    return _of_one(
+        profile, edit(data, {profile: SetCredentials(credentials, overwrite)}, path=path)
+    )
 
 
 def remove_profile(data: bytes, profile: str, *, path: str) -> bytes:
@@ -89,10 +98,10 @@ def remove_profile(data: bytes, profile: str, *, path: str) -> bytes:
         CredentialsFileMalformedError: the file can't be read.
         ProfileAmbiguousError: an indented line continues one of our keys.
     """
-    return _of_one(profile, edit(data, {profile: Remove()}, path=path))
+    return _of_one(profile, edit(data, {profile: RemoveCredentials()}, path=path))
 
 
-def edit(data: bytes, changes: Mapping[str, Change], *, path: str) -> Edit:
+def edit(data: bytes, changes: Mapping[str, Change], *, path: str) -> EditResult:
     """Make all the changes in one pass; what is refused to one profile leaves the others be.
 
     Values are replaced where they stand, missing keys go behind the last of ours, new sections
@@ -110,7 +119,7 @@ def edit(data: bytes, changes: Mapping[str, Change], *, path: str) -> Edit:
     """
     refused: dict[str, CredentialsFileError] = {}
     while True:
-        editor = Editor(Document(data, path))
+        editor = Editor(IniDocument(data, path))
         for profile, change in changes.items():
             if profile in refused:
                 continue
@@ -121,13 +130,13 @@ def edit(data: bytes, changes: Mapping[str, Change], *, path: str) -> Edit:
         result = editor.result(refused)
         if result.data == data:
             return result
-        ambiguous = editor.check(Document(result.data, path), before=data)
+        ambiguous = editor.check(IniDocument(result.data, path), before=data)
         if not ambiguous:
             return result
         refused |= ambiguous
 
 
-def _of_one(profile: str, result: Edit) -> bytes:
+def _of_one(profile: str, result: EditResult) -> bytes:
     if profile in result.refused:
         raise result.refused[profile]
     return result.data

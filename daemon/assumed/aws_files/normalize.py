@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from assumed.profiles_file.ownership import OUR_KEYS, OUR_MARK
+from assumed.aws_files.ownership import OUR_KEYS, OUR_MARK
 
 _SECTIONS = re.compile(rb"(?m)^(?=\[)")
 _MARK = re.compile(rf"(?m)^manager = {OUR_MARK}\r?$".encode())

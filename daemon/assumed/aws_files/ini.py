@@ -34,7 +34,7 @@ class Section:
         return {key: option.value for key, option in self.options.items()}
 
 
-class Document:
+class IniDocument:
     """The lines of a file, each with its carriage return but not its line feed, and what they say.
 
     The last line is empty where the file ends in a line feed, so that joining the lines with line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from assumed.profiles_file.ownership import OUR_KEYS, STALE_TOKEN
+from assumed.aws_files.ownership import OUR_KEYS, STALE_TOKEN
 
 # Python takes the separators 0x1c to 0x1f and 0x85 for spaces too, and no byte order mark.
 _SPACES = (

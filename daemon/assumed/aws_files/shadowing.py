@@ -6,18 +6,18 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assumed.config.fields import shown
-from assumed.daemon.aws_files import AwsFiles, AwsProfile, Entry, Place
-from assumed.daemon.tools import (
+from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue, SourceLocation
+from assumed.aws_files.sdk_precedence import (
     STORED_KEYS,
     TOOLS,
-    Kind,
-    Used,
+    CredentialChoice,
+    CredentialKind,
     listed,
     served_profile,
     use_today,
     used_by_botocore,
 )
+from assumed.config.fields import shown
 from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProfile, StorageMode
 
 Link = SourceProfile | ManagedProfile
@@ -90,7 +90,7 @@ def _about_fresh_keys(
     """Find what comes before the keys that are kept fresh, and what they come before."""
     refreshed = _with_keys(profile, files.credentials)
     used = {tool: use(refreshed) for tool, use in TOOLS.items()}
-    blind = [tool for tool, what in used.items() if what.kind is not Kind.KEYS]
+    blind = [tool for tool, what in used.items() if what.kind is not CredentialKind.KEYS]
     another_name = (
         f"in {configuration.path} give profile {profile.name} another name, such as "
         f"{free_name(profile.name, FRESH_SUFFIX, {*files.profiles, *configuration.profiles})}"
@@ -126,12 +126,12 @@ def _about_process(profile: AwsProfile, files: AwsFiles) -> Iterator[Finding]:
     if process is None:
         return
     used = {tool: use(profile) for tool, use in TOOLS.items()}
-    blind = [tool for tool, what in used.items() if what.kind is not Kind.PROCESS]
-    what = used[blind[0]] if blind else Used(Kind.PROCESS)
+    blind = [tool for tool, what in used.items() if what.kind is not CredentialKind.PROCESS]
+    what = used[blind[0]] if blind else CredentialChoice(CredentialKind.PROCESS)
     if what.because_of is None or profile.is_ours:
         # What is ours there is taken away by the next refresh: the profile is kept in memory.
         return
-    if what.kind is not Kind.KEYS and served_profile(profile) is None:
+    if what.kind is not CredentialKind.KEYS and served_profile(profile) is None:
         return
     key = _key_of(profile, what.because_of)
     present = [key for key in (*what.kind.value, "aws_session_token") if key in profile.entries]
@@ -145,7 +145,12 @@ def _about_process(profile: AwsProfile, files: AwsFiles) -> Iterator[Finding]:
 
 
 def _about_header(
-    name: str, place: Place, files: AwsFiles, configuration: Configuration, *, is_source: bool
+    name: str,
+    place: SourceLocation,
+    files: AwsFiles,
+    configuration: Configuration,
+    *,
+    is_source: bool,
 ) -> Finding:
     is_managed = name in configuration.profiles
     profile = files.profiles.get(name)
@@ -194,9 +199,9 @@ def _source_of(link: Link, files: AwsFiles, configuration: Configuration) -> Lin
     if profile is None:
         return None
     kind = used_by_botocore(profile).kind
-    if kind is Kind.ROLE and (name := profile.value("source_profile")) is not None:
+    if kind is CredentialKind.ROLE and (name := profile.value("source_profile")) is not None:
         return SourceProfile(name)
-    served = served_profile(profile) if kind is Kind.PROCESS else None
+    served = served_profile(profile) if kind is CredentialKind.PROCESS else None
     return ManagedProfile(served) if served and served in configuration.profiles else None
 
 
@@ -265,9 +270,9 @@ def _named(name: str, files: AwsFiles, configuration: Configuration) -> str:
 
 def _with_keys(profile: AwsProfile, credentials: Path) -> AwsProfile:
     """Return the profile as it is once its keys are written."""
-    keys = {key: Entry("…", Place(credentials, 1)) for key in STORED_KEYS}
+    keys = {key: ConfigValue("…", SourceLocation(credentials, 1)) for key in STORED_KEYS}
     return replace(profile, credentials={**profile.credentials, **keys})
 
 
-def _key_of(profile: AwsProfile, entry: Entry) -> str:
+def _key_of(profile: AwsProfile, entry: ConfigValue) -> str:
     return next(key for key, found in profile.entries.items() if found is entry)

@@ -7,17 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from assumed.errors import (
-    CredentialsFileError,
-    ProfileAmbiguousError,
-    ProfileNotManagedError,
-    UnexpectedError,
-)
-from assumed.logs.events import timestamp
-from assumed.models import Credentials
-from assumed.profiles_file.document import DEFAULTS, Document, Section
-from assumed.profiles_file.other_sdks import misread_key, read_like_other_sdks
-from assumed.profiles_file.ownership import (
+from assumed.aws_files.ini import DEFAULTS, IniDocument, Section
+from assumed.aws_files.ownership import (
     LONG_TERM_KEYS,
     OUR_KEYS,
     OUR_MARK,
@@ -27,6 +18,15 @@ from assumed.profiles_file.ownership import (
     is_ours,
     other_manager,
 )
+from assumed.aws_files.sdk_dialects import misread_key, read_like_other_sdks
+from assumed.errors import (
+    CredentialsFileError,
+    ProfileAmbiguousError,
+    ProfileNotManagedError,
+    UnexpectedError,
+)
+from assumed.logs.events import timestamp
+from assumed.models import Credentials
 
 _CREDENTIAL_KEYS = frozenset((*LONG_TERM_KEYS, "aws_session_token", STALE_TOKEN))
 
@@ -41,7 +41,7 @@ _UNWRITABLE_VALUE = re.compile(r"[^!-~]|^$")
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class SetCredentials:
     """Write these credentials, with `overwrite` also where somebody else's are."""
 
     credentials: Credentials
@@ -49,15 +49,15 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class RemoveCredentials:
     """Remove our keys from a section that is ours, and the section where it is then empty."""
 
 
-Change = Put | Remove
+Change = SetCredentials | RemoveCredentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
+class EditResult:
     """What a set of changes makes of a file.
 
     Args:
@@ -78,7 +78,7 @@ class Edit:
 class Editor:
     """Changes a document, and remembers what each changed section should read like."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: IniDocument) -> None:
         self._document = document
         self._lines: list[str | None] = [*document.lines]
         self._appended: list[str] = []
@@ -91,14 +91,14 @@ class Editor:
     def apply(self, profile: str, change: Change) -> None:
         """Make one change, or raise and leave everything as it was."""
         section = self._document.sections.get(profile)
-        if isinstance(change, Put):
+        if isinstance(change, SetCredentials):
             self._apply_put(profile, section, change)
         elif section is not None and is_ours(section.values()):
             self._apply_remove(profile, section)
 
-    def result(self, refused: Mapping[str, CredentialsFileError]) -> Edit:
+    def result(self, refused: Mapping[str, CredentialsFileError]) -> EditResult:
         """Return what the changes come to, with what was refused of them."""
-        return Edit(
+        return EditResult(
             data=self._text().encode(),
             refused=refused,
             taken_over=tuple(self._taken_over),
@@ -106,7 +106,7 @@ class Editor:
             replaced_keys=self._replaced_keys,
         )
 
-    def check(self, after: Document, *, before: bytes) -> dict[str, CredentialsFileError]:
+    def check(self, after: IniDocument, *, before: bytes) -> dict[str, CredentialsFileError]:
         """Return an error for each written profile that other SDKs read differently.
 
         Raises:
@@ -131,7 +131,7 @@ class Editor:
             if (key := misread_key(profile, expected[profile], read_by_others)) is not None
         }
 
-    def _apply_put(self, profile: str, section: Section | None, put: Put) -> None:
+    def _apply_put(self, profile: str, section: Section | None, put: SetCredentials) -> None:
         if not is_profile_name(profile):
             raise ProfileAmbiguousError(
                 f"profile {profile!r}: the AWS SDKs don't agree on a section of this name",

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
 
+from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue
 from assumed.config.fields import shown
-from assumed.daemon.aws_files import AwsFiles, AwsProfile, Entry
 
 _SSO_KEYS = ("sso_account_id", "sso_role_name")
 _SSO_KEYS_OF_JAVASCRIPT = (*_SSO_KEYS, "sso_session", "sso_start_url", "sso_region")
@@ -28,7 +28,7 @@ STORED_KEYS = ("aws_access_key_id", "aws_secret_access_key")
 
 
 @unique
-class Kind(Enum):
+class CredentialKind(Enum):
     """What a tool takes a profile's credentials from; the value names its keys."""
 
     ROLE = ("role_arn", "source_profile", "credential_source")
@@ -42,65 +42,67 @@ class Kind(Enum):
 
 
 _WORDS = {
-    Kind.ROLE: "a session of its own of that role",
-    Kind.WEB_IDENTITY: "a session of its own by web_identity_token_file",
-    Kind.SSO: "its SSO login",
-    Kind.KEYS: "its keys",
-    Kind.LOGIN: "its login",
-    Kind.PROCESS: "its credential_process",
-    Kind.BROKEN: "nothing, and stop at a key that another one is missing for, or contradicts",
-    Kind.NOTHING: "nothing: there are no credentials in it yet",
+    CredentialKind.ROLE: "a session of its own of that role",
+    CredentialKind.WEB_IDENTITY: "a session of its own by web_identity_token_file",
+    CredentialKind.SSO: "its SSO login",
+    CredentialKind.KEYS: "its keys",
+    CredentialKind.LOGIN: "its login",
+    CredentialKind.PROCESS: "its credential_process",
+    CredentialKind.BROKEN: "nothing: they stop at a key that lacks another one, or contradicts it",
+    CredentialKind.NOTHING: "nothing: there are no credentials in it yet",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class CredentialChoice:
     """What a tool uses of a profile, and the entry because of which; None for `NOTHING`."""
 
-    kind: Kind
-    because_of: Entry | None = None
+    kind: CredentialKind
+    because_of: ConfigValue | None = None
 
 
-def used_by_botocore(profile: AwsProfile) -> Used:
+def used_by_botocore(profile: AwsProfile) -> CredentialChoice:
     """Return what boto3 and the AWS CLI v2 use of a profile that is named to them."""
     entries = profile.entries
     if "role_arn" in entries and "web_identity_token_file" not in entries:
         has_one_source = ("source_profile" in entries) is not ("credential_source" in entries)
-        return Used(Kind.ROLE if has_one_source else Kind.BROKEN, entries["role_arn"])
+        return CredentialChoice(
+            CredentialKind.ROLE if has_one_source else CredentialKind.BROKEN, entries["role_arn"]
+        )
     if profile.value("web_identity_token_file") is not None:
-        kind = Kind.WEB_IDENTITY if profile.value("role_arn") else Kind.BROKEN
-        return Used(kind, entries["web_identity_token_file"])
+        kind = CredentialKind.WEB_IDENTITY if profile.value("role_arn") else CredentialKind.BROKEN
+        return CredentialChoice(kind, entries["web_identity_token_file"])
     if (key := _first(entries, _SSO_KEYS)) is not None:
-        return Used(Kind.SSO, entries[key])
+        return CredentialChoice(CredentialKind.SSO, entries[key])
     if profile.has_stored_keys:
-        return Used(Kind.KEYS, profile.credentials["aws_access_key_id"])
-    for kind in (Kind.LOGIN, Kind.PROCESS, Kind.KEYS):
+        return CredentialChoice(CredentialKind.KEYS, profile.credentials["aws_access_key_id"])
+    for kind in (CredentialKind.LOGIN, CredentialKind.PROCESS, CredentialKind.KEYS):
         if (key := _first(entries, kind.value[:1])) is not None:
-            return Used(kind, entries[key])
-    return Used(Kind.NOTHING)
+            return CredentialChoice(kind, entries[key])
+    return CredentialChoice(CredentialKind.NOTHING)
 
 
-def used_by_javascript(profile: AwsProfile) -> Used:
+def used_by_javascript(profile: AwsProfile) -> CredentialChoice:
     """Return what the JavaScript SDK uses of a profile that is named to it."""
     entries = profile.entries
     has_one_source = ("source_profile" in entries) is not ("credential_source" in entries)
     if "role_arn" in entries and has_one_source:
-        return Used(Kind.ROLE, entries["role_arn"])
+        return CredentialChoice(CredentialKind.ROLE, entries["role_arn"])
     if profile.has_keys:
-        return Used(Kind.KEYS, entries["aws_access_key_id"])
+        return CredentialChoice(CredentialKind.KEYS, entries["aws_access_key_id"])
     if {"role_arn", "web_identity_token_file"} <= entries.keys():
-        return Used(Kind.WEB_IDENTITY, entries["web_identity_token_file"])
+        return CredentialChoice(CredentialKind.WEB_IDENTITY, entries["web_identity_token_file"])
     for kind, keys in (
-        (Kind.PROCESS, Kind.PROCESS.value),
-        (Kind.SSO, _SSO_KEYS_OF_JAVASCRIPT),
-        (Kind.LOGIN, Kind.LOGIN.value),
+        (CredentialKind.PROCESS, CredentialKind.PROCESS.value),
+        (CredentialKind.SSO, _SSO_KEYS_OF_JAVASCRIPT),
+        (CredentialKind.LOGIN, CredentialKind.LOGIN.value),
     ):
         if (key := _first(entries, keys)) is not None:
-            return Used(kind, entries[key])
-    return Used(Kind.NOTHING)
+            return CredentialChoice(kind, entries[key])
+    return CredentialChoice(CredentialKind.NOTHING)
 
 
-TOOLS: Mapping[str, Callable[[AwsProfile], Used]] = {
+TOOLS: Mapping[str, Callable[[AwsProfile], CredentialChoice]] = {
     "boto3": used_by_botocore,
     "the AWS CLI v2": used_by_botocore,
     "the JavaScript SDK": used_by_javascript,
@@ -118,16 +120,16 @@ def use_today(profile: AwsProfile, files: AwsFiles) -> str:
     )
 
 
-def _described(used: Used, profile: AwsProfile, files: AwsFiles) -> str:
+def _described(used: CredentialChoice, profile: AwsProfile, files: AwsFiles) -> str:
     what = _WORDS[used.kind]
-    if used.kind is Kind.ROLE:
+    if used.kind is CredentialKind.ROLE:
         source = profile.value("source_profile")
         lender = f"profile {shown(source)}" if source else profile.value("credential_source")
         if source and source not in files.profiles:
             what = f"nothing, and stop, for there is no {lender}"
         else:
             what = f"{what}, from {lender}"
-    elif used.kind is Kind.KEYS and profile.is_ours:
+    elif used.kind is CredentialKind.KEYS and profile.is_ours:
         what = "the keys that are kept fresh"
     return what if used.because_of is None else f"{what} ({used.because_of.place})"
 
@@ -149,7 +151,7 @@ def served_profile(profile: AwsProfile) -> str | None:
     return ""
 
 
-def _first(entries: Mapping[str, Entry], keys: tuple[str, ...]) -> str | None:
+def _first(entries: Mapping[str, ConfigValue], keys: tuple[str, ...]) -> str | None:
     return next((key for key in keys if key in entries), None)
 
 

@@ -31,7 +31,7 @@ from assumed.models import (
 from assumed.refresh import Refresher
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
 from assumed.scheduler.notices import Notice
-from assumed.sts import AssumedRole, CallerIdentity
+from assumed.sts.client import AssumedRole, CallerIdentity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LONG_TERM = SourceCredentials("AKIAEXAMPLE", "long-term-secret", None)

@@ -27,7 +27,7 @@ from assumed.models import (
 )
 from assumed.schedule import refresh_due_in
 from assumed.sources import CallingSource
-from assumed.sts import AssumedRole, CallerIdentity
+from assumed.sts.client import AssumedRole, CallerIdentity
 
 # STS tells its time to the second.
 _NOTABLE_SECONDS = 2
@@ -73,7 +73,7 @@ class Sources(Protocol):
 
 
 class Sts(Protocol):
-    """What a refresh asks of `sts.SecurityTokenService`."""
+    """What a refresh asks of `sts.StsClient`."""
 
     @property
     def clock_ahead(self) -> timedelta:

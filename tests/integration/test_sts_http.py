@@ -30,7 +30,7 @@ from assumed.errors import (
     StsUnavailableError,
 )
 from assumed.models import ProfileDefinition, SourceCredentials
-from assumed.sts import AssumedRole, SecurityTokenService
+from assumed.sts.client import AssumedRole, StsClient
 from tests.fakes import LONG_TERM, NOON, role
 
 LOADER = create_loader()
@@ -160,7 +160,7 @@ def new_session(profile: str | None = None) -> BotocoreSession:
 def call(
     definition: ProfileDefinition = DEPLOY, caller: SourceCredentials = LONG_TERM
 ) -> AssumedRole:
-    return SecurityTokenService(SystemClock()).assume_role(definition, caller, new_session())
+    return StsClient(SystemClock()).assume_role(definition, caller, new_session())
 
 
 def failure(kind: type[AssumedError]) -> AssumedError:
@@ -405,7 +405,7 @@ def test_plain_http_is_refused_in_a_source_profile_too(
     config.write_text("[profile keys]\nendpoint_url = http://10.0.0.1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     with pytest.raises(StsRequestRejectedError) as raised:
-        SecurityTokenService(SystemClock()).assume_role(DEPLOY, LONG_TERM, new_session("keys"))
+        StsClient(SystemClock()).assume_role(DEPLOY, LONG_TERM, new_session("keys"))
     assert raised.value.code == "PlainHttp"
 
 
@@ -455,7 +455,7 @@ def test_a_bundle_of_certificates_that_is_not_there_is_sts_unavailable(
 
 
 def test_many_threads_share_one_client(endpoint: Endpoint) -> None:
-    sts, session = SecurityTokenService(SystemClock(), connections=8), new_session()
+    sts, session = StsClient(SystemClock(), connections=8), new_session()
     created = []
     create_client = session.create_client
 
@@ -502,7 +502,7 @@ class TestWrongClock:
         self, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "assumed")
-        sts, session = SecurityTokenService(SystemClock()), new_session()
+        sts, session = StsClient(SystemClock()), new_session()
         there = self.set_sts_ahead(endpoint, hours=2)
         endpoint.first = [(403, self.EXPIRED)]
         assumed = sts.assume_role(DEPLOY, LONG_TERM, session)
@@ -520,7 +520,7 @@ class TestWrongClock:
         self, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "assumed")
-        sts, session = SecurityTokenService(SystemClock()), new_session()
+        sts, session = StsClient(SystemClock()), new_session()
         self.set_sts_ahead(endpoint, hours=-2)
         sts.assume_role(DEPLOY, LONG_TERM, session)
         here = self.set_sts_ahead(endpoint, hours=0)
@@ -547,7 +547,7 @@ def test_a_role_that_allows_an_hour_gets_an_hour_with_one_warning(
         "ValidationError",
         "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
     )
-    sts, session = SecurityTokenService(SystemClock()), new_session()
+    sts, session = StsClient(SystemClock()), new_session()
     long = role("deploy", duration_seconds=7200)
     endpoint.first = [(400, too_long)]
     for _ in range(2):

@@ -21,7 +21,7 @@ from assumed.models import (
     SourceProfile,
     WebIdentity,
 )
-from assumed.sts.observed import Observation
+from assumed.sts.tracing import CallTrace
 from tests.fakes import NOON
 
 DEFINITION = ProfileDefinition(
@@ -47,7 +47,7 @@ def lines(
     lifetime: timedelta | None = None,
     code: str = AssumeRoleDeniedError.code,
     hint: str = "mend it",
-    seen: Observation | None = None,
+    seen: CallTrace | None = None,
 ) -> list[str]:
     failure = Failure(code=code, message="no", hint=hint, at=NOON)
     session = (
@@ -59,7 +59,7 @@ def lines(
         definition=definition,
         outcome=Outcome(profile="deploy", failure=None if session else failure),
         session=session,
-        seen=seen or Observation(ME, timedelta(milliseconds=84.4)),
+        seen=seen or CallTrace(ME, timedelta(milliseconds=84.4)),
     )
     return live_check_lines(check).splitlines()
 
@@ -82,7 +82,7 @@ def test_of_credentials_of_its_own_nobody_asked_for_a_length() -> None:
 
 
 def test_what_was_not_seen_is_not_told() -> None:
-    assert lines(seen=Observation(), code="SourceMissing") == [
+    assert lines(seen=CallTrace(), code="SourceMissing") == [
         "deploy: SourceMissing: no",
         "  from profile keys",
         "  mend it",
@@ -104,7 +104,7 @@ def test_a_denial_has_its_likely_causes_and_a_statement_to_paste() -> None:
 
 
 def test_what_a_server_or_a_program_has_said_steers_no_terminal() -> None:
-    said = Observation("arn:\x1b[2J", timedelta(seconds=1))
+    said = CallTrace("arn:\x1b[2J", timedelta(seconds=1))
     shown = "\n".join(lines(seen=said, hint="a\x1b]0;title\x07b"))
     assert "\x1b" not in shown
     assert r"a\x1b]0;title\x07b" in shown

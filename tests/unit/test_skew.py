@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from assumed.sts.skew import Skew
+from assumed.sts.clock_skew import ClockSkewTracker
 from tests.fakes import FakeClock
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -18,19 +18,21 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def skew(clock: FakeClock) -> Skew:
-    skew = Skew(clock)
+def skew(clock: FakeClock) -> ClockSkewTracker:
+    skew = ClockSkewTracker(clock)
     assert skew.ahead == timedelta(0)
     assert skew.learn(clock.now() + 7 * MINUTE)
     return skew
 
 
-def test_it_lasts_while_time_goes_by(skew: Skew, clock: FakeClock) -> None:
+def test_it_lasts_while_time_goes_by(skew: ClockSkewTracker, clock: FakeClock) -> None:
     clock.advance(9 * HOUR)
     assert skew.ahead == 7 * MINUTE
 
 
-def test_a_clock_that_was_set_right_is_right_at_once(skew: Skew, clock: FakeClock) -> None:
+def test_a_clock_that_was_set_right_is_right_at_once(
+    skew: ClockSkewTracker, clock: FakeClock
+) -> None:
     clock.step_wall_clock(7 * MINUTE)
     assert skew.ahead == timedelta(0)
     clock.step_wall_clock(-HOUR)
@@ -38,7 +40,7 @@ def test_a_clock_that_was_set_right_is_right_at_once(skew: Skew, clock: FakeCloc
 
 
 def test_what_is_told_is_each_change_once(
-    skew: Skew, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    skew: ClockSkewTracker, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "assumed")
     assert not skew.learn(clock.now() + 7 * MINUTE), "nothing is new"

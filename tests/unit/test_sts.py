@@ -33,7 +33,7 @@ from assumed.models import (
     WebIdentity,
     WebIdentityToken,
 )
-from assumed.sts import AssumedRole, SecurityTokenService
+from assumed.sts.client import AssumedRole, StsClient
 from tests.fakes import LONG_TERM, NOON, FakeClock, issued, role
 
 DEPLOY = role("deploy")
@@ -95,7 +95,7 @@ def call(
     definition: ProfileDefinition = DEPLOY,
     caller: SourceCredentials = LONG_TERM,
 ) -> AssumedRole:
-    return SecurityTokenService(SystemClock()).assume_role(definition, caller, session)
+    return StsClient(SystemClock()).assume_role(definition, caller, session)
 
 
 def answering(shape: dict[str, Any], expected: dict[str, Any] | None = None) -> StubbedSession:
@@ -136,9 +136,7 @@ def test_a_web_identity_sends_its_token_and_no_signature() -> None:
         "assume_role_with_web_identity", answer(ISSUED), expected
     )
     definition = role("deploy", source=WebIdentity(Path("/run/token")))
-    called = SecurityTokenService(SystemClock()).assume_role(
-        definition, WebIdentityToken("a-token"), session
-    )
+    called = StsClient(SystemClock()).assume_role(definition, WebIdentityToken("a-token"), session)
     assert called.credentials == ISSUED
     (client,) = session.clients
     assert client.meta.config.signature_version is UNSIGNED
@@ -326,7 +324,7 @@ class TestFallbackRegions:
     ) -> None:
         clock = FakeClock()
         session = self.answering_by_region("eu-west-1", "eu-central-1")
-        sts = SecurityTokenService(clock)
+        sts = StsClient(clock)
         sts.assume_role(self.DEPLOY, LONG_TERM, session)
         regions = [client.meta.region_name for client in session.clients]
         assert regions == ["eu-west-1", "eu-central-1", "us-east-1"]
@@ -465,7 +463,7 @@ def test_a_session_that_had_expired_when_it_was_issued_is_no_answer(expiration: 
 
 
 def test_one_client_of_a_source_and_region_is_shared_by_all_its_profiles() -> None:
-    session, sts = StubbedSession(), SecurityTokenService(SystemClock())
+    session, sts = StubbedSession(), StsClient(SystemClock())
     session.on_new_client = add_three_answers
     for profile in ("one", "two", "three"):
         sts.assume_role(role(profile), LONG_TERM, session)
@@ -473,7 +471,7 @@ def test_one_client_of_a_source_and_region_is_shared_by_all_its_profiles() -> No
 
 
 def test_another_source_or_region_has_a_client_of_its_own() -> None:
-    session, sts = StubbedSession(), SecurityTokenService(SystemClock())
+    session, sts = StubbedSession(), StsClient(SystemClock())
     session.on_new_client = add_three_answers
     sts.assume_role(DEPLOY, LONG_TERM, session)
     sts.assume_role(role("deploy", region="eu-west-1"), LONG_TERM, session)
@@ -490,7 +488,7 @@ def test_another_source_or_region_has_a_client_of_its_own() -> None:
     ],
 )
 def test_a_client_is_replaced_when_the_keys_change(changed: SourceCredentials) -> None:
-    session, sts = StubbedSession(), SecurityTokenService(SystemClock())
+    session, sts = StubbedSession(), StsClient(SystemClock())
     session.on_new_client = add_three_answers
     sts.assume_role(DEPLOY, LONG_TERM, session)
     sts.assume_role(DEPLOY, changed, session)
@@ -499,7 +497,7 @@ def test_a_client_is_replaced_when_the_keys_change(changed: SourceCredentials) -
 
 
 def test_a_client_is_replaced_when_the_settings_of_its_source_change() -> None:
-    before, after, sts = StubbedSession(), StubbedSession(), SecurityTokenService(SystemClock())
+    before, after, sts = StubbedSession(), StubbedSession(), StsClient(SystemClock())
     before.on_new_client = after.on_new_client = add_three_answers
     sts.assume_role(DEPLOY, LONG_TERM, before)
     sts.assume_role(DEPLOY, LONG_TERM, after)

@@ -19,7 +19,7 @@ from assumed.scheduler.workers import DaemonThreads
 from assumed.sources import SourceProfiles, Sources
 from assumed.sources.mfa import MfaSessions
 from assumed.store import CredentialsFile
-from assumed.sts import SecurityTokenService
+from assumed.sts.client import StsClient
 
 MOST_THREADS = 32
 _SLOW_THREADS = 8
@@ -61,10 +61,10 @@ def stored_credentials(file: CredentialsFile) -> Mapping[str, Credentials]:
 
 
 def make_refresher(
-    clock: Clock, profiles: SourceProfiles, store: Store, *, sts: SecurityTokenService | None = None
+    clock: Clock, profiles: SourceProfiles, store: Store, *, sts: StsClient | None = None
 ) -> Refresher:
     """Return a refresher that calls the real STS, by `sts` where that is given."""
-    sts = sts or SecurityTokenService(clock, connections=MOST_THREADS)
+    sts = sts or StsClient(clock, connections=MOST_THREADS)
     mfa = MfaSessions(profiles, sts, clock, mfa_folder(os.environ))
     return Refresher(clock=clock, sources=Sources(profiles, mfa), sts=sts, store=store)
 

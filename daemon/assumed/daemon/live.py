@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from assumed.errors import AssumeRoleDeniedError
 from assumed.models import Outcome, ProfileDefinition, RoleSession, WebIdentity
-from assumed.sts.observed import Observation
-from assumed.sts.refusal import split_statement
+from assumed.sts.errors import split_statement
+from assumed.sts.tracing import CallTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class LiveCheck:
     definition: ProfileDefinition
     outcome: Outcome
     session: RoleSession | None
-    seen: Observation
+    seen: CallTrace
 
     @property
     def hint(self) -> str:

@@ -25,8 +25,8 @@ from assumed.models import Credentials, Failure, Login, Outcome, Status, Storage
 from assumed.refresh import Refresher, Store, already_done
 from assumed.scheduler import RefreshScheduler
 from assumed.sources import SourceProfiles
-from assumed.sts import SecurityTokenService
-from assumed.sts.observed import Observation, ObservedTokenService
+from assumed.sts.client import StsClient
+from assumed.sts.tracing import CallTrace, TracingStsClient
 
 
 class Once:
@@ -141,7 +141,7 @@ class Once:
             told: called with each outcome as it comes.
         """
         definitions = self.configuration.profiles
-        sts = ObservedTokenService(SystemClock(), connections=len(definitions))
+        sts = TracingStsClient(SystemClock(), connections=len(definitions))
         with self._scheduler(_Nowhere(), {}, sts=sts) as (scheduler, refresher):
             outcomes = _awaited(scheduler.refresh((), force=True), None, told)
             return tuple(
@@ -149,7 +149,7 @@ class Once:
                     definition=definitions[outcome.profile],
                     outcome=outcome,
                     session=refresher.session(outcome.profile) if outcome.ok else None,
-                    seen=sts.observed.get(outcome.profile, Observation()),
+                    seen=sts.observed.get(outcome.profile, CallTrace()),
                 )
                 for outcome in outcomes
             )
@@ -174,7 +174,7 @@ class Once:
         store: Store,
         stored: Mapping[str, Credentials],
         *,
-        sts: SecurityTokenService | None = None,
+        sts: StsClient | None = None,
     ) -> Iterator[tuple[RefreshScheduler, Refresher]]:
         clock = SystemClock()
         refresher = make_refresher(clock, self._sources, store, sts=sts)

@@ -51,7 +51,7 @@ from assumed.service.notify import Notifier, watchdog_interval
 from assumed.service.watch import FolderWatch
 from assumed.sources import SourceProfiles
 from assumed.store import FileSignature, hold
-from assumed.sts.timed import TimedTokenService
+from assumed.sts.timed import TimedStsClient
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
@@ -115,7 +115,7 @@ class Daemon:
         self._jobs = make_jobs(beat=self._beat, every=every)
         self._telling = Telling(environ, self._clock, self.metrics)
         took = self._telling.counts.sts_took
-        sts = TimedTokenService(self._clock, connections=MOST_THREADS, took=took)
+        sts = TimedStsClient(self._clock, connections=MOST_THREADS, took=took)
         self._refresher = make_refresher(self._clock, self._sources, self._file, sts=sts)
         self._scheduler = RefreshScheduler(
             clock=self._clock,

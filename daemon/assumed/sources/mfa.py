@@ -37,7 +37,7 @@ _NEVER = float("-inf")
 
 
 class Sts(Protocol):
-    """What an MFA session asks of `sts.SecurityTokenService`."""
+    """What an MFA session asks of `sts.StsClient`."""
 
     @property
     def clock_ahead(self) -> timedelta:

@@ -31,8 +31,8 @@ from assumed.errors import (
     SourceMissingError,
 )
 from assumed.sources.held import FoundT, HeldSource
-from assumed.sources.transport import refuse_plain_http
 from assumed.sources.trouble import source_error
+from assumed.sts.tls import refuse_plain_http
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
 # which is not what the configuration names.

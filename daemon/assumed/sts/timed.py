@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from assumed.clock import Clock
-from assumed.sts import SecurityTokenService
-from assumed.sts.refusal import Call
+from assumed.sts.client import StsClient
+from assumed.sts.errors import Call
 
 
-class TimedTokenService(SecurityTokenService):
+class TimedStsClient(StsClient):
     """Tells how many seconds each request took, a refused one too.
 
     Args:

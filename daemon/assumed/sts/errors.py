@@ -22,7 +22,7 @@ from assumed.errors import (
     StsUnavailableError,
 )
 from assumed.models import Source, WebIdentity
-from assumed.sts.answer import garbage
+from assumed.sts.responses import garbage
 
 _BEFORE_STATEMENT = ". In the trust policy: "
 _CALLER = re.compile(r"User: (?P<arn>arn:\S+) is not authorized")

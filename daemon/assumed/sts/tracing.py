@@ -14,14 +14,14 @@ from botocore.session import Session as BotocoreSession
 from assumed.clock import Clock
 from assumed.errors import AssumedError
 from assumed.models import Caller, ProfileDefinition, SourceCredentials
-from assumed.sts import SecurityTokenService
-from assumed.sts.answer import AssumedRole, CallerIdentity
+from assumed.sts.client import StsClient
+from assumed.sts.responses import AssumedRole, CallerIdentity
 
 AnswerT = TypeVar("AnswerT")
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class CallTrace:
     """The last call for a profile.
 
     Args:
@@ -34,15 +34,15 @@ class Observation:
     took: timedelta | None = None
 
 
-class ObservedTokenService(SecurityTokenService):
+class TracingStsClient(StsClient):
     """Asks for the identity behind the calling credentials before each AssumeRole."""
 
     def __init__(self, clock: Clock, *, connections: int = 10) -> None:
         super().__init__(clock, connections=connections)
-        self._observed: dict[str, Observation] = {}
+        self._observed: dict[str, CallTrace] = {}
 
     @property
-    def observed(self) -> Mapping[str, Observation]:
+    def observed(self) -> Mapping[str, CallTrace]:
         """What was seen, by profile."""
         return MappingProxyType(self._observed)
 
@@ -74,7 +74,7 @@ class ObservedTokenService(SecurityTokenService):
         ask = super().get_caller_identity
         identity = self._timed(definition, None, lambda: ask(definition, caller, session))
         took = self._observed[definition.profile].took
-        self._observed[definition.profile] = Observation(identity.arn, took)
+        self._observed[definition.profile] = CallTrace(identity.arn, took)
         return identity
 
     def _timed(
@@ -85,4 +85,4 @@ class ObservedTokenService(SecurityTokenService):
             return call()
         finally:
             took = timedelta(seconds=self._clock.boottime() - began_at)
-            self._observed[definition.profile] = Observation(arn, took)
+            self._observed[definition.profile] = CallTrace(arn, took)

@@ -35,7 +35,7 @@ class _SkewedAuth(SigV4Auth):
 AUTH_TYPE_MAPS[_SIGNER] = _SkewedAuth
 
 
-class Skew:
+class ClockSkewTracker:
     """How far STS's clock is from this machine's; safe to use from many threads."""
 
     def __init__(self, clock: Clock) -> None:

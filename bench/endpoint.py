@@ -37,7 +37,7 @@ _HONEST_EVERY = 250
 _BODY_BYTES = 1 << 30
 
 
-class _Held:
+class _MfaSessionState:
     """A source that has its credentials."""
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
@@ -56,7 +56,7 @@ class _Held:
 
 def _serve(folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_USUAL_LIMIT, _USUAL_LIMIT))
-    endpoint = Endpoint(_Held(), folder)
+    endpoint = Endpoint(_MfaSessionState(), folder)
     address = endpoint.address("deploy")
     sys.stdout.write(json.dumps([address.url, str(address.token_file)]) + "\n")
     sys.stdout.flush()

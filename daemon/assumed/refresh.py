@@ -13,6 +13,7 @@ from typing import Protocol
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
+from assumed.credential_sources.base import CredentialProvider
 from assumed.errors import ParentNotReadyError, SourceRejectedError, SourceUnavailableError
 from assumed.models import (
     Caller,
@@ -26,7 +27,6 @@ from assumed.models import (
     StorageMode,
 )
 from assumed.schedule import refresh_due_in
-from assumed.sources import CallingSource
 from assumed.sts.client import AssumedRole, CallerIdentity
 
 # STS tells its time to the second.
@@ -58,7 +58,7 @@ class Sources(Protocol):
         """The sessions that MFA codes start."""
         ...
 
-    def resolve(self, source: RootSource) -> CallingSource:
+    def resolve(self, source: RootSource) -> CredentialProvider:
         """Return a source; its credentials are not asked for yet."""
         ...
 
@@ -333,7 +333,7 @@ class Refresher:
             self._in_no_file.add(profile)
         return already_done()
 
-    def _copy(self, definition: ProfileDefinition, source: CallingSource) -> AssumedRole:
+    def _copy(self, definition: ProfileDefinition, source: CredentialProvider) -> AssumedRole:
         """Return the source's own credentials, and whose they are, which STS alone knows."""
         held = self.session(definition.profile)
         own = source.temporary(other_than=held.credentials.access_key_id if held else None)
@@ -362,7 +362,7 @@ class Refresher:
             if now_defined is not None and now_defined.is_same_call(definition):
                 self._sessions[definition.profile] = session
 
-    def _caller(self, definition: ProfileDefinition, source: CallingSource) -> Caller:
+    def _caller(self, definition: ProfileDefinition, source: CredentialProvider) -> Caller:
         if definition.parent is None:
             return source.credentials()
         parent = self.session(definition.parent)

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 
 from assumed.config import loader
+from assumed.credential_sources.base import SourceProfiles
+from assumed.credential_sources.mfa import MfaSessions
+from assumed.credential_sources.mfa_cache import MfaCacheFile
+from assumed.credential_sources.mfa_command import printed_code
 from assumed.errors import (
     MfaCodeNeededError,
     MfaCodeRejectedError,
@@ -22,10 +26,6 @@ from assumed.errors import (
     UsageError,
 )
 from assumed.models import ManagedProfile, MfaSession, SourceProfile
-from assumed.sources import SourceProfiles
-from assumed.sources.code import printed_code
-from assumed.sources.mfa import MfaSessions
-from assumed.sources.session_file import SessionFile
 from tests.fakes import FakeClock, FakeSts, Simulation, role
 
 PHONE = MfaSession(SourceProfile("keys"), "arn:aws:iam::111122223333:mfa/me")
@@ -127,7 +127,7 @@ def test_a_session_that_another_process_has_started_is_a_change_and_is_taken(
 def test_a_file_that_is_not_as_we_wrote_it_is_no_session(folder: Path, spoil: str) -> None:
     bench = Bench(folder)
     bench.sessions.start(PHONE, "111111")
-    path = SessionFile.of(folder, PHONE).path
+    path = MfaCacheFile.of(folder, PHONE).path
     match spoil:
         case "mode":
             path.chmod(0o640)

@@ -11,7 +11,7 @@ from botocore import configloader
 
 from assumed.aws_files.credentials_text import set_profile
 from assumed.aws_files.normalize import without_sessions
-from assumed.sources import SourceProfiles
+from assumed.credential_sources.base import SourceProfiles
 from tests.fakes import NOON, issued, role
 
 KEYS = b"[keys]\naws_access_key_id = AKIAKEYS\naws_secret_access_key = keys\n\n"

@@ -15,6 +15,7 @@ import pytest
 from botocore.credentials import SSOProvider
 from botocore.tokens import SSOTokenProvider
 
+from assumed.credential_sources.base import ResolvedSource, SourceProfiles
 from assumed.errors import (
     AssumedError,
     AwsFilesUnreadableError,
@@ -25,7 +26,6 @@ from assumed.errors import (
     StsRequestRejectedError,
 )
 from assumed.models import SourceCredentials, TemporaryCredentials
-from assumed.sources import ResolvedSource, SourceProfiles
 
 KEYS = "aws_access_key_id = AKIAFIRST\naws_secret_access_key = first-secret\n"
 OTHER_KEYS = "aws_access_key_id = AKIAOTHER\naws_secret_access_key = other-secret\n"

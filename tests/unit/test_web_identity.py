@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from assumed.config import loader
+from assumed.credential_sources.base import CredentialSources, SourceProfiles
+from assumed.credential_sources.mfa import MfaSessions
 from assumed.errors import RetryPolicy, SourceMissingError
 from assumed.models import SourceProfile, WebIdentity, WebIdentityToken
-from assumed.sources import SourceProfiles, Sources
-from assumed.sources.mfa import MfaSessions
 from tests.fakes import FakeClock, FakeSts
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
@@ -25,10 +25,12 @@ def no_aws_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
 
 
-def sources_of() -> Sources:
+def sources_of() -> CredentialSources:
     profiles = SourceProfiles()
     clock = FakeClock()
-    return Sources(profiles, MfaSessions(profiles, FakeSts(clock), clock, Path("/nowhere")))
+    return CredentialSources(
+        profiles, MfaSessions(profiles, FakeSts(clock), clock, Path("/nowhere"))
+    )
 
 
 def token(path: Path) -> object:

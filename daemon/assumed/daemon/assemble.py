@@ -10,14 +10,14 @@ from pathlib import Path
 
 from assumed.clock import Clock
 from assumed.config import loader
+from assumed.credential_sources.base import CredentialSources, SourceProfiles
+from assumed.credential_sources.mfa import MfaSessions
 from assumed.delivery.address import state_folder
 from assumed.delivery.dial import user_name
 from assumed.models import Configuration, Credentials
 from assumed.refresh import Refresher, Store
 from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.scheduler.workers import DaemonThreads
-from assumed.sources import SourceProfiles, Sources
-from assumed.sources.mfa import MfaSessions
 from assumed.store import CredentialsFile
 from assumed.sts.client import StsClient
 
@@ -66,7 +66,7 @@ def make_refresher(
     """Return a refresher that calls the real STS, by `sts` where that is given."""
     sts = sts or StsClient(clock, connections=MOST_THREADS)
     mfa = MfaSessions(profiles, sts, clock, mfa_folder(os.environ))
-    return Refresher(clock=clock, sources=Sources(profiles, mfa), sts=sts, store=store)
+    return Refresher(clock=clock, sources=CredentialSources(profiles, mfa), sts=sts, store=store)
 
 
 def mfa_folder(environ: Mapping[str, str]) -> Path:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from assumed.clock import SystemClock
+from assumed.credential_sources.base import SourceProfiles
 from assumed.daemon.assemble import (
     credentials_file,
     load_configuration,
@@ -58,7 +59,6 @@ from assumed.models import (
 from assumed.refresh import already_done
 from assumed.scheduler import RefreshScheduler
 from assumed.service.process import protect
-from assumed.sources import SourceProfiles
 
 _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as of env(1) and every shell
 # Python ignores these, and what it becomes would go on to; `yes | head` would not end.

@@ -12,6 +12,7 @@ from pathlib import Path
 from assumed.aws_files.profiles import config_path, read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
+from assumed.credential_sources.base import SourceProfiles
 from assumed.daemon.assemble import (
     credentials_file,
     credentials_path,
@@ -24,7 +25,6 @@ from assumed.daemon.live import LiveCheck
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
 from assumed.refresh import Refresher, Store, already_done
 from assumed.scheduler import RefreshScheduler
-from assumed.sources import SourceProfiles
 from assumed.sts.client import StsClient
 from assumed.sts.tracing import CallTrace, TracingStsClient
 

@@ -19,6 +19,7 @@ from threading import Thread
 
 from assumed import __version__
 from assumed.clock import SystemClock
+from assumed.credential_sources.base import SourceProfiles
 from assumed.daemon.assemble import (
     MOST_THREADS,
     credentials_file,
@@ -49,7 +50,6 @@ from assumed.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.service.inbox import Inbox
 from assumed.service.notify import Notifier, watchdog_interval
 from assumed.service.watch import FolderWatch
-from assumed.sources import SourceProfiles
 from assumed.store import FileSignature, hold
 from assumed.sts.timed import TimedStsClient
 

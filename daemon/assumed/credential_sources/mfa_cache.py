@@ -18,14 +18,14 @@ from assumed.models import MfaSession, TemporaryCredentials
 _MOST_BYTES = 1 << 16
 
 
-class SessionFile:
+class MfaCacheFile:
     """The file of one session. What can't be kept is asked for again after a restart."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
-    def of(cls, folder: Path, source: MfaSession) -> SessionFile:
+    def of(cls, folder: Path, source: MfaSession) -> MfaCacheFile:
         """Return the file of the session of this profile and device."""
         name = hashlib.sha256(f"{source.profile.name}\n{source.serial}".encode()).hexdigest()
         return cls(folder / f"{name[:32]}.json")

@@ -16,7 +16,7 @@ from assumed.models import WebIdentityToken
 _LEAST_CHARACTERS, _MOST_CHARACTERS = 4, 20_000
 
 
-class TokenFile:
+class WebIdentitySource:
     """A file with a token, read anew each time.
 
     Args:

@@ -19,6 +19,10 @@ from typing import Protocol
 
 from botocore.session import Session as BotocoreSession
 
+from assumed.credential_sources.ambient import AmbientCredentialSource
+from assumed.credential_sources.mfa import MfaSessions
+from assumed.credential_sources.profile import ResolvedSource, SourceProfiles, file_state
+from assumed.credential_sources.web_identity import WebIdentitySource
 from assumed.models import (
     Caller,
     CredentialSource,
@@ -28,15 +32,11 @@ from assumed.models import (
     TemporaryCredentials,
     WebIdentity,
 )
-from assumed.sources.machine import MachineSource
-from assumed.sources.mfa import MfaSessions
-from assumed.sources.profiles import ResolvedSource, SourceProfiles, file_state
-from assumed.sources.web_identity import TokenFile
 
-__all__ = ["CallingSource", "ResolvedSource", "SourceProfiles", "Sources"]
+__all__ = ["CredentialProvider", "CredentialSources", "ResolvedSource", "SourceProfiles"]
 
 
-class CallingSource(Protocol):
+class CredentialProvider(Protocol):
     """One source, of whatever kind; safe to use from many threads."""
 
     @property
@@ -71,7 +71,7 @@ class CallingSource(Protocol):
         ...
 
 
-class Sources:
+class CredentialSources:
     """Every kind of source; safe to use from many threads."""
 
     def __init__(self, profiles: SourceProfiles, mfa: MfaSessions) -> None:
@@ -79,9 +79,9 @@ class Sources:
         self._profiles = profiles
         self._lock = threading.Lock()
         self._token_files: set[Path] = set()
-        self._machine: dict[CredentialSource, MachineSource] = {}
+        self._machine: dict[CredentialSource, AmbientCredentialSource] = {}
 
-    def resolve(self, source: RootSource) -> CallingSource:
+    def resolve(self, source: RootSource) -> CredentialProvider:
         """Return a source; its credentials are not asked for yet.
 
         Raises:
@@ -94,7 +94,7 @@ class Sources:
             case MfaSession():
                 return self.mfa.resolve(source)
             case WebIdentity(path):
-                return TokenFile(path, self._profiles.plain_session())
+                return WebIdentitySource(path, self._profiles.plain_session())
             case CredentialSource():
                 return self._machine_source(source)
 
@@ -119,10 +119,10 @@ class Sources:
             token_files = {path.parent for path in self._token_files}
         return self._profiles.folders | token_files | {self.mfa.folder}
 
-    def _machine_source(self, kind: CredentialSource) -> MachineSource:
+    def _machine_source(self, kind: CredentialSource) -> AmbientCredentialSource:
         session = self._profiles.plain_session()
         with self._lock:
             known = self._machine.get(kind)
             if known is None or known.session is not session:
-                known = self._machine[kind] = MachineSource(kind, session)
+                known = self._machine[kind] = AmbientCredentialSource(kind, session)
             return known

@@ -24,14 +24,14 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.aws_files.credentials_text import read
 from assumed.aws_files.normalize import without_sessions
+from assumed.credential_sources.botocore_adapter import BotocoreSource, FoundT
+from assumed.credential_sources.errors import source_error
 from assumed.errors import (
     AssumedError,
     AwsFilesUnreadableError,
     CredentialsFileMalformedError,
     SourceMissingError,
 )
-from assumed.sources.held import FoundT, HeldSource
-from assumed.sources.trouble import source_error
 from assumed.sts.tls import refuse_plain_http
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
@@ -53,7 +53,7 @@ _WORDS_OF_SECRETS = ("secret", "token", "password")
 FileState = tuple[str, int, int, int]
 
 
-class ResolvedSource(HeldSource):
+class ResolvedSource(BotocoreSource):
     """A source profile as botocore understands it; safe to use from many threads.
 
     Args:

@@ -17,7 +17,7 @@ from assumed.models import SourceCredentials, TemporaryCredentials
 FoundT = TypeVar("FoundT")
 
 
-class HeldCredentials:
+class CachedCredentials:
     """The credentials of one source; safe to use from many threads.
 
     Args:
@@ -102,7 +102,7 @@ class HeldCredentials:
             self._credentials = None
 
 
-class HeldSource(ABC):
+class BotocoreSource(ABC):
     """A source whose credentials botocore finds; each kind says what its failures mean.
 
     Args:
@@ -119,7 +119,7 @@ class HeldSource(ABC):
     ) -> None:
         self.session = session
         self._label = label
-        self._held = HeldCredentials(load)
+        self._held = CachedCredentials(load)
 
     def credentials(self) -> SourceCredentials:
         """Return what signs calls now, as one set, refreshed by botocore where it can.

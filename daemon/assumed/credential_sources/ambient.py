@@ -11,10 +11,10 @@ from botocore import exceptions
 from botocore.credentials import create_credential_resolver
 from botocore.session import Session as BotocoreSession
 
+from assumed.credential_sources.botocore_adapter import BotocoreSource, FoundT
 from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableError
 from assumed.logs.events import redact
 from assumed.models import CredentialSource
-from assumed.sources.held import FoundT, HeldSource
 
 # botocore's names of its providers (`METHOD` in credentials.py).
 _PROVIDERS = {
@@ -32,7 +32,7 @@ _HINTS: Mapping[CredentialSource, str] = {
 }
 
 
-class MachineSource(HeldSource):
+class AmbientCredentialSource(BotocoreSource):
     """One of the places where a machine keeps credentials; safe to use from many threads.
 
     Args:

@@ -17,6 +17,9 @@ from typing import Protocol
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
+from assumed.credential_sources.mfa_cache import MfaCacheFile
+from assumed.credential_sources.mfa_command import printed_code
+from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
 from assumed.errors import (
     AssumedError,
     MfaCodeNeededError,
@@ -26,9 +29,6 @@ from assumed.errors import (
     UsageError,
 )
 from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
-from assumed.sources.code import printed_code
-from assumed.sources.profiles import FileState, ResolvedSource, SourceProfiles, file_state
-from assumed.sources.session_file import SessionFile
 
 _CODE = re.compile(r"[0-9]{6}")
 # RFC 6238: how long a device shows one code. STS takes each once.
@@ -36,7 +36,7 @@ _STEP_SECONDS = 30.0
 _NEVER = float("-inf")
 
 
-class Sts(Protocol):
+class SessionTokenIssuer(Protocol):
     """What an MFA session asks of `sts.StsClient`."""
 
     @property
@@ -56,10 +56,10 @@ class Sts(Protocol):
 
 
 @dataclass(slots=True)
-class _Held:
+class _MfaSessionState:
     """What is known of one session."""
 
-    file: SessionFile
+    file: MfaCacheFile
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Of whoever starts the next session, which takes as long as a command or STS does."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -89,7 +89,7 @@ class MfaSessions:
     def __init__(
         self,
         profiles: SourceProfiles,
-        sts: Sts,
+        sts: SessionTokenIssuer,
         clock: Clock,
         folder: Path,
         *,
@@ -101,7 +101,7 @@ class MfaSessions:
         self._run = run
         self.folder = folder
         self._lock = threading.Lock()
-        self._held: dict[tuple[str, str], _Held] = {}
+        self._held: dict[tuple[str, str], _MfaSessionState] = {}
         self._used: dict[str, float] = {}
         """When codes were given to STS: each is good once."""
         self._asked: dict[object, float] = {}
@@ -189,7 +189,7 @@ class MfaSessions:
                 raise
 
     def _usable(
-        self, source: MfaSession, held: _Held, other_than: str | None
+        self, source: MfaSession, held: _MfaSessionState, other_than: str | None
     ) -> TemporaryCredentials | None:
         with held.lock:
             found = self._living(source, held)
@@ -203,7 +203,7 @@ class MfaSessions:
             held.rejected.add(access_key_id)
 
     def _start(
-        self, source: MfaSession, code: str, resolved: ResolvedSource, held: _Held
+        self, source: MfaSession, code: str, resolved: ResolvedSource, held: _MfaSessionState
     ) -> TemporaryCredentials:
         keys = resolved.credentials()
         if keys.session_token is not None:
@@ -261,7 +261,7 @@ class MfaSessions:
             self._asked.update(dict.fromkeys(devices, self._clock.boottime()))
         return code
 
-    def _living(self, source: MfaSession, held: _Held) -> TemporaryCredentials | None:
+    def _living(self, source: MfaSession, held: _MfaSessionState) -> TemporaryCredentials | None:
         state = file_state(held.file.path)
         if state != held.read:
             held.read = state
@@ -271,7 +271,7 @@ class MfaSessions:
             return None
         return found if held.expires_at > self._clock.boottime() else None
 
-    def _take(self, held: _Held, found: TemporaryCredentials | None) -> None:
+    def _take(self, held: _MfaSessionState, found: TemporaryCredentials | None) -> None:
         """Hold what another process has left, or this one's last run, if it lasts longer."""
         known = held.credentials
         if found is None or (known is not None and found.expiration <= known.expiration):
@@ -280,11 +280,11 @@ class MfaSessions:
         held.credentials = found
         held.expires_at = self._clock.boottime() + left.total_seconds()
 
-    def _of(self, source: MfaSession) -> _Held:
+    def _of(self, source: MfaSession) -> _MfaSessionState:
         key = (source.profile.name, source.serial)
         with self._lock:
             if key not in self._held:
-                self._held[key] = _Held(SessionFile.of(self.folder, source))
+                self._held[key] = _MfaSessionState(MfaCacheFile.of(self.folder, source))
             return self._held[key]
 
 
@@ -315,7 +315,7 @@ class MfaSource:
         return SourceCredentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
-        """Return the session itself; see `CallingSource`.
+        """Return the session itself; see `CredentialProvider`.
 
         Raises:
             MfaCodeNeededError: somebody has to type a code.

@@ -1,0 +1,1 @@
+"""Source credentials: what signs AssumeRole, by kind of source."""

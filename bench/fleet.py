@@ -23,9 +23,9 @@ from typing import Any
 from bench.figures import FOLDER, Figure, plot, publish
 from tests.fakes import Quota
 
+from assumed.engine.rate_limiter import RateLimiter
+from assumed.engine.refresh_policy import refresh_due_in, retry_delay
 from assumed.errors import RetryPolicy
-from assumed.schedule import refresh_due_in, retry_delay
-from assumed.scheduler.pace import Pace
 
 _LIFETIME = timedelta(hours=1)
 _BEFORE = timedelta(minutes=15)
@@ -100,7 +100,7 @@ class Daemons:
     def __init__(self, hosts: int, roles: int) -> None:
         self._draw = random.Random(2).random  # noqa: S311
         self._roles = roles
-        self._paces = [Pace() for _ in range(hosts)]
+        self._paces = [RateLimiter() for _ in range(hosts)]
         self._slots: dict[int, int] = {}
         self._failing: list[set[int]] = [set() for _ in range(hosts)]
 

@@ -14,6 +14,9 @@ from apscheduler.schedulers.base import BaseScheduler
 from botocore.session import Session as BotocoreSession
 from freezegun.api import FrozenDateTimeFactory
 
+from assumed.engine.events import ProfileEvent
+from assumed.engine.refresher import Refresher
+from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
 from assumed.models import (
     Caller,
@@ -28,9 +31,6 @@ from assumed.models import (
     SourceProfile,
     TemporaryCredentials,
 )
-from assumed.refresh import Refresher
-from assumed.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
-from assumed.scheduler.notices import Notice
 from assumed.sts.client import AssumedRole, CallerIdentity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -300,7 +300,7 @@ class Simulation:
         self.scheduler = RefreshScheduler(
             clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
         )
-        self.notices: list[Notice] = []
+        self.notices: list[ProfileEvent] = []
         self.scheduler.tell = self.notices.append
 
     def start(

@@ -28,7 +28,8 @@ from typing import Any
 import pytest
 
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.store import CredentialsFile, WriteMode, rename, replace
+from assumed.storage import atomic_replace, renameat2
+from assumed.storage.credentials_file import CredentialsFile, WriteMode
 from tests.credentials_files import (
     LONG_TERM,
     as_botocore_reads,
@@ -90,10 +91,10 @@ class Calls:
                 for name in names:
                     if hasattr(module, name):
                         patch.setattr(module, name, self._wrapped(name, getattr(module, name)))
-            function = rename._libc_renameat2()
+            function = renameat2._libc_renameat2()
             if function is not None:
                 wrapped = self._wrapped("renameat2", function)
-                patch.setattr(rename, "_libc_renameat2", lambda: wrapped)
+                patch.setattr(renameat2, "_libc_renameat2", lambda: wrapped)
             yield
 
     def _wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,7 +182,7 @@ def _remove_in_place(path: Path) -> None:
 
 def _write_mounted(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replace, "exchange", partial(_refuse_exchange))
+        patch.setattr(atomic_replace, "exchange", partial(_refuse_exchange))
         _write(path)
 
 
@@ -191,7 +192,7 @@ def _refuse_exchange(one: Path, other: Path) -> None:
 
 def _write_without_exchange(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rename, "_libc_renameat2", lambda: None)
+        patch.setattr(renameat2, "_libc_renameat2", lambda: None)
         _write(path)
 
 
@@ -212,7 +213,7 @@ COMMITS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replace, "_STRAGGLER_LOOKS", 2)
+    monkeypatch.setattr(atomic_replace, "_STRAGGLER_LOOKS", 2)
 
 
 class Folder:
@@ -269,7 +270,7 @@ _PROCESSES.set_forkserver_preload([__name__])
 
 def _killed(action: Callable[[], object], fault: Fault, at: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replace, "_STRAGGLER_LOOKS", 2)
+        patch.setattr(atomic_replace, "_STRAGGLER_LOOKS", 2)
         with Calls(fault, at).watched():
             action()
     os._exit(0)
@@ -366,10 +367,10 @@ def _write_beside_a_rename(path: Path) -> None:
             theirs.chmod(0o600)
             _their_mark(path).touch()
             theirs.rename(path)
-        rename.exchange(one, other)
+        renameat2.exchange(one, other)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replace, "exchange", exchange)
+        patch.setattr(atomic_replace, "exchange", exchange)
         _write(path)
 
 
@@ -475,12 +476,12 @@ _CHANGING = "openat,pwrite64,fsync,fchmod,fchown,ftruncate,rename,renameat2,link
 _SCRIPT = """
 import sys
 from pathlib import Path
-from assumed.errors import CredentialsFileUnwritable
-from assumed.store import CredentialsFile
+from assumed.errors import CredentialsFileUnwritableError
+from assumed.storage.credentials_file import CredentialsFile
 from tests.credentials_files import credentials
 try:
     CredentialsFile(Path(sys.argv[1])).write("deploy", credentials()).result()
-except CredentialsFileUnwritable as error:
+except CredentialsFileUnwritableError as error:
     sys.exit(error.message)
 """
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from assumed.engine.events import EventType, ProfileEvent
 from assumed.logs.events import event_fields, event_text
 from assumed.models import Failure
-from assumed.scheduler.notices import Happening, Notice
 from assumed.service.hook_process import HookProcess
 from assumed.service.hooks import Hooks, hook_environ
 from tests.fakes import NOON
@@ -27,10 +27,10 @@ FAILURE = Failure(code="AccessDenied", message="profile deploy: no", hint="ask",
 
 
 def notice(
-    profile: str = "deploy", happening: Happening = Happening.REFRESHED, **changes: Any
-) -> Notice:
+    profile: str = "deploy", happening: EventType = EventType.REFRESHED, **changes: Any
+) -> ProfileEvent:
     fields = {"role_arn": "arn:aws:iam::111122223333:role/deploy", "expires_at": NOON}
-    return Notice(happening=happening, profile=profile, **{**fields, **changes})
+    return ProfileEvent(happening=happening, profile=profile, **{**fields, **changes})
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_the_environment_says_what_has_happened_and_keeps_what_systemd_said(
         "ASSUMED_EXPIRATION": "2026-11-24T12:00:00Z",
     }
     assert hook_environ(daemon, notice()) == given
-    failed = notice(happening=Happening.FAILED, failure=FAILURE)
+    failed = notice(happening=EventType.FAILED, failure=FAILURE)
     assert hook_environ(daemon, failed) == given | {
         "ASSUMED_EVENT": "failed",
         "ASSUMED_ERROR_CODE": "AccessDenied",
@@ -99,7 +99,7 @@ def test_whatever_a_program_has_said_the_hook_is_started(
     hooks.commands = {"on_failure": ("sh", "-c", script)}
     said = "no\0\x1b]0;title\a\nforged " + "no " * 50_000 + "\n"
     failure = replace(FAILURE, message=said, hint=said, code="\0")
-    hooks.tell(notice(happening=Happening.FAILED, failure=failure))
+    hooks.tell(notice(happening=EventType.FAILED, failure=failure))
     wait_until(lambda: bool(events(caplog, "hook_done") + events(caplog, "hook_failed")), "its end")
     assert not events(caplog, "hook_failed")
     text = told.read_text()
@@ -110,19 +110,19 @@ def test_whatever_a_program_has_said_the_hook_is_started(
 @pytest.mark.parametrize(
     ("happening", "hook"),
     [
-        (Happening.REFRESHED, "on_refresh"),
-        (Happening.RECOVERED, "on_recovered"),
-        (Happening.FAILED, "on_failure"),
-        (Happening.EXPIRED, "on_failure"),
-        (Happening.NEEDS_LOGIN, "on_needs_login"),
-        (Happening.LOGIN_ENDS_SOON, "on_needs_login"),
+        (EventType.REFRESHED, "on_refresh"),
+        (EventType.RECOVERED, "on_recovered"),
+        (EventType.FAILED, "on_failure"),
+        (EventType.EXPIRED, "on_failure"),
+        (EventType.NEEDS_LOGIN, "on_needs_login"),
+        (EventType.LOGIN_ENDS_SOON, "on_needs_login"),
     ],
 )
 def test_each_happening_has_its_hook(
-    hooks: Hooks, caplog: pytest.LogCaptureFixture, happening: Happening, hook: str
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, happening: EventType, hook: str
 ) -> None:
     hooks.commands = {hook: ("sh", "-c", 'echo "$ASSUMED_EVENT of $ASSUMED_PROFILE"')}
-    for repeated in Happening:
+    for repeated in EventType:
         hooks.tell(notice(happening=repeated, is_repeat=True))
     hooks.tell(notice(happening=happening))
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
@@ -221,10 +221,10 @@ def test_what_hangs_is_ended_with_all_that_it_has_started(
         "on_needs_login": ("sh", "-c", "exec >/dev/null 2>&1; sleep 1000"),
     }
     for happening in (
-        Happening.REFRESHED,
-        Happening.FAILED,
-        Happening.RECOVERED,
-        Happening.NEEDS_LOGIN,
+        EventType.REFRESHED,
+        EventType.FAILED,
+        EventType.RECOVERED,
+        EventType.NEEDS_LOGIN,
     ):
         hooks.tell(notice(str(happening), happening))
     wait_until(lambda: len(events(caplog, "hook_failed")) == 4, "the end of all")
@@ -281,9 +281,9 @@ def test_hooks_that_hang_hold_up_no_other_hook_and_the_order_of_a_profile_is_kep
         "on_recovered": ("sh", "-c", write),
     }
     for number in range(5):  # one more than run at once
-        hooks.tell(notice(f"p{number}", Happening.FAILED, failure=FAILURE))
+        hooks.tell(notice(f"p{number}", EventType.FAILED, failure=FAILURE))
     for name in ("p0", "p4", "another"):
-        hooks.tell(notice(name, Happening.RECOVERED))
+        hooks.tell(notice(name, EventType.RECOVERED))
     wait_until(told.exists, "the hook of another profile")
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "its end")
     assert told.read_text() == "recovered another\n"
@@ -305,7 +305,7 @@ def test_what_is_heard_last_of_a_profile_is_what_happened_last(
         "on_recovered": ("sh", "-c", f"echo recovered >> {told}"),
     }
     hooks.tell(notice())
-    for happening in (Happening.FAILED, Happening.RECOVERED, Happening.FAILED):
+    for happening in (EventType.FAILED, EventType.RECOVERED, EventType.FAILED):
         hooks.tell(notice(happening=happening))
     go_on.touch()
     wait_until(lambda: len(events(caplog, "hook_done")) == 3, "all")

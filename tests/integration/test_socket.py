@@ -672,7 +672,7 @@ ANOTHER_USER = """
 import os, socket, sys
 from pathlib import Path
 from assumed.delivery.address import private_folder
-from assumed.errors import DaemonUnreachable
+from assumed.errors import DaemonUnreachableError
 does, path, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
 os.chdir(path if does == "private_folder" else os.path.dirname(path))
 listener = socket.socket(socket.AF_UNIX)
@@ -688,7 +688,7 @@ if does == "listen":
 else:
     try:
         private_folder(Path("."))
-    except DaemonUnreachable as error:
+    except DaemonUnreachableError as error:
         print(type(error).__name__, flush=True)
 listener.close()
 """

@@ -29,8 +29,9 @@ from assumed.errors import (
     ProfileNotManagedError,
 )
 from assumed.logs.events import event_fields
-from assumed.store import CredentialsFile, WriteMode, in_place, reading, rename, replace
-from assumed.store.lease import LeaseKind, LeaseState
+from assumed.storage import atomic_replace, in_place, reader, renameat2
+from assumed.storage.credentials_file import CredentialsFile, WriteMode
+from assumed.storage.lease import LeaseKind, LeaseState
 from tests.credentials_files import (
     LONG_TERM,
     NOBODY,
@@ -225,13 +226,13 @@ def test_many_refreshes_at_once_are_two_rewrites(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rewrites = []
-    exchange = rename.exchange
+    exchange = renameat2.exchange
 
     def count(one: Path, other: Path) -> None:
         rewrites.append(other)
         exchange(one, other)
 
-    monkeypatch.setattr(replace, "exchange", count)
+    monkeypatch.setattr(atomic_replace, "exchange", count)
     everybody_waits = threading.Event()
 
     def sleep(seconds: float) -> None:
@@ -324,7 +325,8 @@ def test_a_second_daemon_is_told_the_pid_and_the_configuration_of_the_first(file
 
 def test_the_lock_of_a_killed_daemon_is_free_whatever_its_file_says(file: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from assumed.store import CredentialsFile\n"
+        "import sys; from pathlib import Path\n"
+        "from assumed.storage.credentials_file import CredentialsFile\n"
         "lock = CredentialsFile(Path(sys.argv[1])).hold('x'); print('held', flush=True)\n"
         "sys.stdin.read()"
     )
@@ -660,7 +662,7 @@ import json, logging, os, sys
 from contextlib import suppress
 from pathlib import Path
 from assumed.errors import AssumedError
-from assumed.store import CredentialsFile, WriteMode
+from assumed.storage.credentials_file import CredentialsFile, WriteMode
 from tests.credentials_files import LONG_TERM, credentials, mode, names_in
 logging.basicConfig(format="%(message)s", stream=sys.stderr)
 folder = Path(sys.argv[1])
@@ -794,13 +796,13 @@ def _no_lease(descriptor: int, kind: LeaseKind) -> LeaseState:
 
 @pytest.fixture
 def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (reading, replace):
+    for module in (reader, atomic_replace):
         monkeypatch.setattr(module, "take_lease", _no_lease)
 
 
 @pytest.fixture
 def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rename, "_libc_renameat2", lambda: None)
+    monkeypatch.setattr(renameat2, "_libc_renameat2", lambda: None)
 
 
 @pytest.mark.usefixtures("without_leases")
@@ -857,7 +859,7 @@ def _append(file: Path) -> None:
 
 
 def _once_before(monkeypatch: pytest.MonkeyPatch, name: str, meanwhile: Callable[[], None]) -> None:
-    original = getattr(replace, name)
+    original = getattr(atomic_replace, name)
     done: list[bool] = []
 
     def call(*arguments: object) -> object:
@@ -866,7 +868,7 @@ def _once_before(monkeypatch: pytest.MonkeyPatch, name: str, meanwhile: Callable
             meanwhile()
         return original(*arguments)
 
-    monkeypatch.setattr(replace, name, call)
+    monkeypatch.setattr(atomic_replace, name, call)
 
 
 def test_a_file_renamed_into_place_just_before_the_exchange_is_not_lost(
@@ -955,13 +957,15 @@ def test_while_another_program_keeps_the_file_open_for_writing_nothing_is_writte
 def test_others_who_never_pause_are_named_and_nothing_of_theirs_is_lost(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original_swap = replace.Replacer._exchange_or_rename
+    original_swap = atomic_replace.AtomicReplacer._exchange_or_rename
 
-    def swap(self: replace.Replacer, old: reading.OpenFile, new: reading.OpenFile) -> bool:
+    def swap(
+        self: atomic_replace.AtomicReplacer, old: reader.OpenFile, new: reader.OpenFile
+    ) -> bool:
         _replace_with_the_same(file)
         return original_swap(self, old, new)
 
-    monkeypatch.setattr(replace.Replacer, "_exchange_or_rename", swap)
+    monkeypatch.setattr(atomic_replace.AtomicReplacer, "_exchange_or_rename", swap)
 
     with pytest.raises(CredentialsFileUnwritableError, match="change it without a pause"):
         CredentialsFile(file, sleep=lambda _: None).write("deploy", credentials()).result()

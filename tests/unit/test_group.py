@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.store.group import GroupCommit
+from assumed.storage.batch_writer import BatchWriter
 from tests.fakes import FakeClock
 
 Errors = Sequence[Exception | None]
@@ -34,7 +34,7 @@ class Commits:
         self.coming: list[str] = []
         """Asked for one by one, whenever somebody sleeps."""
         self.result: Callable[[Sequence[str]], Errors] = lambda requests: [None] * len(requests)
-        self.group = GroupCommit(
+        self.group = BatchWriter(
             self._commit, clock=self.clock, sleep=self._sleep, worked=lambda: self._worked
         )
 
@@ -176,7 +176,7 @@ def test_close_waits_for_what_was_asked_for_and_refuses_what_comes_after(commits
 
 
 def test_close_does_not_wait_for_a_commit_that_hangs(commits: Commits) -> None:
-    commits.group = GroupCommit(
+    commits.group = BatchWriter(
         commits._commit, clock=commits.clock, sleep=commits._sleep, close_seconds=0.01
     )
     futures = held_up(commits)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from assumed.engine.events import EventType, ProfileEvent
 from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
-from assumed.scheduler.notices import Happening, Notice
 from assumed.service.metrics import Metrics
 from tests.fakes import NOON
 
@@ -56,9 +56,11 @@ def samples(metrics: Metrics, status: Status = STATUS) -> dict[str, float]:
     }
 
 
-def failed(happening: Happening, code: str) -> Notice:
+def failed(happening: EventType, code: str) -> ProfileEvent:
     failure = Failure(code=code, message="", hint="", at=NOON)
-    return Notice(happening=happening, profile="p", role_arn=None, expires_at=None, failure=failure)
+    return ProfileEvent(
+        happening=happening, profile="p", role_arn=None, expires_at=None, failure=failure
+    )
 
 
 def test_the_daemon_and_its_profiles_are_shown_as_they_are_at_that_moment() -> None:
@@ -105,9 +107,9 @@ def test_a_wrong_configuration_and_a_wrong_clock_are_shown() -> None:
 def test_failures_are_counted_by_their_code_repeats_too_and_nothing_else_is() -> None:
     metrics = Metrics()
     for _ in range(3):
-        metrics.tell(failed(Happening.FAILED, "AccessDenied"))
-    metrics.tell(failed(Happening.NEEDS_LOGIN, "MfaCodeNeeded"))
-    metrics.tell(failed(Happening.EXPIRED, "AccessDenied"))
+        metrics.tell(failed(EventType.FAILED, "AccessDenied"))
+    metrics.tell(failed(EventType.NEEDS_LOGIN, "MfaCodeNeeded"))
+    metrics.tell(failed(EventType.EXPIRED, "AccessDenied"))
     shown = samples(metrics)
     assert {name: value for name, value in shown.items() if "failures_total" in name} == {
         "assumed_refresh_failures_total AccessDenied": 3,
@@ -130,8 +132,8 @@ def test_a_histogram_counts_what_is_not_above_each_bound() -> None:
 
 def test_the_lateness_of_a_new_session_is_counted() -> None:
     metrics = Metrics()
-    late = Notice(
-        happening=Happening.REFRESHED,
+    late = ProfileEvent(
+        happening=EventType.REFRESHED,
         profile="p",
         role_arn=None,
         expires_at=NOON,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from assumed.engine.events import EventType
 from assumed.errors import AssumeRoleDeniedError, MfaCodeNeededError, StsUnavailableError
 from assumed.models import MfaSession, SourceProfile
-from assumed.scheduler.notices import Happening
 from tests.fakes import NOON, Simulation, role
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -27,7 +27,7 @@ def told(simulation: Simulation) -> list[tuple[str, str]]:
 def test_each_new_session_is_told_with_its_end(simulation: Simulation) -> None:
     simulation.start(DEPLOY)
     (notice,) = simulation.notices
-    assert (notice.happening, notice.profile) == (Happening.REFRESHED, "deploy")
+    assert (notice.happening, notice.profile) == (EventType.REFRESHED, "deploy")
     assert (notice.role_arn, notice.expires_at) == (DEPLOY.role_arn, NOON + HOUR)
     assert (notice.failure, notice.late) == (None, timedelta(0))
 
@@ -48,14 +48,14 @@ def test_a_streak_of_failures_is_told_once_and_once_more_at_the_end_of_the_sessi
     told(simulation)
     simulation.sts.failing["deploy"] = StsUnavailableError("no answer", hint="wait")
     simulation.run_for(3 * HOUR)
-    failures = [each.failure for each in simulation.notices if each.happening is Happening.FAILED]
+    failures = [each.failure for each in simulation.notices if each.happening is EventType.FAILED]
     assert len(failures) > 20
     assert {each.code for each in failures if each} == {"StsUnavailable"}
     assert told(simulation) == [("failed", "deploy"), ("expired", "deploy")]
 
     del simulation.sts.failing["deploy"]
     simulation.run_for(6 * MINUTE)
-    late = [each.late for each in simulation.notices if each.happening is Happening.REFRESHED]
+    late = [each.late for each in simulation.notices if each.happening is EventType.REFRESHED]
     assert late[0] is not None
     assert timedelta(0) <= late[0] - (3 * HOUR - DUE) <= 6 * MINUTE
     assert told(simulation) == [("refreshed", "deploy"), ("recovered", "deploy")]

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from assumed.scheduler.pace import Pace
+from assumed.engine.rate_limiter import RateLimiter
 from tests.fakes import Quota
 
 
 def test_nothing_is_held_back_until_the_endpoint_asks_for_fewer_calls() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     assert [pace.slot(5.0) for _ in range(1000)] == [5.0] * 1000
 
 
 def test_the_first_throttling_halves_the_pace_and_those_of_the_same_second_do_not_again() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     for number in range(100):
         pace.succeeded(number / 100)
     for _ in range(30):
@@ -23,7 +23,7 @@ def test_the_first_throttling_halves_the_pace_and_those_of_the_same_second_do_no
 
 
 def test_it_climbs_slowly_and_after_a_minute_nothing_is_held_back_any_more() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     pace.succeeded(0.0)
     pace.throttled(0.5)
     later = pace.slot(30.5)
@@ -32,7 +32,7 @@ def test_it_climbs_slowly_and_after_a_minute_nothing_is_held_back_any_more() -> 
 
 
 def test_slots_given_out_at_once_follow_the_climb() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     for number in range(100):
         pace.succeeded(number / 100)
     pace.throttled(1.0)
@@ -42,7 +42,7 @@ def test_slots_given_out_at_once_follow_the_climb() -> None:
 
 
 def test_an_endpoint_that_takes_nothing_is_still_asked_once_a_second() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     now = 0.0
     for _ in range(5):
         pace.throttled(now)
@@ -51,7 +51,7 @@ def test_an_endpoint_that_takes_nothing_is_still_asked_once_a_second() -> None:
 
 
 def test_five_hundred_calls_under_a_quota_take_little_more_than_it_allows() -> None:
-    pace, quota = Pace(), Quota(100.0)
+    pace, quota = RateLimiter(), Quota(100.0)
     waiting, now, calls, done = 500, 0.0, 0, 0
     while done < waiting:
         now = pace.slot(now)

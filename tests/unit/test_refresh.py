@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from assumed.engine.refresher import Refresher, is_session_of
 from assumed.errors import (
     AssumeRoleDeniedError,
     CredentialsFileUnwritableError,
@@ -20,7 +21,6 @@ from assumed.models import (
     SourceProfile,
     TemporaryCredentials,
 )
-from assumed.refresh import Refresher, is_session_of
 from tests.fakes import (
     LONG_TERM,
     NOON,

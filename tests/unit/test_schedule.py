@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assumed.engine.refresh_policy import refresh_due_in, retry_delay
 from assumed.errors import RetryPolicy
 from assumed.models import LifetimeFraction
-from assumed.schedule import refresh_due_in, retry_delay
 
 HOUR = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)

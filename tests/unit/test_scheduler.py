@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.errors import (
     AssumeRoleDeniedError,
     CredentialsFileMalformedError,
@@ -21,7 +22,6 @@ from assumed.errors import (
 )
 from assumed.logs.events import event_fields, timestamp
 from assumed.models import Outcome, ProfileDefinition, ProfileState
-from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from tests.fakes import NOON, FakeSource, Simulation, issued, role
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

@@ -13,8 +13,8 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecution
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
-from assumed.scheduler import HeartbeatScheduler
-from assumed.scheduler.workers import DaemonThreads
+from assumed.engine.executor import WorkerPool
+from assumed.engine.scheduler import HeartbeatScheduler
 
 # Only a test that fails waits for so long.
 A_WHILE = 20
@@ -23,7 +23,7 @@ A_WHILE = 20
 class OnePass(BaseScheduler):  # type: ignore[misc]
     """APScheduler's own logic, with the executor under test and no thread of its own."""
 
-    def __init__(self, threads: DaemonThreads) -> None:
+    def __init__(self, threads: WorkerPool) -> None:
         super().__init__(timezone="UTC", job_defaults={"misfire_grace_time": None})
         self.threads = threads
         self.add_executor(threads)
@@ -50,7 +50,7 @@ def start() -> Iterator[Callable[[int], OnePass]]:
     started: list[OnePass] = []
 
     def start(size: int) -> OnePass:
-        started.append(OnePass(DaemonThreads(size)))
+        started.append(OnePass(WorkerPool(size)))
         return started[-1]
 
     yield start
@@ -210,7 +210,7 @@ def test_a_shutdown_waits_for_nobody_and_ends_the_threads(
 
 
 def test_a_stop_at_the_moment_when_a_job_is_handed_out_is_no_traceback() -> None:
-    class StopsMeanwhile(DaemonThreads):
+    class StopsMeanwhile(WorkerPool):
         def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
             super()._do_submit_job(job, run_times)
             # As another thread would, that does not wait for this one.
@@ -227,14 +227,14 @@ def test_a_stop_at_the_moment_when_a_job_is_handed_out_is_no_traceback() -> None
 
 HANGS_FOR_GOOD = """
 from threading import Event
-from assumed.scheduler import HeartbeatScheduler
-from assumed.scheduler.workers import DaemonThreads
+from assumed.engine.scheduler import HeartbeatScheduler
+from assumed.engine.executor import WorkerPool
 is_running = Event()
 def hang():
     is_running.set()
     Event().wait()
 jobs = HeartbeatScheduler(lambda: None)
-jobs.add_executor(DaemonThreads(2))
+jobs.add_executor(WorkerPool(2))
 jobs.add_job(hang)
 jobs.start()
 is_running.wait()

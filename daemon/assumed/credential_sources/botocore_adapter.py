@@ -131,7 +131,7 @@ class BotocoreSource(ABC):
         return self._found(self._held.get)
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
-        """Return credentials that end; see `CallingSource`.
+        """Return credentials that end; see `CredentialProvider`.
 
         Raises:
             LongTermKeysError: they don't end, or don't say when.

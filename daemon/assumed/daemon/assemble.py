@@ -14,11 +14,11 @@ from assumed.credential_sources.base import CredentialSources, SourceProfiles
 from assumed.credential_sources.mfa import MfaSessions
 from assumed.delivery.address import state_folder
 from assumed.delivery.dial import user_name
+from assumed.engine.executor import WorkerPool
+from assumed.engine.refresher import Refresher, Store
+from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.models import Configuration, Credentials
-from assumed.refresh import Refresher, Store
-from assumed.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
-from assumed.scheduler.workers import DaemonThreads
-from assumed.store import CredentialsFile
+from assumed.storage.credentials_file import CredentialsFile
 from assumed.sts.client import StsClient
 
 MOST_THREADS = 32
@@ -81,6 +81,6 @@ def make_jobs(
 ) -> HeartbeatScheduler:
     """Return an APScheduler that is not started yet, with as many threads as the work needs."""
     jobs = HeartbeatScheduler(beat, every=every)
-    jobs.add_executor(DaemonThreads(MOST_THREADS))
-    jobs.add_executor(DaemonThreads(_SLOW_THREADS), SLOW_LANE)
+    jobs.add_executor(WorkerPool(MOST_THREADS))
+    jobs.add_executor(WorkerPool(_SLOW_THREADS), SLOW_LANE)
     return jobs

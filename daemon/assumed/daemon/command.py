@@ -40,6 +40,8 @@ from assumed.delivery.surroundings import (
     tidy,
     with_region,
 )
+from assumed.engine.refresher import already_done
+from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import (
     AssumedError,
     CommandNotStartedError,
@@ -56,8 +58,6 @@ from assumed.models import (
     EndpointAddress,
     ProfileDefinition,
 )
-from assumed.refresh import already_done
-from assumed.scheduler import RefreshScheduler
 from assumed.service.process import protect
 
 _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as of env(1) and every shell

@@ -22,9 +22,9 @@ from assumed.daemon.assemble import (
     stored_credentials,
 )
 from assumed.daemon.live import LiveCheck
+from assumed.engine.refresher import Refresher, Store, already_done
+from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
-from assumed.refresh import Refresher, Store, already_done
-from assumed.scheduler import RefreshScheduler
 from assumed.sts.client import StsClient
 from assumed.sts.tracing import CallTrace, TracingStsClient
 

@@ -34,6 +34,7 @@ from assumed.delivery.address import daemon_socket, listen, private_folder
 from assumed.delivery.endpoint import Endpoint
 from assumed.delivery.server import Server
 from assumed.delivery.surroundings import tidy
+from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
 from assumed.logs.events import event
 from assumed.models import (
@@ -46,11 +47,10 @@ from assumed.models import (
     Status,
     WriteMode,
 )
-from assumed.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.service.inbox import Inbox
 from assumed.service.notify import Notifier, watchdog_interval
 from assumed.service.watch import FolderWatch
-from assumed.store import FileSignature, hold
+from assumed.storage.credentials_file import FileSignature, hold
 from assumed.sts.timed import TimedStsClient
 
 _READY_SECONDS = 20

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from assumed.clock import Clock
 from assumed.delivery.scrape import Scrape
+from assumed.engine.events import ProfileEvent
+from assumed.engine.scheduler import HEARTBEAT
 from assumed.models import Configuration
-from assumed.scheduler import HEARTBEAT
-from assumed.scheduler.notices import Notice
 from assumed.service.hooks import Hooks
 from assumed.service.metrics import Metrics
 from assumed.service.textfile import Textfile
@@ -38,7 +38,7 @@ class Telling:
         self._path: Path | None = None
         self._written_at = -math.inf
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: ProfileEvent) -> None:
         """Tell everybody what has happened to a profile; returns at once."""
         self.counts.tell(notice)
         self._hooks.tell(notice)

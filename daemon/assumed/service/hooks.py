@@ -10,17 +10,17 @@ from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from assumed.engine.events import EventType, ProfileEvent
 from assumed.logs.events import event, printable, redact, timestamp
-from assumed.scheduler.notices import Happening, Notice
 from assumed.service.hook_process import HookFailedError, HookProcess
 
-_HOOKS: Mapping[Happening, str] = {
-    Happening.REFRESHED: "on_refresh",
-    Happening.RECOVERED: "on_recovered",
-    Happening.FAILED: "on_failure",
-    Happening.EXPIRED: "on_failure",
-    Happening.NEEDS_LOGIN: "on_needs_login",
-    Happening.LOGIN_ENDS_SOON: "on_needs_login",
+_HOOKS: Mapping[EventType, str] = {
+    EventType.REFRESHED: "on_refresh",
+    EventType.RECOVERED: "on_recovered",
+    EventType.FAILED: "on_failure",
+    EventType.EXPIRED: "on_failure",
+    EventType.NEEDS_LOGIN: "on_needs_login",
+    EventType.LOGIN_ENDS_SOON: "on_needs_login",
 }
 _TIMEOUT_SECONDS = 30.0
 _GRACE_SECONDS = 2.0
@@ -64,13 +64,13 @@ class Hooks:
         self._timeout_seconds = timeout_seconds
         self._grace_seconds = grace_seconds
         self._changed = threading.Condition()
-        self._waiting: dict[_Key, Notice] = {}
+        self._waiting: dict[_Key, ProfileEvent] = {}
         self._running: dict[_Key, HookProcess | None] = {}
         self._failures: Counter[str] = Counter()
         """How often each hook has failed in a row."""
         self._is_stopped = False
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: ProfileEvent) -> None:
         """Have the hook run that is for what has happened, if there is one; returns at once."""
         hook = _HOOKS[notice.happening]
         if notice.is_repeat or hook not in self.commands:
@@ -116,7 +116,7 @@ class Hooks:
             profiles.add(profile)
         return None
 
-    def _work(self, key: _Key, notice: Notice) -> None:
+    def _work(self, key: _Key, notice: ProfileEvent) -> None:
         began_at = time.monotonic()
         try:
             self._run(key, notice)
@@ -131,7 +131,7 @@ class Hooks:
                 self._start_what_may()
                 self._changed.notify_all()
 
-    def _run(self, key: _Key, notice: Notice) -> None:
+    def _run(self, key: _Key, notice: ProfileEvent) -> None:
         hook, profile = key
         command = self.commands.get(hook)
         if command is None:
@@ -178,7 +178,7 @@ class Hooks:
         self._failures[hook] += 1
 
 
-def hook_environ(environ: Mapping[str, str], notice: Notice) -> dict[str, str]:
+def hook_environ(environ: Mapping[str, str], notice: ProfileEvent) -> dict[str, str]:
     """Return the environment of a hook: the daemon's, and what has happened; never a secret."""
     failure = notice.failure
     own = {

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from assumed.engine.events import EventType, ProfileEvent
 from assumed.models import DaemonStatus, ProfileState, ProfileStatus, Status
-from assumed.scheduler.notices import Happening, Notice
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -26,7 +26,7 @@ _STS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LATE_SECONDS = (0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 _Values = Mapping[tuple[str, ...], float]
 """By the values of the labels."""
-_FAILURES = {Happening.FAILED, Happening.NEEDS_LOGIN}
+_FAILURES = {EventType.FAILED, EventType.NEEDS_LOGIN}
 
 
 class Metrics:
@@ -38,7 +38,7 @@ class Metrics:
         self._sts = _Histogram(_STS_SECONDS)
         self._lateness = _Histogram(_LATE_SECONDS)
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: ProfileEvent) -> None:
         """Count what has happened to a profile."""
         with self._lock:
             if notice.happening in _FAILURES and notice.failure is not None:

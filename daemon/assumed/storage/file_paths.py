@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CredentialsFilePaths:
     """The credentials file behind all symbolic links, and its companions in the same folder.
 
     Their names are fixed: only who holds the commit lock touches them, and after a crash the next
@@ -18,7 +18,7 @@ class Place:
     file: Path
 
     @classmethod
-    def of(cls, path: Path) -> Place:
+    def of(cls, path: Path) -> CredentialsFilePaths:
         """Follow the links of `path`, also chained ones and ones that lead to no file yet."""
         return cls(Path(os.path.realpath(path)))
 

@@ -14,6 +14,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
 from assumed.credential_sources.base import CredentialProvider
+from assumed.engine.refresh_policy import refresh_due_in
 from assumed.errors import ParentNotReadyError, SourceRejectedError, SourceUnavailableError
 from assumed.models import (
     Caller,
@@ -26,7 +27,6 @@ from assumed.models import (
     SourceCredentials,
     StorageMode,
 )
-from assumed.schedule import refresh_due_in
 from assumed.sts.client import AssumedRole, CallerIdentity
 
 # STS tells its time to the second.
@@ -34,7 +34,7 @@ _NOTABLE_SECONDS = 2
 _LEAST_LIFETIME = timedelta(minutes=1)
 
 
-class Logins(Protocol):
+class MfaSessionStore(Protocol):
     """What `sources.mfa.MfaSessions` tells of sessions, and does for them."""
 
     def expires_at(self, source: MfaSession) -> datetime | None:
@@ -54,7 +54,7 @@ class Sources(Protocol):
     """What a refresh asks of `sources.Sources`."""
 
     @property
-    def mfa(self) -> Logins:
+    def mfa(self) -> MfaSessionStore:
         """The sessions that MFA codes start."""
         ...
 
@@ -246,7 +246,7 @@ class Refresher:
             return None
 
     @property
-    def logins(self) -> Logins:
+    def logins(self) -> MfaSessionStore:
         """The sessions that MFA codes start."""
         return self._sources.mfa
 

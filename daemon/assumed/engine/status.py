@@ -5,41 +5,41 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from assumed.clock import Clock
+from assumed.engine.profile_state import WAITS_FOR_LOGIN, ScheduledProfile
+from assumed.engine.refresher import Refresher
 from assumed.models import ProfileState, ProfileStatus, RoleSession, StorageMode
-from assumed.refresh import Refresher
-from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry
 
 _NOW = timedelta(0)
 
 
-class Readers:
+class StatusView:
     """Tells what readers of profiles have: not a session that could not be written yet."""
 
     def __init__(self, clock: Clock, refresher: Refresher) -> None:
         self._clock = clock
         self._refresher = refresher
 
-    def session(self, entry: Entry) -> RoleSession | None:
+    def session(self, entry: ScheduledProfile) -> RoleSession | None:
         """Return the session that readers find where they look; None where there is none."""
         held = self._refresher.session(entry.definition.profile)
         if held is None or held.is_stored or entry.definition.store is StorageMode.MEMORY:
             return held
         return entry.in_file
 
-    def left(self, entry: Entry) -> timedelta | None:
+    def left(self, entry: ScheduledProfile) -> timedelta | None:
         """Return what is left of that session, negative where it has ended; None for none."""
         session = self.session(entry)
         if session is None:
             return None
         return timedelta(seconds=session.expires_at - self._clock.boottime())
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: ScheduledProfile) -> None:
         """Take notice of what the file holds now."""
         held = self._refresher.session(entry.definition.profile)
         if held is not None and held.is_stored:
             entry.in_file = held
 
-    def state(self, entry: Entry) -> ProfileState:
+    def state(self, entry: ScheduledProfile) -> ProfileState:
         """Return the state of a profile."""
         if not entry.definition.enabled:
             return ProfileState.DISABLED
@@ -52,7 +52,7 @@ class Readers:
             return ProfileState.FAILING
         return ProfileState.PENDING if left is None else ProfileState.VALID
 
-    def status(self, entry: Entry) -> ProfileStatus:
+    def status(self, entry: ScheduledProfile) -> ProfileStatus:
         """Return the row of a profile."""
         definition = entry.definition
         session, left = self.session(entry), self.left(entry)

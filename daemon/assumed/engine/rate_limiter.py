@@ -13,7 +13,7 @@ _SLOWEST = 1.0
 _WINDOW_SECONDS = 1.0
 
 
-class Pace:
+class RateLimiter:
     """The pace of one endpoint. Every time is seconds of one clock that never goes back.
 
     The first answer that asks for fewer calls halves the pace that the endpoint has just borne;

@@ -18,6 +18,13 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.base import BaseScheduler
 
 from assumed.clock import Clock
+from assumed.engine.event_log import EventLog
+from assumed.engine.events import ProfileEvent
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
+from assumed.engine.profile_state import WAITS_FOR_LOGIN, ScheduledProfile, StsEndpoint
+from assumed.engine.refresh_policy import retry_delay
+from assumed.engine.refresher import Refresher
+from assumed.engine.status import StatusView
 from assumed.errors import (
     AssumedError,
     AwsFilesUnreadableError,
@@ -40,13 +47,6 @@ from assumed.models import (
     ProfileStatus,
     RoleSession,
 )
-from assumed.refresh import Refresher
-from assumed.schedule import retry_delay
-from assumed.scheduler.beat import HEARTBEAT, HeartbeatScheduler
-from assumed.scheduler.chronicle import Chronicle
-from assumed.scheduler.entry import WAITS_FOR_LOGIN, Endpoint, Entry
-from assumed.scheduler.notices import Notice
-from assumed.scheduler.readers import Readers
 
 __all__ = ["HEARTBEAT", "SLOW_LANE", "HeartbeatScheduler", "RefreshScheduler", "Summary"]
 
@@ -107,26 +107,26 @@ class RefreshScheduler:
         self.first_pass: Future[None] = Future()
         """Done when every profile has been tried, or was found fresh."""
         self._lock = threading.RLock()
-        self._entries: dict[str, Entry] = {}
-        self._children: dict[str, list[Entry]] = {}
+        self._entries: dict[str, ScheduledProfile] = {}
+        self._children: dict[str, list[ScheduledProfile]] = {}
         self._untried: set[str] = set()
-        self._endpoints: dict[str, Endpoint] = {}
-        self._failing: dict[str, Entry] = {}
+        self._endpoints: dict[str, StsEndpoint] = {}
+        self._failing: dict[str, ScheduledProfile] = {}
         """All that have failed, and for a while some that did."""
         self._summary: Summary | None = None
         """None where something has changed since."""
         self._wall_clock_offset = self._offset()
         self._beat_at = clock.boottime()
-        self._readers = Readers(clock, refresher)
-        self._chronicle = Chronicle(clock, refresher, self._readers)
+        self._readers = StatusView(clock, refresher)
+        self._chronicle = EventLog(clock, refresher, self._readers)
 
     @property
-    def tell(self) -> Callable[[Notice], None]:
+    def tell(self) -> Callable[[ProfileEvent], None]:
         """Called with what happens to the profiles, under the lock: it has to return at once."""
         return self._chronicle.tell
 
     @tell.setter
-    def tell(self, tell: Callable[[Notice], None]) -> None:
+    def tell(self, tell: Callable[[ProfileEvent], None]) -> None:
         self._chronicle.tell = tell
 
     def apply(
@@ -148,7 +148,8 @@ class RefreshScheduler:
                 for profile, definition in definitions.items()
             ]
             self._entries = {
-                definition.profile: entry or Entry(definition) for definition, entry in changes
+                definition.profile: entry or ScheduledProfile(definition)
+                for definition, entry in changes
             }
             self._children = {}
             for definition, _ in changes:
@@ -329,7 +330,7 @@ class RefreshScheduler:
 
     # Planning
 
-    def _plan(self, entry: Entry) -> None:
+    def _plan(self, entry: ScheduledProfile) -> None:
         """Arm a profile by what is known of its session."""
         if not entry.definition.enabled:
             self._disarm(entry)
@@ -342,7 +343,7 @@ class RefreshScheduler:
         else:
             self._attempt(entry)
 
-    def _redefine(self, entry: Entry, definition: ProfileDefinition) -> None:
+    def _redefine(self, entry: ScheduledProfile, definition: ProfileDefinition) -> None:
         is_same_call = entry.definition.is_same_call(definition)
         entry.definition = definition
         entry.forget_failures()
@@ -354,7 +355,7 @@ class RefreshScheduler:
             self._attempt(entry)
 
     def _ask(
-        self, entry: Entry, *, force: bool, min_left: timedelta | None = None
+        self, entry: ScheduledProfile, *, force: bool, min_left: timedelta | None = None
     ) -> Future[Outcome]:
         answer: Future[Outcome] = Future()
         answer.set_running_or_notify_cancel()  # Whoever waits may go; the refresh goes on.
@@ -391,7 +392,7 @@ class RefreshScheduler:
             RefreshFailedError(failure.message, hint=failure.hint, code=failure.code)
         )
 
-    def _attempt(self, entry: Entry) -> None:
+    def _attempt(self, entry: ScheduledProfile) -> None:
         """Refresh now; where the parent of a chain has no valid session, that one first."""
         if entry.in_flight:
             return
@@ -403,15 +404,15 @@ class RefreshScheduler:
             return
         self._arm_in(entry, _NOW)
 
-    def _parent(self, entry: Entry) -> Entry | None:
+    def _parent(self, entry: ScheduledProfile) -> ScheduledProfile | None:
         parent = entry.definition.parent
         return None if parent is None else self._entries.get(parent)
 
-    def _is_coming(self, entry: Entry) -> bool:
+    def _is_coming(self, entry: ScheduledProfile) -> bool:
         is_due = entry.due_at is not None and entry.due_at <= self._clock.boottime()
         return entry.in_flight or entry.awaits_parent or is_due
 
-    def _arm_in(self, entry: Entry, delay: timedelta) -> None:
+    def _arm_in(self, entry: ScheduledProfile, delay: timedelta) -> None:
         if not entry.definition.enabled:
             return
         entry.awaits_parent = False
@@ -419,7 +420,7 @@ class RefreshScheduler:
         self._summary = None
         self._arm(entry)
 
-    def _arm(self, entry: Entry) -> None:
+    def _arm(self, entry: ScheduledProfile) -> None:
         """Turn `due_at` into a job of APScheduler, which counts in the wall clock's time."""
         if entry.due_at is None:
             return
@@ -438,13 +439,13 @@ class RefreshScheduler:
             max_instances=2**31,
         )
 
-    def _disarm(self, entry: Entry) -> None:
+    def _disarm(self, entry: ScheduledProfile) -> None:
         entry.due_at = None
         self._summary = None
         with suppress(JobLookupError):
             self._jobs.remove_job(entry.definition.profile)
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: ScheduledProfile) -> None:
         self._disarm(entry)
         gone = UsageError(
             f"profile {entry.definition.profile} is not refreshed any more",
@@ -493,7 +494,7 @@ class RefreshScheduler:
 
     def _finish(
         self,
-        entry: Entry,
+        entry: ScheduledProfile,
         definition: ProfileDefinition,
         result: RoleSession | AssumedError,
         took: timedelta,
@@ -520,7 +521,7 @@ class RefreshScheduler:
                 self._plan(self._entries[profile])
         self._look_for_first_pass()
 
-    def _succeeded(self, entry: Entry, session: RoleSession, took: timedelta) -> None:
+    def _succeeded(self, entry: ScheduledProfile, session: RoleSession, took: timedelta) -> None:
         failed = replace(entry)
         entry.forget_failures()
         entry.expired_at = None
@@ -536,7 +537,7 @@ class RefreshScheduler:
             self._know_source_works(entry)
         self._answer(entry, None)
 
-    def _know_source_works(self, entry: Entry) -> None:
+    def _know_source_works(self, entry: ScheduledProfile) -> None:
         """Have those try again that the same source had nothing for: its outage is over."""
         for other in self._entries.values():
             if (
@@ -546,7 +547,7 @@ class RefreshScheduler:
             ):
                 self._arm_in(other, timedelta(seconds=self._jitter()))
 
-    def _know_endpoint_works(self, entry: Entry) -> None:
+    def _know_endpoint_works(self, entry: ScheduledProfile) -> None:
         """Have those try again that failed since the endpoint worked last: an outage is over."""
         now = self._clock.boottime()
         endpoint = self._endpoint(entry)
@@ -561,7 +562,7 @@ class RefreshScheduler:
             ):
                 self._arm_in(other, timedelta(seconds=self._jitter()))
 
-    def _failed(self, entry: Entry, error: AssumedError) -> None:
+    def _failed(self, entry: ScheduledProfile, error: AssumedError) -> None:
         code_before = None if entry.failure is None else entry.failure.code
         entry.note_failure(error, self._failure(error), now=self._clock.boottime())
         self._failing[entry.definition.profile] = entry
@@ -583,7 +584,7 @@ class RefreshScheduler:
         """Whether APScheduler, which goes by the wall clock, has run a job before its time."""
         return due_at - self._clock.boottime() > _NOTABLE_STEP_SECONDS
 
-    def _awaits_slot(self, entry: Entry) -> bool:
+    def _awaits_slot(self, entry: ScheduledProfile) -> bool:
         """Whether the endpoint's pace has the call wait; then it is armed for its slot."""
         pace = self._endpoint(entry).pace
         if entry.slot_of == pace.generation:
@@ -597,23 +598,23 @@ class RefreshScheduler:
         self._arm_in(entry, timedelta(seconds=at - now))
         return True
 
-    def _endpoint(self, entry: Entry) -> Endpoint:
+    def _endpoint(self, entry: ScheduledProfile) -> StsEndpoint:
         definition = entry.definition
         name = definition.region or f"of {definition.source}"
-        return self._endpoints.setdefault(name, Endpoint())
+        return self._endpoints.setdefault(name, StsEndpoint())
 
-    def _ends_at(self, entry: Entry) -> float:
+    def _ends_at(self, entry: ScheduledProfile) -> float:
         session = self._refresher.session(entry.definition.profile)
         return 0.0 if session is None else session.expires_at
 
-    def _wake_children(self, parent: Entry) -> None:
+    def _wake_children(self, parent: ScheduledProfile) -> None:
         """Whoever waits for this profile goes on: after a failure, to say that it can't."""
         for entry in self._children.get(parent.definition.profile, []):
             is_waiting = entry.due_at is None and not entry.in_flight
             if entry.awaits_parent or (is_waiting and parent.failure is None):
                 self._arm_in(entry, _NOW)
 
-    def _answer(self, entry: Entry, failure: Failure | None) -> None:
+    def _answer(self, entry: ScheduledProfile, failure: Failure | None) -> None:
         session = self._refresher.session(entry.definition.profile)
         waiters, entry.waiters = entry.waiters, []
         for waiter in waiters:
@@ -643,7 +644,7 @@ class RefreshScheduler:
             good_until=min((session.expires_at for session in sessions if session), default=inf),
         )
 
-    def _retry_if_source_changed(self, entry: Entry) -> None:
+    def _retry_if_source_changed(self, entry: ScheduledProfile) -> None:
         if not isinstance(entry.error, _CHANGES_WITH_SOURCE) or entry.in_flight:
             return
         fingerprint = self._refresher.source_fingerprint(entry.definition)
@@ -652,7 +653,7 @@ class RefreshScheduler:
             event(logging.INFO, "source_changed", profile=entry.definition.profile)
             self._attempt(entry)
 
-    def _set_right(self, entry: Entry, *, is_news: bool) -> None:
+    def _set_right(self, entry: ScheduledProfile, *, is_news: bool) -> None:
         profile = entry.definition.profile
         self._refresher.mark_unstored(profile)
         if is_news:
@@ -668,7 +669,7 @@ class RefreshScheduler:
         entry.set_right_at = due_at
         self._arm_in(entry, timedelta(seconds=due_at - now))
 
-    def _entry(self, profile: str) -> Entry:
+    def _entry(self, profile: str) -> ScheduledProfile:
         try:
             return self._entries[profile]
         except KeyError:
@@ -677,7 +678,7 @@ class RefreshScheduler:
                 hint=f"known are: {', '.join(self._entries) or 'none'}",
             ) from None
 
-    def _enabled_entry(self, profile: str) -> Entry:
+    def _enabled_entry(self, profile: str) -> ScheduledProfile:
         entry = self._entry(profile)
         if not entry.definition.enabled:
             raise UsageError(

@@ -19,14 +19,14 @@ from functools import cache
 from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.store.attributes import PRIVATE, copy_attributes, own, owner_of_new_files
-from assumed.store.failures import during
-from assumed.store.lease import LeaseKind, LeaseState, take_lease
-from assumed.store.locks import overwrite, read_all
-from assumed.store.names import Place
-from assumed.store.notices import Notices
-from assumed.store.reading import FileSignature, OpenFile, open_settled
-from assumed.store.rename import ExchangeUnsupportedError, exchange, place_new
+from assumed.storage.errors import during
+from assumed.storage.file_paths import CredentialsFilePaths
+from assumed.storage.lease import LeaseKind, LeaseState, take_lease
+from assumed.storage.locks import overwrite, read_all
+from assumed.storage.permissions import PRIVATE, copy_attributes, own, owner_of_new_files
+from assumed.storage.reader import FileSignature, OpenFile, open_settled
+from assumed.storage.renameat2 import ExchangeUnsupportedError, exchange, place_new
+from assumed.storage.warn_once import WarnOnce
 
 EditResult = Callable[[bytes], bytes]
 """Makes the new bytes of the old ones; called anew whenever somebody else wrote meanwhile."""
@@ -45,7 +45,7 @@ class MountPointError(Exception):
 
 
 @dataclass(slots=True)
-class Replacer:
+class AtomicReplacer:
     """Puts new files in the place of old ones, under the commit lock.
 
     Args:
@@ -55,10 +55,10 @@ class Replacer:
         notices: for what a person should know.
     """
 
-    place: Place
+    place: CredentialsFilePaths
     lock: int
     sleep: Callable[[float], None]
-    notices: Notices
+    notices: WarnOnce
     _is_exchange_missing: bool = field(default=False, init=False)
 
     def commit(self, edit: EditResult) -> FileSignature | None:
@@ -249,7 +249,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def put_back(place: Place, ours: FileSignature) -> None:
+def put_back(place: CredentialsFilePaths, ours: FileSignature) -> None:
     """Give the name back to the file that lost it to ours, or to a newer one of somebody's.
 
     Raises:
@@ -266,7 +266,7 @@ def put_back(place: Place, ours: FileSignature) -> None:
         expected = put
 
 
-def repair(place: Place, lock: int, notices: Notices) -> None:
+def repair(place: CredentialsFilePaths, lock: int, notices: WarnOnce) -> None:
     """Tidy up what a run that was killed in the middle of a commit left behind.
 
     Its file beside the credentials goes, unless it is another program's edit that our exchange

@@ -7,25 +7,25 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from assumed.engine.events import EventType
+from assumed.engine.rate_limiter import RateLimiter
 from assumed.errors import AssumedError, SourceMissingError, SourceRejectedError
 from assumed.models import Failure, Outcome, ProfileDefinition, RoleSession
-from assumed.scheduler.notices import Happening
-from assumed.scheduler.pace import Pace
 
 WAITS_FOR_LOGIN = SourceMissingError | SourceRejectedError
 """Somebody has to act, and as soon as they did it is tried again."""
 
 
 @dataclass(slots=True)
-class Endpoint:
+class StsEndpoint:
     """What all profiles of one endpoint share."""
 
-    pace: Pace = field(default_factory=Pace)
+    pace: RateLimiter = field(default_factory=RateLimiter)
     succeeded_at: float = -math.inf
 
 
 @dataclass(slots=True)
-class Entry:
+class ScheduledProfile:
     """What is known of one profile. Moments are seconds of `Clock.boottime()`."""
 
     definition: ProfileDefinition
@@ -49,7 +49,7 @@ class Entry:
     error: AssumedError | None = None
     failure: Failure | None = None
     source_fingerprint: str | None = None
-    told: set[Happening] = field(default_factory=set)
+    told: set[EventType] = field(default_factory=set)
     """Which failures were told since the last refresh that worked."""
     warned_at: float = -math.inf
     """When the log showed the last of them."""

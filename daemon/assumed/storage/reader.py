@@ -12,8 +12,8 @@ from types import TracebackType
 
 from assumed.aws_files.credentials_text import read
 from assumed.errors import CredentialsFileMalformedError, CredentialsFileUnwritableError
-from assumed.store.failures import during
-from assumed.store.lease import (
+from assumed.storage.errors import during
+from assumed.storage.lease import (
     LeaseKind,
     LeaseState,
     give_up_lease,

@@ -20,7 +20,7 @@ _CLOSE_SECONDS = 2.0
 RequestT = TypeVar("RequestT")
 
 
-class GroupCommit(Generic[RequestT]):
+class BatchWriter(Generic[RequestT]):
     """Gathers requests of many threads; a thread that is there for as long as need be commits them.
 
     A request that comes alone is committed at once. The next commit begins no earlier than 50 ms

@@ -8,13 +8,13 @@ from itertools import count
 
 from assumed.aws_files.credentials_text import read
 from assumed.errors import CredentialsFileMalformedError
-from assumed.store.failures import during
-from assumed.store.locks import open_private
-from assumed.store.names import Place
-from assumed.store.replace import sync_folder, write_all
+from assumed.storage.atomic_replace import sync_folder, write_all
+from assumed.storage.errors import during
+from assumed.storage.file_paths import CredentialsFilePaths
+from assumed.storage.locks import open_private
 
 
-def back_up(place: Place, replaced_keys: Mapping[str, Mapping[str, str]]) -> bool:
+def back_up(place: CredentialsFilePaths, replaced_keys: Mapping[str, Mapping[str, str]]) -> bool:
     """Append keys to the backup, each under its profile's name; what is in it stays as it is.
 
     Keys that it has already are not saved again; other keys of a profile that it has already are

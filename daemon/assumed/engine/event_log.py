@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from assumed.clock import Clock
+from assumed.engine.events import EventType, ProfileEvent
+from assumed.engine.profile_state import WAITS_FOR_LOGIN, ScheduledProfile
+from assumed.engine.refresher import Refresher
+from assumed.engine.status import StatusView, whole_seconds
+from assumed.engine.words import still_failing
 from assumed.errors import AssumedError, RetryPolicy
 from assumed.logs.events import event
 from assumed.models import LOGIN_ENDS_SOON, MfaSession, RoleSession, Source
-from assumed.refresh import Refresher
-from assumed.scheduler.entry import WAITS_FOR_LOGIN, Entry
-from assumed.scheduler.notices import Happening, Notice
-from assumed.scheduler.readers import Readers, whole_seconds
-from assumed.scheduler.words import still_failing
 
 _NOW = timedelta(0)
 # The machine slept, or something held it up.
@@ -24,16 +24,16 @@ _BETWEEN_REPEATS_SECONDS = 60.0
 _SILENCE_SECONDS = 3600.0
 
 
-class Chronicle:
+class EventLog:
     """Tells what happens; used under the scheduler's lock."""
 
-    def __init__(self, clock: Clock, refresher: Refresher, readers: Readers) -> None:
+    def __init__(self, clock: Clock, refresher: Refresher, readers: StatusView) -> None:
         self._clock = clock
         self._refresher = refresher
         self._readers = readers
-        self.tell: Callable[[Notice], None] = lambda _: None
+        self.tell: Callable[[ProfileEvent], None] = lambda _: None
         """Called with each notice; it has to return at once."""
-        self._hanging: Mapping[MfaSession, Sequence[Entry]] = {}
+        self._hanging: Mapping[MfaSession, Sequence[ScheduledProfile]] = {}
         """Which profiles hang on each MFA session that somebody has to start."""
         self._login_ends: dict[MfaSession, datetime | None] = {}
         """Of which end of each MFA session was told."""
@@ -41,7 +41,13 @@ class Chronicle:
         """Of which sources was told that somebody has to log in."""
 
     def refreshed(
-        self, entry: Entry, session: RoleSession, *, is_new: bool, took: timedelta, failed: Entry
+        self,
+        entry: ScheduledProfile,
+        session: RoleSession,
+        *,
+        is_new: bool,
+        took: timedelta,
+        failed: ScheduledProfile,
     ) -> None:
         """Tell of a refresh that worked.
 
@@ -76,11 +82,13 @@ class Chronicle:
             else round(now - failed.expired_at),
         )
         if is_new:
-            self._notice(entry, Happening.REFRESHED, late=late)
+            self._notice(entry, EventType.REFRESHED, late=late)
         if failed.failures:
-            self._notice(entry, Happening.RECOVERED)
+            self._notice(entry, EventType.RECOVERED)
 
-    def failed(self, entry: Entry, error: AssumedError, *, code_before: str | None) -> None:
+    def failed(
+        self, entry: ScheduledProfile, error: AssumedError, *, code_before: str | None
+    ) -> None:
         """Tell of a refresh that failed, whole at the first time, and then summed up.
 
         Args:
@@ -100,7 +108,7 @@ class Chronicle:
             is_new_reason = is_news and entry.expired_at is not None
             level = logging.ERROR if is_new_reason else logging.WARNING
         left = self._readers.left(entry)
-        assert entry.failing_since is not None  # noqa: S101 - by `Entry.note_failure`
+        assert entry.failing_since is not None  # noqa: S101 - by `ScheduledProfile.note_failure`
         event(
             level,
             "refresh_failed",
@@ -121,7 +129,7 @@ class Chronicle:
         )
         self._notice_failure(entry, error)
 
-    def look(self, entry: Entry) -> None:
+    def look(self, entry: ScheduledProfile) -> None:
         """Tell what time alone brings: the end of a session, an hour of silence, of a login."""
         if entry.failure is None:
             return
@@ -132,9 +140,9 @@ class Chronicle:
         elif self._clock.boottime() >= entry.warned_at + _SILENCE_SECONDS:
             self._say_still_waiting(entry)
 
-    def follow_logins(self, entries: Iterable[Entry]) -> None:
+    def follow_logins(self, entries: Iterable[ScheduledProfile]) -> None:
         """Know which profiles hang on which MFA session, from now on."""
-        hanging: dict[MfaSession, list[Entry]] = {}
+        hanging: dict[MfaSession, list[ScheduledProfile]] = {}
         for entry in entries:
             login = self._refresher.mfa_session(entry.definition)
             if login is not None and not login.process and entry.definition.enabled:
@@ -146,7 +154,7 @@ class Chronicle:
         for login, hanging in self._hanging.items():
             self._say_if_ending(login, hanging)
 
-    def _say_expired(self, entry: Entry, session: RoleSession) -> None:
+    def _say_expired(self, entry: ScheduledProfile, session: RoleSession) -> None:
         assert entry.failure is not None  # noqa: S101 - `look` has looked
         entry.warned_at = self._clock.boottime()
         event(
@@ -162,9 +170,9 @@ class Chronicle:
             failing_since=entry.failing_since,
             next_attempt_at=self._readers.coming(entry.due_at),
         )
-        self._notice(entry, Happening.EXPIRED)
+        self._notice(entry, EventType.EXPIRED)
 
-    def _say_still_waiting(self, entry: Entry) -> None:
+    def _say_still_waiting(self, entry: ScheduledProfile) -> None:
         """What is not tried again by itself would be silent all night."""
         error = entry.error
         if error is None or error.retry is not RetryPolicy.ON_CHANGE or entry.failing_since is None:
@@ -181,7 +189,7 @@ class Chronicle:
             waits_for=_waits_for(error),
         )
 
-    def _say_if_ending(self, login: MfaSession, hanging: Sequence[Entry]) -> None:
+    def _say_if_ending(self, login: MfaSession, hanging: Sequence[ScheduledProfile]) -> None:
         left = self._refresher.logins.left(login)
         if not _NOW < left <= min(LOGIN_ENDS_SOON, login.lifetime / 2):
             return
@@ -202,36 +210,36 @@ class Chronicle:
             "time before that",
         )
         self.tell(
-            Notice(
-                happening=Happening.LOGIN_ENDS_SOON,
+            ProfileEvent(
+                happening=EventType.LOGIN_ENDS_SOON,
                 profile=definition.profile,
                 role_arn=definition.role_arn,
                 expires_at=expires_at,
             )
         )
 
-    def _notice_failure(self, entry: Entry, error: AssumedError) -> None:
-        happening, is_repeat = Happening.FAILED, Happening.FAILED in entry.told
+    def _notice_failure(self, entry: ScheduledProfile, error: AssumedError) -> None:
+        happening, is_repeat = EventType.FAILED, EventType.FAILED in entry.told
         if isinstance(error, WAITS_FOR_LOGIN):
             # One login serves all profiles of a source.
             source = entry.definition.source
-            is_repeat = Happening.NEEDS_LOGIN in entry.told or source in self._needs_login
+            is_repeat = EventType.NEEDS_LOGIN in entry.told or source in self._needs_login
             self._needs_login.add(source)
-            happening = Happening.NEEDS_LOGIN
+            happening = EventType.NEEDS_LOGIN
         entry.told.add(happening)
         self._notice(entry, happening, is_repeat=is_repeat)
 
     def _notice(
         self,
-        entry: Entry,
-        happening: Happening,
+        entry: ScheduledProfile,
+        happening: EventType,
         *,
         is_repeat: bool = False,
         late: timedelta | None = None,
     ) -> None:
         session = self._readers.session(entry)
         self.tell(
-            Notice(
+            ProfileEvent(
                 happening=happening,
                 profile=entry.definition.profile,
                 role_arn=entry.definition.role_arn,

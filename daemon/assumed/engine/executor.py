@@ -19,7 +19,7 @@ _MOST_THREADS = 256
 _Submitted = tuple[Job, list[datetime]]
 
 
-class DaemonThreads(BaseExecutor):  # type: ignore[misc]
+class WorkerPool(BaseExecutor):  # type: ignore[misc]
     """An APScheduler executor of up to `size` threads, made as they are needed.
 
     APScheduler's own pool is made of threads that the interpreter waits for when it ends, so that

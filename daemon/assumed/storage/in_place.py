@@ -17,20 +17,20 @@ from itertools import zip_longest
 from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.store.attributes import access_list, is_private, owner_of_new_files
-from assumed.store.failures import during
-from assumed.store.lease import LeaseKind, LeaseState
-from assumed.store.names import Place
-from assumed.store.notices import Notices
-from assumed.store.reading import FileSignature, OpenFile, open_settled
-from assumed.store.replace import EditResult, sync_folder, write_all, write_new
+from assumed.storage.atomic_replace import EditResult, sync_folder, write_all, write_new
+from assumed.storage.errors import during
+from assumed.storage.file_paths import CredentialsFilePaths
+from assumed.storage.lease import LeaseKind, LeaseState
+from assumed.storage.permissions import access_list, is_private, owner_of_new_files
+from assumed.storage.reader import FileSignature, OpenFile, open_settled
+from assumed.storage.warn_once import WarnOnce
 
 _ROUNDS = 50
 _LET_OTHERS_GO_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Overwriter:
+class InPlaceWriter:
     """Writes into the file that is there, under the commit lock.
 
     Args:
@@ -39,9 +39,9 @@ class Overwriter:
         notices: for what a person should know.
     """
 
-    place: Place
+    place: CredentialsFilePaths
     sleep: Callable[[float], None]
-    notices: Notices
+    notices: WarnOnce
 
     def commit(self, edit: EditResult) -> FileSignature:
         """Edit the file and return what it is then.
@@ -103,7 +103,7 @@ def _refuse_shared(path: Path, descriptor: int) -> None:
         )
 
 
-def repair_in_place(place: Place, notices: Notices) -> None:
+def repair_in_place(place: CredentialsFilePaths, notices: WarnOnce) -> None:
     """Finish a write in place that was killed half-way.
 
     A file that is neither the old one, nor the new one, nor something in between has been written
@@ -122,7 +122,7 @@ def repair_in_place(place: Place, notices: Notices) -> None:
         place.journal.unlink()
 
 
-def _finish(place: Place, old: bytes, new: bytes, notices: Notices) -> None:
+def _finish(place: CredentialsFilePaths, old: bytes, new: bytes, notices: WarnOnce) -> None:
     with suppress(FileNotFoundError):
         descriptor = os.open(place.file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -150,7 +150,7 @@ def _overwrite(descriptor: int, data: bytes) -> None:
     os.fsync(descriptor)
 
 
-def _write_journal(place: Place, old: bytes, new: bytes) -> None:
+def _write_journal(place: CredentialsFilePaths, old: bytes, new: bytes) -> None:
     payload = old + new
     head = {"old": len(old), "sha256": hashlib.sha256(payload).hexdigest()}
     try:

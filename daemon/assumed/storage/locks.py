@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 from assumed.errors import AlreadyRunningError, CredentialsFileUnwritableError
-from assumed.store.attributes import PRIVATE, PRIVATE_FOLDER, own, owner_of_new_files
-from assumed.store.failures import during
+from assumed.storage.errors import during
+from assumed.storage.permissions import PRIVATE, PRIVATE_FOLDER, own, owner_of_new_files
 
 _TURN_SECONDS = 0.005
 _PATIENCE_SECONDS = 30

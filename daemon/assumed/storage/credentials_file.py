@@ -32,17 +32,17 @@ from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
 from assumed.logs.events import event
 from assumed.models import Credentials, WriteMode
-from assumed.store.attributes import PRIVATE, access_list, is_private
-from assumed.store.backup import back_up
-from assumed.store.failures import during, unwritable
-from assumed.store.group import GroupCommit
-from assumed.store.in_place import Overwriter, repair_in_place
-from assumed.store.locks import DaemonLock, commit_lock
-from assumed.store.names import Place
-from assumed.store.notices import Notices
-from assumed.store.reading import FileSignature, open_settled, refuse_no_file
-from assumed.store.replace import MountPointError, Replacer, repair
-from assumed.store.stored import StoredProfile
+from assumed.storage.atomic_replace import AtomicReplacer, MountPointError, repair
+from assumed.storage.backup import back_up
+from assumed.storage.batch_writer import BatchWriter
+from assumed.storage.errors import during, unwritable
+from assumed.storage.file_paths import CredentialsFilePaths
+from assumed.storage.in_place import InPlaceWriter, repair_in_place
+from assumed.storage.locks import DaemonLock, commit_lock
+from assumed.storage.permissions import PRIVATE, access_list, is_private
+from assumed.storage.reader import FileSignature, open_settled, refuse_no_file
+from assumed.storage.stored_profile import StoredProfile
+from assumed.storage.warn_once import WarnOnce
 
 __all__ = ["CredentialsFile", "DaemonLock", "FileSignature", "StoredProfile", "WriteMode", "hold"]
 
@@ -79,15 +79,15 @@ class CredentialsFile:
         self._path = path
         self._write_mode = write
         self._sleep = sleep
-        self._notices = Notices()
+        self._notices = WarnOnce()
         self._own_last_write: FileSignature | None = None
         self._commits = 0
-        self._group = GroupCommit(self._commit_group, clock=clock or SystemClock(), sleep=sleep)
+        self._group = BatchWriter(self._commit_group, clock=clock or SystemClock(), sleep=sleep)
 
     @property
     def path(self) -> Path:
         """The file behind all symbolic links, whether it is there or not."""
-        return Place.of(self._path).file
+        return CredentialsFilePaths.of(self._path).file
 
     def exists(self) -> bool:
         """Whether there is a file, whatever it holds."""
@@ -195,7 +195,7 @@ class CredentialsFile:
         Raises:
             CredentialsFileUnwritableError: the system refuses.
         """
-        place = Place.of(self._path)
+        place = CredentialsFilePaths.of(self._path)
         if any(os.path.lexists(left_over) for left_over in (place.new, place.journal)):
             with self._committing():
                 pass
@@ -214,9 +214,9 @@ class CredentialsFile:
             AlreadyRunningError: another daemon holds it; the message names its pid and
             configuration. CredentialsFileUnwritableError: the lock can't be had.
         """
-        return hold(Place.of(self._path).daemon, config)
+        return hold(CredentialsFilePaths.of(self._path).daemon, config)
 
-    def _refuse_foreign_link(self, place: Place) -> None:
+    def _refuse_foreign_link(self, place: CredentialsFilePaths) -> None:
         """As root, follow no link of a user to a file that is somebody else's.
 
         Raises:
@@ -234,8 +234,8 @@ class CredentialsFile:
                 )
 
     @contextmanager
-    def _committing(self) -> Iterator[tuple[Place, Replacer]]:
-        place = Place.of(self._path)
+    def _committing(self) -> Iterator[tuple[CredentialsFilePaths, AtomicReplacer]]:
+        place = CredentialsFilePaths.of(self._path)
         with during("write", place.file):
             # Root could leave a lock file beside a device, and change the mode of one.
             refuse_no_file(place.file)
@@ -246,9 +246,11 @@ class CredentialsFile:
         ):
             repair(place, lock, self._notices)
             repair_in_place(place, self._notices)
-            yield place, Replacer(place, lock, self._sleep, self._notices)
+            yield place, AtomicReplacer(place, lock, self._sleep, self._notices)
 
-    def _commit(self, place: Place, replacer: Replacer, edit: Callable[[bytes], bytes]) -> None:
+    def _commit(
+        self, place: CredentialsFilePaths, replacer: AtomicReplacer, edit: Callable[[bytes], bytes]
+    ) -> None:
         self._tighten(place)
         if self._write_mode is WriteMode.IN_PLACE and FileSignature.at(place.file) is not None:
             in_place = True
@@ -264,11 +266,11 @@ class CredentialsFile:
                 )
                 in_place = True
         if in_place:
-            overwriter = Overwriter(place, self._sleep, self._notices)
+            overwriter = InPlaceWriter(place, self._sleep, self._notices)
             self._own_last_write = overwriter.commit(edit)
         self._commits += 1
 
-    def _tighten(self, place: Place) -> None:
+    def _tighten(self, place: CredentialsFilePaths) -> None:
         """Take the file away from everybody else's eyes, even before it is written."""
         try:
             descriptor = os.open(place.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

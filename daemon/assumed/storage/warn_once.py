@@ -9,7 +9,7 @@ from pathlib import Path
 from assumed.logs.events import event
 
 
-class Notices:
+class WarnOnce:
     """Logs a warning the first time that it is true, and not at every commit."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from assumed.models import Failure
 
 
 @unique
-class Happening(StrEnum):
+class EventType(StrEnum):
     """What has happened; the values are those of `ASSUMED_EVENT`."""
 
     REFRESHED = "refreshed"
@@ -28,7 +28,7 @@ class Happening(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class ProfileEvent:
     """One thing that has happened to one profile.
 
     Args:
@@ -42,7 +42,7 @@ class Notice:
         late: from the moment when the refresh was due until it was done, failed tries and all.
     """
 
-    happening: Happening
+    happening: EventType
     profile: str
     role_arn: str | None
     expires_at: datetime | None

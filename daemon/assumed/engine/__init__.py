@@ -1,0 +1,1 @@
+"""Refreshing: scheduler, policy, retries, rate limits, status."""

@@ -1,0 +1,1 @@
+"""The credentials file on disk: locks, atomic replacement, batch writes."""

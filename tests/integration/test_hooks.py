@@ -18,8 +18,8 @@ import pytest
 from assumed.engine.events import EventType, ProfileEvent
 from assumed.logs.events import event_fields, event_text
 from assumed.models import Failure
-from assumed.service.hook_process import HookProcess
-from assumed.service.hooks import Hooks, hook_environ
+from assumed.observers.hook_process import HookProcess
+from assumed.observers.hooks import Hooks, hook_environ
 from tests.fakes import NOON
 from tests.integration.world import SOURCE, World, wait_until
 
@@ -336,7 +336,7 @@ def test_a_hook_that_is_being_started_while_all_is_stopped_is_ended_too(
         hooks.stop()
         return process
 
-    monkeypatch.setattr("assumed.service.hooks.HookProcess", started)
+    monkeypatch.setattr("assumed.observers.hooks.HookProcess", started)
     hooks.commands = {"on_refresh": ("sleep", "60")}
     hooks.tell(notice())
     wait_until(lambda: bool(events(caplog, "hook_failed")), "the end of the hook")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from assumed.logs.events import event_fields
-from assumed.service.textfile import Textfile
+from assumed.observers.metrics_textfile import MetricsTextfile
 from tests.integration.world import SOURCE, Daemon, World, wait_until
 
 ALERTS = Path(__file__).parents[2] / "config" / "alerts.yml"
@@ -142,7 +142,7 @@ def answers(port: int) -> bool:
 def test_a_file_that_can_not_be_written_is_told_once_until_it_can(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, textfile = tmp_path / "metrics" / "assumed.prom", Textfile()
+    path, textfile = tmp_path / "metrics" / "assumed.prom", MetricsTextfile()
 
     def told() -> list[str]:
         found = [str(event_fields(record)["error"]) for record in caplog.records]

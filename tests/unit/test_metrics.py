@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assumed.engine.events import EventType, ProfileEvent
 from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
-from assumed.service.metrics import Metrics
+from assumed.observers.metrics import Metrics
 from tests.fakes import NOON
 
 ALERTS = Path(__file__).parents[2] / "config" / "alerts.yml"

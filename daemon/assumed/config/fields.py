@@ -343,7 +343,7 @@ Hook = Annotated[
     *_schema(_hook, type="array", items={"type": "string"}, minItems=1),
 ]
 Port = Annotated[int | None, *_schema(_port, type="integer", minimum=1, maximum=_MOST_PORT)]
-Textfile = Annotated[str, *_schema(_textfile, type="string", pattern=r"^[/~].*\.prom$")]
+MetricsTextfile = Annotated[str, *_schema(_textfile, type="string", pattern=r"^[/~].*\.prom$")]
 SessionName = Annotated[str, *_schema(_session_name, type="string", pattern=r"^[\w+=,.@-]{2,64}$")]
 Region = Annotated[str, *_schema(_region, type="string", pattern=rf"^{REGION.pattern}$")]
 ExternalId = Annotated[

@@ -18,6 +18,7 @@ from assumed.config.fields import (
     ExternalId,
     Hook,
     Machine,
+    MetricsTextfile,
     MfaSerial,
     MfaSessionLength,
     Policy,
@@ -31,7 +32,6 @@ from assumed.config.fields import (
     TagKey,
     TagValue,
     Text,
-    Textfile,
     Write,
 )
 from assumed.models import StorageMode, WriteMode
@@ -205,7 +205,7 @@ class MetricsModel(_StrictModel):
         Port, Field(description="http://127.0.0.1:PORT/metrics, 9464 for instance.")
     ] = None
     textfile: Annotated[
-        Textfile,
+        MetricsTextfile,
         Field(description="A file for the textfile collector of the node exporter, ….prom."),
     ] = ""
 

@@ -11,9 +11,9 @@ from assumed.delivery.scrape import Scrape
 from assumed.engine.events import ProfileEvent
 from assumed.engine.scheduler import HEARTBEAT
 from assumed.models import Configuration
-from assumed.service.hooks import Hooks
-from assumed.service.metrics import Metrics
-from assumed.service.textfile import Textfile
+from assumed.observers.hooks import Hooks
+from assumed.observers.metrics import Metrics
+from assumed.observers.metrics_textfile import MetricsTextfile
 
 # Beats that come early, because a file has changed, write nothing.
 _BETWEEN_FILES_SECONDS = HEARTBEAT.total_seconds() - 1
@@ -34,7 +34,7 @@ class Telling:
         self._text = text
         self._hooks = Hooks(environ)
         self._scrape = Scrape(text)
-        self._textfile = Textfile()
+        self._textfile = MetricsTextfile()
         self._path: Path | None = None
         self._written_at = -math.inf
 

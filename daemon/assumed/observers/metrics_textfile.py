@@ -12,7 +12,7 @@ from assumed.logs.events import event
 _READABLE = 0o644
 
 
-class Textfile:
+class MetricsTextfile:
     """One file, replaced whole; where it can't be written that is told once."""
 
     def __init__(self) -> None:

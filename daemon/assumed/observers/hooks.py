@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from assumed.engine.events import EventType, ProfileEvent
 from assumed.logs.events import event, printable, redact, timestamp
-from assumed.service.hook_process import HookFailedError, HookProcess
+from assumed.observers.hook_process import HookFailedError, HookProcess
 
 _HOOKS: Mapping[EventType, str] = {
     EventType.REFRESHED: "on_refresh",

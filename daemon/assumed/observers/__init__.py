@@ -1,0 +1,1 @@
+"""Observers of profile events: hooks and metrics."""

@@ -28,8 +28,8 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
-from assumed.delivery.endpoint import Endpoint
 from assumed.models import Credentials
+from assumed.server.container_credentials import ContainerCredentialsEndpoint
 
 _RESULTS = Path(__file__).parent / "results" / "endpoint.json"
 _USUAL_LIMIT = 1024
@@ -56,7 +56,7 @@ class _MfaSessionState:
 
 def _serve(folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_USUAL_LIMIT, _USUAL_LIMIT))
-    endpoint = Endpoint(_MfaSessionState(), folder)
+    endpoint = ContainerCredentialsEndpoint(_MfaSessionState(), folder)
     address = endpoint.address("deploy")
     sys.stdout.write(json.dumps([address.url, str(address.token_file)]) + "\n")
     sys.stdout.flush()

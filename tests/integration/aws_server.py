@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _HANG_SECONDS = 120
 
 
-class Server:
+class ApiServer:
     """The embedded AWS, and what a test asks of it under `/_test/`."""
 
     def __init__(self, lifetime_scale: float) -> None:
@@ -189,7 +189,7 @@ def _signature(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def main() -> None:
-    server = Server(float(sys.argv[1]))
+    server = ApiServer(float(sys.argv[1]))
     with server.aws:
         sys.stdout.write(f"{server.aws.endpoint_url}\n")
         sys.stdout.flush()

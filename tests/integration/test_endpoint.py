@@ -18,12 +18,16 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.credentials import ContainerProvider
 
-from assumed.delivery.endpoint import MIN_LEFT, Answers, Endpoint
-from assumed.delivery.loopback import LoopbackServer, listen
-from assumed.delivery.tokens import TokenFolder
 from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError
 from assumed.logs.events import timestamp
 from assumed.models import Credentials, EndpointAddress
+from assumed.server.container_credentials import (
+    MIN_LEFT,
+    ContainerCredentialsEndpoint,
+    CredentialsHandler,
+)
+from assumed.server.loopback_http import LoopbackServer, listen
+from assumed.server.tokens import TokenStore
 from tests.fakes import issued, role
 
 NOBODY = 65534
@@ -61,8 +65,8 @@ def source() -> FakeSource:
 
 
 @pytest.fixture
-def endpoint(source: FakeSource, folder: Path) -> Iterator[Endpoint]:
-    endpoint = Endpoint(source, folder)
+def endpoint(source: FakeSource, folder: Path) -> Iterator[ContainerCredentialsEndpoint]:
+    endpoint = ContainerCredentialsEndpoint(source, folder)
     yield endpoint
     endpoint.close()
 
@@ -101,7 +105,7 @@ class Client:
 
 
 @pytest.fixture
-def client(endpoint: Endpoint) -> Client:
+def client(endpoint: ContainerCredentialsEndpoint) -> Client:
     return Client(endpoint.address("deploy"))
 
 
@@ -131,7 +135,7 @@ def test_the_token_opens_the_credentials_of_its_profile(client: Client, source: 
 
 @pytest.mark.parametrize("profile", ["deploy", "a b", "a/b", "käse", "a%20b", "x" * 60])
 def test_botocore_itself_reads_it(
-    endpoint: Endpoint, profile: str, monkeypatch: pytest.MonkeyPatch
+    endpoint: ContainerCredentialsEndpoint, profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = endpoint.address(profile)
     environ = {
@@ -149,7 +153,9 @@ def test_the_address_is_on_the_loopback_and_nowhere_else(client: Client) -> None
         socket.create_connection(("127.0.0.2", client.port), timeout=30)
 
 
-def test_each_profile_has_a_token_of_its_own_and_keeps_it(endpoint: Endpoint) -> None:
+def test_each_profile_has_a_token_of_its_own_and_keeps_it(
+    endpoint: ContainerCredentialsEndpoint,
+) -> None:
     deploy, reports = endpoint.address("deploy"), endpoint.address("reports")
     assert endpoint.address("deploy") == deploy
     tokens = {deploy.token_file.read_text(), reports.token_file.read_text()}
@@ -159,7 +165,7 @@ def test_each_profile_has_a_token_of_its_own_and_keeps_it(endpoint: Endpoint) ->
         assert token.strip() == token
 
 
-def test_the_token_file_is_its_makers_alone(endpoint: Endpoint) -> None:
+def test_the_token_file_is_its_makers_alone(endpoint: ContainerCredentialsEndpoint) -> None:
     before = os.umask(0)
     try:
         file = endpoint.address("deploy").token_file
@@ -195,7 +201,7 @@ def test_two_tokens_are_no_better_than_none(client: Client, source: FakeSource) 
 
 
 def test_the_token_of_another_profile_is_refused(
-    client: Client, endpoint: Endpoint, source: FakeSource
+    client: Client, endpoint: ContainerCredentialsEndpoint, source: FakeSource
 ) -> None:
     refused(client, source, 401, Authorization=endpoint.address("reports").token_file.read_text())
 
@@ -377,7 +383,7 @@ def test_hundreds_that_connect_and_say_nothing_keep_nobody_out(client: Client) -
 def test_whoever_came_first_and_says_nothing_has_to_go(source: FakeSource, folder: Path) -> None:
     listener = listen()
     port = listener.getsockname()[1]
-    answers = Answers(source, TokenFolder(folder), port=port)
+    answers = CredentialsHandler(source, TokenStore(folder), port=port)
     server = LoopbackServer(listener, answers.answer, most=3)
     server.start()
     try:
@@ -399,7 +405,7 @@ def test_who_says_nothing_or_half_of_it_is_given_up(
 ) -> None:
     listener = listen()
     port = listener.getsockname()[1]
-    answers = Answers(source, TokenFolder(folder), port=port)
+    answers = CredentialsHandler(source, TokenStore(folder), port=port)
     server = LoopbackServer(listener, answers.answer, idle_seconds=0.01)
     server.start()
     try:
@@ -454,10 +460,10 @@ def test_a_refresh_that_takes_long_is_no_reason_to_withhold_the_old_session(
     source: FakeSource, folder: Path
 ) -> None:
     source.is_slow = True
-    tokens = TokenFolder(folder)
+    tokens = TokenStore(folder)
     listener = listen()
     port = listener.getsockname()[1]
-    answers = Answers(source, tokens, port=port, patience_seconds=0.01)
+    answers = CredentialsHandler(source, tokens, port=port, patience_seconds=0.01)
     server = LoopbackServer(listener, answers.answer)
     server.start()
     try:
@@ -470,7 +476,7 @@ def test_a_refresh_that_takes_long_is_no_reason_to_withhold_the_old_session(
 
 
 def test_a_daemon_that_starts_again_is_where_it_was(source: FakeSource, folder: Path) -> None:
-    first = Endpoint(source, folder)
+    first = ContainerCredentialsEndpoint(source, folder)
     address = first.address("deploy")
     token = address.token_file.read_text()
     assert Client(address).status() == 200
@@ -478,7 +484,7 @@ def test_a_daemon_that_starts_again_is_where_it_was(source: FakeSource, folder: 
     with pytest.raises(ConnectionRefusedError):
         Client(address).status()
 
-    second = Endpoint(source, folder)
+    second = ContainerCredentialsEndpoint(source, folder)
     second.resume()
     assert Client(address).status() == 200
     assert second.address("deploy") == address
@@ -490,11 +496,11 @@ def test_a_daemon_that_starts_again_is_where_it_was(source: FakeSource, folder: 
 def test_where_another_process_took_the_port_no_token_is_sent_to_it(
     source: FakeSource, folder: Path
 ) -> None:
-    first = Endpoint(source, folder)
+    first = ContainerCredentialsEndpoint(source, folder)
     address = first.address("deploy")
     first.close()
     with listen(urlsplit(address.url).port or 0):
-        second = Endpoint(source, folder)
+        second = ContainerCredentialsEndpoint(source, folder)
         second.resume()
         assert not address.token_file.exists()
         assert second.address("deploy").url != address.url
@@ -502,7 +508,7 @@ def test_where_another_process_took_the_port_no_token_is_sent_to_it(
 
 
 def test_a_start_with_nothing_to_go_on_with_opens_nothing(source: FakeSource, folder: Path) -> None:
-    endpoint = Endpoint(source, folder)
+    endpoint = ContainerCredentialsEndpoint(source, folder)
     endpoint.resume()
     endpoint.close()
     assert not folder.exists()
@@ -511,7 +517,7 @@ def test_a_start_with_nothing_to_go_on_with_opens_nothing(source: FakeSource, fo
 @pytest.mark.parametrize("name", ["endpoint-", "endpoint-x", "endpoint-99999", "endpoint--1"])
 def test_a_folder_of_no_port_is_removed(source: FakeSource, folder: Path, name: str) -> None:
     (folder / name).mkdir(parents=True)
-    endpoint = Endpoint(source, folder)
+    endpoint = ContainerCredentialsEndpoint(source, folder)
     endpoint.resume()
     endpoint.close()
     assert list(folder.iterdir()) == []
@@ -528,7 +534,7 @@ def test_what_is_in_a_token_file_that_was_there_before_is_not_taken(
     (folder / "hard.token").hardlink_to(elsewhere)
     (folder / "open.token").write_text(token)
     (folder / "open.token").chmod(0o666)
-    tokens = TokenFolder(folder)
+    tokens = TokenStore(folder)
     for name in ("link", "hard", "open"):
         path = tokens.path(name)
         assert path.read_bytes() == tokens.get(name)
@@ -538,7 +544,9 @@ def test_what_is_in_a_token_file_that_was_there_before_is_not_taken(
     assert elsewhere.read_text() == token
 
 
-def test_a_token_file_that_was_tidied_away_is_there_again(endpoint: Endpoint) -> None:
+def test_a_token_file_that_was_tidied_away_is_there_again(
+    endpoint: ContainerCredentialsEndpoint,
+) -> None:
     address = endpoint.address("deploy")
     address.token_file.unlink()
     assert endpoint.address("deploy") == address
@@ -546,7 +554,7 @@ def test_a_token_file_that_was_tidied_away_is_there_again(endpoint: Endpoint) ->
 
 
 def test_a_folder_that_is_a_link_is_refused(
-    endpoint: Endpoint, folder: Path, tmp_path: Path
+    endpoint: ContainerCredentialsEndpoint, folder: Path, tmp_path: Path
 ) -> None:
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises((DaemonUnreachableError, FileExistsError)):
@@ -555,7 +563,7 @@ def test_a_folder_that_is_a_link_is_refused(
 
 def test_a_folder_that_cant_be_made_is_told(source: FakeSource, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    endpoint = Endpoint(source, tmp_path / "file")
+    endpoint = ContainerCredentialsEndpoint(source, tmp_path / "file")
     with pytest.raises(
         DaemonUnreachableError, match="profile deploy: the endpoint can't be opened"
     ):

@@ -20,23 +20,8 @@ from typing import Any
 
 import pytest
 
-from assumed.delivery.address import (
-    client_sockets,
-    connect,
-    daemon_socket,
-    listen,
-    private_folder,
-    state_folder,
-)
-from assumed.delivery.client import DaemonClient, find_daemon
+from assumed.client.api_client import DaemonClient, find_daemon
 from assumed.delivery.dial import NoAnswer, ask
-from assumed.delivery.server import Server
-from assumed.delivery.shapes import (
-    outcome_from_json,
-    outcome_to_json,
-    status_from_json,
-    status_to_json,
-)
 from assumed.errors import (
     AssumedError,
     DaemonUnreachableError,
@@ -55,6 +40,21 @@ from assumed.models import (
     ProfileState,
     ProfileStatus,
     Status,
+)
+from assumed.server.api_server import ApiServer
+from assumed.server.serialization import (
+    outcome_from_json,
+    outcome_to_json,
+    status_from_json,
+    status_to_json,
+)
+from assumed.server.unix_socket import (
+    client_sockets,
+    connect,
+    daemon_socket,
+    listen,
+    private_folder,
+    state_folder,
 )
 from tests.fakes import NOON
 
@@ -181,7 +181,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def daemon(path: Path) -> Iterator[FakeDaemon]:
     daemon = FakeDaemon()
-    server = Server(daemon, listen(path))
+    server = ApiServer(daemon, listen(path))
     server.start()
     yield daemon
     server.stop()
@@ -671,7 +671,7 @@ def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_pa
 ANOTHER_USER = """
 import os, socket, sys
 from pathlib import Path
-from assumed.delivery.address import private_folder
+from assumed.server.unix_socket import private_folder
 from assumed.errors import DaemonUnreachableError
 does, path, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
 os.chdir(path if does == "private_folder" else os.path.dirname(path))
@@ -851,7 +851,7 @@ def test_a_daemon_that_has_stopped_since_it_was_found_is_unreachable(path: Path)
 def test_a_stop_waits_for_no_request(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     daemon = FakeDaemon()
     daemon.outcomes["deploy"] = Future()
-    server = Server(daemon, listen(path))
+    server = ApiServer(daemon, listen(path))
     server.start()
     failures: list[AssumedError] = []
 
@@ -882,7 +882,7 @@ def test_a_stop_cuts_off_whoever_does_not_read_and_tells_no_traceback(
 
     told: list[object] = []
     monkeypatch.setattr(threading, "excepthook", told.append)
-    server = Server(BigDaemon(), listen(path))
+    server = ApiServer(BigDaemon(), listen(path))
     server.start()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
@@ -899,7 +899,7 @@ def test_a_stop_cuts_off_whoever_does_not_read_and_tells_no_traceback(
 
 
 def test_a_stop_of_an_idle_server_leaves_nobody_listening(path: Path) -> None:
-    server = Server(FakeDaemon(), listen(path))
+    server = ApiServer(FakeDaemon(), listen(path))
     server.start()
     assert DaemonClient(path).status() == STATUS
     server.stop()
@@ -907,19 +907,19 @@ def test_a_stop_of_an_idle_server_leaves_nobody_listening(path: Path) -> None:
 
 
 def test_a_stop_that_comes_with_the_start_leaves_nobody_listening(path: Path) -> None:
-    server = Server(FakeDaemon(), listen(path))
+    server = ApiServer(FakeDaemon(), listen(path))
     server.start()
     server.stop()
     assert connect(path) is None
 
 
 def test_a_stop_that_comes_before_the_start_leaves_nobody_listening(path: Path) -> None:
-    Server(FakeDaemon(), listen(path)).stop()
+    ApiServer(FakeDaemon(), listen(path)).stop()
     assert connect(path) is None
 
 
 def test_what_was_asked_before_the_start_is_answered_after_it(path: Path) -> None:
-    server = Server(FakeDaemon(), listen(path))
+    server = ApiServer(FakeDaemon(), listen(path))
     answers: list[Status] = []
     client = Thread(target=lambda: answers.append(DaemonClient(path).status()))
     client.start()

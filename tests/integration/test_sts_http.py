@@ -67,7 +67,7 @@ def refusal(code: str, message: str) -> bytes:
 
 
 @dataclass
-class Endpoint:
+class ContainerCredentialsEndpoint:
     """Answers every request with what the test set, and keeps what it was asked."""
 
     url: str = ""
@@ -85,15 +85,15 @@ class Endpoint:
 class EndpointServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, host: str, endpoint: Endpoint) -> None:
+    def __init__(self, host: str, endpoint: ContainerCredentialsEndpoint) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.endpoint = endpoint
-        super().__init__((host, 0), Answers)
+        super().__init__((host, 0), CredentialsHandler)
         shown = f"[{host}]" if ":" in host else host
         endpoint.url = f"http://{shown}:{self.server_port}"
 
 
-class Answers(BaseHTTPRequestHandler):
+class CredentialsHandler(BaseHTTPRequestHandler):
     server: EndpointServer
 
     def setup(self) -> None:
@@ -127,7 +127,7 @@ def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ContainerCredentialsEndpoint]:
     with serving("127.0.0.1") as served:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", served.url)
         yield served
@@ -137,11 +137,11 @@ class serving:  # noqa: N801 - reads as a verb
     """Serve an endpoint at a loopback address while the block lasts."""
 
     def __init__(self, host: str) -> None:
-        self._endpoint = Endpoint()
+        self._endpoint = ContainerCredentialsEndpoint()
         self._server = EndpointServer(host, self._endpoint)
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
 
-    def __enter__(self) -> Endpoint:
+    def __enter__(self) -> ContainerCredentialsEndpoint:
         self._thread.start()
         return self._endpoint
 
@@ -174,7 +174,7 @@ def failure(kind: type[AssumedError]) -> AssumedError:
     return raised.value
 
 
-def test_the_answer_comes_back_whole(endpoint: Endpoint) -> None:
+def test_the_answer_comes_back_whole(endpoint: ContainerCredentialsEndpoint) -> None:
     assumed = call()
     assert assumed.answered_at == NOON
     assert assumed.credentials.access_key_id == "ASIAISSUED"
@@ -184,7 +184,7 @@ def test_the_answer_comes_back_whole(endpoint: Endpoint) -> None:
     assert assumed.credentials.account_id == "111122223333"
 
 
-def test_every_parameter_goes_over_the_wire(endpoint: Endpoint) -> None:
+def test_every_parameter_goes_over_the_wire(endpoint: ContainerCredentialsEndpoint) -> None:
     call(
         role(
             "deploy",
@@ -218,7 +218,9 @@ def test_every_parameter_goes_over_the_wire(endpoint: Endpoint) -> None:
     ]
 
 
-def test_the_call_is_signed_by_the_caller_and_for_the_region(endpoint: Endpoint) -> None:
+def test_the_call_is_signed_by_the_caller_and_for_the_region(
+    endpoint: ContainerCredentialsEndpoint,
+) -> None:
     call(role("deploy", region="eu-central-1"), SourceCredentials("AKIAME", "secret", "my-token"))
     [headers] = endpoint.headers
     assert "Credential=AKIAME/" in headers["Authorization"]
@@ -228,7 +230,7 @@ def test_the_call_is_signed_by_the_caller_and_for_the_region(endpoint: Endpoint)
 
 
 def test_keys_of_the_environment_sign_nothing(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-this-one")
@@ -239,7 +241,9 @@ def test_keys_of_the_environment_sign_nothing(
     assert "X-Amz-Security-Token" not in headers
 
 
-def test_a_time_is_read_from_the_date_and_never_from_the_local_clock(endpoint: Endpoint) -> None:
+def test_a_time_is_read_from_the_date_and_never_from_the_local_clock(
+    endpoint: ContainerCredentialsEndpoint,
+) -> None:
     endpoint.date = "Tue, 01 Feb 2028 00:00:00 GMT"
     endpoint.body = answer(expiration="2028-02-01T00:15:00Z")
     assumed = call()
@@ -250,7 +254,7 @@ def test_a_time_is_read_from_the_date_and_never_from_the_local_clock(endpoint: E
     "date", ["Tue Nov 24 12:00:00 2026", "24 Nov 2026 12:00:00 -0000", "24 Nov 2026 12:00:00 GMT"]
 )
 def test_a_date_that_names_no_zone_is_utc_whatever_the_local_zone_is(
-    endpoint: Endpoint, date: str, monkeypatch: pytest.MonkeyPatch
+    endpoint: ContainerCredentialsEndpoint, date: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint.date = date
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -263,7 +267,9 @@ def test_a_date_that_names_no_zone_is_utc_whatever_the_local_zone_is(
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Tue, 24 Nov 99999 12:00:00 GMT"])
-def test_without_the_time_of_sts_there_is_no_answer(endpoint: Endpoint, date: str | None) -> None:
+def test_without_the_time_of_sts_there_is_no_answer(
+    endpoint: ContainerCredentialsEndpoint, date: str | None
+) -> None:
     endpoint.date = date
     assert failure(StsUnavailableError).code == "BadAnswer"
 
@@ -300,7 +306,9 @@ ODD_ANSWERS = {
 
 
 @pytest.mark.parametrize("body", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
-def test_an_answer_that_makes_no_sense_is_sts_unavailable(endpoint: Endpoint, body: bytes) -> None:
+def test_an_answer_that_makes_no_sense_is_sts_unavailable(
+    endpoint: ContainerCredentialsEndpoint, body: bytes
+) -> None:
     endpoint.body = body
     error = failure(StsUnavailableError)
     assert error.code == "BadAnswer"
@@ -310,19 +318,21 @@ def test_an_answer_that_makes_no_sense_is_sts_unavailable(endpoint: Endpoint, bo
 @pytest.mark.parametrize("status", [204, 302, 403, 404, 500, 502, 503])
 @pytest.mark.parametrize("body", [b"", b"<html><p>broken", b"<html/>"])
 def test_a_status_with_no_error_of_sts_behind_it_is_sts_unavailable(
-    endpoint: Endpoint, status: int, body: bytes
+    endpoint: ContainerCredentialsEndpoint, status: int, body: bytes
 ) -> None:
     endpoint.status, endpoint.body = status, body if status != 204 else b""
     failure(StsUnavailableError)
 
 
-def test_an_answer_that_breaks_off_is_sts_unavailable(endpoint: Endpoint) -> None:
+def test_an_answer_that_breaks_off_is_sts_unavailable(
+    endpoint: ContainerCredentialsEndpoint,
+) -> None:
     endpoint.is_cut_off = True
     failure(StsUnavailableError)
 
 
 def test_nobody_listening_is_sts_unavailable(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving("127.0.0.1") as gone:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", gone.url)
@@ -342,7 +352,7 @@ def test_nobody_listening_is_sts_unavailable(
     ],
 )
 def test_a_refusal_is_told_once_and_not_tried_again(
-    endpoint: Endpoint, status: int, code: str, kind: type[AssumedError]
+    endpoint: ContainerCredentialsEndpoint, status: int, code: str, kind: type[AssumedError]
 ) -> None:
     caller = "arn:aws:iam::111122223333:user/ci"
     endpoint.status = status
@@ -355,7 +365,7 @@ def test_a_refusal_is_told_once_and_not_tried_again(
         assert caller in error.hint
 
 
-def test_two_codes_in_one_refusal_are_no_answer(endpoint: Endpoint) -> None:
+def test_two_codes_in_one_refusal_are_no_answer(endpoint: ContainerCredentialsEndpoint) -> None:
     endpoint.status = 400
     endpoint.body = refusal("A</Code><Code>B", "odd")
     failure(StsUnavailableError)
@@ -369,7 +379,7 @@ def test_plain_http_is_spoken_on_loopback(host: str, monkeypatch: pytest.MonkeyP
 
 
 def test_plain_http_is_spoken_to_localhost_by_name(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url.replace("127.0.0.1", "localhost"))
     assert call().answered_at == NOON
@@ -420,7 +430,7 @@ def test_an_endpoint_that_is_no_url_is_told_and_not_tried(
 
 
 def test_an_endpoint_on_loopback_is_asked_past_all_proxies(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving("127.0.0.1") as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
@@ -454,7 +464,7 @@ def test_a_bundle_of_certificates_that_is_not_there_is_sts_unavailable(
     failure(StsUnavailableError)
 
 
-def test_many_threads_share_one_client(endpoint: Endpoint) -> None:
+def test_many_threads_share_one_client(endpoint: ContainerCredentialsEndpoint) -> None:
     sts, session = StsClient(SystemClock(), connections=8), new_session()
     created = []
     create_client = session.create_client
@@ -488,18 +498,18 @@ def test_many_threads_share_one_client(endpoint: Endpoint) -> None:
 class TestWrongClock:
     EXPIRED = refusal("SignatureDoesNotMatch", "Signature expired: it is now earlier than …")
 
-    def set_sts_ahead(self, endpoint: Endpoint, hours: int) -> datetime:
+    def set_sts_ahead(self, endpoint: ContainerCredentialsEndpoint, hours: int) -> datetime:
         there = datetime.now(UTC) + timedelta(hours=hours)
         endpoint.date = format_datetime(there, usegmt=True)
         endpoint.body = answer(expiration=f"{there + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
         return there
 
-    def signed_at(self, endpoint: Endpoint) -> datetime:
+    def signed_at(self, endpoint: ContainerCredentialsEndpoint) -> datetime:
         shown = endpoint.headers[-1]["X-Amz-Date"]
         return datetime.strptime(shown, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
     def test_a_call_is_signed_by_the_time_of_sts_and_the_skew_told_once(
-        self, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+        self, endpoint: ContainerCredentialsEndpoint, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "assumed")
         sts, session = StsClient(SystemClock()), new_session()
@@ -517,7 +527,7 @@ class TestWrongClock:
         assert told == ["clock_is_wrong"]
 
     def test_a_clock_that_was_set_is_used_again(
-        self, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+        self, endpoint: ContainerCredentialsEndpoint, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "assumed")
         sts, session = StsClient(SystemClock()), new_session()
@@ -532,7 +542,7 @@ class TestWrongClock:
         assert told == ["clock_is_wrong", "clock_is_right_again"]
 
     def test_a_refusal_that_tells_nothing_new_is_not_answered_by_the_same_call_again(
-        self, endpoint: Endpoint
+        self, endpoint: ContainerCredentialsEndpoint
     ) -> None:
         self.set_sts_ahead(endpoint, hours=0)
         endpoint.status, endpoint.body = 403, self.EXPIRED
@@ -541,7 +551,7 @@ class TestWrongClock:
 
 
 def test_a_role_that_allows_an_hour_gets_an_hour_with_one_warning(
-    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+    endpoint: ContainerCredentialsEndpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     too_long = refusal(
         "ValidationError",

@@ -10,14 +10,6 @@ from typing import Any, cast
 import pytest
 from starlette.routing import Route
 
-from assumed.delivery import api
-from assumed.delivery.shapes import (
-    credentials_to_json,
-    endpoint_to_json,
-    login_to_json,
-    outcome_to_json,
-    status_to_json,
-)
 from assumed.models import (
     DaemonStatus,
     EndpointAddress,
@@ -28,13 +20,21 @@ from assumed.models import (
     ProfileStatus,
     Status,
 )
+from assumed.server import api
+from assumed.server.serialization import (
+    credentials_to_json,
+    endpoint_to_json,
+    login_to_json,
+    outcome_to_json,
+    status_to_json,
+)
 from tests.fakes import NOON, issued, role
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 SECTIONS = dict(re.findall(r"^## `?([^`\n]+)`?\n(.*?)(?=^## |\Z)", PAGE, re.S | re.M))
 ROUTES = {
     f"{method} {route.path}"
-    for route in api.application(cast("api.Daemon", None)).routes
+    for route in api.application(cast("api.DaemonApi", None)).routes
     if isinstance(route, Route)
     for method in (route.methods or set()) - {"HEAD"}
 }
@@ -94,7 +94,7 @@ def test_the_handler_of_each_route_names_what_it_takes(route: str) -> None:
     """A handler's docstring begins with its route; its parameters are those of the page."""
     (found,) = (
         each
-        for each in api.application(cast("api.Daemon", None)).routes
+        for each in api.application(cast("api.DaemonApi", None)).routes
         if isinstance(each, Route) and f" {each.path}" in f" {route.split()[1]}"
     )
     first_line = (found.endpoint.__doc__ or "").partition("\n")[0]

@@ -19,8 +19,8 @@ from assumed.config.schema import (
     MetricsModel,
     ProfileModel,
 )
-from assumed.delivery.shapes import status_to_json
 from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
+from assumed.server.serialization import status_to_json
 from tests.fakes import NOON
 from tests.picture import PICTURE, drawn
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assumed.aws_files.credentials_text import edit, read, set_profile
 from assumed.aws_files.editor import SetCredentials
 from assumed.delivery.glance import Glance, configured, seconds_left
-from assumed.delivery.shapes import credentials_to_json
+from assumed.server.serialization import credentials_to_json
 from assumed.storage.credentials_file import StoredProfile
 from tests.fakes import NOON, issued, role
 

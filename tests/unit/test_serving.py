@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from assumed.delivery.endpoint import MIN_LEFT
+from assumed.server.container_credentials import MIN_LEFT
 from tests.fakes import Simulation, role
 
 DAY = timedelta(days=1)

@@ -20,13 +20,13 @@ DENIED = Outcome(
 READ = Outcome(profile="read", was_fresh=True, expires_at=NOON + HOUR)
 UNREACHABLE = DaemonUnreachableError("no answer", hint="wait")
 
-Answer = Sequence[Outcome] | AssumedError
+HttpResponse = Sequence[Outcome] | AssumedError
 
 
 class Asked:
     """Gives one answer after the other, the last one for ever, and takes no time but for sleep."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: HttpResponse) -> None:
         self.clock = FakeClock()
         self.answers = list(answers)
         self.within: list[float] = []

@@ -47,7 +47,7 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
         context.exit(error.status)
     if text is None:
         from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
-        from assumed.delivery.shapes import credentials_to_json  # noqa: PLC0415
+        from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
 
         credentials, failure = Once(options.config_path(), os.environ).credentials(
             profile, min_left=timedelta(seconds=FRESH_SECONDS)

@@ -18,8 +18,8 @@ from assumed.errors import UsageError
 from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
 
 if TYPE_CHECKING:
+    from assumed.client.api_client import DaemonClient
     from assumed.daemon.once import Once
-    from assumed.delivery.client import DaemonClient
 
 
 @click.command("login")

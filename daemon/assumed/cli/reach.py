@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from assumed.cli.options import Options
-from assumed.delivery.client import DaemonClient, find_daemon
+from assumed.client.api_client import DaemonClient, find_daemon
 from assumed.delivery.dial import user_name
 
 

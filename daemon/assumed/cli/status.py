@@ -14,8 +14,8 @@ from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.cli.status_view import TROUBLE, print_status
 from assumed.delivery.quick import STATUS_FIELDS
-from assumed.delivery.shapes import status_to_json
 from assumed.models import Status
+from assumed.server.serialization import status_to_json
 
 
 @click.command("status")

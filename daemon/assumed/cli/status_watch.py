@@ -19,9 +19,9 @@ from rich.live import Live
 
 from assumed.cli.output import utc_now
 from assumed.cli.status_view import screen
-from assumed.delivery.shapes import status_to_json
 from assumed.errors import DaemonUnreachableError
 from assumed.models import ProfileStatus, Status
+from assumed.server.serialization import status_to_json
 
 _LOOK_SECONDS = 1.0
 _TERMINATED = 128 + signal.SIGTERM

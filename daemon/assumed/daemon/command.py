@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from assumed.client.api_client import DaemonClient
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.daemon.assemble import (
@@ -30,9 +31,6 @@ from assumed.daemon.assemble import (
     make_refresher,
     stored_credentials,
 )
-from assumed.delivery.client import DaemonClient
-from assumed.delivery.endpoint import MIN_LEFT, Endpoint
-from assumed.delivery.shapes import credentials_to_json
 from assumed.delivery.surroundings import (
     OwnFiles,
     child_environ,
@@ -58,6 +56,8 @@ from assumed.models import (
     EndpointAddress,
     ProfileDefinition,
 )
+from assumed.server.container_credentials import MIN_LEFT, ContainerCredentialsEndpoint
+from assumed.server.serialization import credentials_to_json
 from assumed.service.process import protect
 
 _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as of env(1) and every shell
@@ -245,7 +245,7 @@ class _Companion:
             jobs=self._jobs,
             jitter=random.random,
         )
-        self._endpoint = Endpoint(self._scheduler, files.folder)
+        self._endpoint = ContainerCredentialsEndpoint(self._scheduler, files.folder)
 
     def keep(
         self, definitions: Mapping[str, ProfileDefinition], stored: Mapping[str, Credentials]

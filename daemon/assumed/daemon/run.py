@@ -30,9 +30,6 @@ from assumed.daemon.assemble import (
     stored_credentials,
 )
 from assumed.daemon.telling import Telling
-from assumed.delivery.address import daemon_socket, listen, private_folder
-from assumed.delivery.endpoint import Endpoint
-from assumed.delivery.server import Server
 from assumed.delivery.surroundings import tidy
 from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
@@ -47,6 +44,9 @@ from assumed.models import (
     Status,
     WriteMode,
 )
+from assumed.server.api_server import ApiServer
+from assumed.server.container_credentials import ContainerCredentialsEndpoint
+from assumed.server.unix_socket import daemon_socket, listen, private_folder
 from assumed.service.inbox import Inbox
 from assumed.service.notify import Notifier, watchdog_interval
 from assumed.service.watch import FolderWatch
@@ -124,7 +124,7 @@ class Daemon:
             jitter=random.random,
         )
         self._scheduler.tell = self._telling.tell
-        self._endpoint = Endpoint(self, daemon_socket(environ).parent)
+        self._endpoint = ContainerCredentialsEndpoint(self, daemon_socket(environ).parent)
         self._watch = FolderWatch(self._stir)
         self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
 
@@ -142,7 +142,7 @@ class Daemon:
         self._wishes.hear_signals()
         with ExitStack() as stack:
             stack.enter_context(self._file.hold(str(self._config_path)))
-            server = Server(self, self._listen(stack))
+            server = ApiServer(self, self._listen(stack))
             self._start(stack, server)
             return self._obey(server)
 
@@ -240,7 +240,7 @@ class Daemon:
         stack.callback(path.unlink, missing_ok=True)
         return listener
 
-    def _start(self, stack: ExitStack, server: Server) -> None:
+    def _start(self, stack: ExitStack, server: ApiServer) -> None:
         event(
             logging.INFO,
             "daemon_started",
@@ -273,7 +273,7 @@ class Daemon:
         self._file.close()
         event(logging.INFO, "daemon_stopped", profiles=summary.enabled, valid=summary.valid)
 
-    def _obey(self, server: Server) -> int:
+    def _obey(self, server: ApiServer) -> int:
         is_ready = False
         ready_by = self._clock.boottime() + _READY_SECONDS
         while True:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from assumed.clock import Clock
-from assumed.delivery.scrape import Scrape
 from assumed.engine.events import ProfileEvent
 from assumed.engine.scheduler import HEARTBEAT
 from assumed.models import Configuration
 from assumed.observers.hooks import Hooks
 from assumed.observers.metrics import Metrics
 from assumed.observers.metrics_textfile import MetricsTextfile
+from assumed.server.metrics_endpoint import MetricsServer
 
 # Beats that come early, because a file has changed, write nothing.
 _BETWEEN_FILES_SECONDS = HEARTBEAT.total_seconds() - 1
@@ -33,7 +33,7 @@ class Telling:
         self._clock = clock
         self._text = text
         self._hooks = Hooks(environ)
-        self._scrape = Scrape(text)
+        self._scrape = MetricsServer(text)
         self._textfile = MetricsTextfile()
         self._path: Path | None = None
         self._written_at = -math.inf

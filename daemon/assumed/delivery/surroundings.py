@@ -20,9 +20,9 @@ from shutil import rmtree
 from typing import Any
 from zlib import crc32
 
-from assumed.delivery.address import private_folder, state_folder
-from assumed.delivery.loopback import ADDRESS
 from assumed.models import EndpointAddress
+from assumed.server.loopback_http import ADDRESS
+from assumed.server.unix_socket import private_folder, state_folder
 
 # What tells an SDK of other credentials, or of another profile to look for them.
 _LEADS_TO_CREDENTIALS = (

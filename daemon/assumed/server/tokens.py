@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from assumed.delivery.address import private_folder
+from assumed.server.unix_socket import private_folder
 
 _SUFFIX = ".token"
 _BYTES = 32
 
 
-class TokenFolder:
+class TokenStore:
     """A folder of mode 0700 with a token file of mode 0600 for each profile that was asked for.
 
     The files that an earlier process of this user left get new tokens. The old ones may be known:

@@ -30,7 +30,7 @@ _STOP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What is sent back: a status, and a JSON object or a text of the type in `headers`."""
 
     status: HTTPStatus
@@ -73,7 +73,7 @@ class LoopbackServer:
     def __init__(
         self,
         listener: socket.socket,
-        answer: Callable[[h11.Request], Awaitable[Answer]],
+        answer: Callable[[h11.Request], Awaitable[HttpResponse]],
         *,
         most: int = _MOST_CONNECTIONS,
         idle_seconds: float = _IDLE_SECONDS,
@@ -149,7 +149,7 @@ class _Connection(asyncio.Protocol):
         try:
             request = self._http.next_event()
         except h11.RemoteProtocolError as error:
-            self._send(Answer(HTTPStatus(error.error_status_hint), {"code": "BadRequest"}))
+            self._send(HttpResponse(HTTPStatus(error.error_status_hint), {"code": "BadRequest"}))
             return
         if isinstance(request, h11.Request):
             self._is_head = request.method == b"HEAD"
@@ -173,7 +173,7 @@ class _Connection(asyncio.Protocol):
     async def _respond(self, request: h11.Request) -> None:
         self._send(await self._server.answer(request))
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: HttpResponse) -> None:
         shape = answer.shape
         body = shape if isinstance(shape, bytes) else json.dumps(shape).encode()
         headers = {

@@ -15,8 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from assumed.delivery.scrape import CONTENT_TYPE
-from assumed.delivery.shapes import (
+from assumed.errors import AssumedError, UsageError
+from assumed.models import Credentials, EndpointAddress, Login, Outcome, Status
+from assumed.server.futures import follower
+from assumed.server.metrics_endpoint import CONTENT_TYPE
+from assumed.server.serialization import (
     VERSION,
     credentials_to_json,
     endpoint_to_json,
@@ -24,16 +27,13 @@ from assumed.delivery.shapes import (
     outcome_to_json,
     status_to_json,
 )
-from assumed.delivery.waiting import follower
-from assumed.errors import AssumedError, UsageError
-from assumed.models import Credentials, EndpointAddress, Login, Outcome, Status
 
 _MOST_BODY_BYTES = 1 << 20
 _MIN_LEFT_SECONDS = 15 * 60
 _BAD_REQUEST, _CONFLICT, _INTERNAL_SERVER_ERROR = 400, 409, 500
 
 
-class Daemon(Protocol):
+class DaemonApi(Protocol):
     """What the socket asks of the daemon."""
 
     def status(self, profiles: Sequence[str]) -> Status:
@@ -73,7 +73,7 @@ class OtherConfigurationError(AssumedError):
     code = "OtherConfiguration"
 
 
-def application(daemon: Daemon) -> Starlette:
+def application(daemon: DaemonApi) -> Starlette:
     """Return the ASGI application of the socket."""
 
     async def status(request: Request) -> JSONResponse:
@@ -169,7 +169,7 @@ def _outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"version": VERSION, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
 
 
-def _refuse_other_configuration(daemon: Daemon, request: Request) -> None:
+def _refuse_other_configuration(daemon: DaemonApi, request: Request) -> None:
     asked = request.query_params.get("config")
     found = None if asked is None else daemon.status(()).daemon
     if asked is None or found is None:

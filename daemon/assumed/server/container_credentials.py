@@ -27,10 +27,6 @@ from urllib.parse import quote, unquote_to_bytes
 
 import h11
 
-from assumed.delivery.address import private_folder
-from assumed.delivery.loopback import ADDRESS, Answer, LoopbackServer, listen
-from assumed.delivery.tokens import TokenFolder
-from assumed.delivery.waiting import follower
 from assumed.errors import (
     AssumedError,
     DaemonUnreachableError,
@@ -39,6 +35,10 @@ from assumed.errors import (
 )
 from assumed.logs.events import event, timestamp
 from assumed.models import Credentials, EndpointAddress
+from assumed.server.futures import follower
+from assumed.server.loopback_http import ADDRESS, HttpResponse, LoopbackServer, listen
+from assumed.server.tokens import TokenStore
+from assumed.server.unix_socket import private_folder
 
 MIN_LEFT = timedelta(minutes=15)
 """Under so much botocore's refreshing clients ask again at each call (`RefreshableCredentials`)."""
@@ -57,14 +57,14 @@ class CredentialsSource(Protocol):
 
 
 class Tokens(Protocol):
-    """What the endpoint asks of `tokens.TokenFolder`."""
+    """What the endpoint asks of `tokens.TokenStore`."""
 
     def get(self, profile: str) -> bytes | None:
         """Return the token of a profile; None where it has none."""
         ...
 
 
-class Endpoint:
+class ContainerCredentialsEndpoint:
     """The endpoint of a process, opened when somebody asks for it; safe to use from many threads.
 
     Its port is in the name of a folder that stays when the process ends, with the token files in
@@ -81,7 +81,7 @@ class Endpoint:
         self._source = source
         self._folder = folder
         self._lock = threading.Lock()
-        self._open: tuple[LoopbackServer, TokenFolder, int] | None = None
+        self._open: tuple[LoopbackServer, TokenStore, int] | None = None
 
     def address(self, profile: str) -> EndpointAddress:
         """Return where the credentials of a profile are from now on.
@@ -129,21 +129,21 @@ class Endpoint:
                 self._open[0].stop()
                 self._open = None
 
-    def _start(self, listener: socket.socket) -> tuple[LoopbackServer, TokenFolder, int]:
+    def _start(self, listener: socket.socket) -> tuple[LoopbackServer, TokenStore, int]:
         port: int = listener.getsockname()[1]
         try:
             private_folder(self._folder)
-            tokens = TokenFolder(self._folder / f"{_FOLDER}{port}")
+            tokens = TokenStore(self._folder / f"{_FOLDER}{port}")
         except BaseException:
             listener.close()
             raise
-        answers = Answers(self._source, tokens, port=port)
+        answers = CredentialsHandler(self._source, tokens, port=port)
         server = LoopbackServer(listener, answers.answer)
         server.start()
         return server, tokens, port
 
 
-class Answers:
+class CredentialsHandler:
     """What is answered: one kind of path, one method, nothing else.
 
     Args:
@@ -167,7 +167,7 @@ class Answers:
         self._hosts = {f"{name}:{port}".encode() for name in (ADDRESS, "localhost")}
         self._patience_seconds = patience_seconds
 
-    async def answer(self, request: h11.Request) -> Answer:
+    async def answer(self, request: h11.Request) -> HttpResponse:
         """Return the answer to a request."""
         headers = request.headers
         if request.method != b"GET":
@@ -193,7 +193,7 @@ class Answers:
         is_same = hmac.compare_digest(token or b"", expected or b"none")
         return is_same and token is not None and expected is not None
 
-    async def _found(self, profile: str) -> Answer:
+    async def _found(self, profile: str) -> HttpResponse:
         try:
             return _given(await self._credentials(profile))
         except AssumedError as error:
@@ -241,8 +241,8 @@ def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     return values[0] if len(values) == 1 else None
 
 
-def _given(credentials: Credentials) -> Answer:
-    return Answer(
+def _given(credentials: Credentials) -> HttpResponse:
+    return HttpResponse(
         HTTPStatus.OK,
         {
             "AccessKeyId": credentials.access_key_id,
@@ -255,5 +255,5 @@ def _given(credentials: Credentials) -> Answer:
     )
 
 
-def _refusal(status: HTTPStatus, code: str, message: str, **headers: str) -> Answer:
-    return Answer(status, {"code": code, "message": message}, headers)
+def _refusal(status: HTTPStatus, code: str, message: str, **headers: str) -> HttpResponse:
+    return HttpResponse(status, {"code": code, "message": message}, headers)

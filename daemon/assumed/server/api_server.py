@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hypercorn.config import Config
 
-    from assumed.delivery.api import Daemon
+    from assumed.server.api import DaemonApi
 
 _STOP_SECONDS = 0.2
 
 
-class Server:
+class ApiServer:
     """A hypercorn server. It is idle at no wake-ups: nothing in it polls.
 
     What it is made of would be a tenth of a daemon's start, and is imported by the thread.
@@ -27,7 +27,7 @@ class Server:
         listener: is the server's from now on, which closes it.
     """
 
-    def __init__(self, daemon: Daemon, listener: socket.socket) -> None:
+    def __init__(self, daemon: DaemonApi, listener: socket.socket) -> None:
         self._daemon = daemon
         self._listener = listener
         self._loop = asyncio.new_event_loop()
@@ -52,7 +52,7 @@ class Server:
     def _serve(self) -> None:
         from hypercorn.asyncio import serve  # noqa: PLC0415 - see the class
 
-        from assumed.delivery.api import application  # noqa: PLC0415
+        from assumed.server.api import application  # noqa: PLC0415
 
         answer: Any = application(self._daemon)
         config = self._configuration()

@@ -1,8 +1,8 @@
 """Metrics on a port of the loopback, for a Prometheus of this machine.
 
 Any process of any user can ask, as at each port of the loopback; there is no secret in the answer.
-A page in a browser can't (see `Answers` of the endpoint), and whoever asks without a pause gets
-the text of a second ago.
+A page in a browser can't (see `MetricsHandler` of the endpoint), and whoever asks without a pause
+gets the text of a second ago.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from http import HTTPStatus
 
 import h11
 
-from assumed.delivery.loopback import ADDRESS, Answer, LoopbackServer, listen
 from assumed.logs.events import event
+from assumed.server.loopback_http import ADDRESS, HttpResponse, LoopbackServer, listen
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text format of Prometheus, which its client library writes."""
@@ -23,7 +23,7 @@ _PATH = b"/metrics"
 _GOOD_FOR_SECONDS = 1.0
 
 
-class Scrape:
+class MetricsServer:
     """The port, where there is one; used by one thread.
 
     Args:
@@ -58,7 +58,7 @@ class Scrape:
                 hint="set another `metrics: port:`; all else goes on",
             )
             return
-        self._server = LoopbackServer(listener, Answers(self._text, port=port).answer)
+        self._server = LoopbackServer(listener, MetricsHandler(self._text, port=port).answer)
         self._server.start()
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Scrape:
             self._server = None
 
 
-class Answers:
+class MetricsHandler:
     """What is answered: one path, one method, nothing else.
 
     Args:
@@ -81,7 +81,7 @@ class Answers:
         self._hosts = {f"{name}:{port}".encode() for name in (ADDRESS, "localhost")}
         self._made: tuple[float, bytes] | None = None
 
-    async def answer(self, request: h11.Request) -> Answer:
+    async def answer(self, request: h11.Request) -> HttpResponse:
         """Return the answer to a request."""
         if request.method != b"GET":
             return _plain(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET is answered\n", Allow="GET")
@@ -103,5 +103,5 @@ class Answers:
         return self._made[1]
 
 
-def _plain(status: HTTPStatus, text: bytes, **headers: str) -> Answer:
-    return Answer(status, text, {"Content-Type": CONTENT_TYPE, **headers})
+def _plain(status: HTTPStatus, text: bytes, **headers: str) -> HttpResponse:
+    return HttpResponse(status, text, {"Content-Type": CONTENT_TYPE, **headers})

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from assumed.delivery.address import client_sockets, connect
-from assumed.delivery.shapes import (
+from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
+from assumed.models import EndpointAddress, Login, Outcome, Status
+from assumed.server.serialization import (
     endpoint_from_json,
     login_from_json,
     outcome_from_json,
     status_from_json,
 )
-from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
-from assumed.models import EndpointAddress, Login, Outcome, Status
+from assumed.server.unix_socket import client_sockets, connect
 
 _STATUS_TIMEOUT_SECONDS = 5.0
 

@@ -1,0 +1,1 @@
+"""Servers: API socket, container credentials endpoint, metrics endpoint."""

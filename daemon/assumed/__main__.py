@@ -7,7 +7,7 @@ def main() -> int:
     """Run the command line; return the exit status."""
     arguments = sys.argv[1:]
     if arguments[:1] in (["export-credentials"], ["status"]):
-        from assumed.delivery.quick import main as quick  # noqa: PLC0415 - what it spares is click
+        from assumed.fastpath.main import main as quick  # noqa: PLC0415 - what it spares is click
 
         status = quick(arguments)
         if status is not None:

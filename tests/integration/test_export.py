@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from assumed.delivery.formats import FORMATS, formatted
+from assumed.fastpath.formats import FORMATS, formatted
 from tests.integration.recipes import REPOSITORY, credential_process
 from tests.integration.world import SOURCE, World, wait_until
 from tests.unit.test_formats import AWKWARD, CREDENTIALS, VARIABLES
@@ -377,8 +377,8 @@ class TestWhatItCosts:
         found = self.imported(world, "export-credentials", "--profile", "reports")
         # The wrapper that pip writes imports `re` where pip is old; that is not ours to mend.
         assert found - {"re"} <= {
-            "assumed", "assumed.__main__", "assumed.delivery", "assumed.delivery.formats",
-            "assumed.delivery.glance", "assumed.delivery.quick",
+            "assumed", "assumed.__main__", "assumed.fastpath", "assumed.fastpath.formats",
+            "assumed.fastpath.credentials_reader", "assumed.fastpath.main",
         }  # fmt: skip
 
     @pytest.mark.skipif(not CONSOLE_SCRIPT.exists(), reason="assumed is not installed here")
@@ -389,7 +389,7 @@ class TestWhatItCosts:
                 ["status", "--format", "{profile} {minutes_left}m"],
             ):
                 found = self.imported(world, *arguments)
-                assert "assumed.delivery.dial" in found
+                assert "assumed.fastpath.unix_http" in found
                 assert {name for name in found if name.partition(".")[0] in TOO_DEAR} == set()
                 assert not found & TOO_DEAR
 

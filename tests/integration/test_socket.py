@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 
 from assumed.client.api_client import DaemonClient, find_daemon
-from assumed.delivery.dial import NoAnswer, ask
 from assumed.errors import (
     AssumedError,
     DaemonUnreachableError,
@@ -30,6 +29,7 @@ from assumed.errors import (
     StsUnavailableError,
     UsageError,
 )
+from assumed.fastpath.unix_http import DaemonNotAnsweringError, ask
 from assumed.models import (
     Credentials,
     DaemonStatus,
@@ -480,7 +480,7 @@ def test_an_answer_that_makes_no_sense_is_told_so(tmp_path: Path, answer: bytes)
 
         server = Thread(target=serve)
         server.start()
-        with pytest.raises(NoAnswer, match="does not answer"):
+        with pytest.raises(DaemonNotAnsweringError, match="does not answer"):
             ask({"XDG_RUNTIME_DIR": str(tmp_path)}, "me", "/v1/status", {}, timeout_seconds=5)
         server.join()
 
@@ -663,7 +663,9 @@ def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_pa
             DaemonClient(path).status()
         with pytest.raises(DaemonUnreachableError, match="not trusted"):
             find_daemon({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody")
-        with pytest.raises(NoAnswer, match="another user's, not yours: it is not trusted"):
+        with pytest.raises(
+            DaemonNotAnsweringError, match="another user's, not yours: it is not trusted"
+        ):
             ask({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody", "/v1/status", {}, timeout_seconds=5)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.delivery.formats import FORMATS, formatted
+from assumed.fastpath.formats import FORMATS, formatted
 
 CREDENTIALS = {
     "AccessKeyId": "ASIAEXAMPLE",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assumed.aws_files.credentials_text import edit, read, set_profile
 from assumed.aws_files.editor import SetCredentials
-from assumed.delivery.glance import Glance, configured, seconds_left
+from assumed.fastpath.credentials_reader import CredentialsReader, configured, seconds_left
 from assumed.server.serialization import credentials_to_json
 from assumed.storage.credentials_file import StoredProfile
 from tests.fakes import NOON, issued, role
@@ -32,10 +32,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("glance")
 
 
-def glance(folder: Path, data: bytes) -> Glance:
+def glance(folder: Path, data: bytes) -> CredentialsReader:
     file = folder / "credentials"
     file.write_bytes(data)
-    return Glance({"AWS_SHARED_CREDENTIALS_FILE": str(file)})
+    return CredentialsReader({"AWS_SHARED_CREDENTIALS_FILE": str(file)})
 
 
 def test_what_assumed_wrote_is_found(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_where_a_section_stands_in_a_big_file_makes_no_difference(
         name: glance(folder, section_alone(data, name.encode())).credentials(name) for name in names
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assumed.delivery.glance._PIECE_BYTES", piece_bytes)
+        patch.setattr("assumed.fastpath.credentials_reader._PIECE_BYTES", piece_bytes)
         found = glance(folder, data)
         assert {name: found.credentials(name) for name in alone} == alone
         assert set(found.profiles()) == {name for name, held in alone.items() if held}
@@ -174,8 +174,10 @@ def test_a_file_from_before_is_as_good_as_empty(tmp_path: Path) -> None:
     glance(tmp_path, WRITTEN)
     written_at = (tmp_path / "credentials").stat().st_mtime_ns
     environ = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
-    assert Glance(environ, newer_than=written_at).credentials("deploy") == process(DEPLOY)
-    assert Glance(environ, newer_than=written_at + 1).credentials("deploy") is None
+    assert CredentialsReader(environ, newer_than=written_at).credentials("deploy") == process(
+        DEPLOY
+    )
+    assert CredentialsReader(environ, newer_than=written_at + 1).credentials("deploy") is None
 
 
 def test_the_configuration_is_looked_for_where_every_command_looks(tmp_path: Path) -> None:
@@ -216,13 +218,15 @@ def test_a_profile_of_a_role_that_the_configuration_does_not_name_is_as_good_as_
         (f"role_arn: arn:aws:iam::999999999999:role/{role}", False),
         ("", False),
     ):
-        found = Glance(environ, configuration=configuration.encode()).credentials("deploy")
+        found = CredentialsReader(environ, configuration=configuration.encode()).credentials(
+            "deploy"
+        )
         assert (found is not None) is is_found
 
 
 def test_what_can_not_be_read_is_as_good_as_empty(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "fifo"):
-        found = Glance({"AWS_SHARED_CREDENTIALS_FILE": str(path)})
+        found = CredentialsReader({"AWS_SHARED_CREDENTIALS_FILE": str(path)})
         assert found.credentials("deploy") is None
         assert list(found.profiles()) == []

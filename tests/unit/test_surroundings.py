@@ -9,8 +9,8 @@ import botocore.session
 import pytest
 from botocore.credentials import ContainerProvider, create_credential_resolver
 
-from assumed.delivery.surroundings import (
-    OwnFiles,
+from assumed.app.exec_environment import (
+    IsolatedAwsFiles,
     child_environ,
     outer_environ,
     own_files,
@@ -45,7 +45,7 @@ def address(tmp_path: Path) -> EndpointAddress:
 
 
 @pytest.fixture
-def files(home: Path) -> OwnFiles:
+def files(home: Path) -> IsolatedAwsFiles:
     return own_files({"HOME": str(home)})
 
 
@@ -84,7 +84,7 @@ CREDENTIALS_OF_THE_USER = {
 @pytest.mark.parametrize("profile", [None, "deploy"])
 @pytest.mark.parametrize("kind", CREDENTIALS_OF_THE_USER)
 def test_botocore_itself_takes_the_endpoint_before_all_that_the_user_has(
-    files: OwnFiles,
+    files: IsolatedAwsFiles,
     address: EndpointAddress,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
@@ -140,14 +140,14 @@ def test_botocore_has_no_source_before_the_endpoint_that_is_not_known_here(
 
 
 def test_an_sdk_that_knows_no_token_file_finds_the_token(
-    address: EndpointAddress, files: OwnFiles
+    address: EndpointAddress, files: IsolatedAwsFiles
 ) -> None:
     environ = child_environ({"AWS_CONTAINER_AUTHORIZATION_TOKEN": "mine"}, files, address)
     assert environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] == str(address.token_file)
     assert environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "token-of-deploy"
 
 
-def test_plain_variables_are_those_of_one_session(home: Path, files: OwnFiles) -> None:
+def test_plain_variables_are_those_of_one_session(home: Path, files: IsolatedAwsFiles) -> None:
     environ = child_environ({"AWS_SESSION_TOKEN": "mine", "A": "b"}, files, STATIC)
     assert environ["AWS_ACCESS_KEY_ID"] == "ASIA"
     assert environ["AWS_SECRET_ACCESS_KEY"] == "secret"
@@ -172,7 +172,7 @@ def test_a_region_of_the_environment_comes_before_the_profiles(
 
 
 def test_boto_2_is_left_alone_where_it_holds_no_keys(
-    address: EndpointAddress, home: Path, files: OwnFiles
+    address: EndpointAddress, home: Path, files: IsolatedAwsFiles
 ) -> None:
     (home / ".boto").write_text("[GSUtil]\nparallel_thread_count = 1\n")
     assert "BOTO_CONFIG" not in child_environ({}, files, address)
@@ -183,7 +183,7 @@ def test_boto_2_is_left_alone_where_it_holds_no_keys(
     [{}, {"AWS_CONFIG_FILE": "/c"}, {"AWS_CONFIG_FILE": "/c", "AWS_SHARED_CREDENTIALS_FILE": "/s"}],
 )
 def test_assumed_under_exec_sees_the_users_own_files_however_deep(
-    address: EndpointAddress, home: Path, files: OwnFiles, environ: dict[str, str]
+    address: EndpointAddress, home: Path, files: IsolatedAwsFiles, environ: dict[str, str]
 ) -> None:
     assert outer_environ(environ) == {}
     once = child_environ(environ, files, address)
@@ -198,7 +198,7 @@ def test_assumed_under_exec_sees_the_users_own_files_however_deep(
     assert once["AWS_CONFIG_FILE"] == twice["AWS_CONFIG_FILE"] == str(files.config)
 
 
-def test_the_files_are_their_makers_alone(files: OwnFiles) -> None:
+def test_the_files_are_their_makers_alone(files: IsolatedAwsFiles) -> None:
     before = os.umask(0)
     try:
         files.write("deploy", {"profile": {}})
@@ -211,7 +211,7 @@ def test_the_files_are_their_makers_alone(files: OwnFiles) -> None:
 
 @pytest.mark.parametrize("profile", ["deploy", "a b", "a'b", "käse", "default"])
 def test_botocore_reads_the_settings_back(
-    files: OwnFiles, address: EndpointAddress, profile: str, monkeypatch: pytest.MonkeyPatch
+    files: IsolatedAwsFiles, address: EndpointAddress, profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {
         "region": "eu-west-3",
@@ -229,7 +229,7 @@ def test_botocore_reads_the_settings_back(
         assert session.full_config["services"] == {"local": services}
 
 
-def test_what_lives_is_not_tidied_and_what_ended_is(files: OwnFiles, home: Path) -> None:
+def test_what_lives_is_not_tidied_and_what_ended_is(files: IsolatedAwsFiles, home: Path) -> None:
     here = files.folder.name.split("-", 2)[2]
     ended = files.folder.with_name(f"999999999-1-{here}")
     (ended / "endpoint-1").mkdir(parents=True)
@@ -244,7 +244,7 @@ def test_where_there_is_nothing_to_tidy_there_is_no_error(home: Path) -> None:
 
 
 def test_no_proxy_is_asked_for_what_is_on_the_loopback(
-    files: OwnFiles, address: EndpointAddress
+    files: IsolatedAwsFiles, address: EndpointAddress
 ) -> None:
     plain = child_environ({"http_proxy": "http://proxy"}, files, address)
     assert (plain["NO_PROXY"], plain["no_proxy"]) == ("127.0.0.1", "127.0.0.1")

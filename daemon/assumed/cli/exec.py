@@ -27,11 +27,11 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
 
     Example: assumed exec deploy -- aws s3 ls
     """
-    from assumed.daemon.command import Surroundings  # noqa: PLC0415 - boto3 is slow
+    from assumed.daemon.command import ExecEnvironment  # noqa: PLC0415 - boto3 is slow
 
     options.configure_log(level="warning")
     daemon = daemon_of(options)
-    Surroundings(profile, os.environ, static=static).become(
+    ExecEnvironment(profile, os.environ, static=static).become(
         command_line,
         daemon=daemon,
         config_path=options.config_path() if daemon is None else None,

@@ -9,8 +9,8 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.cli.profile_names import profile_names
-from assumed.delivery.formats import FORMATS, formatted
-from assumed.delivery.quick import FRESH_SECONDS, Failed, export
+from assumed.fastpath.formats import FORMATS, formatted
+from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export
 
 
 @click.command("export-credentials")
@@ -42,7 +42,7 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
     options.configure_log(level="error")
     try:
         text = export(profile, shape, config=str(options.config) if options.config else None)
-    except Failed as error:
+    except CommandFailedError as error:
         click.echo(f"assumed: {error.message}\n  {error.hint}", err=True)
         context.exit(error.status)
     if text is None:

@@ -13,8 +13,8 @@ from assumed.cli.options import Options, common_options
 from assumed.cli.output import harmless
 from assumed.cli.reach import daemon_of
 from assumed.config import loader
-from assumed.delivery.dial import user_name
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
+from assumed.fastpath.unix_http import user_name
 from assumed.service.account import Account
 from assumed.service.installation import Service, system_service, user_service
 from assumed.service.linger import linger, linger_no_more, lingers

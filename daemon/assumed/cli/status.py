@@ -13,7 +13,7 @@ from assumed.cli.output import utc_now
 from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.cli.status_view import TROUBLE, print_status
-from assumed.delivery.quick import STATUS_FIELDS
+from assumed.fastpath.main import STATUS_FIELDS
 from assumed.models import Status
 from assumed.server.serialization import status_to_json
 

@@ -12,10 +12,10 @@ from assumed.clock import Clock
 from assumed.config import loader
 from assumed.credential_sources.base import CredentialSources, SourceProfiles
 from assumed.credential_sources.mfa import MfaSessions
-from assumed.delivery.dial import user_name
 from assumed.engine.executor import WorkerPool
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
+from assumed.fastpath.unix_http import user_name
 from assumed.models import Configuration, Credentials
 from assumed.server.unix_socket import state_folder
 from assumed.storage.credentials_file import CredentialsFile

@@ -21,6 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from assumed.app.exec_environment import (
+    IsolatedAwsFiles,
+    child_environ,
+    own_files,
+    tidy,
+    with_region,
+)
 from assumed.client.api_client import DaemonClient
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
@@ -30,13 +37,6 @@ from assumed.daemon.assemble import (
     make_jobs,
     make_refresher,
     stored_credentials,
-)
-from assumed.delivery.surroundings import (
-    OwnFiles,
-    child_environ,
-    own_files,
-    tidy,
-    with_region,
 )
 from assumed.engine.refresher import already_done
 from assumed.engine.scheduler import RefreshScheduler
@@ -70,7 +70,7 @@ _STDERR = 2
 Given = EndpointAddress | Mapping[str, str]
 
 
-class Surroundings:
+class ExecEnvironment:
     """What a command is to find around it.
 
     Args:
@@ -123,7 +123,7 @@ class Surroundings:
             return daemon.credentials(self._profile)
         return daemon.endpoint(self._profile)
 
-    def _from_beside(self, config_path: Path, files: OwnFiles) -> Given:
+    def _from_beside(self, config_path: Path, files: IsolatedAwsFiles) -> Given:
         """Start the process beside this one, and return what it gives once it has credentials."""
         configuration = load_configuration(config_path, self._sources)
         definitions = _with_parents(self._profile, configuration)
@@ -147,7 +147,7 @@ class Surroundings:
             return _told(pipe.read())
 
 
-def _made(environ: Mapping[str, str]) -> OwnFiles:
+def _made(environ: Mapping[str, str]) -> IsolatedAwsFiles:
     try:
         return own_files(environ)
     except OSError as error:
@@ -157,7 +157,9 @@ def _made(environ: Mapping[str, str]) -> OwnFiles:
         ) from error
 
 
-def _child_environ(environ: Mapping[str, str], files: OwnFiles, given: Given) -> dict[str, str]:
+def _child_environ(
+    environ: Mapping[str, str], files: IsolatedAwsFiles, given: Given
+) -> dict[str, str]:
     try:
         return child_environ(environ, files, given)
     except OSError as error:
@@ -231,7 +233,7 @@ class _Companion:
     """The process beside a command; `run` never returns."""
 
     def __init__(
-        self, profile: str, sources: SourceProfiles, files: OwnFiles, *, static: bool
+        self, profile: str, sources: SourceProfiles, files: IsolatedAwsFiles, *, static: bool
     ) -> None:
         self._profile = profile
         self._files = files

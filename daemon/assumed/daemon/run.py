@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Thread
 
 from assumed import __version__
+from assumed.app.exec_environment import tidy
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.daemon.assemble import (
@@ -30,7 +31,6 @@ from assumed.daemon.assemble import (
     stored_credentials,
 )
 from assumed.daemon.telling import Telling
-from assumed.delivery.surroundings import tidy
 from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
 from assumed.logs.events import event

@@ -8,16 +8,16 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from assumed.delivery import dial
-from assumed.delivery.dial import LONGEST_SOCKET_PATH, SOCKET
 from assumed.errors import DaemonUnreachableError
+from assumed.fastpath import unix_http
+from assumed.fastpath.unix_http import LONGEST_SOCKET_PATH, SOCKET
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
     """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
-    return Path(dial.state_folder(environ))
+    return Path(unix_http.state_folder(environ))
 
 
 def daemon_socket(environ: Mapping[str, str]) -> Path:
@@ -35,7 +35,7 @@ def daemon_socket(environ: Mapping[str, str]) -> Path:
 
 def client_sockets(environ: Mapping[str, str], user: str) -> tuple[Path, ...]:
     """Return where a client looks for the daemon of `user`, in order."""
-    return tuple(Path(path) for path in dial.client_sockets(environ, user))
+    return tuple(Path(path) for path in unix_http.client_sockets(environ, user))
 
 
 def listen(path: Path) -> socket.socket:
@@ -101,7 +101,7 @@ def connect(path: Path) -> socket.socket | None:
     connection.settimeout(_CONNECT_TIMEOUT_SECONDS)
     try:
         connection.connect(os.fspath(path))
-        owner = dial.owner(connection, os.fspath(path))
+        owner = unix_http.owner(connection, os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         return None

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from assumed.delivery.dial import user_name
 from assumed.errors import AssumedError
+from assumed.fastpath.unix_http import user_name
 
 _QUICK_SECONDS = 30
 # TimeoutStopSec= and TimeoutStartSec= of the units, and what systemd itself takes.

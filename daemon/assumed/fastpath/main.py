@@ -12,7 +12,12 @@ has not loaded already; a test holds that, and bench/export.py measures what it 
 import os
 import sys
 
-from assumed.delivery.glance import Glance, configured, is_whole, seconds_left
+from assumed.fastpath.credentials_reader import (
+    CredentialsReader,
+    configured,
+    is_whole,
+    seconds_left,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +44,7 @@ _CHAIN = "ASSUMED_EXPORTING"
 _turns: set[str] = set()
 
 
-class Failed(Exception):
+class CommandFailedError(Exception):
     """What a command prints instead of a result: `status` is its exit status."""
 
     def __init__(self, message: str, *, hint: str, status: int = _FAILED) -> None:
@@ -56,7 +61,7 @@ def main(arguments: "Sequence[str]") -> int | None:
         # A template may hold bytes that are no text here: they go out as they came in.
         sys.stdout.buffer.write(os.fsencode(text))
         sys.stdout.flush()
-    except Failed as error:
+    except CommandFailedError as error:
         # A message can hold what a server has said: nothing of it may steer the terminal.
         told = f"assumed: {error.message}\n  {error.hint}\n"
         sys.stderr.write("".join(c if c.isprintable() or c == "\n" else "?" for c in told))
@@ -85,9 +90,9 @@ def export(profile: str, shape: str, *, config: str | None) -> str | None:
         None where the caller has to assume the role itself; it has its turn.
 
     Raises:
-        Failed: there are no valid credentials.
+        CommandFailedError: there are no valid credentials.
     """
-    from assumed.delivery.formats import FORMATS, formatted  # noqa: PLC0415 - `status` needs none
+    from assumed.fastpath.formats import FORMATS, formatted  # noqa: PLC0415 - `status` needs none
 
     if not profile or shape not in FORMATS:
         return None
@@ -111,12 +116,12 @@ def status_lines(
         config: `--config`.
 
     Raises:
-        Failed: a field that is not there, or a profile that the daemon does not know.
+        CommandFailedError: a field that is not there, or a profile that the daemon does not know.
     """
     query = {"profile": list(profiles), "config": config}
     answer = _ask("/v1/status", query, _STATUS_TIMEOUT_SECONDS)
     if answer is None:
-        glance = Glance(os.environ)
+        glance = CredentialsReader(os.environ)
         rows = [_glanced(glance, name) for name in profiles or glance.profiles()]
     else:
         rows = answer["profiles"]
@@ -137,9 +142,9 @@ def status_json(profiles: "Sequence[str]", *, config: str | None) -> tuple[str |
         None in place of the text where no daemon runs.
 
     Raises:
-        Failed: a profile that the daemon does not know.
+        CommandFailedError: a profile that the daemon does not know.
     """
-    from assumed.delivery.dial import to_json  # noqa: PLC0415 - not needed where the file answers
+    from assumed.fastpath.unix_http import to_json  # noqa: PLC0415 - not needed where the file answers
 
     query = {"profile": list(profiles), "config": config}
     answer = _ask("/v1/status", query, _STATUS_TIMEOUT_SECONDS)
@@ -157,7 +162,7 @@ def _stored(profile: str, config: str | None, least: int) -> "dict[str, str] | N
         # The file was likely written by the usual configuration, whose profiles are others.
         return None
     changed_at, configuration = configured(os.environ, config)
-    glance = Glance(os.environ, newer_than=changed_at, configuration=configuration)
+    glance = CredentialsReader(os.environ, newer_than=changed_at, configuration=configuration)
     credentials = glance.credentials(profile)
     if credentials is None or seconds_left(credentials) < least:
         return None
@@ -169,7 +174,7 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
     query = {"profile": profile, "min_left": FRESH_SECONDS, "config": config}
     try:
         answer: dict[str, str] | None = _ask("/v1/credentials", query, _CREDENTIALS_TIMEOUT_SECONDS)
-    except Failed:
+    except CommandFailedError:
         # A daemon that is in a bad way is no reason to withhold what is valid.
         left = _stored(profile, config, LEAST_SECONDS)
         if left is None:
@@ -178,12 +183,12 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
     if answer is None:
         return None
     if not is_whole(answer):
-        raise Failed(
+        raise CommandFailedError(
             f"profile {profile}: the daemon's answer makes no sense",
             hint="it may be of another version: restart it, `systemctl --user restart assumed`",
         )
     if seconds_left(answer) <= 0:
-        raise Failed(
+        raise CommandFailedError(
             f"profile {profile}: by this machine's clock its credentials expired at "
             f"{answer['Expiration']}, and by that of STS they are valid",
             hint="set the clock: `timedatectl status`; AWS refuses requests of another time",
@@ -193,7 +198,7 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
 
 def _ask(target: str, query: "Mapping[str, object]", timeout_seconds: float) -> "Any":
     """Return the daemon's answer; None where none runs, or not with this `--config`."""
-    from assumed.delivery.dial import NoAnswer, ask, user_name  # noqa: PLC0415
+    from assumed.fastpath.unix_http import DaemonNotAnsweringError, ask, user_name  # noqa: PLC0415
 
     config = query.get("config")
     named = {**query, "config": os.path.abspath(str(config)) if config else None}  # noqa: PTH100
@@ -205,15 +210,15 @@ def _ask(target: str, query: "Mapping[str, object]", timeout_seconds: float) -> 
         if status == _OK:
             return answer
         error = answer["error"]
-        raise Failed(
+        raise CommandFailedError(
             error["message"],
             hint=error["hint"],
             status=_WRONG_USAGE if error["code"] == "Usage" else _FAILED,
         )
-    except NoAnswer as error:
-        raise Failed(str(error), hint=error.hint) from error
+    except DaemonNotAnsweringError as error:
+        raise CommandFailedError(str(error), hint=error.hint) from error
     except (KeyError, TypeError) as error:
-        raise Failed(
+        raise CommandFailedError(
             "the daemon's answer makes no sense",
             hint="it may be of another version: restart it, `systemctl --user restart assumed`",
         ) from error
@@ -224,14 +229,14 @@ def _take_turn(profile: str) -> None:
     import fcntl  # noqa: PLC0415 - not needed where the file or the daemon has the answer
     from hashlib import sha256  # noqa: PLC0415
 
-    from assumed.delivery.dial import state_folder  # noqa: PLC0415
+    from assumed.fastpath.unix_http import state_folder  # noqa: PLC0415
 
     if profile in _turns:
         return
     _turns.add(profile)
     chain = os.environ.get(_CHAIN, "").split()
     if profile in chain:
-        raise Failed(
+        raise CommandFailedError(
             f"profile {profile} is its own source: {' -> '.join([*chain, profile])}",
             hint="the credential_process of a source_profile leads back to it: name another one",
         )
@@ -296,7 +301,7 @@ def _last(options: "Mapping[str, Sequence[str]]", name: str) -> str | None:
     return options[name][-1] if name in options else None
 
 
-def _glanced(glance: Glance, profile: str) -> "dict[str, Any]":
+def _glanced(glance: CredentialsReader, profile: str) -> "dict[str, Any]":
     credentials = glance.credentials(profile)
     if credentials is None:
         return {"profile": profile, "state": "pending", "seconds_left": 0, "expires_at": None}
@@ -326,7 +331,7 @@ def _filled(template: str, row: "Mapping[str, Any]") -> str:
         elif template[place] == "{":
             name, brace, _ = template[place + 1 :].partition("}")
             if not brace or name not in values:
-                raise Failed(
+                raise CommandFailedError(
                     f"--format: there is no field {{{name}}}",
                     hint=f"fields are {', '.join(f'{{{field}}}' for field in values)}",
                     status=_WRONG_USAGE,

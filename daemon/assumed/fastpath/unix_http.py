@@ -27,7 +27,7 @@ _PLAIN_IN_A_QUERY = frozenset(
 )
 
 
-class NoAnswer(Exception):
+class DaemonNotAnsweringError(Exception):
     """A daemon seems to be there and gives no answer, or it would be another user's."""
 
     def __init__(
@@ -95,7 +95,7 @@ def ask(
         timeout_seconds: how long to wait for the answer; positive.
 
     Raises:
-        NoAnswer: none that makes sense, or it would be another user's.
+        DaemonNotAnsweringError: none that makes sense, or it would be another user's.
     """
     for path in client_sockets(environ, user):
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
@@ -110,16 +110,20 @@ def ask(
             continue
         except OSError as error:
             connection.close()
-            raise NoAnswer(f"the daemon at {path} does not answer: {error.strerror}") from error
+            raise DaemonNotAnsweringError(
+                f"the daemon at {path} does not answer: {error.strerror}"
+            ) from error
         try:
             if owner(connection, path) != os.geteuid():
-                raise NoAnswer(
+                raise DaemonNotAnsweringError(
                     f"{path} is another user's, not yours: it is not trusted",
                     hint="run this as the user whose daemon it is",
                 )
             return _answer(connection, f"{target}?{_query(query)}")
         except (OSError, ValueError) as error:
-            raise NoAnswer(f"the daemon at {path} does not answer: {error}") from error
+            raise DaemonNotAnsweringError(
+                f"the daemon at {path} does not answer: {error}"
+            ) from error
         finally:
             connection.close()
     return None

@@ -28,7 +28,7 @@ _PIECE_BYTES = 256 * 1024
 _SHAPE_OF_A_TIME = "0000-00-00T00:00:00Z"
 
 
-class Glance:
+class CredentialsReader:
     """The credentials file; what can't be read is as good as empty."""
 
     def __init__(

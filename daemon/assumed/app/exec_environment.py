@@ -63,7 +63,7 @@ Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class OwnFiles:
+class IsolatedAwsFiles:
     """The AWS files of a command, in a folder of mode 0700 that is removed after it."""
 
     folder: Path
@@ -98,7 +98,7 @@ class OwnFiles:
 
 def child_environ(
     environ: Mapping[str, str],
-    files: OwnFiles,
+    files: IsolatedAwsFiles,
     given: EndpointAddress | Mapping[str, str],
 ) -> dict[str, str]:
     """Return the environment of a command.
@@ -157,7 +157,7 @@ def outer_environ(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def own_files(environ: Mapping[str, str]) -> OwnFiles:
+def own_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
     """Make the folder for the files of the command that this process is about to become.
 
     Raises:
@@ -169,7 +169,7 @@ def own_files(environ: Mapping[str, str]) -> OwnFiles:
     private_folder(parent)
     folder = parent / f"{_process(os.getpid())}-{token_hex(4)}"
     folder.mkdir(mode=0o700)
-    return OwnFiles(folder)
+    return IsolatedAwsFiles(folder)
 
 
 def tidy(environ: Mapping[str, str]) -> None:

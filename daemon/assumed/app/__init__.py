@@ -1,0 +1,1 @@
+"""Use cases: each command's work, composed from the packages below."""

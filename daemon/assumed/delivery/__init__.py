@@ -1,1 +1,0 @@
-"""How other processes reach the daemon: the local socket, its routes and its client."""

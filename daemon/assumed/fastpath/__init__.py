@@ -1,0 +1,1 @@
+"""Commands that programs start often, with almost no imports."""

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from assumed.errors import AssumedError, UsageError
-from assumed.service.account import Account
-from assumed.service.installation import Service
-from assumed.service.systemctl import Systemctl
-from assumed.service.unit import USER_UNIT, unit_text
+from assumed.platform.systemd.installation import Service
+from assumed.platform.systemd.systemctl import Systemctl
+from assumed.platform.systemd.target_user import TargetUser
+from assumed.platform.systemd.unit_file import USER_UNIT, unit_text
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs something as others")
 
@@ -41,7 +41,7 @@ def prefix() -> Iterator[Path]:
 
 
 def require(prefix: Path) -> None:
-    Account(SOMEBODY).require_program([str(prefix / "bin" / "assumed")], [prefix])
+    TargetUser(SOMEBODY).require_program([str(prefix / "bin" / "assumed")], [prefix])
 
 
 @pytest.mark.parametrize("what", ["bin/assumed", "bin", "."])
@@ -68,7 +68,7 @@ def test_a_program_that_others_can_change_is_refused(prefix: Path, what: str) ->
 
 def test_a_process_of_the_user_has_nothing_of_roots() -> None:
     script = "id -u; id -G; umask; env | sort; pwd; ls /proc/self/fd | wc -l"
-    ran = Account(SOMEBODY).run(["/bin/sh", "-c", script])
+    ran = TargetUser(SOMEBODY).run(["/bin/sh", "-c", script])
     user = pwd.getpwnam(SOMEBODY)
     uid, groups, _, *environ, folder, descriptors = ran.stdout.splitlines()
     assert (int(uid), folder) == (user.pw_uid, "/")
@@ -82,7 +82,7 @@ def test_a_process_of_the_user_can_not_type_into_roots_terminal() -> None:
     child, terminal = pty.fork()
     if child == 0:
         try:
-            ran = Account(SOMEBODY).run(["/bin/sh", "-c", ": < /dev/tty"])
+            ran = TargetUser(SOMEBODY).run(["/bin/sh", "-c", ": < /dev/tty"])
             os.write(1, b"refused" if ran.returncode else b"opened")
         finally:
             os._exit(0)
@@ -95,7 +95,7 @@ def test_a_process_of_the_user_can_not_type_into_roots_terminal() -> None:
 
 
 def test_what_a_process_of_the_user_prints_can_be_anything() -> None:
-    ran = Account(SOMEBODY).run(["/bin/sh", "-c", r"printf '\377\033'; printf '\377' >&2"])
+    ran = TargetUser(SOMEBODY).run(["/bin/sh", "-c", r"printf '\377\033'; printf '\377' >&2"])
     assert (ran.stdout, ran.stderr) == ("\ufffd\x1b", "\ufffd")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assumed.service.unit import exec_line
+from assumed.platform.systemd.unit_file import exec_line
 from tests.integration.machine import Machine, why_not
 from tests.integration.world import MAY_ASSUME, READ_ONLY, SOURCE, AwsServer, wait_until
 

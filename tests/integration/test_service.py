@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from assumed.errors import AssumedError
-from assumed.service.systemctl import Systemctl, ask, require_systemd, require_user_manager
-from assumed.service.unit import is_ours
+from assumed.platform.systemd.systemctl import Systemctl, ask, require_systemd, require_user_manager
+from assumed.platform.systemd.unit_file import is_ours
 from tests.integration.world import World
 
 ASSUMED = str(Path(sys.executable).with_name("assumed"))

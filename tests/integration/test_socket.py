@@ -648,7 +648,7 @@ def test_a_folder_of_root_is_refused_to_anybody_else(tmp_path: Path) -> None:
     folder.chmod(0o755)
     with as_another_user("private_folder", folder) as child:
         assert child.stdout is not None
-        assert child.stdout.readline() == "DaemonUnreachable\n"
+        assert child.stdout.readline() == "DaemonUnreachableError\n"
 
 
 @as_root

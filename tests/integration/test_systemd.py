@@ -16,7 +16,7 @@ import pytest
 
 from assumed.logs import events as log
 from assumed.logs.journald import JournalHandler, journal_handler
-from assumed.service.notify import watchdog_interval
+from assumed.platform.systemd.notify import watchdog_interval
 from tests.integration.world import World, wait_until
 
 UNITS = Path(__file__).parents[2] / "systemd"

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from assumed.service.inbox import Inbox
+from assumed.platform.signal_queue import SignalAwareQueue
 
 
 @pytest.fixture
-def inbox() -> Iterator[Inbox[str]]:
-    inbox = Inbox[str]()
+def inbox() -> Iterator[SignalAwareQueue[str]]:
+    inbox = SignalAwareQueue[str]()
     before = signal.signal(signal.SIGUSR1, lambda *_: inbox.put("signal"))
     inbox.hear_signals()
     yield inbox
@@ -22,23 +22,23 @@ def inbox() -> Iterator[Inbox[str]]:
     signal.signal(signal.SIGUSR1, before)
 
 
-def test_items_come_out_in_their_order(inbox: Inbox[str]) -> None:
+def test_items_come_out_in_their_order(inbox: SignalAwareQueue[str]) -> None:
     for item in "abc":
         inbox.put(item)
     assert [inbox.get(timeout=60) for _ in range(3)] == ["a", "b", "c"]
 
 
-def test_with_nothing_to_come_it_is_empty(inbox: Inbox[str]) -> None:
+def test_with_nothing_to_come_it_is_empty(inbox: SignalAwareQueue[str]) -> None:
     with pytest.raises(queue.Empty):
         inbox.get(timeout=0)
 
 
-def test_another_thread_wakes_it(inbox: Inbox[str]) -> None:
+def test_another_thread_wakes_it(inbox: SignalAwareQueue[str]) -> None:
     threading.Timer(0.05, inbox.put, ["a"]).start()
     assert inbox.get(timeout=60) == "a"
 
 
-def test_a_signal_wakes_it_that_another_thread_was_given(inbox: Inbox[str]) -> None:
+def test_a_signal_wakes_it_that_another_thread_was_given(inbox: SignalAwareQueue[str]) -> None:
     is_asleep = threading.Event()
 
     def take_signal() -> None:
@@ -56,7 +56,7 @@ def test_a_signal_wakes_it_that_another_thread_was_given(inbox: Inbox[str]) -> N
     thread.join()
 
 
-def test_more_than_a_pipe_holds_is_not_lost_and_blocks_nobody(inbox: Inbox[str]) -> None:
+def test_more_than_a_pipe_holds_is_not_lost_and_blocks_nobody(inbox: SignalAwareQueue[str]) -> None:
     for _ in range(20_000):
         inbox.put("a")
     assert [inbox.get(timeout=60) for _ in range(20_000)] == ["a"] * 20_000

@@ -12,7 +12,7 @@ import pytest
 PROTECTED = """
 import ctypes, json, os, resource, sys
 from pathlib import Path
-from assumed.service.process import protect
+from assumed.platform.hardening import protect
 exec(sys.argv[1])
 protect()
 Path("file").touch()

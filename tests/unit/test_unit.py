@@ -3,8 +3,15 @@ from __future__ import annotations
 import pytest
 
 from assumed.errors import UsageError
-from assumed.service.systemctl import without_systemd
-from assumed.service.unit import SYSTEM_UNIT, USER_UNIT, exec_line, is_ours, template, unit_text
+from assumed.platform.systemd.systemctl import without_systemd
+from assumed.platform.systemd.unit_file import (
+    SYSTEM_UNIT,
+    USER_UNIT,
+    exec_line,
+    is_ours,
+    template,
+    unit_text,
+)
 
 PROGRAM = "/home/jane/.local/bin/assumed"
 UNITS = [USER_UNIT, SYSTEM_UNIT]

@@ -17,7 +17,7 @@ from assumed.config import loader
 from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
 from assumed.logs import events as log
-from assumed.service.process import hide_memory
+from assumed.platform.hardening import hide_memory
 
 
 @dataclass(frozen=True, slots=True)

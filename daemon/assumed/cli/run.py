@@ -24,7 +24,7 @@ def command(context: click.Context, options: Options) -> None:
     """
     from assumed.daemon.run import Daemon  # noqa: PLC0415 - what it imports takes most of a second
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
-    from assumed.service.process import protect, share_memory  # noqa: PLC0415
+    from assumed.platform.hardening import protect, share_memory  # noqa: PLC0415
 
     protect()
     share_memory()

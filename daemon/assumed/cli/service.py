@@ -15,10 +15,10 @@ from assumed.cli.reach import daemon_of
 from assumed.config import loader
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
 from assumed.fastpath.unix_http import user_name
-from assumed.service.account import Account
-from assumed.service.installation import Service, system_service, user_service
-from assumed.service.linger import linger, linger_no_more, lingers
-from assumed.service.unit import SYSTEM_UNIT, USER_UNIT, unit_text
+from assumed.platform.systemd.installation import Service, system_service, user_service
+from assumed.platform.systemd.linger import linger, linger_no_more, lingers
+from assumed.platform.systemd.target_user import TargetUser
+from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, unit_text
 
 _PACKAGE = Path(__file__).parents[1]
 _system_option = click.option(
@@ -79,7 +79,7 @@ def install(
         _install_for_me(options, program, also_linger=also_linger)
         context.invoke(status.command, config=options.config)
         return
-    service, account = system_service(user), Account(user)
+    service, account = system_service(user), TargetUser(user)
     account.require_program(program, [Path(sys.prefix), Path(sys.base_prefix), _PACKAGE])
     account.require_configuration(program)
     _put(service, unit_text(SYSTEM_UNIT, [*program, "run"]))

@@ -56,9 +56,9 @@ from assumed.models import (
     EndpointAddress,
     ProfileDefinition,
 )
+from assumed.platform.hardening import protect
 from assumed.server.container_credentials import MIN_LEFT, ContainerCredentialsEndpoint
 from assumed.server.serialization import credentials_to_json
-from assumed.service.process import protect
 
 _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as of env(1) and every shell
 # Python ignores these, and what it becomes would go on to; `yes | head` would not end.

@@ -44,12 +44,12 @@ from assumed.models import (
     Status,
     WriteMode,
 )
+from assumed.platform.inotify import DirectoryWatcher
+from assumed.platform.signal_queue import SignalAwareQueue
+from assumed.platform.systemd.notify import Notifier, watchdog_interval
 from assumed.server.api_server import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.unix_socket import daemon_socket, listen, private_folder
-from assumed.service.inbox import Inbox
-from assumed.service.notify import Notifier, watchdog_interval
-from assumed.service.watch import FolderWatch
 from assumed.storage.credentials_file import FileSignature, hold
 from assumed.sts.timed import TimedStsClient
 
@@ -96,7 +96,7 @@ class Daemon:
         self._sources = SourceProfiles()
         self._configuration = load_configuration(config_path, self._sources)
         self._config_error: str | None = None
-        self._wishes = Inbox[_Wish]()
+        self._wishes = SignalAwareQueue[_Wish]()
         self._reloads: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         """Whoever waits for a reload."""
         self._file = credentials_file(self._configuration, environ)
@@ -125,7 +125,7 @@ class Daemon:
         )
         self._scheduler.tell = self._telling.tell
         self._endpoint = ContainerCredentialsEndpoint(self, daemon_socket(environ).parent)
-        self._watch = FolderWatch(self._stir)
+        self._watch = DirectoryWatcher(self._stir)
         self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
 
     def run(self) -> int:

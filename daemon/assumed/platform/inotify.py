@@ -34,7 +34,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]
 
 
-class FolderWatch:
+class DirectoryWatcher:
     """Calls `changed` from a thread of its own whenever files change in one of the folders."""
 
     def __init__(self, changed: Callable[[], None]) -> None:

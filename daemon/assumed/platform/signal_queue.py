@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 ItemT = TypeVar("ItemT")
 
 
-class Inbox(Generic[ItemT]):
+class SignalAwareQueue(Generic[ItemT]):
     """A queue whose reader, the main thread, sleeps until something comes or a signal does.
 
     Python runs the handler of a signal between two steps of the main thread. Where that is about

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assumed.errors import UsageError
-from assumed.service.systemctl import (
+from assumed.platform.systemd.systemctl import (
     ServiceManagerError,
     Systemctl,
     require_systemd,
     require_user_manager,
 )
-from assumed.service.unit import SYSTEM_UNIT, USER_UNIT, is_ours
+from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, is_ours
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 # What the daemon looks at. A proxy may hold a password, so no value is ever shown or written.

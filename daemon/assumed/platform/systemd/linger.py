@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from assumed.platform.systemd.systemctl import ask
 from assumed.server.unix_socket import private_folder, state_folder
-from assumed.service.systemctl import ask
 
 _LINGERING = Path("/var/lib/systemd/linger")
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from assumed.errors import ConfigurationError, UsageError
-from assumed.service.systemctl import ServiceManagerError
+from assumed.platform.systemd.systemctl import ServiceManagerError
 
 _SECONDS = 60
 _FOR_ALL = "install it for all users: `pipx install --global`, and run that one"
 
 
-class Account:
+class TargetUser:
     """A user of this machine.
 
     Raises:

@@ -26,7 +26,7 @@ def template(name: str) -> str:
     """Return the text of a unit as it comes with this version."""
     here = Path(__file__)
     packaged = here.parent / "units" / name
-    in_the_tree = here.parents[3] / "systemd" / name
+    in_the_tree = here.parents[4] / "systemd" / name
     return (packaged if packaged.exists() else in_the_tree).read_text(encoding="utf-8")
 
 

@@ -1,0 +1,1 @@
+"""systemd: units, service commands, notifications, lingering."""

@@ -1,1 +1,0 @@
-"""What the operating system and systemd offer a service: one file each."""

@@ -162,10 +162,10 @@ def _watched(file: Path) -> int:
     from apscheduler.events import EVENT_JOB_EXECUTED  # noqa: PLC0415 - of the daemon alone
 
     from assumed.__main__ import main as assumed  # noqa: PLC0415
-    from assumed.daemon import run  # noqa: PLC0415
+    from assumed.app import daemon  # noqa: PLC0415
 
     planned: list[tuple[str, float]] = []
-    make_jobs = run.make_jobs  # type: ignore[attr-defined]
+    make_jobs = daemon.make_jobs  # type: ignore[attr-defined]
 
     def watched_jobs(**options: Any) -> HeartbeatScheduler:
         jobs = make_jobs(**options)
@@ -175,7 +175,7 @@ def _watched(file: Path) -> int:
         )
         return jobs
 
-    run.make_jobs = watched_jobs  # type: ignore[attr-defined]
+    daemon.make_jobs = watched_jobs  # type: ignore[attr-defined]
     sys.argv[1:] = ["run", "--log-level", "error"]
     status = assumed()
     file.write_text(json.dumps(planned))

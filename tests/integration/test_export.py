@@ -26,7 +26,7 @@ from tests.unit.test_formats import AWKWARD, CREDENTIALS, VARIABLES
 CONSOLE_SCRIPT = Path(sys.executable).with_name("assumed")
 # Each takes as long as Python itself, or a good part of it; bench/export.py measures the whole.
 TOO_DEAR = {
-    "assumed.cli", "assumed.config", "assumed.errors", "assumed.log", "assumed.model",
+    "assumed.cli", "assumed.config", "assumed.errors", "assumed.logs", "assumed.models",
     "boto3", "botocore", "click", "collections", "contextlib", "dataclasses", "datetime", "enum",
     "functools", "http", "json", "logging", "pathlib", "pydantic", "re", "socket", "ssl",
     "subprocess", "threading", "typing", "urllib", "yaml",

@@ -16,6 +16,9 @@ from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assumed.app.init.command import find_mistake, first_place, proposal, write_new
+from assumed.app.init.generator import Definition, GeneratedConfig, propose
+from assumed.app.init.yaml_writer import comment, scalar
 from assumed.aws_files.profiles import AwsFiles, read_aws_files
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from assumed.aws_files.shadowing import find_clashes
@@ -23,9 +26,6 @@ from assumed.cli.output import finding_lines
 from assumed.config import loader
 from assumed.config.schema import ProfileModel
 from assumed.config.yaml_loader import YamlDocument
-from assumed.daemon.init import find_mistake, first_place, proposal, write_new
-from assumed.daemon.proposal import Definition, Proposal, propose
-from assumed.daemon.yaml_text import comment, scalar
 from assumed.errors import ConfigurationNotWrittenError, NoRoleProfilesError, UsageError
 from tests.unit.test_precedence import asked_of_botocore
 
@@ -78,7 +78,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path)
 
 
-def proposed(home: Home, *, known: set[str] = ALL_KEYS, suffix: str = "-fresh") -> Proposal:
+def proposed(home: Home, *, known: set[str] = ALL_KEYS, suffix: str = "-fresh") -> GeneratedConfig:
     """Return what is proposed by a version that has the keys `known`, whichever this one has."""
 
     def mistake(name: str, definitions: dict[str, Definition]) -> str | None:

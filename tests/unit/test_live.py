@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from assumed.app.live_check import LiveCheck
 from assumed.cli.output import live_check_lines
-from assumed.daemon.live import LiveCheck
 from assumed.errors import AssumeRoleDeniedError
 from assumed.models import (
     Credentials,

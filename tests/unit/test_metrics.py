@@ -147,7 +147,7 @@ def test_the_lateness_of_a_new_session_is_counted() -> None:
 
 
 def test_a_daemon_whose_metrics_nobody_asks_for_does_not_pay_for_the_library() -> None:
-    look = "import sys, assumed.daemon.run; print('prometheus_client' in sys.modules)"
+    look = "import sys, assumed.app.daemon; print('prometheus_client' in sys.modules)"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", look], capture_output=True, text=True, check=True
     )

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from assumed.daemon.wait import Waited, wait
+from assumed.app.wait import WaitResult, wait
 from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
 from assumed.models import Failure, Outcome
 from tests.fakes import NOON, FakeClock
@@ -46,14 +46,14 @@ class Asked:
 
 def waited(
     asked: Asked, *, min_left: timedelta | None = None, timeout: timedelta = MINUTE
-) -> Waited:
+) -> WaitResult:
     return wait(asked, clock=asked.clock, sleep=asked.sleep, min_left=min_left, timeout=timeout)
 
 
 @pytest.mark.parametrize("answer", [FRESH, NEW], ids=["fresh", "new"])
 def test_what_is_valid_is_not_waited_for(answer: Outcome) -> None:
     asked = Asked([answer, READ])
-    assert waited(asked) == Waited([answer, READ])
+    assert waited(asked) == WaitResult([answer, READ])
     assert (asked.slept, asked.within) == ([], [60])
 
 
@@ -75,7 +75,7 @@ def test_when_time_is_up_the_last_failure_is_told() -> None:
 
 def test_what_was_refreshed_is_asked_for_once_more_whether_enough_is_left() -> None:
     asked = Asked([NEW, READ], [FRESH, READ])
-    assert waited(asked, min_left=45 * MINUTE) == Waited([FRESH, READ])
+    assert waited(asked, min_left=45 * MINUTE) == WaitResult([FRESH, READ])
     assert asked.slept == []
 
 

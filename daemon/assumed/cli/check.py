@@ -12,7 +12,7 @@ from assumed.cli.output import finding_lines, live_check_lines
 from assumed.cli.progress import progress
 
 if TYPE_CHECKING:
-    from assumed.daemon.live import LiveCheck
+    from assumed.app.live_check import LiveCheck
 
 
 @click.command("check")
@@ -24,11 +24,11 @@ def command(context: click.Context, options: Options, *, live: bool) -> None:
 
     Example: assumed check --live
     """
-    from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 
     options.configure_log(level="error")
     path = options.config_path()
-    once = Once(path, os.environ)
+    once = Standalone(path, os.environ)
     findings = once.clashes(os.environ)
     for finding in findings:
         click.echo(finding_lines(finding), err=True)

@@ -27,7 +27,7 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
 
     Example: assumed exec deploy -- aws s3 ls
     """
-    from assumed.daemon.command import ExecEnvironment  # noqa: PLC0415 - boto3 is slow
+    from assumed.app.exec import ExecEnvironment  # noqa: PLC0415 - boto3 is slow
 
     options.configure_log(level="warning")
     daemon = daemon_of(options)

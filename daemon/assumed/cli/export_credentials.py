@@ -46,10 +46,10 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
         click.echo(f"assumed: {error.message}\n  {error.hint}", err=True)
         context.exit(error.status)
     if text is None:
-        from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
         from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
 
-        credentials, failure = Once(options.config_path(), os.environ).credentials(
+        credentials, failure = Standalone(options.config_path(), os.environ).credentials(
             profile, min_left=timedelta(seconds=FRESH_SECONDS)
         )
         if failure is not None:

@@ -31,7 +31,7 @@ def command(options: Options, output: str | None, suffix: str) -> None:
 
     Example: assumed init
     """
-    from assumed.daemon.init import (  # noqa: PLC0415 - botocore is paid for where it is used
+    from assumed.app.init.command import (  # noqa: PLC0415 - botocore is paid for where it is used
         first_place,
         proposal,
         write_new,

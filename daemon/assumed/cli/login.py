@@ -18,8 +18,8 @@ from assumed.errors import UsageError
 from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
 
 if TYPE_CHECKING:
+    from assumed.app.standalone import Standalone
     from assumed.client.api_client import DaemonClient
-    from assumed.daemon.once import Once
 
 
 @click.command("login")
@@ -35,11 +35,11 @@ def command(options: Options, profile: str | None) -> None:
     Example: assumed login deploy
     """
     options.configure_log(level="error")
-    place: DaemonClient | Once | None = daemon_of(options)
+    place: DaemonClient | Standalone | None = daemon_of(options)
     if place is None:
-        from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 
-        place = Once(options.config_path(), os.environ)
+        place = Standalone(options.config_path(), os.environ)
     names = () if profile is None else (profile,)
     started: set[datetime] = set()
     # Looked at anew after each code: many profiles hang on one session.

@@ -23,7 +23,7 @@ def command(options: Options, profiles: tuple[str, ...]) -> None:
 
     Example: assumed logout deploy
     """
-    from assumed.daemon.logout import log_out  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.logout import log_out  # noqa: PLC0415 - boto3 is paid for where it is used
 
     options.configure_log(level="warning")
     daemon = daemon_of(options)

@@ -12,8 +12,8 @@ from assumed.logs.events import printable
 from assumed.models import Failure, Login, Outcome
 
 if TYPE_CHECKING:
+    from assumed.app.live_check import LiveCheck
     from assumed.aws_files.shadowing import Finding
-    from assumed.daemon.live import LiveCheck
 
 
 def print_error(error: AssumedError) -> None:

@@ -33,9 +33,9 @@ def command(
         with progress(len(profiles or daemon.status().profiles)) as told:
             outcomes = daemon.refresh(profiles, force=force, told=told)
     else:
-        from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 
-        once = Once(options.config_path(), os.environ)
+        once = Standalone(options.config_path(), os.environ)
         with progress(len(profiles or once.enabled)) as told:
             outcomes = once.refresh(profiles, force=force, told=told)
     now = utc_now()

@@ -22,7 +22,7 @@ def command(context: click.Context, options: Options) -> None:
 
     Example: assumed run --log-format json
     """
-    from assumed.daemon.run import Daemon  # noqa: PLC0415 - what it imports takes most of a second
+    from assumed.app.daemon import Daemon  # noqa: PLC0415 - what it imports takes most of a second
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
     from assumed.platform.hardening import protect, share_memory  # noqa: PLC0415
 

@@ -128,9 +128,9 @@ def this_program(invoked: str) -> list[str]:
 
 
 def _install_for_me(options: Options, program: list[str], *, also_linger: bool) -> None:
-    from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 
-    Once(options.config_path(), os.environ)
+    Standalone(options.config_path(), os.environ)
     service = user_service(os.environ)
     _require_no_other_daemon(options, service)
     _put(service, unit_text(USER_UNIT, [*program, *_run_arguments(options)]))

@@ -78,6 +78,6 @@ def _look(options: Options, profiles: tuple[str, ...]) -> Status:
     daemon = daemon_of(options)
     if daemon is not None:
         return daemon.status(profiles)
-    from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 
-    return Once(options.config_path(), os.environ).status(profiles)
+    return Standalone(options.config_path(), os.environ).status(profiles)

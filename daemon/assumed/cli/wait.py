@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import click
 
+from assumed.app.wait import wait
 from assumed.cli.options import Options, common_options, duration
 from assumed.cli.output import utc_now, waited_line
 from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.clock import SystemClock
-from assumed.daemon.wait import wait
 from assumed.models import Outcome
 
 
@@ -57,9 +57,9 @@ def command(
         daemon = daemon_of(options)
         if daemon is not None:
             return daemon.refresh(profiles, force=False, min_left=min_left, timeout=within)
-        from assumed.daemon.once import Once  # noqa: PLC0415 - boto3 is paid for where it is used
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 
-        once = Once(options.config_path(), os.environ)
+        once = Standalone(options.config_path(), os.environ)
         chosen = profiles or once.enabled
         return once.refresh(chosen, force=False, min_left=min_left, timeout=within)
 

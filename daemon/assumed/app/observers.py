@@ -19,7 +19,7 @@ from assumed.server.metrics_endpoint import MetricsServer
 _BETWEEN_FILES_SECONDS = HEARTBEAT.total_seconds() - 1
 
 
-class Telling:
+class EventObservers:
     """What the configuration says under `hooks` and `metrics`.
 
     Args:

@@ -9,11 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from assumed.aws_files.profiles import config_path, read_aws_files
-from assumed.aws_files.shadowing import Finding, find_clashes
-from assumed.clock import SystemClock
-from assumed.credential_sources.base import SourceProfiles
-from assumed.daemon.assemble import (
+from assumed.app.factory import (
     credentials_file,
     credentials_path,
     load_configuration,
@@ -21,7 +17,11 @@ from assumed.daemon.assemble import (
     make_refresher,
     stored_credentials,
 )
-from assumed.daemon.live import LiveCheck
+from assumed.app.live_check import LiveCheck
+from assumed.aws_files.profiles import config_path, read_aws_files
+from assumed.aws_files.shadowing import Finding, find_clashes
+from assumed.clock import SystemClock
+from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresher import Refresher, Store, already_done
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
@@ -29,7 +29,7 @@ from assumed.sts.client import StsClient
 from assumed.sts.tracing import CallTrace, TracingStsClient
 
 
-class Once:
+class Standalone:
     """One configuration, for one command.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from assumed.app.factory import credentials_file, load_configuration, mfa_folder
 from assumed.credential_sources.base import SourceProfiles
-from assumed.daemon.assemble import credentials_file, load_configuration, mfa_folder
 from assumed.errors import AlreadyRunningError
 from assumed.models import Configuration, ProfileState, Status
 

@@ -19,9 +19,7 @@ from threading import Thread
 
 from assumed import __version__
 from assumed.app.exec_environment import tidy
-from assumed.clock import SystemClock
-from assumed.credential_sources.base import SourceProfiles
-from assumed.daemon.assemble import (
+from assumed.app.factory import (
     MOST_THREADS,
     credentials_file,
     credentials_path,
@@ -30,7 +28,9 @@ from assumed.daemon.assemble import (
     make_refresher,
     stored_credentials,
 )
-from assumed.daemon.telling import Telling
+from assumed.app.observers import EventObservers
+from assumed.clock import SystemClock
+from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
 from assumed.logs.events import event
@@ -59,7 +59,7 @@ _INTERRUPTED = 130
 _BETWEEN_LOOKS_AROUND_SECONDS = 60.0
 
 
-class _Wish(Enum):
+class _MainLoopEvent(Enum):
     """What the main thread is asked for, by signals and by the scheduler."""
 
     READY = auto()
@@ -72,9 +72,9 @@ class _Wish(Enum):
 
 
 _SIGNALS = {
-    signal.SIGHUP: _Wish.RELOAD,
-    signal.SIGTERM: _Wish.TERMINATE,
-    signal.SIGINT: _Wish.INTERRUPT,
+    signal.SIGHUP: _MainLoopEvent.RELOAD,
+    signal.SIGTERM: _MainLoopEvent.TERMINATE,
+    signal.SIGINT: _MainLoopEvent.INTERRUPT,
 }
 
 
@@ -96,7 +96,7 @@ class Daemon:
         self._sources = SourceProfiles()
         self._configuration = load_configuration(config_path, self._sources)
         self._config_error: str | None = None
-        self._wishes = SignalAwareQueue[_Wish]()
+        self._wishes = SignalAwareQueue[_MainLoopEvent]()
         self._reloads: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         """Whoever waits for a reload."""
         self._file = credentials_file(self._configuration, environ)
@@ -113,7 +113,7 @@ class Daemon:
         """What systemd shows: of the profiles, and of the configuration."""
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
         self._jobs = make_jobs(beat=self._beat, every=every)
-        self._telling = Telling(environ, self._clock, self.metrics)
+        self._telling = EventObservers(environ, self._clock, self.metrics)
         took = self._telling.counts.sts_took
         sts = TimedStsClient(self._clock, connections=MOST_THREADS, took=took)
         self._refresher = make_refresher(self._clock, self._sources, self._file, sts=sts)
@@ -126,7 +126,9 @@ class Daemon:
         self._scheduler.tell = self._telling.tell
         self._endpoint = ContainerCredentialsEndpoint(self, daemon_socket(environ).parent)
         self._watch = DirectoryWatcher(self._stir)
-        self._scheduler.first_pass.add_done_callback(lambda _: self._wishes.put(_Wish.READY))
+        self._scheduler.first_pass.add_done_callback(
+            lambda _: self._wishes.put(_MainLoopEvent.READY)
+        )
 
     def run(self) -> int:
         """Keep the profiles fresh until a signal ends it; return the exit status.
@@ -223,7 +225,7 @@ class Daemon:
         answer: Future[None] = Future()
         answer.set_running_or_notify_cancel()
         self._reloads.put(answer)
-        self._wishes.put(_Wish.RELOAD)
+        self._wishes.put(_MainLoopEvent.RELOAD)
         return answer
 
     def _listen(self, stack: ExitStack) -> socket.socket:
@@ -263,7 +265,7 @@ class Daemon:
         self._jobs.start()
         stack.callback(self._stop)
         # After READY where all is fresh: whoever connects waits until it has been imported.
-        self._wishes.put(_Wish.SERVE)
+        self._wishes.put(_MainLoopEvent.SERVE)
 
     def _stop(self) -> None:
         self._notifier.stopping()
@@ -281,26 +283,26 @@ class Daemon:
             try:
                 wish = self._wishes.get(timeout=timeout)
             except queue.Empty:
-                wish = _Wish.READY
+                wish = _MainLoopEvent.READY
             match wish:
-                case _Wish.READY:
+                case _MainLoopEvent.READY:
                     is_ready = True
                     # The first refreshes have found more folders that are to be watched.
                     self._stir()
                     self._notifier.ready()
                     self._tell_status()
                     self._telling.write_file()
-                case _Wish.SERVE:
+                case _MainLoopEvent.SERVE:
                     server.start()
-                case _Wish.RELOAD:
+                case _MainLoopEvent.RELOAD:
                     self._reload()
-                case _Wish.LOOK_AT_CREDENTIALS:
+                case _MainLoopEvent.LOOK_AT_CREDENTIALS:
                     self._scheduler.reconcile(self._stored())
-                case _Wish.WRITE_METRICS:
+                case _MainLoopEvent.WRITE_METRICS:
                     self._telling.write_file()
-                case _Wish.TERMINATE:
+                case _MainLoopEvent.TERMINATE:
                     return 0
-                case _Wish.INTERRUPT:
+                case _MainLoopEvent.INTERRUPT:
                     return _INTERRUPTED
 
     def _reload(self) -> None:
@@ -373,7 +375,7 @@ class Daemon:
             self._look_around()
             self._tell_status()
             if self._telling.is_file_due():
-                self._wishes.put(_Wish.WRITE_METRICS)
+                self._wishes.put(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
             event(logging.ERROR, "defect", defect=error)
         self._notifier.watchdog()
@@ -392,14 +394,14 @@ class Daemon:
             self._config_pending = config
             self._stir()
         else:
-            self._wishes.put(_Wish.RELOAD)
+            self._wishes.put(_MainLoopEvent.RELOAD)
             self._config_seen = config
         credentials = FileSignature.behind(self._credentials_path)
         if credentials != self._credentials_seen:
             self._credentials_seen = credentials
             self._has_stirred = True
             if credentials != self._file.own_last_write:
-                self._wishes.put(_Wish.LOOK_AT_CREDENTIALS)
+                self._wishes.put(_MainLoopEvent.LOOK_AT_CREDENTIALS)
 
     def _look_around(self) -> None:
         now = self._clock.boottime()

@@ -18,7 +18,7 @@ Ask = Callable[[timedelta], Sequence[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
-class Waited:
+class WaitResult:
     """What each profile came to; `is_done` where all of them are valid for long enough."""
 
     outcomes: Sequence[Outcome]
@@ -36,7 +36,7 @@ def wait(
     sleep: Callable[[float], None],
     min_left: timedelta | None,
     timeout: timedelta,
-) -> Waited:
+) -> WaitResult:
     """Ask again and again, at growing intervals, until all profiles are valid or time is up.
 
     Whether enough is left is for `ask` to say, for it goes by a better clock than the wall's: what
@@ -66,17 +66,17 @@ def wait(
             trouble = error
         new = {outcome.profile for outcome in outcomes if outcome.ok and not outcome.was_fresh}
         if min_left is not None and new & new_before:
-            return Waited([_checked(outcome, new & new_before, clock) for outcome in outcomes])
+            return WaitResult([_checked(outcome, new & new_before, clock) for outcome in outcomes])
         is_all_ok = trouble is None and all(outcome.ok for outcome in outcomes)
         if is_all_ok and (min_left is None or not new):
-            return Waited(outcomes)
+            return WaitResult(outcomes)
         new_before = new
         if is_all_ok:
             continue
         if clock.boottime() + pause.total_seconds() >= deadline:
             if trouble is not None:
                 raise trouble
-            return Waited(outcomes)
+            return WaitResult(outcomes)
         sleep(pause.total_seconds())
         pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -28,16 +28,16 @@ from assumed.app.exec_environment import (
     tidy,
     with_region,
 )
-from assumed.client.api_client import DaemonClient
-from assumed.clock import SystemClock
-from assumed.credential_sources.base import SourceProfiles
-from assumed.daemon.assemble import (
+from assumed.app.factory import (
     credentials_file,
     load_configuration,
     make_jobs,
     make_refresher,
     stored_credentials,
 )
+from assumed.client.api_client import DaemonClient
+from assumed.clock import SystemClock
+from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresher import already_done
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import (
@@ -127,7 +127,9 @@ class ExecEnvironment:
         """Start the process beside this one, and return what it gives once it has credentials."""
         configuration = load_configuration(config_path, self._sources)
         definitions = _with_parents(self._profile, configuration)
-        companion = _Companion(self._profile, self._sources, files, static=self._static)
+        companion = _CredentialServerProcess(
+            self._profile, self._sources, files, static=self._static
+        )
         companion.keep(definitions, _stored(configuration, self._environ))
         reader, writer = os.pipe()
         watched = _watched()
@@ -229,7 +231,7 @@ def _told(text: str) -> Given:
     )
 
 
-class _Companion:
+class _CredentialServerProcess:
     """The process beside a command; `run` never returns."""
 
     def __init__(

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from assumed.app.init.generator import Definition, GeneratedConfig, propose
 from assumed.aws_files.credentials_text import is_profile_name
 from assumed.aws_files.profiles import config_path, credentials_path, read_aws_files
 from assumed.config import loader
 from assumed.config.permissions import distrust
 from assumed.config.schema import ProfileModel
-from assumed.daemon.proposal import Definition, Proposal, propose
 from assumed.errors import (
     ConfigurationError,
     ConfigurationNotWrittenError,
@@ -30,7 +30,7 @@ def first_place(named: Path | None, environ: Mapping[str, str]) -> Path:
     return loader.places(named, environ)[0].absolute()
 
 
-def proposal(environ: Mapping[str, str], *, suffix: str) -> Proposal:
+def proposal(environ: Mapping[str, str], *, suffix: str) -> GeneratedConfig:
     """Read the AWS files and return a configuration that is valid.
 
     Args:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from assumed.app.init.yaml_writer import comment, remark, scalar
 from assumed.aws_files.ownership import other_manager
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, SourceLocation
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from assumed.aws_files.shadowing import free_name
 from assumed.config.fields import MOST_CHAINED_SECONDS, shown
-from assumed.daemon.yaml_text import comment, remark, scalar
 
 _SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
 _CARRIED = ("external_id", "mfa_serial", "role_session_name", "duration_seconds", "region")
@@ -34,7 +34,7 @@ FindMistake = Callable[[str, Mapping[str, Definition]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SkippedProfile:
     """A role profile that no definition was made of, and why."""
 
     profile: str
@@ -43,7 +43,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class GeneratedConfig:
     """A first configuration.
 
     Args:
@@ -54,11 +54,11 @@ class Proposal:
 
     text: str
     profiles: Mapping[str, str]
-    left_out: Sequence[LeftOut]
+    left_out: Sequence[SkippedProfile]
 
 
 @dataclass(slots=True)
-class _Draft:
+class _DraftDefinition:
     """One definition on its way; `open` are keys to choose, `reason` says why it is left out."""
 
     profile: AwsProfile
@@ -78,7 +78,7 @@ def propose(
     known: Collection[str],
     find_mistake: FindMistake,
     home: Path,
-) -> Proposal:
+) -> GeneratedConfig:
     """Return a configuration with a definition for every role profile of the AWS files.
 
     Where there is none, with one for every login.
@@ -91,10 +91,10 @@ def propose(
             those that it is chained to.
         home: is shortened to `~`.
     """
-    return _Proposer(files, suffix, known, find_mistake, home).proposal()
+    return _Generator(files, suffix, known, find_mistake, home).proposal()
 
 
-class _Proposer:
+class _Generator:
     def __init__(
         self,
         files: AwsFiles,
@@ -109,15 +109,15 @@ class _Proposer:
         self._find_mistake = find_mistake
         self._home = home
         self._names = self._free_names(suffix)
-        self._drafts: dict[str, _Draft] = {}
+        self._drafts: dict[str, _DraftDefinition] = {}
 
-    def proposal(self) -> Proposal:
+    def proposal(self) -> GeneratedConfig:
         drafts = [self._draft(name, ()) for name in self._names]
-        return Proposal(
+        return GeneratedConfig(
             text="\n".join(self._lines(drafts)) + "\n",
             profiles={draft.name: draft.profile.name for draft in drafts if draft.reason is None},
             left_out=[
-                LeftOut(draft.profile.name, draft.profile.place, draft.reason)
+                SkippedProfile(draft.profile.name, draft.profile.place, draft.reason)
                 for draft in drafts
                 if draft.reason is not None
             ],
@@ -143,10 +143,10 @@ class _Proposer:
             taken.add(names[name])
         return names
 
-    def _draft(self, name: str, above: tuple[str, ...]) -> _Draft:
+    def _draft(self, name: str, above: tuple[str, ...]) -> _DraftDefinition:
         """Return the definition of a role profile, whose source is drafted before it."""
         if name not in self._drafts:
-            draft = _Draft(self._files.profiles[name], self._names[name])
+            draft = _DraftDefinition(self._files.profiles[name], self._names[name])
             self._carry_over(draft)
             draft.reason = self._reason(draft, (*above, name))
             if draft.reason is None:
@@ -155,7 +155,7 @@ class _Proposer:
             self._drafts[name] = draft
         return self._drafts[name]
 
-    def _carry_over(self, draft: _Draft) -> None:
+    def _carry_over(self, draft: _DraftDefinition) -> None:
         profile = draft.profile
         source = self._lender(profile, _SOURCE_KEYS)
         has_token = source.value("web_identity_token_file") is not None
@@ -178,7 +178,7 @@ class _Proposer:
             link = self._files.profiles.get(link.value("include_profile") or "")
         return profile
 
-    def _reason(self, draft: _Draft, above: tuple[str, ...]) -> str | None:
+    def _reason(self, draft: _DraftDefinition, above: tuple[str, ...]) -> str | None:
         if draft.profile.value("role_arn") is None:
             draft.keys = {"source_profile": draft.profile.name}
             self._note_source(draft, draft.profile)
@@ -195,7 +195,9 @@ class _Proposer:
             return self._about_source(draft, draft.keys["source_profile"], above)
         return None
 
-    def _about_source(self, draft: _Draft, source: str, above: tuple[str, ...]) -> str | None:
+    def _about_source(
+        self, draft: _DraftDefinition, source: str, above: tuple[str, ...]
+    ) -> str | None:
         found = self._files.profiles.get(source)
         if found is None:
             misplaced = self._files.misplaced.get(source)
@@ -221,7 +223,7 @@ class _Proposer:
         self._shorten_chained(draft)
         return None
 
-    def _shorten_chained(self, draft: _Draft) -> None:
+    def _shorten_chained(self, draft: _DraftDefinition) -> None:
         seconds = draft.keys.get("duration_seconds", "")
         if seconds.isascii() and seconds.isdigit() and int(seconds) > MOST_CHAINED_SECONDS:
             del draft.keys["duration_seconds"]
@@ -230,7 +232,7 @@ class _Proposer:
                 "hour at most."
             )
 
-    def _note_source(self, draft: _Draft, source: AwsProfile) -> None:
+    def _note_source(self, draft: _DraftDefinition, source: AwsProfile) -> None:
         used = used_by_botocore(source).kind
         if (login := _LOGINS.get(used)) is not None:
             draft.notes.append(
@@ -260,12 +262,12 @@ class _Proposer:
                 f"role and the AWS tools don't. Where its trust policy asks for MFA, {mend}."
             )
 
-    def _chain(self, draft: _Draft) -> Iterator[tuple[str, Definition]]:
+    def _chain(self, draft: _DraftDefinition) -> Iterator[tuple[str, Definition]]:
         yield draft.name, draft.keys
         if draft.parent is not None:
             yield from self._chain(self._drafts[draft.parent])
 
-    def _lines(self, drafts: Sequence[_Draft]) -> Iterator[str]:
+    def _lines(self, drafts: Sequence[_DraftDefinition]) -> Iterator[str]:
         read = f"{self._short(self._files.config)} and {self._short(self._files.credentials)}"
         yield from comment(f"Written by `assumed init`, from {read}.")
         yield "#"
@@ -299,7 +301,7 @@ class _Proposer:
                 f"{', '.join(others)}."
             )
 
-    def _definition(self, draft: _Draft) -> Iterator[str]:
+    def _definition(self, draft: _DraftDefinition) -> Iterator[str]:
         place = self._at(draft.profile.place)
         yield ""
         if draft.reason is None:

@@ -1,0 +1,1 @@
+"""A first configuration, generated from the AWS files."""

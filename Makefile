@@ -13,6 +13,7 @@ test: lint types .venv/dev ## Everything that CI runs: lint, types, tests
 lint: .venv/dev ## Style and likely mistakes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: .venv/dev ## mypy, strict
 	$(BIN)/mypy

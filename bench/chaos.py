@@ -1,7 +1,7 @@
 """Thousands of days in which something goes wrong each few minutes, in simulated time.
 
 `python -m bench.chaos [--days 5000]` prints what came of them and writes bench/results/chaos.json;
-tests/unit/test_chaos.py lives through the first 200.
+tests/slow/test_simulated_days.py lives through the first 200.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos import Day, Report
+from tests.slow.simulation import Day, Report
 
 _RESULTS = Path(__file__).parent / "results" / "chaos.json"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,6 +12,17 @@ from types import MappingProxyType
 
 LOGIN_ENDS_SOON = timedelta(hours=2)
 """So long before the end of an MFA session somebody should give the code of the next one."""
+
+_UNWRITABLE_NAME = re.compile(
+    r"[\[\]\x00-\x1f\x7f\ufeff]|^[\s'\"]|[\s'\"]$|\s[#;]|^profile\s|^(?:__proto__|DEFAULT|)$"
+    # Two words: JavaScript's SDK takes the first for a kind of section, such as `sso-session`.
+    r"|^(?a:[\w-]+)\s(?a:[\w@+.%:/-]+)$"
+)
+
+
+def is_profile_name(name: str) -> bool:
+    """Whether all AWS SDKs read a section of this name as this profile."""
+    return _UNWRITABLE_NAME.search(name) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from tests.integration.world import World
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 RECIPES = (REPOSITORY / "docs" / "recipes.md").read_text()
 

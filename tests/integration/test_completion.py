@@ -11,8 +11,9 @@ import pytest
 
 from tests.integration.terminal import terminal
 from tests.integration.world import World
+from tests.repository import REPOSITORY
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (REPOSITORY / "README.md").read_text()
 SHELLS = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], ""),
     "zsh": (["zsh", "-f", "-i"], "autoload -U compinit && compinit -u -D"),

@@ -38,8 +38,8 @@ from tests.credentials_files import (
     names_in,
     section,
 )
+from tests.repository import REPOSITORY
 
-PROJECT = Path(__file__).parents[2]
 BACKUP = "credentials.assumed-backup"
 KILLED = 77
 THEIRS = b"[theirs]\nk = v\n"
@@ -498,7 +498,7 @@ def _traced(folder: Folder, *injected: str) -> tuple[int, str, list[str]]:
             *(argument for rule in injected for argument in ("-e", f"inject={rule}")),
             *(sys.executable, "-c", _SCRIPT, folder.file),
         ],
-        cwd=PROJECT,
+        cwd=REPOSITORY,
         capture_output=True,
         check=False,
         text=True,

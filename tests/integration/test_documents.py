@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.recipes import REPOSITORY
 from tests.integration.world import World
+from tests.repository import REPOSITORY
 
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 STAND_INS = (

@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from assumed.fastpath.formats import FORMATS, formatted
-from tests.integration.recipes import REPOSITORY, credential_process
+from tests.integration.recipes import credential_process
 from tests.integration.world import SOURCE, World, wait_until
-from tests.unit.test_formats import AWKWARD, CREDENTIALS, VARIABLES
+from tests.repository import REPOSITORY
+from tests.unit.fastpath.test_formats import AWKWARD, CREDENTIALS, VARIABLES
 
 CONSOLE_SCRIPT = Path(sys.executable).with_name("assumed")
 # Each takes as long as Python itself, or a good part of it; bench/export.py measures the whole.

@@ -13,8 +13,9 @@ import pytest
 
 from tests.integration.faulty_sts import SKEW, FaultySts, certificate
 from tests.integration.world import SOURCE, World, wait_until
+from tests.repository import REPOSITORY
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "failures.md").read_text()
+DOCUMENT = (REPOSITORY / "docs" / "failures.md").read_text()
 
 
 @dataclass(frozen=True)

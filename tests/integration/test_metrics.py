@@ -17,8 +17,9 @@ import pytest
 from assumed.logs.events import event_fields
 from assumed.observers.metrics_textfile import MetricsTextfile
 from tests.integration.world import SOURCE, Daemon, World, wait_until
+from tests.repository import REPOSITORY
 
-ALERTS = Path(__file__).parents[2] / "config" / "alerts.yml"
+ALERTS = REPOSITORY / "config" / "alerts.yml"
 Reply = tuple[int, str, str]
 """Status, content type and text."""
 

@@ -1,6 +1,6 @@
 """What is said of the AWS CLI v2 and of the JavaScript SDK, asked of these themselves.
 
-tests/unit/test_precedence.py asks botocore.
+tests/unit/aws_files/test_shadowing.py asks botocore.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 from assumed.aws_files.sdk_precedence import CredentialKind
 from tests.integration.sdks import Sdk, find_aws_cli
-from tests.unit.test_precedence import CASES, FRAME, KEYS, METHODS
+from tests.unit.aws_files.test_shadowing import CASES, FRAME, KEYS, METHODS
 
 # The CLI is Python with a botocore of its own.
 OF_THE_CLI = """

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from bench.race import Row, race
 
-PROJECT = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
+
 EDITS = 60
 
 
@@ -42,14 +42,14 @@ def test_beside_two_other_writers_only_they_lose_edits_to_each_other() -> None:
 
 
 def test_the_documentation_shows_the_race_as_it_was_measured() -> None:
-    section = (PROJECT / "docs" / "credentials-file.md").read_text().partition("## The race")[2]
+    section = (REPOSITORY / "docs" / "credentials-file.md").read_text().partition("## The race")[2]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")[2:]]
         for line in section.splitlines()
         if re.search(r"\d+ of \d+", line)
     ]
 
-    measured = json.loads((PROJECT / "bench" / "results" / "race.json").read_text())["races"]
+    measured = json.loads((REPOSITORY / "bench" / "results" / "race.json").read_text())["races"]
     assert rows == [
         [
             str(row["commits"]),

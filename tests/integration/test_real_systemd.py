@@ -17,8 +17,8 @@ import pytest
 from assumed.platform.systemd.unit_file import exec_line
 from tests.integration.machine import Machine, why_not
 from tests.integration.world import MAY_ASSUME, READ_ONLY, SOURCE, AwsServer, wait_until
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 ASSUMED = str(Path(sys.executable).with_name("assumed"))
 # The real ones are a minute and 5 s.
 IMPATIENT = "[Service]\nWatchdogSec=2\nRestartSec=100ms\n"

@@ -18,8 +18,9 @@ from assumed.logs import events as log
 from assumed.logs.journald import JournalHandler, journal_handler
 from assumed.platform.systemd.notify import watchdog_interval
 from tests.integration.world import World, wait_until
+from tests.repository import REPOSITORY
 
-UNITS = Path(__file__).parents[2] / "systemd"
+UNITS = REPOSITORY / "systemd"
 
 
 class Manager:

@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.repository import REPOSITORY
+
 READ_ONLY = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
 MAY_ASSUME = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
 SOURCE = "learnaws-test-user"
@@ -43,7 +45,7 @@ class AwsServer:
         own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "tests.integration.aws_server", str(lifetime_scale)],
-            cwd=Path(__file__).parents[2],
+            cwd=REPOSITORY,
             env={**(environ or {}), **own},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

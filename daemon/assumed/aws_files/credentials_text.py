@@ -24,7 +24,6 @@ from assumed.aws_files.editor import (
     EditResult,
     RemoveCredentials,
     SetCredentials,
-    is_profile_name,
 )
 from assumed.aws_files.ini import DEFAULTS, IniDocument
 from assumed.aws_files.ownership import (
@@ -48,7 +47,6 @@ __all__ = [
     "edit",
     "is_long_term",
     "is_ours",
-    "is_profile_name",
     "read",
     "remove_profile",
     "set_profile",

@@ -26,17 +26,12 @@ from assumed.errors import (
     UnexpectedError,
 )
 from assumed.logs.events import timestamp
-from assumed.models import Credentials
+from assumed.models import Credentials, is_profile_name
 
 _CREDENTIAL_KEYS = frozenset((*LONG_TERM_KEYS, "aws_session_token", STALE_TOKEN))
 
 # The first of `=` and `:` ends the key; everything behind it is the value, comments too.
 _OPTION = re.compile(r"(?P<indent>\s*)(?P<key>[^:=]*?)(?P<delimiter>\s*[:=]\s*)(?P<value>.*)", re.S)
-_UNWRITABLE_NAME = re.compile(
-    r"[\[\]\x00-\x1f\x7f\ufeff]|^[\s'\"]|[\s'\"]$|\s[#;]|^profile\s|^(?:__proto__|DEFAULT|)$"
-    # Two words: JavaScript's SDK takes the first for a kind of section, such as `sso-session`.
-    r"|^(?a:[\w-]+)\s(?a:[\w@+.%:/-]+)$"
-)
 _UNWRITABLE_VALUE = re.compile(r"[^!-~]|^$")
 
 
@@ -312,11 +307,6 @@ class Editor:
 
     def _line_end(self) -> str:
         return "\r" if self._document.lines[0].endswith("\r") else ""
-
-
-def is_profile_name(name: str) -> bool:
-    """Whether all AWS SDKs read a section of this name as this profile."""
-    return _UNWRITABLE_NAME.search(name) is None
 
 
 def _values_of(credentials: Credentials) -> dict[str, str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from assumed.aws_files.credentials_text import is_profile_name
 from assumed.config.fields import MOST_CHAINED_SECONDS, shown
 from assumed.config.schema import ConfigurationModel, ProfileModel
 from assumed.config.yaml_loader import Path as KeyPath
@@ -20,6 +19,7 @@ from assumed.models import (
     Source,
     SourceProfile,
     WebIdentity,
+    is_profile_name,
 )
 
 _PARTITION_OF_REGION = {

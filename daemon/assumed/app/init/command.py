@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from assumed.app.init.generator import Definition, GeneratedConfig, propose
-from assumed.aws_files.credentials_text import is_profile_name
 from assumed.aws_files.profiles import config_path, credentials_path, read_aws_files
 from assumed.config import loader
 from assumed.config.permissions import distrust
@@ -21,6 +20,7 @@ from assumed.errors import (
     UnexpectedError,
     UsageError,
 )
+from assumed.models import is_profile_name
 
 _TRIAL = Path("proposal")
 

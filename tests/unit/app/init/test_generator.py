@@ -27,9 +27,10 @@ from assumed.config import loader
 from assumed.config.schema import ProfileModel
 from assumed.config.yaml_loader import YamlDocument
 from assumed.errors import ConfigurationNotWrittenError, NoRoleProfilesError, UsageError
-from tests.unit.test_precedence import asked_of_botocore
+from tests.repository import TESTS
+from tests.unit.aws_files.test_shadowing import asked_of_botocore
 
-FOLDERS = {path.name: path for path in sorted((Path(__file__).parents[1] / "init").iterdir())}
+FOLDERS = {path.name: path for path in sorted((TESTS / "init").iterdir())}
 # Every key that a role profile of the AWS files may need.
 ALL_KEYS = {
     *ProfileModel.model_fields, "credential_source", "mfa_serial", "web_identity_token_file",

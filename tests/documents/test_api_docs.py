@@ -29,8 +29,9 @@ from assumed.server.serialization import (
     status_to_json,
 )
 from tests.fakes import NOON, issued, role
+from tests.repository import REPOSITORY
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+PAGE = (REPOSITORY / "docs" / "api.md").read_text()
 SECTIONS = dict(re.findall(r"^## `?([^`\n]+)`?\n(.*?)(?=^## |\Z)", PAGE, re.S | re.M))
 ROUTES = {
     f"{method} {route.path}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 from bench.fleet import COLD_START, OUTAGE, Daemons, Scripts, live
 
-PROJECT = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
 
 
 def test_a_fleet_that_starts_at_once_is_spread_and_a_script_is_not() -> None:
@@ -31,10 +30,10 @@ def test_after_an_outage_everyone_is_back() -> None:
 def test_the_documentation_shows_what_was_simulated() -> None:
     table = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in (PROJECT / "docs" / "fleet.md").read_text().splitlines()
+        for line in (REPOSITORY / "docs" / "fleet.md").read_text().splitlines()
         if line.count("|") == 8
     ][2:]
-    result = json.loads((PROJECT / "bench" / "results" / "fleet.json").read_text())
+    result = json.loads((REPOSITORY / "bench" / "results" / "fleet.json").read_text())
     rows = [*result["scenarios"], *result["sweep"]]
     shown = {(row[0], row[1]): row[2:] for row in table}
     assert len(shown) == len(table)

@@ -14,9 +14,10 @@ from assumed.engine.events import EventType, ProfileEvent
 from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status
 from assumed.observers.metrics import Metrics
 from tests.fakes import NOON
+from tests.repository import REPOSITORY
 
-ALERTS = Path(__file__).parents[2] / "config" / "alerts.yml"
-OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+ALERTS = REPOSITORY / "config" / "alerts.yml"
+OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 CASES = Path(__file__).with_name("alerts_cases.yml")
 DAEMON = DaemonStatus(pid=1, version="0.1.0", started_at=NOON, config="config.yaml")
 STATUS = Status(

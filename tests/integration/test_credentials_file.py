@@ -44,9 +44,9 @@ from tests.credentials_files import (
     section,
     written,
 )
+from tests.repository import REPOSITORY
 
-PROJECT = Path(__file__).parents[2]
-TABLE = PROJECT / "docs" / "credentials-file.md"
+TABLE = REPOSITORY / "docs" / "credentials-file.md"
 LEASES = hasattr(fcntl, "F_SETLEASE")
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -706,7 +706,7 @@ def in_mount_namespace(folder: Path, mount: str, script: str) -> Mounted:
             sys.executable,
             IN_NAMESPACE + script + SAY,
         ],
-        cwd=PROJECT,
+        cwd=REPOSITORY,
         capture_output=True,
         check=False,
         text=True,

@@ -24,8 +24,9 @@ from assumed.errors import (
     ProfileNotManagedError,
 )
 from tests.credentials_files import as_botocore_reads, credentials, written
+from tests.repository import TESTS
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = TESTS / "corpus"
 FILES = {path.stem: path for path in sorted(CORPUS.glob("*.ini"))}
 REFUSED = {path.stem: path for path in sorted((CORPUS / "refused").glob("*.ini"))}
 JAVASCRIPT = json.loads((CORPUS / "javascript" / "expected.json").read_text())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
 from assumed import errors
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "daemon" / "assumed"
 PAGE = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
 FAILURES = (REPOSITORY / "docs" / "failures.md").read_text()

@@ -12,8 +12,9 @@ from assumed.cli.run import command as run
 from assumed.cli.wait import command as wait
 from assumed.config import loader
 from assumed.models import Configuration, StorageMode, WebIdentity
+from tests.repository import REPOSITORY
 
-MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes.yaml"
+MANIFEST = REPOSITORY / "config" / "kubernetes.yaml"
 OBJECTS = {shape["kind"]: shape for shape in yaml.safe_load_all(MANIFEST.read_text())}
 POD = OBJECTS["Deployment"]["spec"]["template"]["spec"]
 (SIDECAR,), (APP,) = POD["initContainers"], POD["containers"]

@@ -23,8 +23,8 @@ from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, S
 from assumed.server.serialization import status_to_json
 from tests.fakes import NOON
 from tests.picture import PICTURE, drawn
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 REFERENCE = (REPOSITORY / "docs" / "configuration.md").read_text()

@@ -27,6 +27,7 @@ from assumed.models import (
     SourceProfile,
     WriteMode,
 )
+from tests.repository import REPOSITORY
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
 DEPLOY = f"""\
@@ -36,7 +37,6 @@ profiles:
     source_profile: keys
 """
 CONFIG = Path("config.yaml")
-REPOSITORY = Path(__file__).parents[2]
 
 
 def parse(text: str | bytes) -> Configuration:
@@ -59,7 +59,7 @@ def deploy(*lines: str) -> ProfileDefinition:
 
 
 def mistakes() -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    table = (Path(__file__).parent / "config_mistakes.txt").read_text()
+    table = (Path(__file__).parent / "problems.txt").read_text()
     for case in table.split("\n=== ")[1:]:
         name, _, body = case.partition("\n")
         lines = body.splitlines(keepends=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos import Day
+from tests.slow.simulation import Day
 
 SEEDS_IN_A_TEST = 10
 

@@ -1,4 +1,4 @@
-"""The files for contributors: the decision records."""
+"""The files for contributors: hooks that agree with the Makefile, and the decision records."""
 
 from __future__ import annotations
 
@@ -6,10 +6,37 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDS = REPOSITORY / "docs" / "adr"
 MAX_LINES = 60
+
+
+def recipe(target: str) -> list[str]:
+    """Return the commands of a target of the Makefile, with the variables replaced."""
+    text = (REPOSITORY / "Makefile").read_text().replace("\\\n\t", "")
+    values = dict(re.findall(r"^(\w+) := (.*)$", text, re.M))
+    found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", text, re.M)
+    assert found is not None
+    expanded = re.sub(r"\$\((\w+)\)", lambda name: values.get(name[1], name[0]), found[1])
+    return [line.strip() for line in expanded.splitlines()]
+
+
+def test_the_git_hooks_run_the_commands_of_lint_and_types() -> None:
+    (local,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {hook["id"]: hook for hook in local["hooks"]}
+    commands = [*recipe("lint"), *recipe("types")]
+    for hook in hooks.values():
+        same = [
+            command
+            for command in commands
+            if command == hook["entry"]
+            or (hook.get("pass_filenames", True) and command.startswith(f"{hook['entry']} "))
+        ]
+        assert len(same) == 1, hook["id"]
+        commands.remove(same[0])
+    assert commands == []
 
 
 def records() -> list[Path]:

@@ -1,60 +1,71 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Compared with git's empty tree, every tracked line is new, so `git diff --check` reads them all.
+EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 .DEFAULT_GOAL := help
 .PHONY: demo test lint types unit search integration fmt bench bench-quick bench-soak bench-faults picture release help
 
-demo: .venv/demo ## The whole story on this machine, with no AWS account
+demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
 
-test: lint types .venv/dev ## Everything that CI runs: lint, types, tests
+test: lint types .venv/dev ## Run lint, type checks and all tests, as CI does
 	$(BIN)/pytest
 
-lint: .venv/dev ## Style and likely mistakes
+lint: .venv/dev ## Check style and whitespace, shell scripts and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
+	git diff --check $(EMPTY_TREE)
+	$(BIN)/shellcheck .ci/run release/release.sh
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config \
+	  .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+	  $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
-types: .venv/dev ## mypy, strict
+types: .venv/dev ## Check types with mypy
 	$(BIN)/mypy
 
-unit: .venv/dev ## The fast tests: no process, no socket
+unit: .venv/dev ## Run the unit tests
 	$(BIN)/pytest tests/unit
 
-search: .venv/dev ## Look for inputs that break a property: new ones each time, for minutes
+search: .venv/dev ## Test properties with new random inputs for some minutes
 	$(BIN)/pytest --hypothesis-profile=search $(shell grep -rl --include='*.py' 'from hypothesis import .*given' tests)
 
-integration: .venv/dev ## Real processes, HTTP, files and the real AWS CLI
+integration: .venv/dev ## Run the tests with real processes, HTTP, files and the AWS CLI
 	$(BIN)/pytest tests/integration
 
-fmt: .venv/dev ## Format the code
+fmt: .venv/dev ## Format the code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench ## Measure, in a quarter of an hour; bench/README.md shows the results
+bench: .venv/bench ## Run the benchmarks and update bench/README.md (15 minutes)
 	$(BIN)/python -m bench
 
-bench-quick: .venv/bench ## Measure in a minute, and write nothing
+bench-quick: .venv/bench ## Run a short version of the benchmarks; write nothing (1 minute)
 	$(BIN)/python -m bench --quick
 
-bench-soak: .venv/bench ## Refresh without a pause for 30 minutes, and watch memory and descriptors
+bench-soak: .venv/bench ## Refresh continuously and watch for leaks (30 minutes)
 	$(BIN)/python -m bench.idle --soak 30
 	$(BIN)/python -m bench --tell
 
-bench-faults: .venv/bench ## Race other writers, live through 5,000 days of faults: 20 minutes
+bench-faults: .venv/bench ## Race other writers and simulate 5,000 days of faults (20 minutes)
 	$(BIN)/python -m bench.race
 	$(BIN)/python -m bench.chaos
 
-picture: .venv/dev ## Draw docs/status.svg, which the README shows
+picture: .venv/dev ## Draw docs/status.svg for the README
 	$(BIN)/python -m tests.picture
 
-release: ## Build what is published, and try it; publishes nothing
+release: ## Build and try the distributions, then list the manual steps
 	@PYTHON=$(PYTHON) release/release.sh
 
-help: ## This list
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Debian 12's pip knows no dependency groups (PEP 735), so pip comes first.
+# The pip of Debian 12 does not support dependency groups (PEP 735), so upgrade pip first.
 .venv/pip:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"

@@ -1,54 +1,92 @@
 #!/bin/sh
-# Builds what is published, tries it as a user would, and says what is left to do by hand.
-# It publishes nothing. Exit status 1: this tree is not to be released yet.
+# Build the distributions, try the wheel as a user would, and check that the tree can be released.
+# Publishes nothing: a version tag does that, see .github/workflows/release.yml.
+#
+# Usage: release/release.sh [--check]
+#   --check  only check the tree
+# Exit status: 0 if the tree can be released, else 1.
 set -eu
 cd "$(dirname "$0")/.."
 
+# Stands for the owner of the repository in the project's URLs.
+placeholder=OWNER
 python=${PYTHON:-python3}
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' daemon/assumed/__init__.py)
+step() { printf '\n== %s\n' "$*"; }
+fail() { echo "error: $*" >&2; exit 1; }
+
+build() {
+    step "build assumed $version"
+    rm -rf dist
+    "$python" -m venv "$scratch/tools"
+    "$scratch/tools/bin/pip" install --quiet build twine
+    # The wheel is built from the sdist, which shows that the sdist is complete.
+    "$scratch/tools/bin/python" -m build --outdir dist . > "$scratch/build.log" 2>&1 ||
+        { cat "$scratch/build.log"; exit 1; }
+    "$scratch/tools/bin/twine" check --strict dist/*
+}
+
+try_wheel() {
+    step "try the wheel in a new environment"
+    "$python" -m venv "$scratch/venv"
+    "$scratch/venv/bin/pip" install --quiet "dist/assumed-$version-py3-none-any.whl[demo]"
+    # Leave this tree, or Python would import the package from it.
+    cd "$scratch"
+    printed=$(venv/bin/assumed --version)
+    [ "$printed" = "assumed $version" ] ||
+        fail "\`assumed --version\` printed \"$printed\" instead of \"assumed $version\""
+    for unit in "" "--system root"; do
+        # shellcheck disable=SC2086 # two words, or none
+        venv/bin/assumed service install --print $unit |
+            grep -qx "ExecStart=$scratch/venv/bin/assumed run" ||
+            fail "the wheel lacks a systemd unit: \`assumed service install --print $unit\`"
+    done
+    venv/bin/assumed demo
+    cd - > /dev/null
+}
+
+status=0
+not_ready() { status=1; echo "not ready: $*"; }
+
+check_tree() {
+    step "check whether this tree is ready to release"
+    files=$(git grep --name-only --fixed-strings "github.com/$placeholder/" -- ':!tests' | xargs)
+    [ -z "$files" ] ||
+        not_ready "replace the placeholder $placeholder with the owner of the repository in: $files"
+    grep -q "^## \[*$version\]*\( \|$\)" CHANGELOG.md ||
+        not_ready "rename the section Unreleased of CHANGELOG.md to \"## $version\""
+    [ -z "$(git status --porcelain 2>&1)" ] ||
+        not_ready "commit or remove the changes that \`git status\` lists"
+    here=$(git tag --points-at HEAD "v*" | xargs)
+    if [ -n "$here" ] && [ "$here" != "v$version" ]; then
+        not_ready "the tag of this commit is $here, but the version is $version"
+    elif [ -z "$here" ] && [ -n "$(git tag --list "v$version")" ]; then
+        not_ready "the tag v$version exists: increase __version__ in daemon/assumed/__init__.py"
+    fi
+    [ $status = 0 ] && echo "ready"
+    return 0
+}
+
+case ${1:-} in
+    --check)
+        check_tree
+        exit $status
+        ;;
+    "") ;;
+    *) fail "unknown argument \"$1\"; usage: release/release.sh [--check]" ;;
+esac
+
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-step() { printf '\n== %s\n' "$*"; }
+build
+try_wheel
+check_tree
 
-step "assumed $version: building"
-rm -rf dist
-"$python" -m venv "$scratch/tools"
-"$scratch/tools/bin/pip" install --quiet build twine
-# The wheel is built from the sdist, so that both are whole.
-"$scratch/tools/bin/python" -m build --outdir dist . > "$scratch/build.log" 2>&1 ||
-    { cat "$scratch/build.log"; exit 1; }
-"$scratch/tools/bin/twine" check --strict dist/*
-
-step "trying the wheel in an environment of its own"
-"$python" -m venv "$scratch/venv"
-"$scratch/venv/bin/pip" install --quiet "dist/assumed-$version-py3-none-any.whl[demo]"
-# Not from this tree, whose files would be found first.
-cd "$scratch"
-said=$(venv/bin/assumed --version)
-[ "$said" = "assumed $version" ] || { echo "it says $said, and not assumed $version"; exit 1; }
-for unit in "" "--system root"; do
-    # shellcheck disable=SC2086 # two words, or none
-    venv/bin/assumed service install --print $unit |
-        grep -qx "ExecStart=$scratch/venv/bin/assumed run" ||
-        { echo "the wheel has not both units"; exit 1; }
-done
-venv/bin/assumed demo
-cd - > /dev/null
-
-step "is this tree the release?"
-status=0
-not_yet() { status=1; echo "not yet: $*"; }
-grep -q "^## \[*$version\]*\( \|$\)" CHANGELOG.md ||
-    not_yet "CHANGELOG.md has no section \"## $version\": give what is under Unreleased that name"
-[ -z "$(git status --porcelain 2>&1)" ] || not_yet "the tree is not clean: \`git status\`"
-[ -z "$(git tag --list "v$version")" ] ||
-    not_yet "there is a tag v$version: raise __version__ in daemon/assumed/__init__.py"
-
-step "by hand"
-[ $status = 0 ] || echo "- mend what is said above, and \`make release\` again"
+step "next, by hand"
+[ $status = 0 ] || echo "- fix what is not ready, and run \`make release\` again"
 cat <<END
-- see that \`make test\` is green
-- git tag --annotate v$version --message "assumed $version" && git push --tags
-- twine upload dist/assumed-$version*
+- run \`make test\`
+- git tag --annotate v$version --message "assumed $version" && git push origin v$version
+- approve the publication of the release workflow in the environment "pypi"
 END
 exit $status

@@ -20,10 +20,10 @@ from pydantic_core import PydanticCustomError
 from assumed.logs.events import redact
 from assumed.models import CredentialSource, LifetimeFraction, RefreshBefore, StorageMode, WriteMode
 
-LEAST_SESSION_SECONDS = 900
-MOST_SESSION_SECONDS = 43_200
-MOST_CHAINED_SECONDS = 3_600
-MOST_POLICY_CHARACTERS = 2_048
+MIN_SESSION_SECONDS = 900
+MAX_SESSION_SECONDS = 43_200
+MAX_CHAINED_SECONDS = 3_600
+MAX_POLICY_CHARACTERS = 2_048
 SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+){1,3}-\d{1,2}")
 
@@ -51,12 +51,12 @@ _MOST_PORT = 65_535
 T = TypeVar("T")
 
 
-def mistake(text: str) -> PydanticCustomError:
+def field_error(text: str) -> PydanticCustomError:
     """Return the error for a value that has to be mended; `text` says how."""
-    return PydanticCustomError("mistake", "{text}", {"text": redact(text)})
+    return PydanticCustomError("field_error", "{text}", {"text": redact(text)})
 
 
-def shown(text: str) -> str:
+def truncate_for_display(text: str) -> str:
     """Return what was written as it may be repeated: short, and no secret."""
     return redact(text if len(text) <= 80 else f"{text[:77]}…")  # noqa: PLR2004 - a line's worth
 
@@ -69,28 +69,30 @@ def parse_duration(text: str) -> timedelta:
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise mistake(f"{shown(text)} is no duration: write seconds (900), 15m or 1h30m")
+        raise field_error(
+            f"{truncate_for_display(text)} is no duration: write seconds (900), 15m or 1h30m"
+        )
     hours, minutes, seconds = (int(number or 0) for number in found.groups())
     try:
         return timedelta(hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
-        raise mistake(f"{shown(text)} is longer than anything lasts") from None
+        raise field_error(f"{truncate_for_display(text)} is longer than anything lasts") from None
 
 
 def _text(value: object) -> str:
     if value is None:
-        raise mistake("nothing is written behind it: give it a value, or remove the key")
+        raise field_error("nothing is written behind it: give it a value, or remove the key")
     if not isinstance(value, str):
-        raise mistake("this is a list or a mapping: write one value behind the colon")
+        raise field_error("this is a list or a mapping: write one value behind the colon")
     if not value.strip():
-        raise mistake("it is empty: give it a value, or remove the key")
+        raise field_error("it is empty: give it a value, or remove the key")
     return value
 
 
 def _absolute_path(value: object) -> str:
     text = _text(value)
     if not Path(text).expanduser().is_absolute():
-        raise mistake("write it whole, from / or ~ on")
+        raise field_error("write it whole, from / or ~ on")
     return text
 
 
@@ -101,37 +103,51 @@ def _role_arn(value: object) -> str:
     mend = "write arn:aws:iam::ACCOUNT:role/NAME"
     parts = text.split(":", 5)
     if len(parts) != 6 or parts[0] != "arn":  # noqa: PLR2004 - arn:PARTITION:SERVICE:REGION:ACCOUNT:NAME
-        raise mistake(f"this is no ARN: {mend}")
+        raise field_error(f"this is no ARN: {mend}")
     _, partition, service, region, account, name = parts
     if service == "sts" and name.startswith("assumed-role/"):
-        raise mistake(f"this is the ARN of a session of a role, not of the role: {mend}")
+        raise field_error(f"this is the ARN of a session of a role, not of the role: {mend}")
     if service != "iam":
-        raise mistake(f"this is an ARN of {shown(service) or 'no service'}, not of iam: {mend}")
+        raise field_error(
+            f"this is an ARN of {truncate_for_display(service) or 'no service'}, not of iam: {mend}"
+        )
     kind = name.partition("/")[0]
     if kind != "role":
-        raise mistake(f"this is the ARN of a {shown(kind)}, not of a role: {mend}")
+        raise field_error(
+            f"this is the ARN of a {truncate_for_display(kind)}, not of a role: {mend}"
+        )
     if not re.fullmatch(_PARTITION, partition):
-        raise mistake(f"{shown(partition) or 'nothing'} is no partition, as aws is: {mend}")
+        raise field_error(
+            f"{truncate_for_display(partition) or 'nothing'} is no partition, as aws is: {mend}"
+        )
     if region:
-        raise mistake("a role has no region: leave nothing between the two colons behind iam")
+        raise field_error("a role has no region: leave nothing between the two colons behind iam")
     if not re.fullmatch(r"\d{12}", account, re.ASCII):
-        raise mistake(f"an account is twelve digits, and {shown(account) or 'nothing'} is not")
-    raise mistake("IAM has no role of such a name: letters, digits and +=,.@-_ behind the last /")
+        raise field_error(
+            f"an account is twelve digits, and {truncate_for_display(account) or 'nothing'} is not"
+        )
+    raise field_error(
+        "IAM has no role of such a name: letters, digits and +=,.@-_ behind the last /"
+    )
 
 
 def _duration_seconds(value: object) -> int:
     seconds = round(parse_duration(_text(value)).total_seconds())
-    if seconds < LEAST_SESSION_SECONDS:
-        raise mistake(f"{seconds} s is below 900, the least that STS accepts: write 900 or more")
-    if seconds > MOST_SESSION_SECONDS:
-        raise mistake(f"{seconds} s is above 43200, the most that STS accepts: write 12h or less")
+    if seconds < MIN_SESSION_SECONDS:
+        raise field_error(
+            f"{seconds} s is below 900, the least that STS accepts: write 900 or more"
+        )
+    if seconds > MAX_SESSION_SECONDS:
+        raise field_error(
+            f"{seconds} s is above 43200, the most that STS accepts: write 12h or less"
+        )
     return seconds
 
 
 def _mfa_serial(value: object) -> str:
     text = _text(value)
     if not _MFA_SERIAL.fullmatch(text):
-        raise mistake(
+        raise field_error(
             "this is no MFA device: write arn:aws:iam::ACCOUNT:mfa/NAME, or the serial number of a "
             "hardware token"
         )
@@ -141,7 +157,7 @@ def _mfa_serial(value: object) -> str:
 def _mfa_session(value: object) -> timedelta:
     lifetime = parse_duration(_text(value))
     if not _SHORTEST_MFA_SESSION <= lifetime <= _LONGEST_MFA_SESSION:
-        raise mistake("STS gives such sessions for 15m to 36h")
+        raise field_error("STS gives such sessions for 15m to 36h")
     return lifetime
 
 
@@ -153,22 +169,24 @@ def _command(value: object) -> tuple[str, ...]:
     except ValueError as error:
         if isinstance(error, PydanticCustomError):
             raise
-        raise mistake("a quotation mark in it has no end: close it, or write a list") from None
+        raise field_error("a quotation mark in it has no end: close it, or write a list") from None
 
 
 def _no_command() -> NoReturn:
-    raise mistake("it is empty: write a command, such as `ykman oath accounts code --single AWS`")
+    raise field_error(
+        "it is empty: write a command, such as `ykman oath accounts code --single AWS`"
+    )
 
 
 def _hook(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         _text(value)
-        raise mistake(
+        raise field_error(
             "a hook is run without a shell: write a list, a word each, such as [notify-send, "
             "hello]; where it takes a shell, [sh, -c, 'echo hello | mail jane']"
         )
     if not value:
-        raise mistake("it is empty: write a command, such as [notify-send, hello]")
+        raise field_error("it is empty: write a command, such as [notify-send, hello]")
     command, *words = [_text(word) for word in value]
     return str(Path(command).expanduser()), *words
 
@@ -176,9 +194,9 @@ def _hook(value: object) -> tuple[str, ...]:
 def _port(value: object) -> int:
     text = _text(value)
     if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 1 <= int(text) <= _MOST_PORT:
-        raise mistake(
-            f"{shown(text)} is no port: write 9464 or another number up to 65535; it is that of "
-            "127.0.0.1, and of no other address"
+        raise field_error(
+            f"{truncate_for_display(text)} is no port: write 9464 or another number up to 65535; "
+            "it is that of 127.0.0.1, and of no other address"
         )
     return int(text)
 
@@ -186,7 +204,9 @@ def _port(value: object) -> int:
 def _textfile(value: object) -> str:
     text = _absolute_path(value)
     if not text.endswith(".prom"):
-        raise mistake("the node exporter reads files that end in .prom: write FOLDER/assumed.prom")
+        raise field_error(
+            "the node exporter reads files that end in .prom: write FOLDER/assumed.prom"
+        )
     return text
 
 
@@ -196,34 +216,38 @@ def _refresh_before(value: object) -> RefreshBefore:
     if share is not None:
         percent = float(share[1])
         if not 1 <= percent <= _MOST_SHARE:
-            raise mistake(f"{shown(text)} is not between 1% and 50% of the lifetime")
+            raise field_error(
+                f"{truncate_for_display(text)} is not between 1% and 50% of the lifetime"
+            )
         return LifetimeFraction(percent / 100)
     if text.endswith("%"):
-        raise mistake(f"{shown(text)} is no share of the lifetime: write 25% or 50%")
+        raise field_error(
+            f"{truncate_for_display(text)} is no share of the lifetime: write 25% or 50%"
+        )
     before = parse_duration(text)
     if before < _SHORTEST_REFRESH_BEFORE:
-        raise mistake("under a minute before the end there is no time to try again: write 15m")
+        raise field_error("under a minute before the end there is no time to try again: write 15m")
     return before
 
 
 def _session_name(value: object) -> str:
     text = _text(value)
     if not SESSION_NAME.fullmatch(text):
-        raise mistake("STS takes 2 to 64 letters, digits and +=,.@-_ here")
+        raise field_error("STS takes 2 to 64 letters, digits and +=,.@-_ here")
     return text
 
 
 def _region(value: object) -> str:
     text = _text(value)
     if not REGION.fullmatch(text):
-        raise mistake(f"{shown(text)} is no region: write eu-west-1 or the like")
+        raise field_error(f"{truncate_for_display(text)} is no region: write eu-west-1 or the like")
     return text
 
 
 def _external_id(value: object) -> str:
     text = _text(value)
     if not _EXTERNAL_ID.fullmatch(text):
-        raise mistake("STS takes 2 to 1224 letters, digits and +=,.@:/\\-_ here")
+        raise field_error("STS takes 2 to 1224 letters, digits and +=,.@:/\\-_ here")
     return text
 
 
@@ -234,27 +258,29 @@ def _policy(value: object) -> str:
         try:
             document = json.loads(_text(value))
         except ValueError:
-            raise mistake("this is no JSON: write a policy as JSON text or as a mapping") from None
+            raise field_error(
+                "this is no JSON: write a policy as JSON text or as a mapping"
+            ) from None
     if not isinstance(document, dict) or "Statement" not in document:
-        raise mistake("a policy is a mapping with a `Statement`")
+        raise field_error("a policy is a mapping with a `Statement`")
     # Packed as tightly as JSON goes: STS counts.
     text = json.dumps(document, separators=(",", ":"))
-    if len(text) > MOST_POLICY_CHARACTERS:
-        raise mistake(f"it is {len(text)} characters, and STS takes 2048: shorten it")
+    if len(text) > MAX_POLICY_CHARACTERS:
+        raise field_error(f"it is {len(text)} characters, and STS takes 2048: shorten it")
     return text
 
 
 def _policy_arn(value: object) -> str:
     text = _text(value)
     if not _POLICY_ARN.fullmatch(text):
-        raise mistake("this is no ARN of a policy: write arn:aws:iam::ACCOUNT:policy/NAME")
+        raise field_error("this is no ARN of a policy: write arn:aws:iam::ACCOUNT:policy/NAME")
     return text
 
 
 def _tag_key(value: object) -> str:
     text = _tag_text(value, 128)
     if text.lower().startswith("aws:"):
-        raise mistake("what begins with aws: is AWS's own: choose another key")
+        raise field_error("what begins with aws: is AWS's own: choose another key")
     return text
 
 
@@ -265,16 +291,16 @@ def _tag_value(value: object) -> str:
 def _tag_text(value: object, most: int) -> str:
     text = _text(value)
     if len(text) > most:
-        raise mistake(f"it is {len(text)} characters, and STS takes {most}: shorten it")
+        raise field_error(f"it is {len(text)} characters, and STS takes {most}: shorten it")
     if not all(_TAG.fullmatch(character) for character in text):
-        raise mistake("STS takes letters, digits, spaces and _.:/=+-@ in tags")
+        raise field_error("STS takes letters, digits, spaces and _.:/=+-@ in tags")
     return text
 
 
 def _boolean(value: object) -> bool:
     text = _text(value)
     if text.lower() not in _BOOLEANS:
-        raise mistake(f"{shown(text)} is neither true nor false")
+        raise field_error(f"{truncate_for_display(text)} is neither true nor false")
     return _BOOLEANS[text.lower()]
 
 
@@ -298,7 +324,9 @@ def _choice(choices: type[ChoiceT], value: object) -> ChoiceT:
     try:
         return choices(text)
     except ValueError:
-        raise mistake(f"{shown(text)} is none of: {', '.join(choices)}") from None
+        raise field_error(
+            f"{truncate_for_display(text)} is none of: {', '.join(choices)}"
+        ) from None
 
 
 def _schema(parse: Callable[[object], object], **schema: object) -> tuple[Any, Any]:
@@ -317,8 +345,8 @@ DurationSeconds = Annotated[
     *_schema(
         _duration_seconds,
         **_DURATION_SCHEMA,
-        minimum=LEAST_SESSION_SECONDS,
-        maximum=MOST_SESSION_SECONDS,
+        minimum=MIN_SESSION_SECONDS,
+        maximum=MAX_SESSION_SECONDS,
     ),
 ]
 RefreshBeforeValue = Annotated[
@@ -351,7 +379,7 @@ ExternalId = Annotated[
     *_schema(_external_id, type=["string", "integer"], pattern=r"^[\w+=,.@:/\\-]{2,1224}$"),
 ]
 Policy = Annotated[
-    str, *_schema(_policy, type=["string", "object"], maxLength=MOST_POLICY_CHARACTERS)
+    str, *_schema(_policy, type=["string", "object"], maxLength=MAX_POLICY_CHARACTERS)
 ]
 PolicyArn = Annotated[
     str, *_schema(_policy_arn, type="string", pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/")

@@ -23,8 +23,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from assumed.config.fields import shown
-from assumed.config.permissions import distrust
+from assumed.config.fields import truncate_for_display
+from assumed.config.permissions import insecure_reason
 from assumed.config.schema import (
     ConfigurationModel,
     CredentialsFileModel,
@@ -169,7 +169,7 @@ def _read(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _unreadable(path, "it is no file")
-        if (reason := distrust(path, descriptor)) is not None:
+        if (reason := insecure_reason(path, descriptor)) is not None:
             raise ConfigurationError(
                 [f"{path}: {reason}"],
                 hint="a configuration that others may change is not read: it decides whose "
@@ -201,7 +201,11 @@ def _decoded(data: bytes, path: Path) -> str:
 def _refused(path: Path, problems: list[LocatedProblem]) -> ConfigurationError:
     lines: dict[str, None] = {}
     for problem in sorted(problems, key=lambda problem: problem.line):
-        where = f"{'.'.join(shown(str(part)) for part in problem.where)}: " if problem.where else ""
+        where = (
+            f"{'.'.join(truncate_for_display(str(part)) for part in problem.where)}: "
+            if problem.where
+            else ""
+        )
         lines[f"{path}:{problem.line}: {where}{problem.text}"] = None
     return ConfigurationError(
         list(lines),
@@ -227,7 +231,7 @@ def _validated(value: Any) -> tuple[ConfigurationModel | None, list[ConfigProble
 def _mistake(detail: ErrorDetails) -> ConfigProblem:
     where = _key_path(detail)
     kind = detail["type"]
-    if kind == "mistake":
+    if kind == "field_error":
         text = detail["msg"]
     elif kind == "extra_forbidden":
         return _unknown(where)

@@ -13,7 +13,7 @@ _ALL_USERS = "0 0 4294967295"
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def distrust(path: Path, descriptor: int) -> str | None:
+def insecure_reason(path: Path, descriptor: int) -> str | None:
     """Return why the open file at `path` is not to be trusted, and the mend; None where it is.
 
     The file itself counts, the folder that it really is in, and those above it, also of the links

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from assumed.config.fields import MOST_CHAINED_SECONDS, shown
+from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
 from assumed.config.schema import ConfigurationModel, ProfileModel
 from assumed.config.yaml_loader import Path as KeyPath
 from assumed.models import (
@@ -160,7 +160,7 @@ class ConfigurationValidator:
                 yield ConfigProblem(
                     where, f"{source} is disabled (`enabled: false`), so nothing follows"
                 )
-            if profile.duration_seconds > MOST_CHAINED_SECONDS and self._profiles[source].role_arn:
+            if profile.duration_seconds > MAX_CHAINED_SECONDS and self._profiles[source].role_arn:
                 yield ConfigProblem(
                     self._where(name, "duration_seconds"),
                     f"{profile.duration_seconds} s, and {source} is a role itself: STS gives a "
@@ -169,8 +169,8 @@ class ConfigurationValidator:
         elif not self._exists(source):
             yield ConfigProblem(
                 where,
-                f"there is no profile {shown(source)}, neither in this file nor in the AWS files: "
-                f"`aws configure --profile {shown(source)}` adds it",
+                f"there is no profile {truncate_for_display(source)}, neither in this file nor in "
+                f"the AWS files: `aws configure --profile {truncate_for_display(source)}` adds it",
             )
 
     def _about_no_role(self, name: str, profile: ProfileModel) -> Iterator[ConfigProblem]:

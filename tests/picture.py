@@ -14,7 +14,7 @@ from freezegun import freeze_time
 from rich.console import Console
 
 from assumed import __version__
-from assumed.cli.status_view import show
+from assumed.cli.status_table import show
 from assumed.errors import AssumeRoleDeniedError, SourceMissingError
 from assumed.models import DaemonStatus, ProfileDefinition, Status
 from tests.fakes import NOON, Simulation, role

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.output import duration, explained, harmless
+from assumed.cli.output import duration, format_failure, printable_lines
 from assumed.logs.events import printable
 from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
 
@@ -80,7 +80,7 @@ def screen(status: Status, console: Console, *, now: datetime, notes: Sequence[s
     lines += [_one_line(line, console) for line in table.rest]
     for profile, _ in table.rows:
         if profile.last_error is not None:
-            text = explained(profile.profile, profile.last_error)
+            text = format_failure(profile.profile, profile.last_error)
             lines += [Text(), *_wrapped(text, console)]
     return Text("\n", no_wrap=True, end="").join(lines[: console.height])
 
@@ -93,7 +93,7 @@ def _print_plain(status: Status, *, now: datetime) -> None:
         click.echo(line.rstrip())
     for profile in status.profiles:
         if profile.last_error is not None:
-            click.echo(f"\n{explained(profile.profile, profile.last_error)}")
+            click.echo(f"\n{format_failure(profile.profile, profile.last_error)}")
     for line in _logins_that_end(status.profiles, now):
         click.echo(f"\n{line}")
     for line in _notes(status):
@@ -108,7 +108,8 @@ def show(status: Status, console: Console, *, now: datetime, is_whole: bool = Fa
     for profile, line in table.rows:
         console.print(line)
         if profile.last_error is not None:
-            console.print(*_wrapped(explained(None, profile.last_error), console, "  "), sep="\n")
+            text = format_failure(None, profile.last_error)
+            console.print(*_wrapped(text, console, "  "), sep="\n")
     for text in (*table.rest, *_logins_that_end(status.profiles, now)):
         console.print(text, markup=False, highlight=False)
     for text in _notes(status):
@@ -270,7 +271,7 @@ def _notes(status: Status) -> Iterator[str]:
             yield "what is kept in memory, a daemon alone has"
         return
     if status.daemon.config_error is not None:
-        error = harmless(status.daemon.config_error)
+        error = printable_lines(status.daemon.config_error)
         yield f"the configuration on disk is wrong and not used:\n{error}"
     if status.daemon.clock_skew_seconds:
         ahead = timedelta(seconds=abs(status.daemon.clock_skew_seconds))

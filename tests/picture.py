@@ -14,7 +14,7 @@ from freezegun import freeze_time
 from rich.console import Console
 
 from assumed import __version__
-from assumed.cli.status_table import show
+from assumed.cli.status_table import print_table
 from assumed.errors import AssumeRoleDeniedError, SourceMissingError
 from assumed.models import DaemonStatus, ProfileDefinition, Status
 from tests.fakes import NOON, Simulation, role
@@ -78,7 +78,7 @@ def drawn() -> str:
         force_terminal=True,
         legacy_windows=False,
     )
-    show(status, console, now=now)
+    print_table(status, console, now=now)
     svg = console.export_svg(title="assumed status", unique_id="status")
     # No font from somewhere else: a page that shows this asks nobody for anything.
     return re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.S)

@@ -22,7 +22,7 @@ def test_refresh_and_status_work_with_no_daemon(world: World) -> None:
     assert status.returncode == 0
     assert status.stdout.splitlines()[0].split()[:2] == ["PROFILE", "ROLE"]
     assert f"profile {SOURCE}  valid  59m" in status.stdout
-    assert "no daemon runs" in status.stderr
+    assert "no daemon is running" in status.stderr
 
 
 def test_a_refresh_through_the_daemon_is_the_daemons(world: World) -> None:
@@ -68,7 +68,7 @@ def test_check_reads_everything_and_calls_nothing(world: World) -> None:
     world.configure({"reports": role})
     checked = world.run("check")
     assert checked.returncode == 0
-    assert checked.stdout == f"{world.config}: 1 profile, no mistakes in the file\n"
+    assert checked.stdout == f"{world.config}: 1 profile, no problems in this file\n"
     assert world.server.calls(role) == 0
 
 
@@ -180,11 +180,11 @@ def test_the_version_and_every_help_are_there(world: World) -> None:
     listed = world.run("--help").stdout
     for command in _COMMANDS:
         assert f"\n  {command} " in listed
-    assert "Example: assumed " in world.run("service", "--help").stdout
+    assert "\n  assumed service install\n" in world.run("service", "--help").stdout
     single = [[name] for name in _COMMANDS if name != "service"]
     for words in (*single, ["service", "install"], ["service", "uninstall"]):
         shown = world.run(*words, "--help").stdout
-        assert "Example: assumed " in shown
+        assert f"\nExamples:\n  {' '.join(['assumed', *words])}" in shown.replace("sudo ", "")
         for option in ("--config FILE", "--log-level", "--log-format", "--log-file FILE"):
             assert option in shown
 
@@ -203,14 +203,12 @@ def test_logout_takes_away_what_assumed_wrote_and_nothing_else(world: World) -> 
     world.configure({"one": world.add_role(), "two": world.add_role()})
     before = world.credentials.read_bytes()
     assert world.run("refresh").returncode == 0
-    assert world.run("logout", "one", "nope").stdout == (
-        "one: removed\nnope: nothing of assumed's is there\n"
-    )
+    assert world.run("logout", "one", "nope").stdout == ("one: removed\nnope: nothing to remove\n")
     assert "[two]" in world.credentials.read_text()
     world.config.unlink()
     assert world.run("logout").stdout == "two: removed\n"
     assert world.credentials.read_bytes() == before
-    assert world.run("logout").stdout == "nothing of assumed's is in the credentials file\n"
+    assert world.run("logout").stdout == "nothing to remove from the credentials file\n"
 
 
 def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> None:

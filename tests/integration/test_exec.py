@@ -115,7 +115,9 @@ def test_a_command_that_cant_be_started_is_told_as_a_shell_tells_it(world: World
     with mode(world, how):
         missing = world.run("exec", "reports", "--", "no-such-command", "x")
         assert missing.returncode == 127
-        assert missing.stderr.startswith("assumed: no-such-command: there is no such command\n")
+        assert missing.stderr.startswith(
+            "assumed: CommandNotStarted: no-such-command: there is no such command\n"
+        )
         folder = world.run("exec", "reports", "--", str(world.home))
         assert folder.returncode == 126
         assert "can't be executed: Permission denied" in folder.stderr

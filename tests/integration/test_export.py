@@ -140,7 +140,7 @@ class TestAlone:
         assert done.returncode == 0
         assert json.loads(done.stdout)["AccessKeyId"] == before
         assert "profile reports: " in done.stderr
-        assert "what is left of the session before is printed" in done.stderr
+        assert "the previous session is still valid, and its credentials are printed" in done.stderr
 
     @pytest.mark.parametrize("left", [timedelta(seconds=30), timedelta(hours=-1)])
     def test_what_expires_within_a_minute_is_never_printed(
@@ -331,7 +331,7 @@ class TestMemory:
     ) -> None:
         status = world.run("status")
         assert "pending, in memory" in status.stdout
-        assert "what is kept in memory, a daemon alone has" in status.stderr
+        assert "only a daemon has the sessions of profiles with `store: memory`" in status.stderr
         assert world.run("refresh").returncode == 0
         refused = world.run("refresh", "held")
         assert refused.returncode == 1

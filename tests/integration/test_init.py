@@ -39,9 +39,9 @@ def test_init_then_check_then_refresh_needs_no_editor(world: World) -> None:
     made = world.run("init")
     assert made.returncode == 0, made.stderr
     assert made.stdout == (
-        "profile far: from now on --profile far-fresh\n"
-        "profile hub: from now on --profile hub-fresh\n"
-        f"{world.config}: written; read it, and see whether it works: `assumed check --live`\n"
+        "profile far: use --profile far-fresh instead\n"
+        "profile hub: use --profile hub-fresh instead\n"
+        f"{world.config}: written; review it, then test it with `assumed check --live`\n"
     )
     assert made.stderr == ""
     assert stat.S_IMODE(world.config.stat().st_mode) == 0o600
@@ -151,11 +151,13 @@ def test_check_live_tells_whose_identity_asked_who_it_became_and_how_long(world:
     checked = world.run("check", "--live")
     assert (checked.returncode, checked.stderr) == (0, "")
     far_became, far_source, hub_became, hub_source, last = checked.stdout.splitlines()
-    assert re.fullmatch(rf"hub: {session}/assumed-\S+, for 1h00m, in \d+ ms", hub_became)
+    assert re.fullmatch(
+        rf"hub: {session}/assumed-\S+, valid for 1h00m, answered in \d+ ms", hub_became
+    )
     assert hub_source == f"  from profile {SOURCE}: {world.user_arn}"
-    assert re.fullmatch(r"far: arn:aws:sts:\S+, for 15m, in \d+ ms", far_became)
+    assert re.fullmatch(r"far: arn:aws:sts:\S+, valid for 15m, answered in \d+ ms", far_became)
     assert re.fullmatch(rf"  from managed profile hub: {session}/assumed-\S+", far_source)
-    assert last == f"{world.config}: 2 profiles, no mistakes in the file"
+    assert last == f"{world.config}: 2 profiles, no problems in this file"
     assert world.credentials.read_bytes() == before
 
 
@@ -176,7 +178,7 @@ def test_the_statement_of_a_denial_is_what_the_trust_policy_lacks(
     denied = check_live("arn:aws:iam::123456789012:user/somebody-else")
     assert denied.returncode == 1
     told = denied.stderr
-    assert told.startswith("denied: AccessDenied: profile denied: ")
+    assert told.startswith("denied: AccessDenied: arn:aws:")
     assert f" {source}: arn:aws:" in told
     assert "In the trust policy: {" not in told
     assert "  - it sends tags: sts:TagSession has to be allowed" in told
@@ -200,4 +202,4 @@ def test_check_live_goes_on_where_no_identity_is_to_be_had(world: World) -> None
     unreachable = world.run("check", "--live", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert unreachable.returncode == 1
     assert "reports: EndpointConnectionError: " in unreachable.stderr
-    assert f"\n  from profile {SOURCE}, in " in unreachable.stderr
+    assert f"\n  from profile {SOURCE}, answered in " in unreachable.stderr

@@ -33,7 +33,7 @@ def test_one_code_is_enough_for_every_role_and_for_a_restart(world: World) -> No
         assert "`assumed login` asks for a code" in shown
         done = world.run("login", typed="980071\n")
         assert done.returncode == 0, done.stderr
-        assert f"the MFA session of {serial} lasts 11h59m" in done.stdout
+        assert f"the MFA session of {serial} is valid for 11h59m" in done.stdout
         wait_until(lambda: set(world.states().values()) == {"valid"}, "the refreshes")
         assert world.caller("role2").startswith(session_arn(roles[2]))
         assert world.status()["profiles"][0]["mfa_serial"] == serial
@@ -93,7 +93,7 @@ def test_a_session_that_ends_is_warned_of_and_asked_for(world: World) -> None:
         assert world.run("login", "role0", typed="111111").returncode == 0
         daemon.wait_for("login_ends_soon profile=role0")
         wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh")
-        assert f"the MFA session of {serial} ends in" in world.run("status").stdout
+        assert f"the MFA session of {serial} expires in" in world.run("status").stdout
         wait_until(
             lambda: world.status()["profiles"][0]["login_expires_at"] is None, "the session's end"
         )

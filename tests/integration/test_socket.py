@@ -250,7 +250,7 @@ def test_each_outcome_of_a_refresh_is_told_as_it_comes(path: Path, daemon: FakeD
         if outcome == fresh:
             slow.set_result(Outcome(profile="deploy"))
 
-    outcomes = DaemonClient(path).refresh(["deploy", "fresh"], force=False, told=tell)
+    outcomes = DaemonClient(path).refresh(["deploy", "fresh"], force=False, on_outcome=tell)
     assert told == [fresh, Outcome(profile="deploy")]
     assert outcomes == (Outcome(profile="deploy"), fresh), "in the order in which they were named"
 
@@ -268,7 +268,7 @@ def test_a_refresh_that_ends_with_the_daemon_is_an_error_after_what_was_told(
         )
 
     with pytest.raises(DaemonUnreachableError, match="it stops"):
-        DaemonClient(path).refresh(["fresh", "deploy"], force=False, told=tell)
+        DaemonClient(path).refresh(["fresh", "deploy"], force=False, on_outcome=tell)
     assert [outcome.profile for outcome in told] == ["fresh"]
 
 

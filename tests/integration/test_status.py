@@ -33,15 +33,15 @@ def test_status_on_a_terminal_has_a_bar(world: World, role: str) -> None:
 @pytest.mark.usefixtures("role")
 def test_watch_follows_what_the_daemon_does_and_q_ends_it(world: World) -> None:
     with terminal(world, *world.assumed, "status", "--watch", kind=_TERMINAL) as shown:
-        wait_until(lambda: "no daemon runs" in shown.screen, "the first screen")
+        wait_until(lambda: "no daemon is running" in shown.screen, "the first screen")
         assert "pending" in shown.screen
         with world.running():
             wait_until(lambda: "valid" in shown.screen, "the daemon's refresh")
-            assert "no daemon runs" not in shown.screen
+            assert "no daemon is running" not in shown.screen
             shown.resize(28, 10)
             wait_until(lambda: "LEFT" in shown.screen, "the narrow table")
             assert max(map(len, shown.screen.splitlines())) <= 28
-        wait_until(lambda: "no daemon ru" in shown.screen, "the daemon's end")
+        wait_until(lambda: "no daemon is " in shown.screen, "the daemon's end")
         assert "valid" in shown.screen
         shown.type("q")
         assert shown.status() == 0

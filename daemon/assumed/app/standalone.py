@@ -82,7 +82,7 @@ class Standalone:
         force: bool,
         min_left: timedelta | None = None,
         timeout: timedelta | None = None,
-        told: Callable[[Outcome], None] | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
     ) -> tuple[Outcome, ...]:
         """Refresh profiles; where none is named, all but those that are kept in memory alone.
 
@@ -91,7 +91,7 @@ class Standalone:
             force: also refresh what is still fresh.
             min_left: leave alone what has at least so much left, and nothing else.
             timeout: how long to wait; None for as long as it takes.
-            told: called with each outcome as it comes.
+            on_outcome: called with each outcome as it comes.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
@@ -112,7 +112,7 @@ class Standalone:
             self._file.recover()
             with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
                 coming = scheduler.refresh(lasting, force=force, min_left=min_left)
-                awaited = _awaited(coming, timeout, told)
+                awaited = _awaited(coming, timeout, on_outcome)
                 outcomes |= {outcome.profile: outcome for outcome in awaited}
         return tuple(outcomes[name] for name in chosen)
 
@@ -134,16 +134,18 @@ class Standalone:
             credentials = scheduler.credentials(profile, min_left=min_left).result()
             return credentials, scheduler.statuses([profile])[0].last_error
 
-    def check_live(self, told: Callable[[Outcome], None] | None = None) -> tuple[LiveCheck, ...]:
+    def check_live(
+        self, on_outcome: Callable[[Outcome], None] | None = None
+    ) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing.
 
         Args:
-            told: called with each outcome as it comes.
+            on_outcome: called with each outcome as it comes.
         """
         definitions = self.configuration.profiles
         sts = TracingStsClient(SystemClock(), connections=len(definitions))
         with self._scheduler(_Nowhere(), {}, sts=sts) as (scheduler, refresher):
-            outcomes = _awaited(scheduler.refresh((), force=True), None, told)
+            outcomes = _awaited(scheduler.refresh((), force=True), None, on_outcome)
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
@@ -194,12 +196,12 @@ class Standalone:
 def _awaited(
     coming: Mapping[str, Future[Outcome]],
     timeout: timedelta | None,
-    told: Callable[[Outcome], None] | None,
+    on_outcome: Callable[[Outcome], None] | None,
 ) -> tuple[Outcome, ...]:
     """Return the outcomes that are there in time, each of the others as a failure."""
-    if told is not None:
+    if on_outcome is not None:
         for outcome in coming.values():
-            outcome.add_done_callback(lambda done: told(done.result()))
+            outcome.add_done_callback(lambda done: on_outcome(done.result()))
     wait(coming.values(), None if timeout is None else timeout.total_seconds())
     return tuple(
         outcome.result()

@@ -69,7 +69,7 @@ class DaemonClient:
         force: bool,
         min_left: timedelta | None = None,
         timeout: timedelta | None = None,
-        told: Callable[[Outcome], None] | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
     ) -> tuple[Outcome, ...]:
         """Have profiles refreshed now, all where none is named; returns when all are tried.
 
@@ -78,7 +78,7 @@ class DaemonClient:
             force: also refresh what is still fresh.
             min_left: leave alone what has at least so much left, and nothing else.
             timeout: how long to wait; None for as long as it takes.
-            told: called with each outcome as it comes; not together with `timeout`.
+            on_outcome: called with each outcome as it comes; not together with `timeout`.
 
         Raises:
             UsageError: a profile that the daemon does not know.
@@ -88,14 +88,14 @@ class DaemonClient:
             "profiles": list(profiles),
             "force": force,
             "min_left": None if min_left is None else round(min_left.total_seconds()),
-            "stream": told is not None,
+            "stream": on_outcome is not None,
         }
         seconds = None if timeout is None else timeout.total_seconds()
         shapes = self._requests("POST", "/v1/refresh", asked, seconds)
         try:
             shape = next(shapes)
-            while told is not None and "outcomes" not in shape:
-                told(outcome_from_json(shape))
+            while on_outcome is not None and "outcomes" not in shape:
+                on_outcome(outcome_from_json(shape))
                 shape = next(shapes)
             return tuple(outcome_from_json(outcome) for outcome in shape["outcomes"])
         except (KeyError, TypeError, AttributeError, ValueError, StopIteration) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assumed.app.live_check import LiveCheck
-from assumed.cli.output import live_check_lines
+from assumed.cli.output import format_live_check
 from assumed.errors import AssumeRoleDeniedError
 from assumed.models import (
     Credentials,
@@ -61,24 +61,25 @@ def lines(
         session=session,
         seen=seen or CallTrace(ME, timedelta(milliseconds=84.4)),
     )
-    return live_check_lines(check).splitlines()
+    return format_live_check(check).splitlines()
 
 
 def test_who_it_became_for_how_long_and_from_whom() -> None:
     assert lines(lifetime=timedelta(hours=12)) == [
-        "deploy: arn:aws:sts::111122223333:assumed-role/deploy/me, for 12h00m, in 84 ms",
+        "deploy: arn:aws:sts::111122223333:assumed-role/deploy/me, valid for 12h00m, answered in "
+        "84 ms",
         f"  from profile keys: {ME}",
     ]
 
 
 def test_a_session_that_is_shorter_than_asked_for_is_told() -> None:
-    assert "for 1h00m and not the 12h00m asked for" in lines(lifetime=timedelta(hours=1))[0]
+    assert "valid for 1h00m instead of 12h00m" in lines(lifetime=timedelta(hours=1))[0]
 
 
 def test_of_credentials_of_its_own_nobody_asked_for_a_length() -> None:
     own = replace(DEFINITION, role_arn=None)
     shown = lines(definition=own, lifetime=timedelta(hours=8))[0]
-    assert shown.endswith("/deploy/me, for 8h00m, in 84 ms")
+    assert shown.endswith("/deploy/me, valid for 8h00m, answered in 84 ms")
 
 
 def test_what_was_not_seen_is_not_told() -> None:
@@ -94,7 +95,7 @@ def test_a_denial_has_its_likely_causes_and_a_statement_to_paste() -> None:
     shown = lines(hint=f"allow it. In the trust policy: {json.dumps(statement)}")
     assert shown[:3] == [
         "deploy: AccessDenied: no",
-        f"  from profile keys: {ME}, in 84 ms",
+        f"  from profile keys: {ME}, answered in 84 ms",
         "  allow it",
     ]
     start = shown.index("{")

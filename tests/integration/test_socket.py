@@ -375,9 +375,9 @@ def test_trouble_of_the_daemon_comes_with_its_message_and_hint(
     status, shape = answer_of(path, "GET", "/v1/status")
     assert status == 500
     assert shape == {"error": {"code": "StsUnavailable", "message": "no answer", "hint": "wait"}}
-    with pytest.raises(DaemonUnreachableError, match="no answer") as raised:
+    with pytest.raises(RefreshFailedError, match="no answer") as raised:
         DaemonClient(path).status()
-    assert raised.value.hint == "wait"
+    assert (raised.value.code, raised.value.hint) == ("StsUnavailable", "wait")
 
 
 def test_credentials_come_as_a_credential_process_prints_them(
@@ -947,8 +947,9 @@ def test_a_login_is_answered_with_the_end_of_the_session(path: Path, daemon: Fak
     client = DaemonClient(path)
     login = client.log_in("deploy", "492039")
     assert login == Login(profile="deploy", mfa_serial="a-device", expires_at=NOON)
-    with pytest.raises(DaemonUnreachableError, match="profile deploy: no"):
+    with pytest.raises(RefreshFailedError, match="profile deploy: no") as raised:
         client.log_in("deploy", "000000")
+    assert raised.value.code == MfaCodeRejectedError.code
     with pytest.raises(UsageError):
         client.log_in("nowhere", "492039")
 

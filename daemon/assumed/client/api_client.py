@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
+from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError, UsageError
 from assumed.models import EndpointAddress, Login, Outcome, Status
 from assumed.server.serialization import (
     endpoint_from_json,
@@ -195,7 +195,9 @@ class _Connection(http.client.HTTPConnection):
 def _refusal(error: Mapping[str, str]) -> AssumedError:
     if error["code"] == UsageError.code:
         return UsageError(error["message"], hint=error["hint"])
-    return DaemonUnreachableError(error["message"], hint=error["hint"])
+    if error["code"] == DaemonUnreachableError.code:
+        return DaemonUnreachableError(error["message"], hint=error["hint"])
+    return RefreshFailedError(error["message"], hint=error["hint"], code=error["code"])
 
 
 def _unreachable(path: Path, error: Exception) -> DaemonUnreachableError:

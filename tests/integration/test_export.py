@@ -139,7 +139,7 @@ class TestAlone:
         done = exporting(world, "--profile", "reports")
         assert done.returncode == 0
         assert json.loads(done.stdout)["AccessKeyId"] == before
-        assert "profile reports: " in done.stderr
+        assert done.stderr.startswith("reports: InternalFailure: ")
         assert "the previous session is still valid, and its credentials are printed" in done.stderr
 
     @pytest.mark.parametrize("left", [timedelta(seconds=30), timedelta(hours=-1)])
@@ -152,7 +152,7 @@ class TestAlone:
         for shape in FORMATS:
             done = exporting(world, "--profile", "reports", "--format", shape)
             assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.startswith("assumed: profile reports: ")
+            assert done.stderr.startswith("reports: InternalFailure: ")
 
     def test_a_session_of_fifteen_minutes_is_not_assumed_at_each_use(self, world: World) -> None:
         role = world.add_role()
@@ -226,7 +226,7 @@ class TestAlone:
             (["--profile", "reports", "extra"], 2, "unexpected extra argument"),
             (["--profile", "reports", "--log-level", "loud"], 2, "'--log-level'"),
             (["--profile"], 2, "requires an argument"),
-            (["--profile", "reports", "--config", "nowhere.yaml"], 78, "nowhere.yaml: it can't be"),
+            (["--profile", "reports", "--config", "nowhere.yaml"], 78, "nowhere.yaml: cannot be"),
         ],
     )
     def test_a_mistake_is_told_with_its_mend(
@@ -280,7 +280,8 @@ class TestThroughTheDaemon:
         with world.running():
             done = exporting(world, "--profile", "denied")
             assert (done.returncode, done.stdout) == (1, "")
-            assert f"assumed: profile denied: {denied}: AccessDenied: " in done.stderr
+            assert done.stderr.startswith("denied: AccessDenied: ")
+            assert "profile denied: " not in done.stderr
             assert "two places must allow sts:AssumeRole" in done.stderr
             assert exporting(world, "--profile", "nope").returncode == 2
 
@@ -335,7 +336,7 @@ class TestMemory:
         assert world.run("refresh").returncode == 0
         refused = world.run("refresh", "held")
         assert refused.returncode == 1
-        assert "held: DaemonNeeded: profile held: it is kept in memory alone" in refused.stderr
+        assert "held: DaemonNeeded: it is kept in memory alone" in refused.stderr
         assert world.server.calls(held) == 0
 
     def test_without_a_daemon_it_is_assumed_at_each_use(self, world: World, held: str) -> None:

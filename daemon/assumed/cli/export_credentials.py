@@ -51,7 +51,7 @@ def command(context: click.Context, options: Options, profile: str, output_forma
     try:
         text = export(profile, output_format, config=config)
     except CommandFailedError as error:
-        click.echo(f"assumed: {error.message}\n  {error.hint}", err=True)
+        click.echo(error.text, err=True)
         context.exit(error.status)
     if text is None:
         from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import

@@ -30,6 +30,8 @@ LEAST_SECONDS = 60
 STATUS_FIELDS = ("profile", "state", "minutes_left", "seconds_left", "expires_at")
 
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
+# The codes of assumed.errors, which is too slow to import here.
+_USAGE, _UNREACHABLE = "Usage", "DaemonUnreachable"
 # STS may hang; a prompt must not.
 _CREDENTIALS_TIMEOUT_SECONDS, _STATUS_TIMEOUT_SECONDS = 120.0, 5.0
 _OK, _NOT_FOUND, _CONFLICT = 200, 404, 409
@@ -45,11 +47,37 @@ _turns: set[str] = set()
 
 
 class CommandFailedError(Exception):
-    """What a command prints instead of a result: `status` is its exit status."""
+    """What a command prints instead of a result.
 
-    def __init__(self, message: str, *, hint: str, status: int = _FAILED) -> None:
+    Args:
+        message: what happened.
+        hint: what to do about it.
+        code: that of `assumed.errors`.
+        status: the exit status of the command.
+        profile: whose refresh failed; None if the error is another one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str,
+        code: str = _UNREACHABLE,
+        status: int = _FAILED,
+        profile: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.message, self.hint, self.status = message, hint, status
+        self.message, self.hint, self.code, self.status = message, hint, code, status
+        self.profile = profile
+
+    @property
+    def text(self) -> str:
+        """The error as `cli.output` prints errors."""
+        from assumed.text import printable_lines  # noqa: PLC0415 - only a failure needs it
+
+        message = self.message.removeprefix(f"profile {self.profile}: ")
+        subject = self.profile or "assumed"
+        return printable_lines(f"{subject}: {self.code}: {message}\n  {self.hint}")
 
 
 def main(arguments: "Sequence[str]") -> int | None:
@@ -62,9 +90,7 @@ def main(arguments: "Sequence[str]") -> int | None:
         sys.stdout.buffer.write(os.fsencode(text))
         sys.stdout.flush()
     except CommandFailedError as error:
-        # A message can hold what a server has said: nothing of it may steer the terminal.
-        told = f"assumed: {error.message}\n  {error.hint}\n"
-        sys.stderr.write("".join(c if c.isprintable() or c == "\n" else "?" for c in told))
+        sys.stderr.write(f"{error.text}\n")
         return error.status
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -192,6 +218,7 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
             f"profile {profile}: by this machine's clock its credentials expired at "
             f"{answer['Expiration']}, and by that of STS they are valid",
             hint="set the clock: `timedatectl status`; AWS refuses requests of another time",
+            code="ClockSkewed",
         )
     return answer
 
@@ -210,10 +237,14 @@ def _ask(target: str, query: "Mapping[str, object]", timeout_seconds: float) -> 
         if status == _OK:
             return answer
         error = answer["error"]
+        profile, code = query.get("profile"), error["code"]
+        is_refresh = isinstance(profile, str) and code not in {_USAGE, _UNREACHABLE}
         raise CommandFailedError(
             error["message"],
             hint=error["hint"],
-            status=_WRONG_USAGE if error["code"] == "Usage" else _FAILED,
+            code=code,
+            status=_WRONG_USAGE if code == _USAGE else _FAILED,
+            profile=str(profile) if is_refresh else None,
         )
     except DaemonNotAnsweringError as error:
         raise CommandFailedError(str(error), hint=error.hint) from error
@@ -239,6 +270,7 @@ def _take_turn(profile: str) -> None:
         raise CommandFailedError(
             f"profile {profile} is its own source: {' -> '.join([*chain, profile])}",
             hint="the credential_process of a source_profile leads back to it: name another one",
+            code="SourceMissing",
         )
     # For the credential_process of the source, which this process may start.
     os.environ[_CHAIN] = " ".join([*chain, profile])
@@ -334,6 +366,7 @@ def _filled(template: str, row: "Mapping[str, Any]") -> str:
                 raise CommandFailedError(
                     f"--format: there is no field {{{name}}}",
                     hint=f"fields are {', '.join(f'{{{field}}}' for field in values)}",
+                    code=_USAGE,
                     status=_WRONG_USAGE,
                 )
             filled, place = filled + values[name], place + len(name) + 2

@@ -1,4 +1,4 @@
-"""What the documents tell people to write, taken from there."""
+"""Snippets of the documents, for tests that use them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ RECIPES = (REPOSITORY / "docs" / "recipes.md").read_text()
 
 
 def credential_process(world: World, name: str) -> str:
-    """Return AWS profile `NAME-live`, by which README keeps `NAME` fresh for all SDKs."""
+    """Return the AWS profile `NAME-live` of the README, whose credential_process serves `NAME`."""
     (recipe,) = re.findall(r"```ini\n(\[profile deploy-live\]\n.*?)```", README, re.S)
     return installed(world, str(recipe).replace("deploy", name))
 
 
 def blocks(title: str, language: str) -> list[str]:
-    """Return the blocks of a language below a title of the recipes."""
+    """Return the code blocks of a language in one section of the recipes."""
     section = RECIPES.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     found = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.M | re.S)
     return [text for named, text in found if named == language]
 
 
 def installed(world: World, text: str) -> str:
-    """Return a text that names this very installation where it has `assumed` with or without path.
-
-    Its tests are no installation with a script of that name, which all the others would be.
-    """
+    """Return a text with every `assumed` replaced by the command that the tests run."""
     return re.sub(r"(?<=[= ])(/[\w./]*/)?assumed(?= )", " ".join(world.assumed), text)

@@ -1,4 +1,4 @@
-"""The lines of the README that have a shell complete what is typed, in these very shells."""
+"""Completion in real shells, set up by the commands of the README."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What commands print: results to standard output, errors to standard error.
 
 An error is two lines: `SUBJECT: CODE: message` and, indented, the hint. The subject is the profile,
-or `assumed` if the error is not that of one profile. Messages name neither the profile nor the code
-in front, so each stands in a line once.
+or `assumed` for all other errors. Messages do not begin with the profile or the code, so a line has
+each of them once.
 """
 
 from __future__ import annotations

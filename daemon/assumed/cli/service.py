@@ -135,7 +135,7 @@ def this_program(invoked: str) -> list[str]:
 
 
 def _install_for_me(options: Options, program: list[str], *, also_linger: bool) -> None:
-    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     Standalone(options.config_path(), os.environ)
     service = user_service(os.environ)

@@ -68,8 +68,8 @@ def evaluate_trust(
         NotImplementedError: a condition other than StringEquals and StringLike.
 
     Source: IAM user guide, "AWS JSON policy elements: Principal" and "Cross-account policy
-    evaluation logic"; STS reference, AssumeRole (a user whom the policy names needs no policy of
-    their own in the same account).
+    evaluation logic"; STS reference, AssumeRole (a named user of the same account needs no
+    policy of their own).
     """
     result = Trust.DENIED
     for statement in _as_list(policy["Statement"]):

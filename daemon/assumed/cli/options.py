@@ -144,11 +144,7 @@ def common_options(
         )
         @functools.wraps(command)
         def with_options(
-            config: Path | None,
-            log_level: str,
-            log_format: str,
-            log_file: Path | None,
-            **rest: Any,
+            config: Path | None, log_level: str, log_format: str, log_file: Path | None, **rest: Any
         ) -> Any:
             hide_memory()
             options = Options(config, log_level, log.LogFormat(log_format), log_file)

@@ -253,17 +253,10 @@ def _patched(lifetime_scale: float) -> Iterator[None]:
     authenticate = ActionAuthenticatorMixin._authenticate_and_authorize_action
 
     def authenticate_and_authorize(response: Any, kind: type, resource: str = "*") -> None:
-        if response._get_action() != _WEB_IDENTITY_ACTION:
+        if response._get_action() == _WEB_IDENTITY_ACTION:
+            _authorize_web_identity(response.data)
+        else:
             authenticate(response, kind, resource)
-            return
-        # The request is not signed. Its token would identify the caller, but is not verified here.
-        role_arn = response.data["RoleArn"][0]
-        action = f"sts:{_WEB_IDENTITY_ACTION}"
-        role = _role(role_arn)
-        policy = json.loads(role.assume_role_policy_document) if role else {"Statement": []}
-        if not evaluate_trust(policy, WEB_IDENTITY, role_arn=role_arn, action=action, context={}):
-            raise AccessDeniedError("", action)
-        _check_duration(response.data, WEB_IDENTITY.arn, role_arn)
 
     def check_action_permitted(request: Any, resource: str) -> None:
         if request._action != "sts:AssumeRole":
@@ -299,6 +292,17 @@ def _patched(lifetime_scale: float) -> Iterator[None]:
     ):
         yield
     moto_api_backend.reset()
+
+
+def _authorize_web_identity(parameters: Mapping[str, list[str]]) -> None:
+    """Check the trust policy; the token, which would identify the caller, is not verified."""
+    role_arn = parameters["RoleArn"][0]
+    action = f"sts:{_WEB_IDENTITY_ACTION}"
+    role = _role(role_arn)
+    policy = json.loads(role.assume_role_policy_document) if role else {"Statement": []}
+    if not evaluate_trust(policy, WEB_IDENTITY, role_arn=role_arn, action=action, context={}):
+        raise AccessDeniedError("", action)
+    _check_duration(parameters, WEB_IDENTITY.arn, role_arn)
 
 
 def _without_aws(environ: Mapping[str, str]) -> dict[str, str]:

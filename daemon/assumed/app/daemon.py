@@ -195,7 +195,7 @@ class Daemon:
             except AssumedError as error:
                 answer.set_exception(error)
             except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
-                event(logging.ERROR, "defect", profile=profile, defect=error)
+                event(logging.ERROR, "defect", profile=profile, exc_info=error)
                 answer.set_exception(
                     UnexpectedError(
                         f"profile {profile}: {type(error).__name__}: a mistake in assumed",
@@ -377,7 +377,7 @@ class Daemon:
             if self._telling.is_file_due():
                 self._wishes.put(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
-            event(logging.ERROR, "defect", defect=error)
+            event(logging.ERROR, "defect", exc_info=error)
         self._notifier.watchdog()
 
     def _stir(self) -> None:

@@ -704,7 +704,7 @@ def _result(profile: str, refreshed: Future[RoleSession]) -> RoleSession | Assum
     if isinstance(error, AssumedError):
         return error
     # A defect must not end the refreshing.
-    event(logging.ERROR, "defect", profile=profile, defect=error)
+    event(logging.ERROR, "defect", profile=profile, exc_info=error)
     return UnexpectedError(
         f"profile {profile}: {type(error).__name__}: this is a mistake in assumed",
         hint="please report it with the traceback in the log; it is tried again",

@@ -51,19 +51,19 @@ class LogFormat(StrEnum):
 
 
 def event(
-    level: int, name: str, /, *, defect: BaseException | None = None, **fields: object
+    level: int, name: str, /, *, exc_info: BaseException | None = None, **fields: object
 ) -> None:
     """Log one event.
 
     Args:
         level: a level of `logging`.
         name: what happened, stable, in snake_case.
-        defect: an exception whose traceback belongs into the log: a mistake of this program.
+        exc_info: an exception to log with its traceback: an error in this program.
         fields: flat values; None is left out.
     """
     if _LOGGER.isEnabledFor(level):
         present = {key: value for key, value in fields.items() if value is not None}
-        _LOGGER.log(level, name, extra={"fields": present}, exc_info=defect)
+        _LOGGER.log(level, name, extra={"fields": present}, exc_info=exc_info)
 
 
 def event_fields(record: logging.LogRecord) -> Mapping[str, object]:

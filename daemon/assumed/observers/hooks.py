@@ -124,7 +124,7 @@ class Hooks:
         except HookFailedError as error:
             self._tell_failure(key, error, time.monotonic() - began_at)
         except Exception as error:  # noqa: BLE001 - the hooks that wait still have to run
-            event(logging.ERROR, "defect", profile=notice.profile, defect=error)
+            event(logging.ERROR, "defect", profile=notice.profile, exc_info=error)
         finally:
             with self._changed:
                 del self._running[key]

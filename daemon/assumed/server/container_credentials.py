@@ -201,7 +201,7 @@ class CredentialsHandler:
             message = f"{error.message}; {error.hint}"
             return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, error.code, message)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
-            event(logging.ERROR, "defect", profile=profile, defect=error)
+            event(logging.ERROR, "defect", profile=profile, exc_info=error)
             why = "this is a mistake in assumed; its log has it"
             return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, UnexpectedError.code, why)
 

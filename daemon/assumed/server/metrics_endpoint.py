@@ -93,7 +93,7 @@ class MetricsHandler:
         try:
             return _plain(HTTPStatus.OK, self._recent())
         except Exception as error:  # noqa: BLE001 - whoever asks must not wait for ever
-            event(logging.ERROR, "defect", defect=error)
+            event(logging.ERROR, "defect", exc_info=error)
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, b"a mistake in assumed\n")
 
     def _recent(self) -> bytes:

@@ -38,7 +38,7 @@ bench-quick: .venv/bench ## Measure for a minute, and write nothing
 
 bench-soak: .venv/bench ## Refresh for 30 minutes, and watch memory and descriptors
 	$(BIN)/python -m bench.idle --soak 30
-	$(BIN)/python -m bench --tell
+	$(BIN)/python -m bench --report
 
 bench-faults: .venv/bench ## Race other writers, simulate 5,000 days of faults: 20 min
 	$(BIN)/python -m bench.race

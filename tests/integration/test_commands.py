@@ -223,7 +223,7 @@ def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> 
         assert "[one]" in world.credentials.read_text()
         disabled = {"role_arn": role, "source_profile": SOURCE, "enabled": "false"}
         world.configure({"one": disabled, "two": world.add_role()})
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert world.run("logout", "one").stdout == "one: removed\n"
         assert "[one]" not in world.credentials.read_text()
 

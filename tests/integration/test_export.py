@@ -316,13 +316,13 @@ class TestMemory:
             shape = exported(world, "reports")
             held = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
             world.configure({"reports": held})
-            daemon.wait_for("configuration_reloaded")
+            daemon.wait_for("config_reloaded")
             wait_until(lambda: world.credentials.read_bytes() == before, "the section to go")
             assert exported(world, "reports") == shape
             assert world.status()["profiles"][0]["store"] == "memory"
             assert "valid, in memory" in world.run("status").stdout
             world.configure({"reports": role})
-            daemon.wait_for("configuration_reloaded", times=2)
+            daemon.wait_for("config_reloaded", times=2)
             wait_until(lambda: shape["AccessKeyId"] in world.credentials.read_text(), "its return")
         assert world.server.calls(role) == 1
 
@@ -433,7 +433,8 @@ def test_each_shell_reads_what_was_meant_for_it(shell: str, tmp_path: Path) -> N
 
 
 def test_a_shell_evaluates_the_real_output(world: World, role: str) -> None:
-    (recipe,) = re.findall(r'^\$ (eval ".*env\)")$', (REPOSITORY / "README.md").read_text(), re.M)
+    page = (REPOSITORY / "docs" / "cli.md").read_text()
+    (recipe,) = re.findall(r'^\$ (eval ".*env\)")$', page, re.M)
     script = recipe.replace("deploy", "reports") + " && aws sts get-caller-identity"
     bash = shutil.which("bash")
     assert bash is not None
@@ -449,7 +450,7 @@ def test_a_shell_evaluates_the_real_output(world: World, role: str) -> None:
 
 
 def with_credential_process(world: World, *profiles: str) -> None:
-    """Add an AWS profile `NAME-live` for each NAME of assumed's, as README's recipe has it."""
+    """Add an AWS profile `NAME-live` for each managed profile, as the README shows."""
     (world.home / ".aws" / "config").write_text(
         "".join(credential_process(world, name) for name in profiles)
     )
@@ -493,13 +494,13 @@ def test_the_bench_measures_every_command_in_one_run(tmp_path: Path) -> None:
     assert committed["aws_cli"].startswith("aws-cli/2")
     limits = {row["command"]: row["limit"] for row in committed["commands"]}
     ratios = {row["command"]: row["ratio"] for row in committed["commands"]}
-    readme = (REPOSITORY / "README.md").read_text()
+    page = (REPOSITORY / "docs" / "cli.md").read_text()
     for command, words in {
         "export-credentials, from the file": "{} times as long from the file",
         "export-credentials, through the socket": "{} times through the daemon",
     }.items():
         assert ratios[command] <= limits[command]
-        assert words.format(limits[command]) in readme
+        assert words.format(limits[command]) in " ".join(page.split())
     assert ratios["aws configure export-credentials"] > 30
 
 

@@ -84,7 +84,7 @@ def test_a_wrong_clock_of_this_machine_is_told_and_refreshes_go_on(
     sts.faults[role] = "wrong-clock"
     world.configure({"reports": role})
     with world.running() as daemon:
-        daemon.wait_for("clock_is_wrong seconds=-")
+        daemon.wait_for("clock_skew_detected seconds=-")
         status = world.status()
         assert abs(status["daemon"]["clock_skew_seconds"] + SKEW.total_seconds()) < 60
         assert 3500 < status["profiles"][0]["seconds_left"] <= 3600

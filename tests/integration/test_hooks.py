@@ -126,7 +126,7 @@ def test_each_happening_has_its_hook(
         hooks.tell(notice(happening=repeated, is_repeat=True))
     hooks.tell(notice(happening=happening))
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
-    (said,) = events(caplog, "hook_said")
+    (said,) = events(caplog, "hook_output")
     assert said == {
         "level": logging.INFO,
         "profile": "deploy",
@@ -181,7 +181,7 @@ def test_a_hook_that_goes_on_failing_is_summed_up(caplog: pytest.LogCaptureFixtu
     shown = [event for event in events(caplog, "hook_failed") if event["level"] == logging.WARNING]
     assert [event["failures"] for event in shown] == [1, 2, 4, 8, 1]
     assert [event["command"] for event in shown] == ["sh"] * 4 + ["false"]
-    said = [event["level"] for event in events(caplog, "hook_said")]
+    said = [event["level"] for event in events(caplog, "hook_output")]
     assert said.count(logging.INFO) == 4
 
 
@@ -197,7 +197,7 @@ def test_what_a_hook_prints_is_cut_counted_and_redacted(
     hooks.commands = {"on_refresh": (sys.executable, "-c", program)}
     hooks.tell(notice())
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the end")
-    *said, last = events(caplog, "hook_said")
+    *said, last = events(caplog, "hook_output")
     assert len(said) == 50
     assert max(len(line["line"]) for line in said) == 500
     assert [line["line"][:2] for line in said[:4]] == ["x ", "y ", "\x1b[", "0"]
@@ -376,7 +376,7 @@ def test_a_daemon_runs_the_hooks_of_its_configuration_and_one_shot_commands_do_n
         told.unlink()
         configure(on_refresh=f"sleep 1000; {write}", on_failure="exit 7")
         assert world.run("refresh", "--force", "good").returncode == 0
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert world.run("refresh", "--force", "good").returncode == 0
         assert daemon.stop() == 0
         assert "hook_failed profile=good hook=on_refresh" in daemon.log.read_text()

@@ -61,7 +61,7 @@ def configure(world: World, roles: Mapping[str, str], **metrics: Any) -> None:
 
 def reload(daemon: Daemon, *, times: int) -> None:
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("configuration_reloaded", times=times)
+    daemon.wait_for("config_reloaded", times=times)
 
 
 def test_all_that_the_alert_rules_name_is_in_a_scrape_of_each_place(world: World) -> None:
@@ -118,7 +118,7 @@ def test_a_port_of_somebody_else_is_told_and_a_reload_takes_another(world: World
         busy = taken.getsockname()[1]
         configure(world, {"good": role}, port=busy)
         with world.running() as daemon:
-            daemon.wait_for(f"metrics_not_served address=127.0.0.1:{busy}")
+            daemon.wait_for(f"metrics_listen_failed address=127.0.0.1:{busy}")
             assert world.states() == {"good": "valid"}
             first, second = free_port(), free_port()
             for times, port in enumerate((first, second), 1):

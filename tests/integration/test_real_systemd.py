@@ -194,10 +194,10 @@ def test_a_service_is_ready_after_20_s_whatever_hangs(fresh: Unit) -> None:
 
 
 def test_a_reload_reads_the_configuration_again(fresh: Unit) -> None:
-    before = len(fresh.events("configuration_reloaded"))
+    before = len(fresh.events("config_reloaded"))
     (pid,) = fresh.show("MainPID")
     assert fresh.systemctl("reload", fresh.name).returncode == 0
-    wait_until(lambda: len(fresh.events("configuration_reloaded")) > before, "the reload")
+    wait_until(lambda: len(fresh.events("config_reloaded")) > before, "the reload")
     wait_until(lambda: fresh.show("ActiveState", "MainPID") == ["active", pid], "READY again")
 
 

@@ -93,7 +93,7 @@ def test_a_systemd_that_reads_nothing_holds_up_neither_the_daemon_nor_its_stop(
         wait_until(lambda: manager.hears("READY=1", "STATUS="), "READY")
         manager.fill()
         daemon.signal(signal.SIGHUP)
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert daemon.stop() == 0
         assert not manager.hears("STOPPING=1")
 
@@ -138,7 +138,7 @@ def test_a_status_is_told_again_where_it_was_not_heard_and_only_there(
         manager.close()
         manager.path.unlink()
         world.write_config("nonsense\n")
-        daemon.wait_for("configuration_refused")
+        daemon.wait_for("config_rejected")
         another = Manager(manager.path)
         wait_until(lambda: another.hears(told), "what nobody heard")
         is_told_once(another, told)

@@ -195,7 +195,7 @@ class Daemon:
             except AssumedError as error:
                 answer.set_exception(error)
             except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
-                event(logging.ERROR, "defect", profile=profile, exc_info=error)
+                event(logging.ERROR, "internal_error", profile=profile, exc_info=error)
                 answer.set_exception(
                     UnexpectedError(
                         f"profile {profile}: {type(error).__name__}: a mistake in assumed",
@@ -317,7 +317,7 @@ class Daemon:
             for problem in problems:
                 event(
                     logging.ERROR,
-                    "configuration_refused",
+                    "config_rejected",
                     problem=problem,
                     hint=f"{error.hint}; the daemon goes on with what it had: don't restart it "
                     "before this is mended",
@@ -334,7 +334,7 @@ class Daemon:
             self._scheduler.apply(configuration.profiles, self._stored() or {})
             event(
                 logging.INFO,
-                "configuration_reloaded",
+                "config_reloaded",
                 config=self._config_path,
                 profiles=len(configuration.profiles),
             )
@@ -364,7 +364,7 @@ class Daemon:
             return None
         if self._is_unreadable:
             self._is_unreadable = False
-            event(logging.INFO, "credentials_file_readable_again")
+            event(logging.INFO, "credentials_file_readable")
         return stored
 
     def _beat(self) -> None:
@@ -377,7 +377,7 @@ class Daemon:
             if self._telling.is_file_due():
                 self._wishes.put(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
-            event(logging.ERROR, "defect", exc_info=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
         self._notifier.watchdog()
 
     def _stir(self) -> None:

@@ -271,7 +271,7 @@ class _CredentialServerProcess:
             self._ask().add_done_callback(lambda done: self._tell(writer, done))
             _wait_for_the_end(self._command, watched)
         except Exception as error:  # noqa: BLE001 - the command finds out by the end of the pipe
-            event(logging.ERROR, "defect", profile=self._profile, exc_info=error)
+            event(logging.ERROR, "internal_error", profile=self._profile, exc_info=error)
         finally:
             self._endpoint.close()
             self._files.remove()
@@ -304,7 +304,7 @@ class _CredentialServerProcess:
         try:
             self._scheduler.heartbeat()
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
-            event(logging.ERROR, "defect", exc_info=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
 
 
 class _Memory:

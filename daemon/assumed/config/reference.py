@@ -1,6 +1,7 @@
 """The reference of the configuration file: `python -m assumed.config.reference` prints it.
 
-It is made of the same types as the JSON Schema, and is `docs/configuration.md`.
+It is generated from the same types as the JSON Schema, and is the last part of
+`docs/configuration.md`.
 """
 
 from __future__ import annotations
@@ -17,25 +18,24 @@ from pydantic import BaseModel
 from assumed.config import schema
 from assumed.config.json_schema import json_schema
 
-_HEAD = """# Configuration reference
+_HEAD = """## Reference
 
-Every key that the configuration file may have, made of the types that read it. The README says
-where the file is and what it is for; [config/](../config) has an example of each key, and a JSON
-Schema for editors. A key that is not here is an error, which names the nearest one that is.
+This part is generated from the types that read the file. Any other key is an error; the message
+names the closest key that exists.
 """
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
-    ("At the top", "", schema.ConfigurationModel),
+    ("Top level", "", schema.ConfigurationModel),
     (
-        "Under a profile, or under `defaults`",
-        "What stands under a profile counts before what stands under `defaults`.",
+        "A profile, or `defaults`",
+        "A key of a profile takes precedence over the same key of `defaults`.",
         schema.ProfileModel,
     ),
-    ("Under `credentials_file`", "", schema.CredentialsFileModel),
-    ("Under `hooks`", "", schema.HooksModel),
-    ("Under `metrics`", "", schema.MetricsModel),
+    ("`credentials_file`", "", schema.CredentialsFileModel),
+    ("`hooks`", "", schema.HooksModel),
+    ("`metrics`", "", schema.MetricsModel),
 )
 _KINDS = {
-    "string": "a text",
+    "string": "a string",
     "integer": "a number",
     "number": "a number",
     "boolean": "`true` or `false`",
@@ -52,10 +52,10 @@ def reference() -> str:
     shapes = {**definitions["$defs"], schema.ConfigurationModel.__name__: definitions}
     lines = [_HEAD]
     for title, note, model in _SECTIONS:
-        lines += [f"## {title}", ""]
+        lines += [f"### {title}", ""]
         lines += [note, ""] if note else []
         lines += [
-            "| key | may be | where nothing is given | what it is |",
+            "| key | value | default | meaning |",
             "| --- | --- | --- | --- |",
         ]
         lines += _rows(model, shapes[model.__name__]["properties"], shapes)
@@ -77,13 +77,13 @@ def _target(allowed: Mapping[str, Any]) -> str:
 
 
 def _allowed(allowed: Mapping[str, Any]) -> str:
-    """Return what a value may be, in words."""
+    """Describe the values that a key takes."""
     if "$ref" in allowed:
         return "the keys below"
     if "enum" in allowed:
         return ", ".join(f"`{value}`" for value in allowed["enum"])
     if _DURATION in allowed.get("pattern", ""):
-        share = ", or a share: `50%`" if "%" in allowed["pattern"] else ""
+        share = ", or a percentage: `50%`" if "%" in allowed["pattern"] else ""
         least = _duration(allowed["minimum"])
         span = (
             f"{least} to {_duration(allowed['maximum'])}"
@@ -94,7 +94,7 @@ def _allowed(allowed: Mapping[str, Any]) -> str:
     kinds = allowed["type"] if isinstance(allowed["type"], list) else [allowed["type"]]
     words = " or ".join(_KINDS[kind] for kind in kinds)
     if "pattern" in allowed:
-        words += f" like `{allowed['pattern']}`"
+        words += f" matching `{allowed['pattern']}`"
     if "items" in allowed:
         words += f" of {_KINDS[allowed['items']['type']].removeprefix('a ')}s"
     if "minimum" in allowed:

@@ -70,7 +70,7 @@ class MfaCacheFile:
         except OSError as error:
             event(
                 logging.WARNING,
-                "mfa_session_not_kept",
+                "mfa_session_save_failed",
                 path=self.path,
                 error=error.strerror,
                 hint="the session is in memory alone: a restart asks for a code again",

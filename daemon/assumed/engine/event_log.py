@@ -61,7 +61,7 @@ class EventLog:
         now = self._clock.boottime()
         late = timedelta(seconds=now - (now if failed.due_since is None else failed.due_since))
         self._needs_login.discard(entry.definition.source)
-        name = "profile_refreshed" if is_new else "profile_rewritten"
+        name = "profile_refreshed" if is_new else "profile_restored"
         event(
             logging.INFO,
             "profile_recovered" if failed.failures else name,
@@ -181,7 +181,7 @@ class EventLog:
         left = self._readers.left(entry)
         event(
             logging.WARNING,
-            "profile_waits",
+            "profile_blocked",
             profile=entry.definition.profile,
             summary=still_failing(entry.failures, entry.failing_since, left),
             error_code=error.code,
@@ -200,7 +200,7 @@ class EventLog:
         definition = hanging[0].definition
         event(
             logging.WARNING,
-            "login_ends_soon",
+            "login_expires_soon",
             profile=definition.profile,
             profiles=", ".join(entry.definition.profile for entry in hanging),
             source=str(login),

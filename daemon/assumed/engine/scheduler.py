@@ -247,7 +247,7 @@ class RefreshScheduler:
         expires_at = self._refresher.logins.start(login, code)
         event(
             logging.INFO,
-            "login_done",
+            "login_succeeded",
             profile=profile,
             source=str(login),
             mfa_serial=login.serial,
@@ -281,7 +281,7 @@ class RefreshScheduler:
             now = self._clock.boottime()
             away, self._beat_at = now - self._beat_at, now
             if away >= _NOTABLE_PAUSE_SECONDS:
-                event(logging.INFO, "machine_resumed", away_seconds=round(away))
+                event(logging.INFO, "resumed_from_suspend", away_seconds=round(away))
             offset = self._offset()
             step = offset - self._wall_clock_offset
             if abs(step) > _NOTABLE_STEP_SECONDS:
@@ -659,7 +659,7 @@ class RefreshScheduler:
         if is_news:
             event(
                 logging.WARNING,
-                "profile_set_back",
+                "profile_overwritten",
                 profile=profile,
                 hint="another program changed it in the credentials file; it is written again",
             )
@@ -704,7 +704,7 @@ def _result(profile: str, refreshed: Future[RoleSession]) -> RoleSession | Assum
     if isinstance(error, AssumedError):
         return error
     # A defect must not end the refreshing.
-    event(logging.ERROR, "defect", profile=profile, exc_info=error)
+    event(logging.ERROR, "internal_error", profile=profile, exc_info=error)
     return UnexpectedError(
         f"profile {profile}: {type(error).__name__}: this is a mistake in assumed",
         hint="please report it with the traceback in the log; it is tried again",

@@ -124,7 +124,7 @@ class Hooks:
         except HookFailedError as error:
             self._tell_failure(key, error, time.monotonic() - began_at)
         except Exception as error:  # noqa: BLE001 - the hooks that wait still have to run
-            event(logging.ERROR, "defect", profile=notice.profile, exc_info=error)
+            event(logging.ERROR, "internal_error", profile=notice.profile, exc_info=error)
         finally:
             with self._changed:
                 del self._running[key]
@@ -148,11 +148,11 @@ class Hooks:
                 if lines <= _MOST_LINES:
                     # What is cut could not be recognised as a secret any more.
                     text = redact(line)[:_MOST_CHARACTERS]
-                    event(level, "hook_said", profile=profile, hook=hook, line=text)
+                    event(level, "hook_output", profile=profile, hook=hook, line=text)
         finally:
             if lines > _MOST_LINES:
                 left_out = lines - _MOST_LINES
-                event(level, "hook_said", profile=profile, hook=hook, left_out=left_out)
+                event(level, "hook_output", profile=profile, hook=hook, left_out=left_out)
         event(logging.DEBUG, "hook_done", profile=profile, hook=hook, command=command[0])
 
     def _is_shown(self, hook: str) -> bool:

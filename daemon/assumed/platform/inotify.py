@@ -59,7 +59,7 @@ class DirectoryWatcher:
                     self._is_told = True
                     event(
                         logging.WARNING,
-                        "files_not_watched",
+                        "file_watch_unavailable",
                         path=folder,
                         error=error.strerror,
                         hint="changes are noticed within 15 s; more: fs.inotify.max_user_watches",

@@ -116,7 +116,7 @@ class ContainerCredentialsEndpoint:
                 except (OSError, ValueError, OverflowError, AssumedError) as error:
                     event(
                         logging.WARNING,
-                        "endpoint_not_resumed",
+                        "endpoint_restore_failed",
                         error=f"{folder.name}: {error}",
                         hint="what `assumed exec` started before has to be started again",
                     )
@@ -201,7 +201,7 @@ class CredentialsHandler:
             message = f"{error.message}; {error.hint}"
             return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, error.code, message)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
-            event(logging.ERROR, "defect", profile=profile, exc_info=error)
+            event(logging.ERROR, "internal_error", profile=profile, exc_info=error)
             why = "this is a mistake in assumed; its log has it"
             return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, UnexpectedError.code, why)
 

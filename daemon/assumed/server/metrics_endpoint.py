@@ -52,7 +52,7 @@ class MetricsServer:
         except OSError as error:
             event(
                 logging.WARNING,
-                "metrics_not_served",
+                "metrics_listen_failed",
                 address=f"{ADDRESS}:{port}",
                 error=error.strerror,
                 hint="set another `metrics: port:`; all else goes on",
@@ -93,7 +93,7 @@ class MetricsHandler:
         try:
             return _plain(HTTPStatus.OK, self._recent())
         except Exception as error:  # noqa: BLE001 - whoever asks must not wait for ever
-            event(logging.ERROR, "defect", exc_info=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, b"a mistake in assumed\n")
 
     def _recent(self) -> bytes:

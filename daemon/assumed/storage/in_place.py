@@ -129,7 +129,7 @@ def _finish(place: CredentialsFilePaths, old: bytes, new: bytes, notices: WarnOn
             data = _read(descriptor)
             if data not in {old, new} and _is_between(data, old, new):
                 _overwrite(descriptor, new)
-                notices.once("credentials_file_mended", path=place.file)
+                notices.once("credentials_file_repaired", path=place.file)
         finally:
             os.close(descriptor)
 

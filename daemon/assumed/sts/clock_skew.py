@@ -70,7 +70,7 @@ class ClockSkewTracker:
         if is_news:
             event(
                 logging.WARNING if ahead else logging.INFO,
-                "clock_is_wrong" if ahead else "clock_is_right_again",
+                "clock_skew_detected" if ahead else "clock_skew_resolved",
                 seconds=round(-ahead.total_seconds()) if ahead else None,
                 hint="set this machine's clock: `timedatectl set-ntp true`; until then calls are "
                 "signed by STS's time, and sessions last as long as STS says"

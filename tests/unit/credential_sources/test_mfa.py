@@ -154,7 +154,7 @@ def test_what_can_not_be_kept_lasts_as_long_as_the_process(
     bench = Bench(folder)
     bench.sessions.start(PHONE, "111111")
     assert bench.credentials(PHONE) == "ASIAMFA1"
-    assert "mfa_session_not_kept" in caplog.text
+    assert "mfa_session_save_failed" in caplog.text
 
 
 def test_profiles_and_devices_have_a_session_each(folder: Path) -> None:
@@ -334,9 +334,9 @@ def test_the_end_of_a_login_is_told_once_two_hours_ahead(
     first, second = role("first", source=PHONE), role("second", source=PHONE)
     simulation.start(first, second, role("child", parent="first"), role("plain"))
     simulation.run_for(timedelta(minutes=59))
-    assert "login_ends_soon" not in caplog.text
+    assert "login_expires_soon" not in caplog.text
     simulation.run_for(timedelta(minutes=30))
-    assert caplog.text.count("login_ends_soon") == 1
+    assert caplog.text.count("login_expires_soon") == 1
     status = simulation.status("child")
     assert status.mfa_serial == PHONE.serial
     assert status.login_expires_at == simulation.sources.logins.ends_at

@@ -128,7 +128,7 @@ class TestWhen:
         simulation.sts.during_call = break_down
         simulation.start(DEPLOY)
         assert simulation.status("deploy").last_error is not None
-        assert events(caplog, "defect")[0]["profile"] == "deploy"
+        assert events(caplog, "internal_error")[0]["profile"] == "deploy"
         simulation.run_for(MINUTE)
         assert simulation.status("deploy").state is ProfileState.VALID
 
@@ -387,7 +387,7 @@ class TestLog:
         simulation.run_for(SECOND)
         _, refreshed = events(caplog, "profile_refreshed")
         assert refreshed["late_seconds"] == (8 * HOUR - DUE).total_seconds()
-        (resumed,) = events(caplog, "machine_resumed")
+        (resumed,) = events(caplog, "resumed_from_suspend")
         assert resumed["away_seconds"] == pytest.approx(8 * 3600, abs=20)
 
     def test_no_hour_of_an_outage_is_silent(
@@ -436,7 +436,7 @@ class TestLog:
         simulation.start(DEPLOY)
         simulation.run_for(4 * HOUR + MINUTE)
         assert len(events(caplog, "refresh_failed")) == 1
-        waits = events(caplog, "profile_waits")
+        waits = events(caplog, "profile_blocked")
         assert len(waits) == 4
         assert waits[0]["level"] == logging.WARNING
         assert (waits[0]["hint"], waits[0]["waits_for"]) == ("log in", "somebody's login")
@@ -707,8 +707,8 @@ class TestOtherWriters:
         simulation.jobs.run_due()
         assert simulation.store.profiles == held
         assert simulation.sts.called == ["deploy", "read"]
-        assert [event["profile"] for event in events(caplog, "profile_set_back")] == ["deploy"]
-        assert [event["profile"] for event in events(caplog, "profile_rewritten")] == ["deploy"]
+        assert [event["profile"] for event in events(caplog, "profile_overwritten")] == ["deploy"]
+        assert [event["profile"] for event in events(caplog, "profile_restored")] == ["deploy"]
         assert simulation.status("deploy").refreshes == 1
 
     def test_two_that_write_the_same_profile_do_not_keep_each_other_busy(

@@ -302,7 +302,7 @@ def test_a_defect_is_told_with_its_traceback_and_without_secrets(
     try:
         stumble(f"over aws_secret_access_key={SECRET_KEY}")
     except RuntimeError as error:
-        event(logging.ERROR, "defect", exc_info=error, profile="deploy")
+        event(logging.ERROR, "internal_error", exc_info=error, profile="deploy")
     text = shown.text
     assert "Traceback (most recent call last)" in text
     assert "in stumble" in text
@@ -379,7 +379,7 @@ def test_a_log_file_takes_any_text(tmp_path: Path) -> None:
     try:
         stumble("over half a character \udcff")
     except RuntimeError as error:
-        event(logging.ERROR, "defect", exc_info=error, path=Path("köln/\udcff"))
+        event(logging.ERROR, "internal_error", exc_info=error, path=Path("köln/\udcff"))
     [line, *_, last] = log_file.read_text(encoding="utf-8").splitlines()
     assert line.endswith('path="k\\u00f6ln/\\udcff"')
     assert last == "  | RuntimeError: over half a character \\udcff"
@@ -425,9 +425,9 @@ def test_no_line_of_a_traceback_can_be_taken_for_an_event(tmp_path: Path) -> Non
     try:
         stumble("x\n2026-11-24T12:00:00Z INFO    profile_refreshed profile=forged\x1b[31m")
     except RuntimeError as error:
-        event(logging.ERROR, "defect", exc_info=error)
+        event(logging.ERROR, "internal_error", exc_info=error)
     first, *rest = log_file.read_text().splitlines()
-    assert "defect" in first
+    assert "internal_error" in first
     assert all(line.startswith("  | ") and line.isprintable() for line in rest)
     assert "forged" in rest[-1]
 

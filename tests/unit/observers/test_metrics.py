@@ -163,7 +163,7 @@ def test_every_series_of_the_alert_rules_is_there() -> None:
     assert named <= shown
 
 
-def test_the_readme_explains_every_series() -> None:
+def test_the_page_of_operations_explains_every_series() -> None:
     text = Metrics().text(STATUS, commits=0).decode()
     families = re.findall(r"^# TYPE (\w+) ", text, re.M)
     assert len(families) > 10

@@ -48,6 +48,6 @@ def test_what_is_told_is_each_change_once(
     assert not skew.learn(clock.now()), "signatures are right already"
     assert skew.learn(clock.now() - HOUR)
     assert [record.getMessage() for record in caplog.records] == [
-        "clock_is_right_again",
-        "clock_is_wrong",
+        "clock_skew_resolved",
+        "clock_skew_detected",
     ]

@@ -28,7 +28,7 @@ from assumed.errors import (
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
-from assumed.logs.events import event_fields
+from assumed.logs import event_fields
 from assumed.storage import atomic_replace, in_place, reader, renameat2
 from assumed.storage.credentials_file import CredentialsFile, WriteMode
 from assumed.storage.lease import LeaseKind, LeaseState

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from assumed.engine.events import EventType, ProfileEvent
-from assumed.logs.events import event_fields, event_text
+from assumed.logs import event_fields, event_text
 from assumed.models import Failure
 from assumed.observers.hook_process import HookProcess
 from assumed.observers.hooks import Hooks, hook_environ

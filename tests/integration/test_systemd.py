@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assumed.logs import events as log
+from assumed import logs as log
 from assumed.logs.journald import JournalHandler, journal_handler
 from assumed.platform.systemd.notify import watchdog_interval
 from tests.integration.world import World, wait_until

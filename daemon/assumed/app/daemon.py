@@ -33,7 +33,7 @@ from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
-from assumed.logs.events import event
+from assumed.logs import event
 from assumed.models import (
     Configuration,
     Credentials,

@@ -49,7 +49,7 @@ from assumed.errors import (
     UnexpectedError,
     UsageError,
 )
-from assumed.logs.events import event
+from assumed.logs import event
 from assumed.models import (
     Configuration,
     Credentials,

@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
+from assumed import logs as log
 from assumed.config import loader
 from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
-from assumed.logs import events as log
 from assumed.platform.hardening import hide_memory
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.logs.events import printable
+from assumed.logs import escape_unprintable
 from assumed.models import Failure, Login, Outcome
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def harmless(text: str) -> str:
     A message can hold what a `credential_process` or a server has said, and the name of a profile
     of the AWS files whatever somebody wrote.
     """
-    return "\n".join(printable(line) for line in text.splitlines())
+    return "\n".join(escape_unprintable(line) for line in text.splitlines())
 
 
 def duration(left: timedelta) -> str:

@@ -9,7 +9,7 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.logs.events import LogFormat, event
+from assumed.logs import LogFormat, event
 
 
 @click.command("run")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.cli.output import duration, explained, harmless
-from assumed.logs.events import printable
+from assumed.logs import escape_unprintable
 from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _line(
 def _one_line(text: str, console: Console, style: str = "") -> Text:
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for it
 
-    line = Text(printable(text), style=style, no_wrap=True)
+    line = Text(escape_unprintable(text), style=style, no_wrap=True)
     line.truncate(console.width, overflow="ellipsis")
     return line
 
@@ -230,7 +230,7 @@ def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
         "NEXT REFRESH": f"in {duration(next_in)}" if next_in is not None else "-",
         "LAST ERROR": status.last_error.code if status.last_error else "-",
     }
-    return {name: printable(text) for name, text in cells.items()}
+    return {name: escape_unprintable(text) for name, text in cells.items()}
 
 
 def _left(status: ProfileStatus) -> str:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from assumed.logs.events import redact
+from assumed.logs import redact
 from assumed.models import CredentialSource, LifetimeFraction, RefreshBefore, StorageMode, WriteMode
 
 LEAST_SESSION_SECONDS = 900

@@ -13,7 +13,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.credential_sources.botocore_adapter import BotocoreSource, FoundT
 from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableError
-from assumed.logs.events import redact
+from assumed.logs import redact
 from assumed.models import CredentialSource
 
 # botocore's names of its providers (`METHOD` in credentials.py).

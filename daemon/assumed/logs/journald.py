@@ -11,7 +11,9 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
-from assumed.logs.events import event_fields, event_text, field_text, redact, traceback_text
+from assumed.logs.events import event_fields
+from assumed.logs.formatters import event_text, field_text, traceback_text
+from assumed.logs.redaction import redact
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _STANDARD_ERROR = 2

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from assumed.engine.events import EventType, ProfileEvent
-from assumed.logs.events import event, printable, redact, timestamp
+from assumed.logs import escape_unprintable, event, redact, timestamp
 from assumed.observers.hook_process import HookFailedError, HookProcess
 
 _HOOKS: Mapping[EventType, str] = {
@@ -200,4 +200,4 @@ def hook_environ(environ: Mapping[str, str], notice: ProfileEvent) -> dict[str, 
 
 def _told(text: str) -> str:
     """Return what a server or a program may have said, in one line that no terminal obeys."""
-    return printable(redact(text).strip())[:_MOST_CHARACTERS_OF_A_TEXT]
+    return escape_unprintable(redact(text).strip())[:_MOST_CHARACTERS_OF_A_TEXT]

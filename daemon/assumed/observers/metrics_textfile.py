@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from assumed.logs.events import event
+from assumed.logs import event
 
 _READABLE = 0o644
 

@@ -20,7 +20,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from assumed.logs.events import event
+from assumed.logs import event
 
 # Not each write, nor that somebody opens or reads: what counts is there once a file is closed,
 # or has got its name.

@@ -33,7 +33,7 @@ from assumed.errors import (
     StsUnavailableError,
     UnexpectedError,
 )
-from assumed.logs.events import event, timestamp
+from assumed.logs import event, timestamp
 from assumed.models import Credentials, EndpointAddress
 from assumed.server.futures import follower
 from assumed.server.loopback_http import ADDRESS, HttpResponse, LoopbackServer, listen

@@ -20,7 +20,7 @@ from assumed.errors import (
     StsUnavailableError,
     UsageError,
 )
-from assumed.logs.events import event_fields, timestamp
+from assumed.logs import event_fields, timestamp
 from assumed.models import Outcome, ProfileDefinition, ProfileState
 from tests.fakes import NOON, FakeSource, Simulation, issued, role
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assumed.errors import UsageError
-from assumed.logs.events import printable
+from assumed.logs import escape_unprintable
 
 USER_UNIT = "assumed.service"
 SYSTEM_UNIT = "assumed@.service"
@@ -68,7 +68,7 @@ def exec_line(command: Sequence[str]) -> str:
     for word in command:
         if not word.isprintable():
             raise UsageError(
-                f"{printable(word)} can't stand in a unit",
+                f"{escape_unprintable(word)} can't stand in a unit",
                 hint="use a path in UTF-8 without line ends and control characters",
             )
     # systemd takes no program with these in its path, quoted or not.

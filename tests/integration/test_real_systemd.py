@@ -400,7 +400,7 @@ def test_the_system_unit_is_refused_where_it_would_trust_the_wrong_person(jill: 
     machine.do("cp", ASSUMED, roots)
     refused = machine.run(roots, *install, "daemon")
     assert refused.returncode == 2
-    assert f"daemon can't run {roots}" in refused.stderr
+    assert f"daemon cannot run {roots}" in refused.stderr
     assert "pipx install --global" in refused.stderr
     no_configuration = machine.run(ASSUMED, *install, "daemon")
     assert no_configuration.returncode == 78

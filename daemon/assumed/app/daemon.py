@@ -45,8 +45,8 @@ from assumed.models import (
     WriteMode,
 )
 from assumed.platform.inotify import DirectoryWatcher
-from assumed.platform.signal_queue import SignalAwareQueue
-from assumed.platform.systemd.notify import Notifier, watchdog_interval
+from assumed.platform.signal_aware_queue import SignalAwareQueue
+from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
 from assumed.server.api_server import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.unix_socket import daemon_socket, listen, private_folder
@@ -108,7 +108,7 @@ class Daemon:
         """Whether something has changed since, in a folder or in what is known."""
         self._is_unreadable = False
         """So the log says of the credentials file."""
-        self._notifier = Notifier(environ)
+        self._notifier = SystemdNotifier(environ)
         self._told: tuple[Summary, str | None] | None = None
         """What systemd shows: of the profiles, and of the configuration."""
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
@@ -141,7 +141,7 @@ class Daemon:
         """
         for signal_number, wish in _SIGNALS.items():
             signal.signal(signal_number, lambda *_, wish=wish: self._wishes.put(wish))
-        self._wishes.hear_signals()
+        self._wishes.enable_signal_wakeup()
         with ExitStack() as stack:
             stack.enter_context(self._file.hold(str(self._config_path)))
             server = ApiServer(self, self._listen(stack))
@@ -378,7 +378,7 @@ class Daemon:
                 self._wishes.put(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
             event(logging.ERROR, "internal_error", exc_info=error)
-        self._notifier.watchdog()
+        self._notifier.keep_alive()
 
     def _stir(self) -> None:
         """Have everything looked at soon; called from any thread."""
@@ -415,7 +415,7 @@ class Daemon:
         return self._refresher.source_folders | {file.parent for file in files}
 
     def _tell_status(self) -> None:
-        if not self._notifier.is_heard:
+        if not self._notifier.is_enabled:
             return
         summary = self._scheduler.summary()
         if (summary, self._config_error) == self._told:

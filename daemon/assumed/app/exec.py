@@ -56,7 +56,7 @@ from assumed.models import (
     EndpointAddress,
     ProfileDefinition,
 )
-from assumed.platform.hardening import protect
+from assumed.platform.hardening import harden_process
 from assumed.server.container_credentials import MIN_LEFT, ContainerCredentialsEndpoint
 from assumed.server.serialization import credentials_to_json
 
@@ -266,7 +266,7 @@ class _CredentialServerProcess:
         """Serve until the command has ended, then leave nothing behind."""
         try:
             _detach({writer, watched})
-            protect()
+            harden_process()
             self._jobs.start()
             self._ask().add_done_callback(lambda done: self._tell(writer, done))
             _wait_for_the_end(self._command, watched)

@@ -14,7 +14,7 @@ from assumed.cli.output import harmless
 from assumed.cli.reach import daemon_of
 from assumed.config import loader
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
-from assumed.fastpath.unix_http import user_name
+from assumed.paths import user_name
 from assumed.platform.systemd.installation import Service, system_service, user_service
 from assumed.platform.systemd.linger import linger, linger_no_more, lingers
 from assumed.platform.systemd.target_user import TargetUser

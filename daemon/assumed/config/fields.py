@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from assumed.logs.events import redact
 from assumed.models import CredentialSource, LifetimeFraction, RefreshBefore, StorageMode, WriteMode
+from assumed.paths import expand_home
 
 LEAST_SESSION_SECONDS = 900
 MOST_SESSION_SECONDS = 43_200
@@ -89,7 +90,7 @@ def _text(value: object) -> str:
 
 def _absolute_path(value: object) -> str:
     text = _text(value)
-    if not Path(text).expanduser().is_absolute():
+    if not Path(expand_home(text)).is_absolute():
         raise mistake("write it whole, from / or ~ on")
     return text
 
@@ -170,7 +171,7 @@ def _hook(value: object) -> tuple[str, ...]:
     if not value:
         raise mistake("it is empty: write a command, such as [notify-send, hello]")
     command, *words = [_text(word) for word in value]
-    return str(Path(command).expanduser()), *words
+    return str(Path(expand_home(command))), *words
 
 
 def _port(value: object) -> int:

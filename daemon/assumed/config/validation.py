@@ -21,6 +21,7 @@ from assumed.models import (
     WebIdentity,
     is_profile_name,
 )
+from assumed.paths import expand_home
 
 _PARTITION_OF_REGION = {
     "cn-": "aws-cn",
@@ -99,19 +100,19 @@ class ConfigurationValidator:
             profiles=MappingProxyType(
                 {name: self._definition(name) for name in self._profiles},
             ),
-            credentials_file=Path(file.path).expanduser() if file.path else None,
+            credentials_file=Path(expand_home(file.path)) if file.path else None,
             write=file.write,
             hooks=MappingProxyType(
                 {name: command for name, command in self._shape.hooks if command},
             ),
             metrics_port=self._shape.metrics.port,
-            metrics_textfile=Path(textfile).expanduser() if textfile else None,
+            metrics_textfile=Path(expand_home(textfile)) if textfile else None,
         )
 
     def mistakes(self) -> Iterator[ConfigProblem]:
         """Find everything that is wrong."""
         file = self._shape.credentials_file.path
-        if file and not Path(file).expanduser().is_absolute():
+        if file and not Path(expand_home(file)).is_absolute():
             yield ConfigProblem(("credentials_file", "path"), "write it whole, from / or ~ on")
         yield from _about_two_sources(self._shape.defaults, ("defaults",))
         looping: set[str] = set()
@@ -318,7 +319,7 @@ class ConfigurationValidator:
 
     def _source(self, profile: ProfileModel) -> Source:
         if profile.web_identity_token_file:
-            return WebIdentity(Path(profile.web_identity_token_file).expanduser())
+            return WebIdentity(Path(expand_home(profile.web_identity_token_file)))
         if profile.credential_source is not None:
             return profile.credential_source
         if profile.source_profile in self._profiles:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assumed.errors import UsageError
+from assumed.paths import AWS_FILES, config_home
 from assumed.platform.systemd.systemctl import (
     ServiceManagerError,
     Systemctl,
@@ -19,8 +20,7 @@ from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, is_ours
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 # What the daemon looks at. A proxy may hold a password, so no value is ever shown or written.
 _VARIABLES = (
-    "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE",
-    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS",
+    *AWS_FILES, "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
 )  # fmt: skip
 
@@ -131,9 +131,7 @@ def user_service(environ: Mapping[str, str]) -> Service:
     """
     require_systemd()
     require_user_manager(environ)
-    config_home = environ.get("XDG_CONFIG_HOME", "")
-    base = Path(config_home) if config_home.startswith("/") else Path.home() / ".config"
-    folder = base / "systemd" / "user"
+    folder = Path(config_home(environ), "systemd", "user")
     manager = Systemctl(is_user=True)
     if str(folder) not in manager.show("UnitPath").split():
         raise ServiceManagerError(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assumed.errors import AssumedError
-from assumed.fastpath.unix_http import user_name
+from assumed.paths import runtime_directory, user_name
 
 _QUICK_SECONDS = 30
 # TimeoutStopSec= and TimeoutStartSec= of the units, and what systemd itself takes.
@@ -144,7 +144,7 @@ def require_user_manager(environ: Mapping[str, str]) -> None:
     Raises:
         ServiceManagerError: it can't, and what to do instead.
     """
-    if environ.get("XDG_RUNTIME_DIR") or environ.get("DBUS_SESSION_BUS_ADDRESS"):
+    if runtime_directory(environ) or environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return
     user = user_name()
     if os.geteuid() == 0 and (caller := environ.get("SUDO_USER")):

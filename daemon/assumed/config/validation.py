@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from assumed.arn import partition_of, partition_of_region
 from assumed.config.fields import MOST_CHAINED_SECONDS, shown
 from assumed.config.schema import ConfigurationModel, ProfileModel
 from assumed.config.yaml_loader import Path as KeyPath
@@ -23,15 +24,6 @@ from assumed.models import (
 )
 from assumed.paths import expand_home
 
-_PARTITION_OF_REGION = {
-    "cn-": "aws-cn",
-    "us-gov-": "aws-us-gov",
-    "us-iso-": "aws-iso",
-    "us-isob-": "aws-iso-b",
-    "eu-isoe-": "aws-iso-e",
-    "us-isof-": "aws-iso-f",
-    "eusc-": "aws-eusc",
-}
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
 _LONGEST_SESSION_NAME = 64
 # A profile has one of these; its own takes the place of whichever the defaults name.
@@ -240,7 +232,7 @@ class ConfigurationValidator:
             (region, (*fallback, index)) for index, region in enumerate(profile.fallback_regions)
         ]
         for region, where in named:
-            if _partition_of_region(region) != partition:
+            if partition_of_region(region) != partition:
                 yield ConfigProblem(
                     where,
                     f"{region} is not in the partition {partition} of the role_arn: name a region "
@@ -254,7 +246,7 @@ class ConfigurationValidator:
                 f"{_partition(parent)}: no role can be assumed across partitions",
             )
         for index, arn in enumerate(profile.policy_arns):
-            if arn.split(":")[1] != partition:
+            if partition_of(arn) != partition:
                 yield ConfigProblem(
                     (*self._where(name, "policy_arns"), index),
                     f"it is not in the partition {partition} of the role_arn",
@@ -345,9 +337,4 @@ def _about_two_sources(shape: ProfileModel, where: KeyPath) -> Iterator[ConfigPr
 
 
 def _partition(profile: ProfileModel) -> str:
-    return profile.role_arn.split(":")[1] if profile.role_arn else ""
-
-
-def _partition_of_region(region: str) -> str:
-    found: Mapping[str, str] = _PARTITION_OF_REGION
-    return next((name for start, name in found.items() if region.startswith(start)), "aws")
+    return partition_of(profile.role_arn) if profile.role_arn else ""

@@ -10,6 +10,8 @@ from enum import StrEnum, unique
 from pathlib import Path
 from types import MappingProxyType
 
+from assumed.arn import Arn
+
 LOGIN_ENDS_SOON = timedelta(hours=2)
 """So long before the end of an MFA session somebody should give the code of the next one."""
 
@@ -239,7 +241,7 @@ class Credentials:
     @property
     def account_id(self) -> str:
         """The twelve digits of the account that the role is in."""
-        return self.principal_arn.split(":")[4]
+        return Arn.parse(self.principal_arn).account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from assumed.models import (
     ProfileStatus,
     Status,
 )
+from assumed.paths import daemon_socket
 from assumed.server.api_server import ApiServer
 from assumed.server.serialization import (
     outcome_from_json,
@@ -48,14 +49,7 @@ from assumed.server.serialization import (
     status_from_json,
     status_to_json,
 )
-from assumed.server.unix_socket import (
-    client_sockets,
-    connect,
-    daemon_socket,
-    listen,
-    private_folder,
-    state_folder,
-)
+from assumed.server.unix_socket import connect, listen, private_folder
 from tests.fakes import NOON
 
 NOBODY = 65534
@@ -738,34 +732,11 @@ def test_a_client_finds_the_daemon_where_the_daemon_says_that_it_is(tmp_path: Pa
         {"XDG_RUNTIME_DIR": str(tmp_path / "run")},
         {"XDG_STATE_HOME": str(tmp_path / "state")},
     ):
-        with listen(daemon_socket(environ)):
+        path = Path(daemon_socket(environ))
+        with listen(path):
             client = find_daemon(environ, "no-such-user")
             assert client is not None
-            assert client.path == daemon_socket(environ)
-
-
-def test_the_socket_is_looked_for_in_the_users_folders_and_the_systems(tmp_path: Path) -> None:
-    environ = {"XDG_RUNTIME_DIR": "/run/user/1000", "XDG_STATE_HOME": str(tmp_path)}
-    assert client_sockets(environ, "me") == (
-        Path("/run/user/1000/assumed/assumed.sock"),
-        Path("/run/assumed/me/assumed.sock"),
-        tmp_path / "assumed" / "run" / "assumed.sock",
-    )
-    assert client_sockets({"XDG_STATE_HOME": str(tmp_path)}, "me")[0].parts[1] == "run"
-
-
-def test_systemds_own_runtime_folder_comes_first_for_the_daemon() -> None:
-    environ = {"RUNTIME_DIRECTORY": "/run/assumed/me:/run/more", "XDG_RUNTIME_DIR": "/run/user/1"}
-    assert daemon_socket(environ) == Path("/run/assumed/me/assumed.sock")
-
-
-@pytest.mark.parametrize("state_home", ["", "relative/state"])
-def test_a_state_home_that_is_no_absolute_path_is_passed_over(
-    state_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    found = state_folder({"XDG_STATE_HOME": state_home})
-    assert found == tmp_path / ".local" / "state" / "assumed"
+            assert client.path == path
 
 
 @pytest.mark.parametrize("name", ["x" * 100, "ö" * 50])

@@ -44,12 +44,13 @@ from assumed.models import (
     Status,
     WriteMode,
 )
+from assumed.paths import daemon_socket
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
 from assumed.server.api_server import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
-from assumed.server.unix_socket import daemon_socket, listen, private_folder
+from assumed.server.unix_socket import listen, private_folder
 from assumed.storage.credentials_file import FileSignature, hold
 from assumed.sts.timed import TimedStsClient
 
@@ -124,7 +125,7 @@ class Daemon:
             jitter=random.random,
         )
         self._scheduler.tell = self._telling.tell
-        self._endpoint = ContainerCredentialsEndpoint(self, daemon_socket(environ).parent)
+        self._endpoint = ContainerCredentialsEndpoint(self, Path(daemon_socket(environ)).parent)
         self._watch = DirectoryWatcher(self._stir)
         self._scheduler.first_pass.add_done_callback(
             lambda _: self._wishes.put(_MainLoopEvent.READY)
@@ -229,7 +230,7 @@ class Daemon:
         return answer
 
     def _listen(self, stack: ExitStack) -> socket.socket:
-        path = daemon_socket(self._environ)
+        path = Path(daemon_socket(self._environ))
         try:
             private_folder(path.parent)
             stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))

@@ -14,7 +14,7 @@ from assumed.cli.output import harmless
 from assumed.cli.reach import daemon_of
 from assumed.config import loader
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
-from assumed.fastpath.unix_http import user_name
+from assumed.paths import user_name
 from assumed.platform.systemd.installation import SystemdService, system_service, user_service
 from assumed.platform.systemd.linger import disable_linger, enable_linger, is_lingering
 from assumed.platform.systemd.target_user import TargetUser

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assumed.arn import Arn
 from assumed.cli.output import duration, explained, harmless
 from assumed.logs import escape_unprintable
 from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
@@ -218,12 +219,19 @@ def _summed_up(others: Sequence[ProfileStatus], now: datetime) -> Sequence[str]:
     return (f"and {len(others)} more: {states}{following}",)
 
 
+def _role(role_arn: str | None) -> str:
+    if role_arn is None:
+        return "-"
+    arn = Arn.parse(role_arn)
+    return f"{arn.account}:{arn.resource}"
+
+
 def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
     next_in = status.next_attempt_at - now if status.next_attempt_at else None
     in_memory = ", in memory" if status.store == StorageMode.MEMORY else ""
     cells = {
         "PROFILE": status.profile,
-        "ROLE": status.role_arn.split(":", 4)[4] if status.role_arn else "-",
+        "ROLE": _role(status.role_arn),
         "SOURCE": status.source,
         "STATE": f"{status.state}{in_memory}",
         "EXPIRES IN": _left(status),

@@ -17,8 +17,10 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from assumed.arn import Arn, is_arn
 from assumed.logs import redact
 from assumed.models import CredentialSource, LifetimeFraction, RefreshBefore, StorageMode, WriteMode
+from assumed.paths import expand_home
 
 LEAST_SESSION_SECONDS = 900
 MOST_SESSION_SECONDS = 43_200
@@ -89,7 +91,7 @@ def _text(value: object) -> str:
 
 def _absolute_path(value: object) -> str:
     text = _text(value)
-    if not Path(text).expanduser().is_absolute():
+    if not Path(expand_home(text)).is_absolute():
         raise mistake("write it whole, from / or ~ on")
     return text
 
@@ -99,23 +101,22 @@ def _role_arn(value: object) -> str:
     if _ROLE_ARN.fullmatch(text):
         return text
     mend = "write arn:aws:iam::ACCOUNT:role/NAME"
-    parts = text.split(":", 5)
-    if len(parts) != 6 or parts[0] != "arn":  # noqa: PLR2004 - arn:PARTITION:SERVICE:REGION:ACCOUNT:NAME
+    if not is_arn(text):
         raise mistake(f"this is no ARN: {mend}")
-    _, partition, service, region, account, name = parts
-    if service == "sts" and name.startswith("assumed-role/"):
+    arn = Arn.parse(text)
+    if arn.role is not None:
         raise mistake(f"this is the ARN of a session of a role, not of the role: {mend}")
-    if service != "iam":
-        raise mistake(f"this is an ARN of {shown(service) or 'no service'}, not of iam: {mend}")
-    kind = name.partition("/")[0]
+    if arn.service != "iam":
+        raise mistake(f"this is an ARN of {shown(arn.service) or 'no service'}, not of iam: {mend}")
+    kind = arn.resource.partition("/")[0]
     if kind != "role":
         raise mistake(f"this is the ARN of a {shown(kind)}, not of a role: {mend}")
-    if not re.fullmatch(_PARTITION, partition):
-        raise mistake(f"{shown(partition) or 'nothing'} is no partition, as aws is: {mend}")
-    if region:
+    if not re.fullmatch(_PARTITION, arn.partition):
+        raise mistake(f"{shown(arn.partition) or 'nothing'} is no partition, as aws is: {mend}")
+    if arn.region:
         raise mistake("a role has no region: leave nothing between the two colons behind iam")
-    if not re.fullmatch(r"\d{12}", account, re.ASCII):
-        raise mistake(f"an account is twelve digits, and {shown(account) or 'nothing'} is not")
+    if not re.fullmatch(r"\d{12}", arn.account, re.ASCII):
+        raise mistake(f"an account is twelve digits, and {shown(arn.account) or 'nothing'} is not")
     raise mistake("IAM has no role of such a name: letters, digits and +=,.@-_ behind the last /")
 
 
@@ -170,7 +171,7 @@ def _hook(value: object) -> tuple[str, ...]:
     if not value:
         raise mistake("it is empty: write a command, such as [notify-send, hello]")
     command, *words = [_text(word) for word in value]
-    return str(Path(command).expanduser()), *words
+    return str(Path(expand_home(command))), *words
 
 
 def _port(value: object) -> int:

@@ -37,6 +37,7 @@ from assumed.config.yaml_loader import LocatedProblem, YamlDocument
 from assumed.config.yaml_loader import Path as KeyPath
 from assumed.errors import ConfigurationError
 from assumed.models import Configuration
+from assumed.paths import configuration_files
 
 __all__ = ["find", "load", "parse", "places"]
 
@@ -88,13 +89,8 @@ def places(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...
         explicit: `--config`.
         environ: for `ASSUMED_CONFIG`, `XDG_CONFIG_HOME`.
     """
-    named = explicit or environ.get("ASSUMED_CONFIG")
-    if named:
-        return (Path(named).expanduser(),)
-    config_home = environ.get("XDG_CONFIG_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    base = Path(config_home) if config_home.startswith("/") else Path("~/.config").expanduser()
-    return base / "assumed" / "config.yaml", Path("/etc/assumed/config.yaml")
+    named = None if explicit is None else str(explicit)
+    return tuple(Path(path) for path in configuration_files(environ, named))
 
 
 def load(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from assumed.arn import partition_of, partition_of_region
 from assumed.config.fields import MOST_CHAINED_SECONDS, shown
 from assumed.config.schema import ConfigurationModel, ProfileModel
 from assumed.config.yaml_loader import Path as KeyPath
@@ -21,16 +22,8 @@ from assumed.models import (
     WebIdentity,
     is_profile_name,
 )
+from assumed.paths import expand_home
 
-_PARTITION_OF_REGION = {
-    "cn-": "aws-cn",
-    "us-gov-": "aws-us-gov",
-    "us-iso-": "aws-iso",
-    "us-isob-": "aws-iso-b",
-    "eu-isoe-": "aws-iso-e",
-    "us-isof-": "aws-iso-f",
-    "eusc-": "aws-eusc",
-}
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
 _LONGEST_SESSION_NAME = 64
 # A profile has one of these; its own takes the place of whichever the defaults name.
@@ -99,19 +92,19 @@ class ConfigurationValidator:
             profiles=MappingProxyType(
                 {name: self._definition(name) for name in self._profiles},
             ),
-            credentials_file=Path(file.path).expanduser() if file.path else None,
+            credentials_file=Path(expand_home(file.path)) if file.path else None,
             write=file.write,
             hooks=MappingProxyType(
                 {name: command for name, command in self._shape.hooks if command},
             ),
             metrics_port=self._shape.metrics.port,
-            metrics_textfile=Path(textfile).expanduser() if textfile else None,
+            metrics_textfile=Path(expand_home(textfile)) if textfile else None,
         )
 
     def mistakes(self) -> Iterator[ConfigProblem]:
         """Find everything that is wrong."""
         file = self._shape.credentials_file.path
-        if file and not Path(file).expanduser().is_absolute():
+        if file and not Path(expand_home(file)).is_absolute():
             yield ConfigProblem(("credentials_file", "path"), "write it whole, from / or ~ on")
         yield from _about_two_sources(self._shape.defaults, ("defaults",))
         looping: set[str] = set()
@@ -239,7 +232,7 @@ class ConfigurationValidator:
             (region, (*fallback, index)) for index, region in enumerate(profile.fallback_regions)
         ]
         for region, where in named:
-            if _partition_of_region(region) != partition:
+            if partition_of_region(region) != partition:
                 yield ConfigProblem(
                     where,
                     f"{region} is not in the partition {partition} of the role_arn: name a region "
@@ -253,7 +246,7 @@ class ConfigurationValidator:
                 f"{_partition(parent)}: no role can be assumed across partitions",
             )
         for index, arn in enumerate(profile.policy_arns):
-            if arn.split(":")[1] != partition:
+            if partition_of(arn) != partition:
                 yield ConfigProblem(
                     (*self._where(name, "policy_arns"), index),
                     f"it is not in the partition {partition} of the role_arn",
@@ -318,7 +311,7 @@ class ConfigurationValidator:
 
     def _source(self, profile: ProfileModel) -> Source:
         if profile.web_identity_token_file:
-            return WebIdentity(Path(profile.web_identity_token_file).expanduser())
+            return WebIdentity(Path(expand_home(profile.web_identity_token_file)))
         if profile.credential_source is not None:
             return profile.credential_source
         if profile.source_profile in self._profiles:
@@ -344,9 +337,4 @@ def _about_two_sources(shape: ProfileModel, where: KeyPath) -> Iterator[ConfigPr
 
 
 def _partition(profile: ProfileModel) -> str:
-    return profile.role_arn.split(":")[1] if profile.role_arn else ""
-
-
-def _partition_of_region(region: str) -> str:
-    found: Mapping[str, str] = _PARTITION_OF_REGION
-    return next((name for start, name in found.items() if region.startswith(start)), "aws")
+    return partition_of(profile.role_arn) if profile.role_arn else ""

@@ -22,6 +22,7 @@ from botocore.credentials import create_credential_resolver
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
+from assumed import paths
 from assumed.aws_files.credentials_text import read
 from assumed.aws_files.normalize import without_sessions
 from assumed.credential_sources.botocore_adapter import BotocoreSource, FoundT
@@ -92,10 +93,8 @@ class SourceProfiles:
     def __init__(self) -> None:
         self._loader = create_loader()
         self._lock = threading.Lock()
-        session = self._new_session(None)
         self._paths = tuple(
-            Path(os.path.expandvars(session.get_config_variable(key))).expanduser()
-            for key in ("config_file", "credentials_file")
+            Path(find(os.environ)) for find in (paths.aws_config_file, paths.aws_credentials_file)
         )
         self._signature: tuple[FileState, ...] | None = None
         self._digest: bytes | None = None
@@ -152,7 +151,7 @@ class SourceProfiles:
         real = {Path(os.path.realpath(path)) for path in self._paths}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}
         # A cache that is not there yet begins with the folders above it.
-        home = Path.home() / ".aws"
+        home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
         return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
 
@@ -236,7 +235,7 @@ class SourceProfiles:
         digest = hashlib.sha256()
         try:
             for path in self._paths:
-                data = path.read_bytes() if path.exists() else b""
+                data = path.read_bytes() if path.is_file() else b""
                 # Of what others have their credentials from the keys count too.
                 kept = without_sessions(data, keep=sources | self._resolved.keys())
                 digest.update(hashlib.sha256(kept).digest())
@@ -285,8 +284,7 @@ class SourceProfiles:
 
 def _token_cache(key: str) -> Path:
     """Return where a login that a key of a profile names is kept, by botocore and the AWS CLI."""
-    named = os.environ.get("AWS_LOGIN_CACHE_DIRECTORY") if key == "login_session" else None
-    return Path(os.path.expandvars(named or f"~/.aws/{_TOKEN_CACHES[key]}/cache")).expanduser()
+    return Path(paths.login_cache_directory(os.environ, _TOKEN_CACHES[key]))
 
 
 def _is_setting(key: str) -> bool:

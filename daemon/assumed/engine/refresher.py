@@ -12,6 +12,7 @@ from typing import Protocol
 
 from botocore.session import Session as BotocoreSession
 
+from assumed.arn import Arn
 from assumed.clock import Clock
 from assumed.credential_sources.base import CredentialProvider
 from assumed.engine.refresh_policy import refresh_due_in
@@ -410,14 +411,8 @@ def is_session_of(definition: ProfileDefinition, credentials: Credentials) -> bo
     """Whether credentials are of this very role and session name.
 
     Never where no role is assumed: nothing in the file tells which source they were of.
-
-    Source: the assumed-role ARN in the IAM user guide's "IAM identifiers": it has the role's
-    name, not its path.
     """
     if definition.role_arn is None:
         return False
-    _, partition, _, _, account, role = definition.role_arn.split(":", 5)
-    role_name = role.rsplit("/", 1)[-1]
-    session_name = definition.role_session_name
-    expected = f"arn:{partition}:sts::{account}:assumed-role/{role_name}/{session_name}"
-    return credentials.principal_arn == expected
+    expected = Arn.parse(definition.role_arn).session(definition.role_session_name)
+    return credentials.principal_arn == str(expected)

@@ -5,37 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from assumed.errors import DaemonUnreachableError
 from assumed.fastpath import unix_http
-from assumed.fastpath.unix_http import LONGEST_SOCKET_PATH, SOCKET
+from assumed.paths import MAX_SOCKET_PATH_BYTES
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
-
-
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
-    return Path(unix_http.state_folder(environ))
-
-
-def daemon_socket(environ: Mapping[str, str]) -> Path:
-    """Return where a daemon of this environment makes its socket.
-
-    That is in `$RUNTIME_DIRECTORY` (systemd's own, `/run/assumed/USER` for the system unit), in
-    `$XDG_RUNTIME_DIR/assumed`, or in the `run` folder of the state folder.
-    """
-    if folder := environ.get("RUNTIME_DIRECTORY"):
-        return Path(folder.split(":")[0]) / SOCKET
-    if folder := environ.get("XDG_RUNTIME_DIR"):
-        return Path(folder) / "assumed" / SOCKET
-    return state_folder(environ) / "run" / SOCKET
-
-
-def client_sockets(environ: Mapping[str, str], user: str) -> tuple[Path, ...]:
-    """Return where a client looks for the daemon of `user`, in order."""
-    return tuple(Path(path) for path in unix_http.client_sockets(environ, user))
 
 
 def listen(path: Path) -> socket.socket:
@@ -48,10 +24,10 @@ def listen(path: Path) -> socket.socket:
         DaemonUnreachableError: the folder is somebody else's, or the path is too long.
         OSError: it can't be made.
     """
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise DaemonUnreachableError(
             f"{path} is too long a path for a socket",
-            hint=f"set XDG_RUNTIME_DIR to a path of under {LONGEST_SOCKET_PATH - 21} characters",
+            hint=f"set XDG_RUNTIME_DIR to a path of under {MAX_SOCKET_PATH_BYTES - 21} characters",
         )
     private_folder(path.parent)
     path.unlink(missing_ok=True)
@@ -94,7 +70,7 @@ def connect(path: Path) -> socket.socket | None:
         DaemonUnreachableError: another user listens there.
         OSError: it can't be reached for another reason.
     """
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # A daemon that is stopped takes no connections, and its queue may be full.

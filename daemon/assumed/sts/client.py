@@ -22,6 +22,7 @@ from botocore.config import Config
 from botocore.session import Session as BotocoreSession
 
 from assumed import __version__
+from assumed.arn import default_region, partition_of
 from assumed.clock import Clock
 from assumed.errors import (
     AssumeRoleDeniedError,
@@ -63,18 +64,6 @@ _READ_TIMEOUT_SECONDS = 6
 _SAFE_SECONDS = 3600
 # For so long a region that was down comes last.
 _AVOIDED_SECONDS = 60.0
-
-# Where nobody names a region: the first one of the role's partition.
-_FIRST_REGION = {
-    "aws": "us-east-1",
-    "aws-cn": "cn-north-1",
-    "aws-us-gov": "us-gov-west-1",
-    "aws-iso": "us-iso-east-1",
-    "aws-iso-b": "us-isob-east-1",
-    "aws-iso-e": "eu-isoe-west-1",
-    "aws-iso-f": "us-isof-south-1",
-    "aws-eusc": "eusc-de-east-1",
-}
 
 
 AnswerT = TypeVar("AnswerT")
@@ -190,9 +179,8 @@ class StsClient:
             AssumedError: as `assume_role`.
         """
         call = _SessionCall(source.profile.name, source.profile)
-        partition = source.serial.split(":")[1] if ":" in source.serial else "aws"
         named = session.get_config_variable("region")
-        region = named or _FIRST_REGION.get(partition, "us-east-1")
+        region = named or default_region(partition_of(source.serial))
         client = self._client(call, caller, session, region)
         try:
             answer = self._answer(
@@ -376,9 +364,8 @@ class StsClient:
 
 
 def _region(definition: ProfileDefinition, session: BotocoreSession) -> str:
-    partition = (definition.role_arn or "arn:aws").split(":")[1]
     region: str | None = definition.region or session.get_config_variable("region")
-    return region or _FIRST_REGION.get(partition, "us-east-1")
+    return region or default_region(partition_of(definition.role_arn))
 
 
 def _parameters(definition: ProfileDefinition) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
+from assumed.arn import Arn, is_arn
 from assumed.errors import (
     AssumedError,
     AssumeRoleDeniedError,
@@ -189,7 +190,5 @@ def _principal(caller: str) -> str:
 
     A role's path is not in the ARN of its sessions, so it may have to be added.
     """
-    _, partition, service, _, account_id, name = caller.split(":", 5)
-    if service != "sts" or not name.startswith("assumed-role/"):
-        return caller
-    return f"arn:{partition}:iam::{account_id}:role/{name.split('/')[1]}"
+    role = Arn.parse(caller).role if is_arn(caller) else None
+    return str(role) if role else caller

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from assumed import paths
 from assumed.app.init.generator import Definition, GeneratedConfig, propose
-from assumed.aws_files.profiles import config_path, credentials_path, read_aws_files
+from assumed.aws_files.profiles import read_aws_files
 from assumed.config import loader
 from assumed.config.permissions import distrust
 from assumed.config.schema import ProfileModel
@@ -48,13 +49,15 @@ def proposal(environ: Mapping[str, str], *, suffix: str) -> GeneratedConfig:
             f"--suffix {suffix!r}: no profile can have a name that ends in it",
             hint="use letters, digits and any of ._-/@+",
         )
-    files = read_aws_files(config_path(environ), credentials_path(environ))
+    files = read_aws_files(
+        Path(paths.aws_config_file(environ)), Path(paths.aws_credentials_file(environ))
+    )
     proposed = propose(
         files,
         suffix=suffix,
         known=ProfileModel.model_fields.keys(),
         find_mistake=find_mistake,
-        home=Path.home(),
+        home=Path(paths.home_directory()),
     )
     if not proposed.profiles:
         left_out = [

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from assumed.paths import state_directory
 from assumed.platform.systemd.systemctl import run_command
-from assumed.server.unix_socket import private_folder, state_folder
+from assumed.server.unix_socket import private_folder
 
 _LINGERING_USERS = Path("/var/lib/systemd/linger")
 
@@ -54,4 +55,4 @@ def _set_linger(verb: str, user: str) -> None:
 
 
 def _mark(environ: Mapping[str, str]) -> Path:
-    return state_folder(environ) / "linger-enabled"
+    return Path(state_directory(environ), "linger-enabled")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from assumed.fastpath.formats import FORMATS, formatted
+from assumed.fastpath.formats import FORMATS, format_credentials
 from tests.integration.recipes import credential_process
 from tests.integration.world import SOURCE, World, wait_until
 from tests.repository import REPOSITORY
@@ -304,7 +304,7 @@ class TestThroughTheDaemon:
             let_expire(world, timedelta(seconds=30))
             done = exporting(world, "--profile", "reports")
         assert (done.returncode, done.stdout) == (1, "")
-        assert "assumed.sock does not answer: this is no HTTP\n  see its log" in done.stderr
+        assert "assumed.sock does not answer: it closed the connection\n  see its log" in done.stderr
 
 
 class TestMemory:
@@ -426,7 +426,7 @@ def test_each_shell_reads_what_was_meant_for_it(shell: str, tmp_path: Path) -> N
     if shutil.which(command[0]) is None:
         pytest.skip(f"NOT TESTED: {shape} in {shell}: it is not installed here")
     awkward = {**CREDENTIALS, "SecretAccessKey": AWKWARD, "SessionToken": AWKWARD[::-1]}
-    script = formatted(awkward, shape)
+    script = format_credentials(awkward, shape)
     call = "& " if shell == "PowerShell" else ""
     environ = in_a_shell(command, script, call=call, home=tmp_path)
     assert [environ[name] for name in VARIABLES] == list(awkward.values())[:4]

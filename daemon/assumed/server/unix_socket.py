@@ -77,7 +77,7 @@ def connect(path: Path) -> socket.socket | None:
     connection.settimeout(_CONNECT_TIMEOUT_SECONDS)
     try:
         connection.connect(os.fspath(path))
-        owner = unix_http.owner(connection, os.fspath(path))
+        owner = unix_http.peer_uid(connection, os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         return None
@@ -88,6 +88,6 @@ def connect(path: Path) -> socket.socket | None:
         connection.close()
         raise DaemonUnreachableError(
             f"{path} belongs to user {owner}, not to you: it is not trusted",
-            hint="run this as the user whose daemon it is",
+            hint="run this as the user of that daemon",
         )
     return connection

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from assumed.aws_files.credentials_text import edit, read, set_profile
 from assumed.aws_files.editor import SetCredentials
-from assumed.fastpath.credentials_reader import CredentialsReader, configured, seconds_left
+from assumed.fastpath.credentials_reader import (
+    CredentialsReader,
+    read_configuration,
+    remaining_seconds,
+)
 from assumed.server.serialization import credentials_to_json
 from assumed.storage.credentials_file import StoredProfile
 from tests.fakes import NOON, issued, role
@@ -155,7 +159,7 @@ def test_where_a_section_stands_in_a_big_file_makes_no_difference(
         name: glance(folder, section_alone(data, name.encode())).credentials(name) for name in names
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assumed.fastpath.credentials_reader._PIECE_BYTES", piece_bytes)
+        patch.setattr("assumed.fastpath.credentials_reader._CHUNK_BYTES", piece_bytes)
         found = glance(folder, data)
         assert {name: found.credentials(name) for name in alone} == alone
         assert set(found.profiles()) == {name for name, held in alone.items() if held}
@@ -166,7 +170,7 @@ def test_where_a_section_stands_in_a_big_file_makes_no_difference(
 def test_what_is_left_is_counted_as_datetime_counts(moment: datetime) -> None:
     aware = moment.replace(microsecond=0, tzinfo=UTC)
     with freeze_time(NOON):
-        left = seconds_left({"Expiration": aware.strftime("%Y-%m-%dT%H:%M:%SZ")})
+        left = remaining_seconds({"Expiration": aware.strftime("%Y-%m-%dT%H:%M:%SZ")})
     assert left == (aware - NOON).total_seconds()
 
 
@@ -185,21 +189,21 @@ def test_the_first_configuration_that_exists_is_the_one_in_force(tmp_path: Path)
     config.write_bytes(b"profiles:")
     found = str(config.stat().st_ctime_ns)
     missing = str(tmp_path / "missing.yaml")
-    assert configured([missing, str(config), str(tmp_path)]) == (int(found), b"profiles:")
-    assert configured([missing]) == (0, None)
+    assert read_configuration([missing, str(config), str(tmp_path)]) == (int(found), b"profiles:")
+    assert read_configuration([missing]) == (0, None)
 
 
 def test_a_time_that_was_set_back_and_a_link_that_was_set_anew_are_changes(tmp_path: Path) -> None:
     config, link = tmp_path / "old.yaml", tmp_path / "config.yaml"
     config.touch()
-    stamp = configured([str(config)])[0]
-    while configured([str(config)])[0] == stamp:
+    stamp = read_configuration([str(config)])[0]
+    while read_configuration([str(config)])[0] == stamp:
         os.utime(config, (1, 1))
-    stamp = configured([str(config)])[0]
+    stamp = read_configuration([str(config)])[0]
     while not link.is_symlink() or link.lstat().st_ctime_ns == stamp:
         link.unlink(missing_ok=True)
         link.symlink_to("old.yaml")
-    assert configured([str(link)])[0] > configured([str(config)])[0]
+    assert read_configuration([str(link)])[0] > read_configuration([str(config)])[0]
 
 
 def test_a_profile_of_a_role_that_the_configuration_does_not_name_is_as_good_as_none(

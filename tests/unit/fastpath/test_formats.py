@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.fastpath.formats import FORMATS, formatted
+from assumed.fastpath.formats import FORMATS, format_credentials
 
 CREDENTIALS = {
     "AccessKeyId": "ASIAEXAMPLE",
@@ -51,25 +51,25 @@ def test_the_formats_are_those_of_the_aws_cli() -> None:
     ],
 )
 def test_what_sts_issues_is_written_as_the_aws_cli_writes_it(shape: str, line: str) -> None:
-    lines = formatted(CREDENTIALS, shape).splitlines()
+    lines = format_credentials(CREDENTIALS, shape).splitlines()
     assert lines[1] == line
     assert [re.findall("AWS_[A-Z_]+", each)[0] for each in lines] == list(VARIABLES)
 
 
 def test_a_credential_process_gets_expiration_and_account() -> None:
-    text = formatted(CREDENTIALS, "process")
+    text = format_credentials(CREDENTIALS, "process")
     assert json.loads(text) == {"Version": 1, **CREDENTIALS}
     assert text == json.dumps({"Version": 1, **CREDENTIALS}, indent=2) + "\n"
 
 
 @given(PRINTABLE)
 def test_any_value_is_json(token: str) -> None:
-    assert json.loads(formatted(with_token(token), "process"))["SessionToken"] == token
+    assert json.loads(format_credentials(with_token(token), "process"))["SessionToken"] == token
 
 
 @given(PRINTABLE)
 def test_any_value_is_one_word_of_a_posix_shell(token: str) -> None:
-    line = formatted(with_token(token), "env").splitlines()[2]
+    line = format_credentials(with_token(token), "env").splitlines()[2]
     assert shlex.split(line) == ["export", f"AWS_SESSION_TOKEN={token}"]
 
 
@@ -89,7 +89,7 @@ def powershell_value(literal: str) -> str:
 
 @given(PRINTABLE)
 def test_any_value_is_one_string_of_powershell(token: str) -> None:
-    line = formatted(with_token(token), "powershell").split("\n")[2]
+    line = format_credentials(with_token(token), "powershell").split("\n")[2]
     assert powershell_value(line.removeprefix("$Env:AWS_SESSION_TOKEN=")) == token
 
 
@@ -116,7 +116,7 @@ def cmd_assignment(line: str) -> str:
 
 @given(PRINTABLE.filter(bool))
 def test_any_value_is_one_assignment_of_cmd(token: str) -> None:
-    line = formatted(with_token(token), "windows-cmd").split("\n")[2]
+    line = format_credentials(with_token(token), "windows-cmd").split("\n")[2]
     assert cmd_assignment(line) == f"AWS_SESSION_TOKEN={token}"
 
 
@@ -124,9 +124,9 @@ def test_any_value_is_one_assignment_of_cmd(token: str) -> None:
 @pytest.mark.parametrize("char", ["\n", "\r", "\0", "\x1b", "\u2028"])
 def test_a_value_that_would_end_its_line_is_refused(shape: str, char: str) -> None:
     with pytest.raises(ValueError, match="control character"):
-        formatted(with_token(f"token{char}rm -r ~"), shape)
+        format_credentials(with_token(f"token{char}rm -r ~"), shape)
 
 
 @pytest.mark.parametrize("shape", FORMATS)
 def test_an_awkward_value_stays_in_its_line(shape: str) -> None:
-    assert len(formatted(with_token(AWKWARD), shape).splitlines()) in {4, 8}
+    assert len(format_credentials(with_token(AWKWARD), shape).splitlines()) in {4, 8}

@@ -193,8 +193,8 @@ class CredentialsFileMalformedError(CredentialsFileError):
 
     code = "CredentialsFileMalformed"
 
-    def __init__(self, *, path: str, line: int, problem: str, mend: str) -> None:
-        super().__init__(f"{path}:{line}: {problem}", hint=mend)
+    def __init__(self, *, path: str, line: int, problem: str, hint: str) -> None:
+        super().__init__(f"{path}:{line}: {problem}", hint=hint)
         self.path, self.line = path, line
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum, unique
 from pathlib import Path
 from types import MappingProxyType
 
-LOGIN_ENDS_SOON = timedelta(hours=2)
+LOGIN_EXPIRY_WARNING = timedelta(hours=2)
 """So long before the end of an MFA session somebody should give the code of the next one."""
 
 _UNWRITABLE_NAME = re.compile(
@@ -210,7 +210,7 @@ class WebIdentityToken:
     token: str = field(repr=False)
 
 
-Caller = SourceCredentials | WebIdentityToken
+SourceAuthentication = SourceCredentials | WebIdentityToken
 """On whose behalf a role is assumed."""
 
 

@@ -48,8 +48,8 @@ class SessionTokenIssuer(Protocol):
         self,
         source: MfaSession,
         code: str,
-        caller: SourceCredentials,
-        session: BotocoreSession,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> SessionTokenResponse:
         """Call GetSessionToken once."""
         ...
@@ -82,7 +82,7 @@ class MfaSessions:
         profiles: hold the long-term keys.
         sts: starts sessions.
         clock: the source of time.
-        folder: of the files, ours alone; it need not be there yet.
+        directory: of the files, ours alone; it need not be there yet.
         run: runs the command that prints a code.
     """
 
@@ -91,7 +91,7 @@ class MfaSessions:
         profiles: SourceProfiles,
         sts: SessionTokenIssuer,
         clock: Clock,
-        folder: Path,
+        directory: Path,
         *,
         run: Callable[[tuple[str, ...]], str] = printed_code,
     ) -> None:
@@ -99,7 +99,7 @@ class MfaSessions:
         self._sts = sts
         self._clock = clock
         self._run = run
-        self.folder = folder
+        self.directory = directory
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], _MfaSessionState] = {}
         self._used: dict[str, float] = {}
@@ -128,7 +128,7 @@ class MfaSessions:
             found = self._living(source, held)
             return found.expiration if found else None
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         """Return what is left of the session; zero where there is none."""
         held = self._of(source)
         with held.lock:
@@ -214,7 +214,7 @@ class MfaSessions:
             )
         self._use_up(source, code)
         asked_at = self._clock.boottime()
-        issued = self._sts.get_session_token(source, code, keys, resolved.session)
+        issued = self._sts.get_session_token(source, code, keys, resolved.botocore_session)
         lifetime = issued.credentials.expiration - issued.answered_at
         held.failure = None
         with held.lock:
@@ -284,7 +284,7 @@ class MfaSessions:
         key = (source.profile.name, source.serial)
         with self._lock:
             if key not in self._held:
-                self._held[key] = _MfaSessionState(MfaCacheFile.of(self.folder, source))
+                self._held[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
             return self._held[key]
 
 
@@ -299,9 +299,9 @@ class MfaSource:
         """The access key id of the session that was asked for last."""
 
     @property
-    def session(self) -> BotocoreSession:
+    def botocore_session(self) -> BotocoreSession:
         """The botocore session of the source profile."""
-        return self._resolved.session
+        return self._resolved.botocore_session
 
     def credentials(self) -> SourceCredentials:
         """Return what signs calls now.

@@ -18,7 +18,7 @@ QUOTED = re.findall(r"^\| ((?:`[^|`]+`(?:, )?)+) \| ", PAGE, re.M)
 """The texts that begin a row, whoever says them."""
 ROWS = re.findall(r"^\| (`[^|]+`) \| `(\w+)` \| ", PAGE, re.M)
 """The texts of commands, and their codes."""
-NOT_FOR_USERS = {"Error", "Unexpected", "CredentialsFile"}
+NOT_FOR_USERS = {"Error", "Unexpected", "CredentialsFile", "HookFailed", "OtherConfiguration"}
 
 
 def said() -> str:

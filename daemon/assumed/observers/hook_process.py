@@ -10,15 +10,10 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 
+from assumed.errors import HookFailedError
+
 _CHUNK_BYTES = 1 << 16
-
-
-class HookFailedError(Exception):
-    """A hook could not be started, was not done in time, or says that it failed."""
-
-    def __init__(self, why: str, exit_status: int | None = None) -> None:
-        super().__init__(why)
-        self.exit_status = exit_status
+_HINT = "run it by hand, as the user and with the PATH of the daemon"
 
 
 class HookProcess:
@@ -40,7 +35,7 @@ class HookProcess:
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it can be no command"
-            raise HookFailedError(f"{command[0]} can't be started: {reason}") from None
+            raise HookFailedError(f"{command[0]} can't be started: {reason}", hint=_HINT) from None
         self._is_ended = False
 
     def lines(self, timeout_seconds: float) -> Iterator[str]:
@@ -62,13 +57,15 @@ class HookProcess:
             self._kill()
         status = self._process.wait()
         if self._is_ended:
-            raise HookFailedError("it was ended, for assumed stops")
+            raise HookFailedError("it was ended, for assumed stops", hint=_HINT)
         if not is_done:
-            raise HookFailedError(f"it was not done within {timeout_seconds:g} s, and was ended")
+            raise HookFailedError(
+                f"it was not done within {timeout_seconds:g} s, and was ended", hint=_HINT
+            )
         if status < 0:
-            raise HookFailedError(f"it was ended by signal {-status}")
+            raise HookFailedError(f"it was ended by signal {-status}", hint=_HINT)
         if status:
-            raise HookFailedError(f"it ended with status {status}", status)
+            raise HookFailedError(f"it ended with status {status}", hint=_HINT, hook_status=status)
 
     def end(self) -> None:
         """End it and all that it has started; from any thread."""

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from assumed.engine.events import EventType, ProfileEvent
+from assumed.errors import HookFailedError
 from assumed.logs.events import event, printable, redact, timestamp
-from assumed.observers.hook_process import HookFailedError, HookProcess
+from assumed.observers.hook_process import HookProcess
 
 _HOOKS: Mapping[EventType, str] = {
     EventType.REFRESHED: "on_refresh",
@@ -104,7 +105,8 @@ class Hooks:
                 ).start()
             except RuntimeError as error:  # the limit of threads
                 del self._running[key]
-                self._tell_failure(key, HookFailedError(str(error)), 0.0)
+                failure = HookFailedError(str(error), hint="raise the limit on threads")
+                self._tell_failure(key, failure, 0.0)
 
     def _next(self) -> _Key | None:
         """Return the first that waits, whose profile has none before it, and whose hook is free."""
@@ -170,10 +172,10 @@ class Hooks:
             hook=hook,
             command=command[0] if command else None,
             error=str(error),
-            exit_status=error.exit_status,
+            exit_status=error.hook_status,
             failures=self._failures[hook] + 1,
             took_seconds=round(took_seconds, 3),
-            hint="run it by hand, as the user and with the PATH of the daemon",
+            hint=error.hint,
         )
         self._failures[hook] += 1
 

@@ -286,7 +286,7 @@ class StsClient:
         try:
             return self._answer_once(call, ask, parameters)
         except ClockSkewedError as error:
-            if not error.is_news:
+            if not error.is_new:
                 raise
             return self._answer_once(call, ask, parameters)
 
@@ -299,9 +299,9 @@ class StsClient:
         try:
             answer = ask(**parameters)
         except Exception as error:  # noqa: BLE001 - the parser of botocore raises what it likes
-            is_news = self._learn_time(error)
+            is_new = self._learn_time(error)
             # botocore quotes an answer that it can't read, and the answer is the secret.
-            raise sort(call, error, is_news=is_news) from None
+            raise sort(call, error, is_new=is_new) from None
         # An answer with no time is refused by whoever reads it.
         with suppress(LookupError, TypeError, ValueError):
             self._skew.learn(date(answer))

@@ -464,7 +464,7 @@ class TestLog:
         simulation.start(DEPLOY, CHILD)
         assert [event["error"] for event in events(caplog, "refresh_failed")] == [
             "no",
-            "profile child: its source profile deploy has no valid session: AccessDenied",
+            "its source profile deploy has no valid session: AccessDenied",
         ]
 
 

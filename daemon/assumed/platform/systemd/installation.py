@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assumed.errors import UsageError
+from assumed.errors import ServiceManagerError, UsageError
 from assumed.platform.systemd.systemctl import (
-    ServiceManagerError,
     Systemctl,
     require_systemd,
     require_user_manager,

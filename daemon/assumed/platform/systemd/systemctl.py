@@ -8,19 +8,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from assumed.errors import AssumedError
+from assumed.errors import ServiceManagerError
 from assumed.fastpath.unix_http import user_name
 
 _QUICK_SECONDS = 30
 # TimeoutStopSec= and TimeoutStartSec= of the units, and what systemd itself takes.
 _START_SECONDS = 100
 _IN_THE_FOREGROUND = "`assumed run` does the same in a terminal or in tmux"
-
-
-class ServiceManagerError(AssumedError):
-    """There is no systemd to ask, or it refuses."""
-
-    code = "ServiceManager"
 
 
 class Systemctl:

@@ -6,7 +6,6 @@ no role itself, so that the hour of chained roles does not count.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
 from assumed.credential_sources.mfa_cache import MfaCacheFile
-from assumed.credential_sources.mfa_command import printed_code
+from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
 from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
 from assumed.errors import (
     AssumedError,
@@ -30,7 +29,6 @@ from assumed.errors import (
 )
 from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
 
-_CODE = re.compile(r"[0-9]{6}")
 # RFC 6238: how long a device shows one code. STS takes each once.
 _STEP_SECONDS = 30.0
 _NEVER = float("-inf")
@@ -93,7 +91,7 @@ class MfaSessions:
         clock: Clock,
         directory: Path,
         *,
-        run: Callable[[tuple[str, ...]], str] = printed_code,
+        run: Callable[[tuple[str, ...]], str] = read_mfa_code,
     ) -> None:
         self._profiles = profiles
         self._sts = sts
@@ -144,7 +142,7 @@ class MfaSessions:
             MfaCodeRejectedError: it was used already, or STS does not take it.
             AssumedError: the long-term keys can't be had, STS can't be reached.
         """
-        if not _CODE.fullmatch(code):
+        if not is_mfa_code(code):
             raise UsageError(
                 f"{source}: an MFA code is six digits", hint="give what the device shows now"
             )

@@ -91,7 +91,7 @@ class Hooks:
             self._changed.wait_for(lambda: not self._running, self._grace_seconds)
             for process in self._running.values():
                 if process is not None:
-                    process.end()
+                    process.stop()
             self._changed.wait_for(lambda: not self._running, _END_SECONDS)
 
     def _start_what_may(self) -> None:
@@ -142,7 +142,7 @@ class Hooks:
         with self._changed:
             self._running[key] = process
             if self._is_stopped:  # while it was being started
-                process.end()
+                process.stop()
         level = logging.INFO if self._is_shown(hook) else logging.DEBUG
         lines = 0
         try:

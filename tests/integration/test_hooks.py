@@ -138,10 +138,10 @@ def test_each_happening_has_its_hook(
 @pytest.mark.parametrize(
     ("command", "error", "exit_status"),
     [
-        (("sh", "-c", "exit 3"), "it ended with status 3", 3),
-        (("sh", "-c", "kill -9 $$"), "it was ended by signal 9", None),
-        (("/nowhere/hook",), "/nowhere/hook can't be started: No such file or directory", None),
-        (("a\0b",), "a\0b can't be started: it can be no command", None),
+        (("sh", "-c", "exit 3"), "exited with status 3", 3),
+        (("sh", "-c", "kill -9 $$"), "was killed by signal 9", None),
+        (("/nowhere/hook",), "could not be started: No such file or directory", None),
+        (("a\0b",), "could not be started: invalid command", None),
     ],
 )
 def test_a_hook_that_fails_is_one_warning(
@@ -229,7 +229,7 @@ def test_what_hangs_is_ended_with_all_that_it_has_started(
         hooks.tell(notice(str(happening), happening))
     wait_until(lambda: len(events(caplog, "hook_failed")) == 4, "the end of all")
     for failed in events(caplog, "hook_failed"):
-        assert failed["error"] == "it was not done within 0.5 s, and was ended"
+        assert failed["error"] == "did not finish within 0.5 s"
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 4
     wait_until(lambda: not any(map(is_alive, started)), "the end of what they started")
@@ -325,7 +325,7 @@ def test_a_stop_ends_what_runs_and_starts_nothing_more(
     assert not hooks._running
     assert not hooks._waiting
     said = [failed["error"] for failed in events(caplog, "hook_failed")]
-    assert said == ["it was ended, for assumed stops"] * 4
+    assert said == ["was stopped"] * 4
 
 
 def test_a_hook_that_is_being_started_while_all_is_stopped_is_ended_too(
@@ -340,7 +340,7 @@ def test_a_hook_that_is_being_started_while_all_is_stopped_is_ended_too(
     hooks.commands = {"on_refresh": ("sleep", "60")}
     hooks.tell(notice())
     wait_until(lambda: bool(events(caplog, "hook_failed")), "the end of the hook")
-    assert events(caplog, "hook_failed")[0]["error"] == "it was ended, for assumed stops"
+    assert events(caplog, "hook_failed")[0]["error"] == "was stopped"
 
 
 def test_a_daemon_runs_the_hooks_of_its_configuration_and_one_shot_commands_do_not(

@@ -15,7 +15,7 @@ from assumed.cli.output import login_line, utc_now
 from assumed.cli.profile_names import profile_names
 from assumed.cli.reach import daemon_of
 from assumed.errors import UsageError
-from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
+from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status
 
 if TYPE_CHECKING:
     from assumed.app.standalone import Standalone
@@ -88,7 +88,7 @@ def _due(status: Status, *, is_named: bool, started: set[datetime]) -> Sequence[
 
 def _ends_soon(profile: ProfileStatus) -> bool:
     ends_at = profile.login_expires_at
-    return ends_at is None or ends_at - utc_now() <= LOGIN_ENDS_SOON
+    return ends_at is None or ends_at - utc_now() <= LOGIN_EXPIRY_WARNING
 
 
 def _ask(due: Sequence[ProfileStatus]) -> str:

@@ -19,7 +19,7 @@ import click
 from assumed.arn import Arn
 from assumed.cli.output import duration, explained, harmless
 from assumed.logs import escape_unprintable
-from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
+from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status, StorageMode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -260,7 +260,7 @@ def _logins_that_end(profiles: Sequence[ProfileStatus], now: datetime) -> Iterat
         (profile.mfa_serial, profile.login_expires_at): profile.profile
         for profile in reversed(profiles)
         if profile.login_expires_at is not None
-        and timedelta(0) < profile.login_expires_at - now <= LOGIN_ENDS_SOON
+        and timedelta(0) < profile.login_expires_at - now <= LOGIN_EXPIRY_WARNING
     }
     for (serial, expires_at), profile in ending.items():
         assert expires_at is not None  # noqa: S101 - by the filter above

@@ -24,10 +24,10 @@ from assumed.credential_sources.mfa import MfaSessions
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles, file_state
 from assumed.credential_sources.web_identity import WebIdentitySource
 from assumed.models import (
-    Caller,
     CredentialSource,
     MfaSession,
     RootSource,
+    SourceAuthentication,
     SourceProfile,
     TemporaryCredentials,
     WebIdentity,
@@ -40,11 +40,11 @@ class CredentialProvider(Protocol):
     """One source, of whatever kind; safe to use from many threads."""
 
     @property
-    def session(self) -> BotocoreSession:
+    def botocore_session(self) -> BotocoreSession:
         """A botocore session, for region, endpoint and CA settings."""
         ...
 
-    def credentials(self) -> Caller:
+    def credentials(self) -> SourceAuthentication:
         """Return what makes calls now, as one set.
 
         Raises:
@@ -94,7 +94,7 @@ class CredentialSources:
             case MfaSession():
                 return self.mfa.resolve(source)
             case WebIdentity(path):
-                return WebIdentitySource(path, self._profiles.plain_session())
+                return WebIdentitySource(path, self._profiles.plain_botocore_session())
             case CredentialSource():
                 return self._machine_source(source)
 
@@ -113,16 +113,16 @@ class CredentialSources:
                 return str(source)
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         with self._lock:
             token_files = {path.parent for path in self._token_files}
-        return self._profiles.folders | token_files | {self.mfa.folder}
+        return self._profiles.directories | token_files | {self.mfa.directory}
 
     def _machine_source(self, kind: CredentialSource) -> AmbientCredentialSource:
-        session = self._profiles.plain_session()
+        botocore_session = self._profiles.plain_botocore_session()
         with self._lock:
             known = self._machine.get(kind)
-            if known is None or known.session is not session:
-                known = self._machine[kind] = AmbientCredentialSource(kind, session)
+            if known is None or known.botocore_session is not botocore_session:
+                known = self._machine[kind] = AmbientCredentialSource(kind, botocore_session)
             return known

@@ -1,4 +1,4 @@
-"""The file that an MFA session survives a restart in: mode 0600, in a folder of mode 0700."""
+"""The file that an MFA session survives a restart in: mode 0600, in a directory of mode 0700."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class MfaCacheFile:
         self.path = path
 
     @classmethod
-    def of(cls, folder: Path, source: MfaSession) -> MfaCacheFile:
+    def of(cls, directory: Path, source: MfaSession) -> MfaCacheFile:
         """Return the file of the session of this profile and device."""
         name = hashlib.sha256(f"{source.profile.name}\n{source.serial}".encode()).hexdigest()
-        return cls(folder / f"{name[:32]}.json")
+        return cls(directory / f"{name[:32]}.json")
 
     def read(self, source: MfaSession) -> TemporaryCredentials | None:
         """Return what is in the file; None where that is nothing that we wrote."""
@@ -77,14 +77,14 @@ class MfaCacheFile:
             )
 
     def _replace(self, data: bytes) -> None:
-        folder = self.path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        directory = self.path.parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(0, "its folder is another user's, or a link")
-        folder.chmod(0o700)
+            raise PermissionError(0, "its directory is another user's, or a link")
+        directory.chmod(0o700)
         # mkstemp's files are 0600 from the first moment on.
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".")
+        descriptor, name = tempfile.mkstemp(dir=directory, prefix=".")
         new = Path(name)
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor

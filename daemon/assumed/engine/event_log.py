@@ -14,7 +14,7 @@ from assumed.engine.status import StatusView, whole_seconds
 from assumed.engine.words import still_failing
 from assumed.errors import AssumedError, RetryPolicy
 from assumed.logs.events import event
-from assumed.models import LOGIN_ENDS_SOON, MfaSession, RoleSession, Source
+from assumed.models import LOGIN_EXPIRY_WARNING, MfaSession, RoleSession, Source
 
 _NOW = timedelta(0)
 # The machine slept, or something held it up.
@@ -190,8 +190,8 @@ class EventLog:
         )
 
     def _say_if_ending(self, login: MfaSession, hanging: Sequence[ScheduledProfile]) -> None:
-        left = self._refresher.logins.left(login)
-        if not _NOW < left <= min(LOGIN_ENDS_SOON, login.lifetime / 2):
+        left = self._refresher.logins.remaining(login)
+        if not _NOW < left <= min(LOGIN_EXPIRY_WARNING, login.lifetime / 2):
             return
         expires_at = self._refresher.logins.expires_at(login)
         if self._login_ends.get(login) == expires_at:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from assumed.errors import AssumedError, UsageError
+from assumed.errors import AssumedError, OtherConfigurationError, UsageError
 from assumed.models import Credentials, EndpointAddress, Login, Outcome, Status
 from assumed.server.futures import follower
 from assumed.server.metrics_endpoint import CONTENT_TYPE
@@ -65,12 +65,6 @@ class DaemonApi(Protocol):
     def reload(self) -> Future[None]:
         """Read the configuration again; done when that is."""
         ...
-
-
-class OtherConfigurationError(AssumedError):
-    """Who asks means the daemon of another configuration than this one's."""
-
-    code = "OtherConfiguration"
 
 
 def application(daemon: DaemonApi) -> Starlette:

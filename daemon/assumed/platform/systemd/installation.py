@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assumed.errors import UsageError
+from assumed.errors import ServiceManagerError, UsageError
 from assumed.paths import AWS_FILES, config_home
 from assumed.platform.systemd.systemctl import (
-    ServiceManagerError,
     Systemctl,
     require_systemd,
     require_user_manager,

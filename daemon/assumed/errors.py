@@ -53,7 +53,7 @@ class UsageError(AssumedError):
 
 
 class ConfigurationError(AssumedError):
-    """The configuration is invalid; `problems` has one line for each problem."""
+    """The configuration is missing or invalid; `problems` has one line for each problem."""
 
     code = "Configuration"
     exit_status = 78  # EX_CONFIG of sysexits.h; the systemd units do not restart on it
@@ -61,6 +61,10 @@ class ConfigurationError(AssumedError):
     def __init__(self, problems: Sequence[str], *, hint: str) -> None:
         super().__init__("\n".join(problems), hint=hint)
         self.problems = tuple(problems)
+
+
+class InvalidConfigurationError(ConfigurationError):
+    """The configuration file was read, and its content is invalid."""
 
 
 class NoRoleProfilesError(AssumedError):

@@ -12,7 +12,7 @@ from assumed import paths
 from assumed.app.init.generator import Definition, GeneratedConfig, propose
 from assumed.aws_files.profiles import read_aws_files
 from assumed.config import loader
-from assumed.config.permissions import distrust
+from assumed.config.permissions import insecure_reason
 from assumed.config.schema import ProfileModel
 from assumed.errors import (
     ConfigurationError,
@@ -126,7 +126,7 @@ def write_new(path: Path, text: str) -> str | None:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise _not_written(path, error) from error
-        return distrust(path, file.fileno())
+        return insecure_reason(path, file.fileno())
 
 
 def _not_written(path: Path, error: OSError) -> ConfigurationNotWrittenError:

@@ -6,19 +6,18 @@ pass a secret; redaction is the second lock on that door, for the texts of libra
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import logging.handlers
-import os
 import re
-import stat
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum, unique
 from io import TextIOWrapper
 from pathlib import Path
+
+from assumed.fsutil import ensure_private_file
 
 _LOGGER = logging.getLogger("assumed")
 
@@ -192,15 +191,7 @@ class _PrivateFile(logging.handlers.WatchedFileHandler):
     """A log file that only its owner can read, after it was rotated away too."""
 
     def _open(self) -> TextIOWrapper:
-        path = Path(self.baseFilename)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-        try:
-            # A link that somebody else has put there could lead to any file of ours.
-            owners = {path.lstat().st_uid, os.fstat(descriptor).st_uid}
-            if not owners <= {os.geteuid(), 0} or not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PermissionError(errno.EPERM, "it is another user's, or no plain file")
-        finally:
-            os.close(descriptor)
+        ensure_private_file(Path(self.baseFilename))
         return super()._open()
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -30,6 +29,7 @@ from assumed.aws_files import credentials_text
 from assumed.aws_files.credentials_text import RemoveCredentials, SetCredentials, is_ours
 from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
+from assumed.fsutil import PRIVATE_MODE, open_regular
 from assumed.logs.events import event
 from assumed.models import Credentials, WriteMode
 from assumed.storage.atomic_replace import AtomicReplacer, MountPointError, repair
@@ -39,7 +39,7 @@ from assumed.storage.errors import during, unwritable
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.in_place import InPlaceWriter, repair_in_place
 from assumed.storage.locks import DaemonLock, commit_lock
-from assumed.storage.permissions import PRIVATE, access_list, is_private
+from assumed.storage.permissions import access_list, is_private
 from assumed.storage.reader import FileSignature, open_settled, refuse_no_file
 from assumed.storage.stored_profile import StoredProfile
 from assumed.storage.warn_once import WarnOnce
@@ -277,16 +277,15 @@ class CredentialsFile:
     def _tighten(self, place: CredentialsFilePaths) -> None:
         """Take the file away from everybody else's eyes, even before it is written."""
         try:
-            descriptor = os.open(place.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = open_regular(place.file)
         except OSError:
             # The commit meets the same refusal, and says so.
             return
         try:
             status = os.fstat(descriptor)
             acl = access_list(descriptor)
-            is_file = stat.S_ISREG(status.st_mode)
-            if is_file and not is_private(status, acl) and acl is None:
-                os.fchmod(descriptor, PRIVATE)
+            if not is_private(status, acl) and acl is None:
+                os.fchmod(descriptor, PRIVATE_MODE)
                 event(
                     logging.WARNING,
                     "credentials_file_permissions_tightened",

@@ -21,6 +21,7 @@ from typing import Any
 from zlib import crc32
 
 from assumed import paths
+from assumed.fsutil import create_directory, write_new_file
 from assumed.models import EndpointAddress
 from assumed.server.loopback_http import ADDRESS
 from assumed.server.unix_socket import private_folder
@@ -86,8 +87,9 @@ class IsolatedAwsFiles:
         settings = sections.get("profile", {})
         named = {name: block for name, block in sections.items() if name != "profile"}
         shown = {"default": settings, f'profile "{profile}"': settings, **named}
-        _write(self.config, "".join(_section(name, block) for name, block in shown.items()))
-        _write(self.credentials, "")
+        text = "".join(_section(name, block) for name, block in shown.items())
+        write_new_file(self.config, text.encode())
+        write_new_file(self.credentials, b"")
 
     def remove(self) -> None:
         """Leave nothing behind; a second call does nothing."""
@@ -165,7 +167,7 @@ def own_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
     parent = _parent(environ)
     private_folder(parent)
     folder = parent / f"{_process(os.getpid())}-{token_hex(4)}"
-    folder.mkdir(mode=0o700)
+    create_directory(folder, exist_ok=False)
     return IsolatedAwsFiles(folder)
 
 
@@ -230,9 +232,3 @@ def _lines(settings: Settings) -> Iterator[str]:
             first, *rest = str(value).split("\n")
             yield f"{key} = {first}\n"
             yield from (f"  {line}\n" for line in rest if line)
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

@@ -6,12 +6,11 @@ import hashlib
 import json
 import logging
 import os
-import stat
-import tempfile
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from assumed.fsutil import ensure_private_directory, open_regular, replace_file
 from assumed.logs.events import event
 from assumed.models import MfaSession, TemporaryCredentials
 
@@ -33,14 +32,12 @@ class MfaCacheFile:
     def read(self, source: MfaSession) -> TemporaryCredentials | None:
         """Return what is in the file; None where that is nothing that we wrote."""
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags)
+            descriptor = open_regular(self.path)
         except OSError:
             return None
         try:
             found = os.fstat(descriptor)
-            is_ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077
-            if not stat.S_ISREG(found.st_mode) or not is_ours:
+            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 return None
             data = os.pread(descriptor, _MOST_BYTES, 0)
         except OSError:
@@ -66,7 +63,9 @@ class MfaCacheFile:
             "expiration": credentials.expiration.isoformat(),
         }
         try:
-            self._replace(json.dumps(shape).encode())
+            ensure_private_directory(self.path.parent)
+            # A daemon and a command may write it at once.
+            replace_file(self.path, json.dumps(shape).encode(), sync=True, unique=True)
         except OSError as error:
             event(
                 logging.WARNING,
@@ -75,23 +74,3 @@ class MfaCacheFile:
                 error=error.strerror,
                 hint="the session is in memory alone: a restart asks for a code again",
             )
-
-    def _replace(self, data: bytes) -> None:
-        directory = self.path.parent
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(0, "its directory is another user's, or a link")
-        directory.chmod(0o700)
-        # mkstemp's files are 0600 from the first moment on.
-        descriptor, name = tempfile.mkstemp(dir=directory, prefix=".")
-        new = Path(name)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            new.replace(self.path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise

@@ -230,6 +230,9 @@ def _take_turn(profile: str) -> None:
     """Wait until no other process is about to assume this role; the turn ends with the process."""
     import fcntl  # noqa: PLC0415 - not needed where the file or the daemon has the answer
     from hashlib import sha256  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from assumed.fsutil import create_directory, open_or_create  # noqa: PLC0415
 
     if profile in _turns:
         return
@@ -242,10 +245,10 @@ def _take_turn(profile: str) -> None:
         )
     # For the credential_process of the source, which this process may start.
     os.environ[_CHAIN] = " ".join([*chain, profile])
-    folder = state_directory(os.environ)
+    folder = Path(state_directory(os.environ))
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-        descriptor = os.open(f"{folder}/export.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        create_directory(folder)
+        descriptor = open_or_create(folder / "export.lock")
         # One byte a profile, so that none waits for another's endpoint, nor for itself where the
         # source of one is another.
         byte = int.from_bytes(sha256(os.fsencode(profile)).digest()[:7], "big")

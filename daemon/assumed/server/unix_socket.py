@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from pathlib import Path
 
 from assumed.errors import DaemonUnreachableError
 from assumed.fastpath import unix_http
+from assumed.fsutil import ForeignDirectoryError, ensure_private_directory
 from assumed.paths import MAX_SOCKET_PATH_BYTES
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
@@ -52,15 +52,13 @@ def private_folder(folder: Path) -> None:
         DaemonUnreachableError: it is a link, or another user's.
         OSError: it can't be made.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    try:
+        ensure_private_directory(folder)
+    except ForeignDirectoryError as error:
         raise DaemonUnreachableError(
             f"{folder} is not a folder of this user: somebody else could answer in it",
             hint="remove it, or set XDG_RUNTIME_DIR to a folder of your own",
-        )
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
+        ) from error
 
 
 def connect(path: Path) -> socket.socket | None:

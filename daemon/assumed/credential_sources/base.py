@@ -113,11 +113,11 @@ class CredentialSources:
                 return str(source)
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         with self._lock:
             token_files = {path.parent for path in self._token_files}
-        return self._profiles.folders | token_files | {self.mfa.folder}
+        return self._profiles.directories | token_files | {self.mfa.folder}
 
     def _machine_source(self, kind: CredentialSource) -> AmbientCredentialSource:
         session = self._profiles.plain_session()

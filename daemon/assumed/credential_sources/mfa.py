@@ -128,7 +128,7 @@ class MfaSessions:
             found = self._living(source, held)
             return found.expiration if found else None
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         """Return what is left of the session; zero where there is none."""
         held = self._of(source)
         with held.lock:

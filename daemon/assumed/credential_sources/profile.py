@@ -147,7 +147,7 @@ class SourceProfiles:
                 return None
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         real = {Path(os.path.realpath(path)) for path in self._paths}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}

@@ -41,7 +41,7 @@ class MfaSessionStore(Protocol):
         """Return when a session ends, by STS's clock; None where there is none."""
         ...
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         """Return what is left of a session; zero where there is none."""
         ...
 
@@ -67,7 +67,7 @@ class Sources(Protocol):
         ...
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         ...
 
@@ -259,9 +259,9 @@ class Refresher:
         return root if isinstance(root, MfaSession) else None
 
     @property
-    def source_folders(self) -> frozenset[Path]:
+    def source_directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
-        return self._sources.folders
+        return self._sources.directories
 
     def _found(self, definition: ProfileDefinition, credentials: Credentials) -> RoleSession:
         self._uncorrected.add(definition.profile)

@@ -87,7 +87,7 @@ def test_a_code_starts_a_session_that_lasts_until_it_ends(folder: Path) -> None:
     assert bench.sessions.start(PHONE, "111111") == bench.clock.now() + timedelta(hours=12)
     assert bench.credentials(PHONE) == "ASIAMFA1"
     bench.clock.advance(timedelta(hours=12))
-    assert bench.sessions.left(PHONE) == timedelta(0)
+    assert bench.sessions.remaining(PHONE) == timedelta(0)
     with pytest.raises(MfaCodeNeededError):
         bench.credentials(PHONE)
 
@@ -97,7 +97,7 @@ def test_a_lifetime_is_told_by_the_clock_of_sts(folder: Path) -> None:
     bench.sts.skew = timedelta(hours=5)
     bench.sessions.start(PHONE, "111111")
     bench.clock.step_wall_clock(timedelta(days=-1))
-    assert bench.sessions.left(PHONE) == timedelta(hours=12)
+    assert bench.sessions.remaining(PHONE) == timedelta(hours=12)
 
 
 def test_a_session_survives_a_restart_in_a_file_that_nobody_else_can_read(folder: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_session_survives_a_restart_in_a_file_that_nobody_else_can_read(folder
     bench.clock.advance(timedelta(hours=1))
     bench.sessions = bench.restarted()
     assert bench.credentials(PHONE) == "ASIAMFA1"
-    assert bench.sessions.left(PHONE) == timedelta(hours=11)
+    assert bench.sessions.remaining(PHONE) == timedelta(hours=11)
 
 
 def test_a_session_that_another_process_has_started_is_a_change_and_is_taken(
@@ -117,7 +117,7 @@ def test_a_session_that_another_process_has_started_is_a_change_and_is_taken(
 ) -> None:
     bench = Bench(folder)
     before = bench.sessions.fingerprint(PHONE)
-    assert bench.sessions.left(PHONE) == timedelta(0)
+    assert bench.sessions.remaining(PHONE) == timedelta(0)
     bench.restarted().start(PHONE, "111111")
     assert bench.sessions.fingerprint(PHONE) != before
     assert bench.credentials(PHONE) == "ASIAMFA1"
@@ -390,7 +390,8 @@ def test_nobody_who_looks_waits_for_a_login_that_hangs(folder: Path, hanging: st
     def look() -> None:
         looking = Thread(
             target=lambda: seen.extend(
-                (bench.sessions.left(other), bench.sessions.fingerprint(other)) for other in others
+                (bench.sessions.remaining(other), bench.sessions.fingerprint(other))
+                for other in others
             ),
             daemon=True,
         )

@@ -93,7 +93,7 @@ def test_a_token_behind_links_that_is_rotated_is_a_change(tmp_path: Path) -> Non
     (tmp_path / "new").symlink_to("..2")
     (tmp_path / "new").rename(tmp_path / "..data")
     assert sources.fingerprint(WebIdentity(path)) != before
-    assert tmp_path in sources.folders
+    assert tmp_path in sources.directories
 
 
 def test_region_and_endpoint_are_those_of_the_default_profile(

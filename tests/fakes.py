@@ -15,8 +15,10 @@ from botocore.session import Session as BotocoreSession
 from freezegun.api import FrozenDateTimeFactory
 
 from assumed.engine.events import ProfileEvent
+from assumed.engine.executor import SLOW_LANE
+from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.refresher import Refresher
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
+from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
 from assumed.models import (
     Credentials,
@@ -307,7 +309,7 @@ class Simulation:
             clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
         )
         self.notices: list[ProfileEvent] = []
-        self.scheduler.tell = self.notices.append
+        self.scheduler.subscribe(self.notices.append)
 
     def start(
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
@@ -320,7 +322,7 @@ class Simulation:
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
         by_profile = {definition.profile: definition for definition in definitions}
-        self.scheduler.apply(by_profile, stored or {})
+        self.scheduler.update_definitions(by_profile, stored or {})
 
     def run_for(self, span: timedelta, *, at_each_stop: Callable[[], None] = lambda: None) -> None:
         """Move from job to job and heartbeat to heartbeat, as the real scheduler wakes."""

@@ -14,8 +14,9 @@ The environment of the daemon never decides whose credentials are used: the defi
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from botocore.session import Session as BotocoreSession
 
@@ -112,6 +113,20 @@ class CredentialSources:
             case CredentialSource():
                 return str(source)
 
+    def account_id(self, source: RootSource) -> str | None:
+        """Return the account that a source's calls count against; None if the files don't say.
+
+        Raises:
+            SourceUnavailableError: the AWS files can't be read.
+        """
+        match source:
+            case SourceProfile(name):
+                return _account_of(self._profiles.entries(name))
+            case MfaSession(profile, serial):
+                return _account_of_arn(serial) or _account_of(self._profiles.entries(profile.name))
+            case WebIdentity() | CredentialSource():
+                return None
+
     @property
     def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
@@ -126,3 +141,20 @@ class CredentialSources:
             if known is None or known.botocore_session is not botocore_session:
                 known = self._machine[kind] = AmbientCredentialSource(kind, botocore_session)
             return known
+
+
+def _account_of(entries: Mapping[str, Any]) -> str | None:
+    """Return the account of a profile of the AWS files, by the first key that names one."""
+    role_arn = str(entries.get("role_arn", ""))
+    named = (
+        _account_of_arn(role_arn),
+        entries.get("sso_account_id"),
+        entries.get("aws_account_id"),
+    )
+    return next((str(account) for account in named if account), None)
+
+
+def _account_of_arn(arn: str) -> str | None:
+    """Return the account in an ARN; None if it has none."""
+    parts = arn.split(":")
+    return parts[4] or None if len(parts) > 5 else None  # noqa: PLR2004 - arn:…:account:resource

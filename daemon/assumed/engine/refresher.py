@@ -266,7 +266,7 @@ class Refresher:
         return root if isinstance(root, MfaSession) else None
 
     @property
-    def source_folders(self) -> frozenset[Path]:
+    def source_directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         return self._sources.directories
 

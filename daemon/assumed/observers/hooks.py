@@ -73,7 +73,7 @@ class Hooks:
 
     def tell(self, notice: ProfileEvent) -> None:
         """Have the hook run that is for what has happened, if there is one; returns at once."""
-        hook = _HOOKS[notice.happening]
+        hook = _HOOKS[notice.event_type]
         if notice.is_repeat or hook not in self.commands:
             return
         with self._changed:
@@ -184,7 +184,7 @@ def hook_environ(environ: Mapping[str, str], notice: ProfileEvent) -> dict[str, 
     """Return the environment of a hook: the daemon's, and what has happened; never a secret."""
     failure = notice.failure
     own = {
-        "ASSUMED_EVENT": notice.happening,
+        "ASSUMED_EVENT": notice.event_type,
         "ASSUMED_PROFILE": notice.profile,
         "ASSUMED_ROLE_ARN": notice.role_arn,
         "ASSUMED_EXPIRATION": notice.expires_at and timestamp(notice.expires_at),

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from botocore import UNSIGNED, exceptions
 from botocore.config import Config
@@ -100,11 +101,40 @@ class StsClient:
         self._clients: dict[tuple[Source, str], _Client] = {}
         self._avoided_until: dict[tuple[Source, str], float] = {}
         self._too_long: set[tuple[str, int]] = set()
+        self._endpoint_urls: WeakKeyDictionary[BotocoreSession, dict[str, str]] = (
+            WeakKeyDictionary()
+        )
 
     @property
     def clock_ahead(self) -> timedelta:
         """By how much STS's clock is ahead of this machine's; zero where it is under a minute."""
         return self._skew.ahead
+
+    def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
+        """Return the URL that calls for a profile are sent to, as botocore resolves it.
+
+        It is that of the profile's own region; a fallback region has another one. The network is
+        not used, and the URL is cached for as long as the session exists.
+
+        Args:
+            definition: whose region counts.
+            session: as for `assume_role`.
+
+        Raises:
+            AssumedError: the settings lead to no usable endpoint.
+        """
+        try:
+            region = _region(definition, session)
+            with self._lock:
+                urls = self._endpoint_urls.setdefault(session, {})
+                if region not in urls:
+                    client = self._new_client(region, None, session)
+                    urls[region] = client.meta.endpoint_url.rstrip("/")
+                return urls[region]
+        except ValueError as error:
+            raise bad_endpoint(definition, error) from None
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise sort(definition, error) from None
 
     def assume_role(
         self,

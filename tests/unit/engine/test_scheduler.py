@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
+from assumed.engine.executor import SLOW_LANE
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.errors import (
     AssumeRoleDeniedError,
     CredentialsFileMalformedError,

@@ -47,9 +47,9 @@ from assumed.models import (
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.signal_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import Notifier, watchdog_interval
-from assumed.server.api_server import ApiServer
+from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
-from assumed.server.unix_socket import daemon_socket, listen, private_folder
+from assumed.server.unix_socket import daemon_socket, listen, private_directory
 from assumed.storage.credentials_file import FileSignature, hold
 from assumed.sts.timed import TimedStsClient
 
@@ -231,7 +231,7 @@ class Daemon:
     def _listen(self, stack: ExitStack) -> socket.socket:
         path = daemon_socket(self._environ)
         try:
-            private_folder(path.parent)
+            private_directory(path.parent)
             stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))
             listener = listen(path)
         except OSError as error:
@@ -258,7 +258,7 @@ class Daemon:
         stack.callback(self._telling.stop)
         self._scheduler.apply(self._configuration.profiles, self._stored() or {})
         stack.callback(server.stop)
-        self._endpoint.resume()
+        self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._watch.start()
         stack.callback(self._watch.stop)

@@ -320,7 +320,7 @@ def stumble(over: str) -> None:
 def test_at_debug_our_own_events_show_and_libraries_stay_at_warning(shown: Shown) -> None:
     configure(level="debug")
     event(logging.DEBUG, "planned", profile="deploy")
-    for name in ("botocore", "botocore.parsers", "urllib3.util", "asyncio", "hypercorn"):
+    for name in ("botocore", "botocore.parsers", "urllib3.util", "asyncio", "watchdog"):
         logging.getLogger(name).debug("the answer is %s", "private")
         logging.getLogger(name).info("the answer is %s", "private")
         logging.getLogger(name).warning("pool of %s is full", name)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assumed.platform.systemd.systemctl import ask
-from assumed.server.unix_socket import private_folder, state_folder
+from assumed.server.unix_socket import private_directory, state_folder
 
 _LINGERING = Path("/var/lib/systemd/linger")
 
@@ -29,7 +29,7 @@ def linger(user: str, environ: Mapping[str, str]) -> bool:
         return False
     _set_linger("enable-linger", user)
     mark = _mark(environ)
-    private_folder(mark.parent)
+    private_directory(mark.parent)
     mark.touch()
     return True
 

@@ -27,7 +27,7 @@ LOOPBACK = "127.0.0.1"
 
 _MAX_ACCEPTS = 64
 _PAUSE_SECONDS = 1.0
-_READ_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 _STOP_SECONDS = 0.1
 
 
@@ -290,7 +290,7 @@ class _Connection:
         while (received := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
-            self._http.receive_data(await self._loop.sock_recv(self._socket, _READ_BYTES))
+            self._http.receive_data(await self._loop.sock_recv(self._socket, _CHUNK_BYTES))
         return received
 
     async def _respond(self, request: HttpRequest) -> HttpResponse:
@@ -325,10 +325,17 @@ class _Connection:
             await self._write(h11.EndOfMessage())
 
     async def _write(self, *parts: h11.Event) -> None:
-        data = memoryview(b"".join(self._http.send(part) or b"" for part in parts))
-        for start in range(0, len(data), _READ_BYTES):
-            async with asyncio.timeout(self._limits.timeout_seconds):
-                await self._loop.sock_sendall(self._socket, data[start : start + _READ_BYTES])
+        # A large body is not copied: clients that do not read would multiply it.
+        pieces = [
+            piece for part in parts for piece in self._http.send_with_data_passthrough(part) or ()
+        ]
+        if sum(len(piece) for piece in pieces) <= _CHUNK_BYTES:
+            pieces = [b"".join(pieces)]
+        for piece in pieces:
+            for start in range(0, len(piece), _CHUNK_BYTES):
+                chunk = memoryview(piece)[start : start + _CHUNK_BYTES]
+                async with asyncio.timeout(self._limits.timeout_seconds):
+                    await self._loop.sock_sendall(self._socket, chunk)
 
     @contextmanager
     def _cancelled_by_disconnect(self) -> Iterator[None]:

@@ -39,25 +39,18 @@ class WorkerThreads:
         """Return the result of `call`, which a thread makes.
 
         If this is cancelled, a call that waits for a thread is not made.
+
+        Raises:
+            RuntimeError: the system has no thread left.
         """
         future: Future[_Result] = Future()
         with self._lock:
+            if self._threads < min(self._unfinished + 1, self._max_threads):
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._threads += 1
             self._calls.put((future, call))
             self._unfinished += 1
-            is_thread_missing = self._threads < min(self._unfinished, self._max_threads)
-        if is_thread_missing:
-            self._start_thread(future)
         return await asyncio.wrap_future(future)
-
-    def _start_thread(self, future: Future[Any]) -> None:
-        try:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        except RuntimeError:  # the limit of threads is reached
-            if self._threads == 0:
-                future.cancel()
-                raise
-        else:
-            self._threads += 1
 
     def _work(self) -> None:
         while True:

@@ -50,9 +50,9 @@ from assumed.paths import daemon_socket
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
-from assumed.server.api_server import ApiServer
+from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
-from assumed.server.unix_socket import listen, private_folder
+from assumed.server.unix_socket import listen, private_directory
 from assumed.storage.credentials_file import FileSignature, hold
 from assumed.sts.timed import TimedStsClient
 
@@ -234,7 +234,7 @@ class Daemon:
     def _listen(self, stack: ExitStack) -> socket.socket:
         path = Path(daemon_socket(self._environ))
         try:
-            private_folder(path.parent)
+            private_directory(path.parent)
             stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))
             listener = listen(path)
         except OSError as error:
@@ -261,7 +261,7 @@ class Daemon:
         stack.callback(self._telling.stop)
         self._scheduler.update_definitions(self._configuration.profiles, self._stored() or {})
         stack.callback(server.stop)
-        self._endpoint.resume()
+        self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._watch.start()
         stack.callback(self._watch.stop)

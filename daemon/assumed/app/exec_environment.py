@@ -23,8 +23,8 @@ from zlib import crc32
 from assumed import paths
 from assumed.fsutil import create_directory, write_new_file
 from assumed.models import EndpointAddress
-from assumed.server.loopback_http import ADDRESS
-from assumed.server.unix_socket import private_folder
+from assumed.server.http import LOOPBACK
+from assumed.server.unix_socket import private_directory
 
 # What tells an SDK of other credentials, or of another profile to look for them.
 _LEADS_TO_CREDENTIALS = (
@@ -124,7 +124,7 @@ def child_environ(
         # A proxy for http would be sent the path and the token.
         for name in ("NO_PROXY", "no_proxy"):
             named = [environ[name]] if environ.get(name) else []
-            child[name] = ",".join([*named, ADDRESS])
+            child[name] = ",".join([*named, LOOPBACK])
         return child | {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": given.url,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(given.token_file),
@@ -163,9 +163,9 @@ def own_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
         DaemonUnreachableError: the folder that it belongs in is another user's.
         OSError: it can't be made.
     """
-    private_folder(Path(paths.state_directory(environ)))
+    private_directory(Path(paths.state_directory(environ)))
     parent = _parent(environ)
-    private_folder(parent)
+    private_directory(parent)
     folder = parent / f"{_process(os.getpid())}-{token_hex(4)}"
     create_directory(folder, exist_ok=False)
     return IsolatedAwsFiles(folder)

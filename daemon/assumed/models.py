@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from assumed.arn import Arn
 
-LOGIN_ENDS_SOON = timedelta(hours=2)
+LOGIN_EXPIRY_WARNING = timedelta(hours=2)
 """So long before the end of an MFA session somebody should give the code of the next one."""
 
 _UNWRITABLE_NAME = re.compile(
@@ -212,7 +212,7 @@ class WebIdentityToken:
     token: str = field(repr=False)
 
 
-Caller = SourceCredentials | WebIdentityToken
+SourceAuthentication = SourceCredentials | WebIdentityToken
 """On whose behalf a role is assumed."""
 
 

@@ -42,14 +42,14 @@ from assumed.models import (
     Status,
 )
 from assumed.paths import daemon_socket
-from assumed.server.api_server import ApiServer
+from assumed.server.api import ApiServer
 from assumed.server.serialization import (
     outcome_from_json,
     outcome_to_json,
     status_from_json,
     status_to_json,
 )
-from assumed.server.unix_socket import connect, listen, private_folder
+from assumed.server.unix_socket import connect, listen, private_directory
 from tests.fakes import NOON
 
 NOBODY = 65534
@@ -618,7 +618,7 @@ def test_a_folder_that_is_a_link_is_refused(path: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(0o755)
     path.parent.symlink_to(elsewhere)
-    with pytest.raises(DaemonUnreachableError, match="not a folder of this user"):
+    with pytest.raises(DaemonUnreachableError, match="not a directory of this user"):
         listen(path)
     assert list(elsewhere.iterdir()) == []
     assert elsewhere.stat().st_mode & 0o777 == 0o755
@@ -634,8 +634,8 @@ def test_a_file_in_the_folders_place_is_an_error_of_the_system(path: Path) -> No
 def test_a_folder_of_another_user_is_refused(path: Path) -> None:
     path.parent.mkdir(0o700)
     os.chown(path.parent, NOBODY, NOBODY)
-    with pytest.raises(DaemonUnreachableError, match="not a folder of this user") as raised:
-        private_folder(path.parent)
+    with pytest.raises(DaemonUnreachableError, match="not a directory of this user") as raised:
+        private_directory(path.parent)
     assert "XDG_RUNTIME_DIR" in raised.value.hint
 
 
@@ -644,7 +644,7 @@ def test_a_folder_of_root_is_refused_to_anybody_else(tmp_path: Path) -> None:
     folder = tmp_path / "assumed"
     folder.mkdir()
     folder.chmod(0o755)
-    with as_another_user("private_folder", folder) as child:
+    with as_another_user("private_directory", folder) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "DaemonUnreachableError\n"
 
@@ -673,10 +673,10 @@ def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_pa
 ANOTHER_USER = """
 import os, socket, sys
 from pathlib import Path
-from assumed.server.unix_socket import private_folder
+from assumed.server.unix_socket import private_directory
 from assumed.errors import DaemonUnreachableError
 does, path, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.chdir(path if does == "private_folder" else os.path.dirname(path))
+os.chdir(path if does == "private_directory" else os.path.dirname(path))
 listener = socket.socket(socket.AF_UNIX)
 if does == "listen":
     listener.bind(path)
@@ -689,7 +689,7 @@ if does == "listen":
     sys.stdin.read()
 else:
     try:
-        private_folder(Path("."))
+        private_directory(Path("."))
     except DaemonUnreachableError as error:
         print(type(error).__name__, flush=True)
 listener.close()

@@ -31,7 +31,9 @@ from assumed.app.factory import (
 from assumed.app.observers import EventObservers
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
-from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
+from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.scheduler import RefreshScheduler
+from assumed.engine.status import Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
 from assumed.logs import event
 from assumed.models import (
@@ -48,9 +50,9 @@ from assumed.paths import daemon_socket
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
-from assumed.server.api_server import ApiServer
+from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
-from assumed.server.unix_socket import listen, private_folder
+from assumed.server.unix_socket import listen, private_directory
 from assumed.storage.credentials_file import FileSignature, hold
 from assumed.sts.timed import TimedStsClient
 
@@ -124,7 +126,7 @@ class Daemon:
             jobs=self._jobs,
             jitter=random.random,
         )
-        self._scheduler.tell = self._telling.tell
+        self._scheduler.subscribe(self._telling.tell)
         self._endpoint = ContainerCredentialsEndpoint(self, Path(daemon_socket(environ)).parent)
         self._watch = DirectoryWatcher(self._stir)
         self._scheduler.first_pass.add_done_callback(
@@ -232,7 +234,7 @@ class Daemon:
     def _listen(self, stack: ExitStack) -> socket.socket:
         path = Path(daemon_socket(self._environ))
         try:
-            private_folder(path.parent)
+            private_directory(path.parent)
             stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))
             listener = listen(path)
         except OSError as error:
@@ -257,9 +259,9 @@ class Daemon:
         self._file.recover()
         self._telling.apply(self._configuration)
         stack.callback(self._telling.stop)
-        self._scheduler.apply(self._configuration.profiles, self._stored() or {})
+        self._scheduler.update_definitions(self._configuration.profiles, self._stored() or {})
         stack.callback(server.stop)
-        self._endpoint.resume()
+        self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._watch.start()
         stack.callback(self._watch.stop)
@@ -332,7 +334,7 @@ class Daemon:
                     hint="credentials_file has changed: that takes a restart",
                 )
             self._telling.apply(configuration)
-            self._scheduler.apply(configuration.profiles, self._stored() or {})
+            self._scheduler.update_definitions(configuration.profiles, self._stored() or {})
             event(
                 logging.INFO,
                 "config_reloaded",
@@ -413,7 +415,7 @@ class Daemon:
 
     def _folders(self) -> frozenset[Path]:
         files = {self._config_path, self._config_path.resolve(), self._file.path}
-        return self._refresher.source_folders | {file.parent for file in files}
+        return self._refresher.source_directories | {file.parent for file in files}
 
     def _tell_status(self) -> None:
         if not self._notifier.is_enabled:

@@ -260,7 +260,7 @@ class _CredentialServerProcess:
             definitions: of the profile and its parents.
             stored: what the credentials file holds under our mark.
         """
-        self._scheduler.apply(definitions, stored)
+        self._scheduler.update_definitions(definitions, stored)
 
     def run(self, writer: int, watched: int | None) -> NoReturn:
         """Serve until the command has ended, then leave nothing behind."""

@@ -22,9 +22,10 @@ from zlib import crc32
 
 from assumed import paths
 from assumed.fastpath.formats import VARIABLES
+from assumed.fsutil import create_directory, write_new_file
 from assumed.models import EndpointAddress
-from assumed.server.loopback_http import ADDRESS
-from assumed.server.unix_socket import private_folder
+from assumed.server.http import LOOPBACK
+from assumed.server.unix_socket import private_directory
 
 # What tells an SDK of other credentials, or of another profile to look for them.
 _LEADS_TO_CREDENTIALS = (
@@ -80,8 +81,9 @@ class IsolatedAwsFiles:
         settings = sections.get("profile", {})
         named = {name: block for name, block in sections.items() if name != "profile"}
         shown = {"default": settings, f'profile "{profile}"': settings, **named}
-        _write(self.config, "".join(_section(name, block) for name, block in shown.items()))
-        _write(self.credentials, "")
+        text = "".join(_section(name, block) for name, block in shown.items())
+        write_new_file(self.config, text.encode())
+        write_new_file(self.credentials, b"")
 
     def remove(self) -> None:
         """Leave nothing behind; a second call does nothing."""
@@ -116,7 +118,7 @@ def child_environ(
         # A proxy for http would be sent the path and the token.
         for name in ("NO_PROXY", "no_proxy"):
             named = [environ[name]] if environ.get(name) else []
-            child[name] = ",".join([*named, ADDRESS])
+            child[name] = ",".join([*named, LOOPBACK])
         return child | {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": given.url,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(given.token_file),
@@ -155,11 +157,11 @@ def own_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
         DaemonUnreachableError: the folder that it belongs in is another user's.
         OSError: it can't be made.
     """
-    private_folder(Path(paths.state_directory(environ)))
+    private_directory(Path(paths.state_directory(environ)))
     parent = _parent(environ)
-    private_folder(parent)
+    private_directory(parent)
     folder = parent / f"{_process(os.getpid())}-{token_hex(4)}"
-    folder.mkdir(mode=0o700)
+    create_directory(folder, exist_ok=False)
     return IsolatedAwsFiles(folder)
 
 
@@ -224,9 +226,3 @@ def _lines(settings: Settings) -> Iterator[str]:
             first, *rest = str(value).split("\n")
             yield f"{key} = {first}\n"
             yield from (f"  {line}\n" for line in rest if line)
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

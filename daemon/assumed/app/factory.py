@@ -13,9 +13,9 @@ from assumed.clock import Clock
 from assumed.config import loader
 from assumed.credential_sources.base import CredentialSources, SourceProfiles
 from assumed.credential_sources.mfa import MfaSessions
-from assumed.engine.executor import WorkerPool
+from assumed.engine.executor import SLOW_LANE, WorkerPool
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.engine.refresher import Refresher, Store
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.errors import ConfigurationError
 from assumed.models import Configuration, Credentials
 from assumed.storage.credentials_file import CredentialsFile

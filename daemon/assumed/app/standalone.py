@@ -64,7 +64,7 @@ class Standalone:
             jitter=lambda: 0,
             repeats=False,
         )
-        scheduler.apply(self.configuration.profiles, stored_credentials(self._file))
+        scheduler.update_definitions(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
     def log_in(self, profile: str, code: str) -> Login:
@@ -183,7 +183,7 @@ class Standalone:
         scheduler = RefreshScheduler(
             clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
         )
-        scheduler.apply(self.configuration.profiles, stored)
+        scheduler.update_definitions(self.configuration.profiles, stored)
         jobs.start()
         try:
             yield scheduler, refresher

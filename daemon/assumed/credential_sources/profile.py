@@ -59,15 +59,17 @@ class ResolvedSource(BotocoreSource):
 
     Args:
         name: of the profile.
-        session: a botocore session of that profile: its region, endpoint and CA settings.
+        botocore_session: a botocore session of that profile: its region, endpoint and CA settings.
         fingerprint: changes when anything that the credentials depend on does.
         login: the command that a login of it takes, if it takes one.
     """
 
     def __init__(
-        self, name: str, session: BotocoreSession, fingerprint: str, login: str = ""
+        self, name: str, botocore_session: BotocoreSession, fingerprint: str, login: str = ""
     ) -> None:
-        super().__init__(f"profile {name}", session, lambda: _load_credentials(session))
+        super().__init__(
+            f"profile {name}", botocore_session, lambda: _load_credentials(botocore_session)
+        )
         self.name = name
         self.fingerprint = fingerprint
         self._login = login
@@ -116,11 +118,11 @@ class SourceProfiles:
             known = self._resolved.get(name)
             if known is None or known.fingerprint != fingerprint:
                 login = _login_command(name, self._profiles())
-                known = ResolvedSource(name, self._new_session(name), fingerprint, login)
+                known = ResolvedSource(name, self._new_botocore_session(name), fingerprint, login)
                 self._resolved[name] = known
             return known
 
-    def plain_session(self) -> BotocoreSession:
+    def plain_botocore_session(self) -> BotocoreSession:
         """Return a botocore session of no profile, for sources that are none.
 
         Its region, endpoint and CA settings are those of the default profile, as in every AWS
@@ -134,7 +136,7 @@ class SourceProfiles:
             if self._plain is None or self._plain[0] != settings:
                 # Not even AWS_PROFILE names one.
                 nobody = {"profile": (None, None, None, None)}
-                self._plain = settings, self._new_session(None, nobody)
+                self._plain = settings, self._new_botocore_session(None, nobody)
             return self._plain[1]
 
     def fingerprint(self, name: str) -> str | None:
@@ -146,11 +148,11 @@ class SourceProfiles:
                 return None
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         real = {Path(os.path.realpath(path)) for path in self._paths}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}
-        # A cache that is not there yet begins with the folders above it.
+        # A cache that is not there yet begins with the directories above it.
         home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
         return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
@@ -203,7 +205,7 @@ class SourceProfiles:
             digest = self._digest_of_files()
             if digest is None or digest != self._digest:
                 try:
-                    self._config = self._new_session(None).full_config
+                    self._config = self._new_botocore_session(None).full_config
                 except exceptions.ConfigParseError as error:
                     raise self._unreadable(error) from error
             self._signature, self._digest = signature, digest
@@ -270,16 +272,16 @@ class SourceProfiles:
             self._fingerprints[name] = fingerprint
         return fingerprint
 
-    def _new_session(
+    def _new_botocore_session(
         self, name: str | None, variables: dict[str, Any] | None = None
     ) -> BotocoreSession:
         # A session of its own reads the files anew; the loader, which holds botocore's big
         # models, is shared.
-        session = BotocoreSession(variables, profile=name)
-        session.register_component("data_loader", self._loader)
+        botocore_session = BotocoreSession(variables, profile=name)
+        botocore_session.register_component("data_loader", self._loader)
         # botocore assumes the role of a source profile, or asks SSO, by clients of its own.
-        session.register("before-send", refuse_plain_http)
-        return session
+        botocore_session.register("before-send", refuse_plain_http)
+        return botocore_session
 
 
 def _token_cache(key: str) -> Path:
@@ -293,8 +295,8 @@ def _is_setting(key: str) -> bool:
     )
 
 
-def _load_credentials(session: BotocoreSession) -> BotocoreCredentials | None:
-    resolver = create_credential_resolver(session)
+def _load_credentials(botocore_session: BotocoreSession) -> BotocoreCredentials | None:
+    resolver = create_credential_resolver(botocore_session)
     for provider in _OUTSIDE_THE_PROFILE:
         resolver.remove(provider)
     return resolver.load_credentials()
@@ -364,5 +366,5 @@ def file_state(path: Path) -> FileState:
     return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 
-def _files_in(folder: Path) -> list[FileState]:
-    return sorted(file_state(path) for path in folder.glob("*.json"))
+def _files_in(directory: Path) -> list[FileState]:
+    return sorted(file_state(path) for path in directory.glob("*.json"))

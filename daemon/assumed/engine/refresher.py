@@ -18,13 +18,13 @@ from assumed.credential_sources.base import CredentialProvider
 from assumed.engine.refresh_policy import refresh_due_in
 from assumed.errors import ParentNotReadyError, SourceRejectedError, SourceUnavailableError
 from assumed.models import (
-    Caller,
     Credentials,
     ManagedProfile,
     MfaSession,
     ProfileDefinition,
     RoleSession,
     RootSource,
+    SourceAuthentication,
     SourceCredentials,
     StorageMode,
 )
@@ -42,7 +42,7 @@ class MfaSessionStore(Protocol):
         """Return when a session ends, by STS's clock; None where there is none."""
         ...
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         """Return what is left of a session; zero where there is none."""
         ...
 
@@ -68,7 +68,7 @@ class Sources(Protocol):
         ...
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         ...
 
@@ -82,13 +82,19 @@ class Sts(Protocol):
         ...
 
     def assume_role(
-        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
     ) -> AssumedRole:
         """Call AssumeRole, or AssumeRoleWithWebIdentity, once."""
         ...
 
     def get_caller_identity(
-        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> CallerIdentity:
         """Ask once whose credentials these are."""
         ...
@@ -260,9 +266,9 @@ class Refresher:
         return root if isinstance(root, MfaSession) else None
 
     @property
-    def source_folders(self) -> frozenset[Path]:
+    def source_directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
-        return self._sources.folders
+        return self._sources.directories
 
     def _found(self, definition: ProfileDefinition, credentials: Credentials) -> RoleSession:
         self._uncorrected.add(definition.profile)
@@ -307,7 +313,7 @@ class Refresher:
             else:
                 caller = self._caller(definition, source)
                 asked_at = self._clock.boottime()
-                answer = self._sts.assume_role(definition, caller, source.session)
+                answer = self._sts.assume_role(definition, caller, source.botocore_session)
         except SourceRejectedError:
             # What a process or a login gave may have been revoked: the next try asks for it anew.
             source.forget()
@@ -339,7 +345,7 @@ class Refresher:
         held = self.session(definition.profile)
         own = source.temporary(other_than=held.credentials.access_key_id if held else None)
         caller = SourceCredentials(own.access_key_id, own.secret_access_key, own.session_token)
-        identity = self._sts.get_caller_identity(definition, caller, source.session)
+        identity = self._sts.get_caller_identity(definition, caller, source.botocore_session)
         if own.expiration - identity.answered_at < _LEAST_LIFETIME:
             # With less at each time it would be asked for ever faster.
             raise SourceUnavailableError(
@@ -363,7 +369,9 @@ class Refresher:
             if now_defined is not None and now_defined.is_same_call(definition):
                 self._sessions[definition.profile] = session
 
-    def _caller(self, definition: ProfileDefinition, source: CredentialProvider) -> Caller:
+    def _caller(
+        self, definition: ProfileDefinition, source: CredentialProvider
+    ) -> SourceAuthentication:
         if definition.parent is None:
             return source.credentials()
         parent = self.session(definition.parent)

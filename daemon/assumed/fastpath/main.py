@@ -264,6 +264,9 @@ def _acquire_export_lock(profile: str) -> None:
     """Wait until no other process assumes this role; the lock ends with this process."""
     import fcntl  # noqa: PLC0415 - not needed if the file or the daemon has the credentials
     from hashlib import sha256  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from assumed.fsutil import create_directory, open_or_create  # noqa: PLC0415
 
     if profile in _locked_profiles:
         return
@@ -277,11 +280,10 @@ def _acquire_export_lock(profile: str) -> None:
         )
     # For the credential_process of the source profile, which this process may start.
     os.environ[_CHAIN_VARIABLE] = " ".join([*chain, profile])
-    directory = state_directory(os.environ)
+    directory = Path(state_directory(os.environ))
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        descriptor = os.open(f"{directory}/export.lock", flags, 0o600)
+        create_directory(directory)
+        descriptor = open_or_create(directory / "export.lock")
         # One byte for each profile, so that a profile waits neither for the endpoint of another
         # one, nor for itself if it is the source of another.
         byte = int.from_bytes(sha256(os.fsencode(profile)).digest()[:7], "big")

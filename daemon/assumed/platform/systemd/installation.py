@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assumed.errors import UsageError
+from assumed.errors import ServiceManagerError, UsageError
+from assumed.fsutil import replace_file
 from assumed.paths import AWS_FILES, config_home
 from assumed.platform.systemd.systemctl import (
-    ServiceManagerError,
     Systemctl,
     require_systemd,
     require_user_manager,
@@ -49,12 +49,9 @@ class SystemdService:
         """
         present = self._installed_text()
         if present != text:
-            new = self.file.with_name(f".{self.file.name}.new")
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
-                new.write_text(text, encoding="utf-8")
-                new.chmod(0o644)
-                new.replace(self.file)
+                replace_file(self.file, text.encode(), mode=0o644)
             except OSError as error:
                 raise _file_error(self.file, error) from error
         self.manager.reload()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from assumed.paths import state_directory
 from assumed.platform.systemd.systemctl import run_command
-from assumed.server.unix_socket import private_folder
+from assumed.server.unix_socket import private_directory
 
 _LINGERING_USERS = Path("/var/lib/systemd/linger")
 
@@ -30,7 +30,7 @@ def enable_linger(user: str, environ: Mapping[str, str]) -> bool:
         return False
     _set_linger("enable-linger", user)
     mark = _mark(environ)
-    private_folder(mark.parent)
+    private_directory(mark.parent)
     mark.touch()
     return True
 

@@ -8,19 +8,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from assumed.errors import AssumedError
+from assumed.errors import ServiceManagerError
 from assumed.paths import runtime_directory, user_name
 
 _TIMEOUT_SECONDS = 30
 # TimeoutStopSec= and TimeoutStartSec= of the units, plus the time that systemd needs.
 _START_TIMEOUT_SECONDS = 100
 _RUN_HINT = "run `assumed run` in a terminal or in tmux instead"
-
-
-class ServiceManagerError(AssumedError):
-    """systemd does not run, or it rejected the request."""
-
-    code = "ServiceManager"
 
 
 class Systemctl:

@@ -34,7 +34,7 @@ from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from assumed.arn import Arn
-from assumed.demo.trust import WEB_IDENTITY, Caller, Trust, trust
+from assumed.demo.trust_policy import WEB_IDENTITY, Caller, Trust, trust
 from assumed.models import SourceCredentials
 
 if TYPE_CHECKING:

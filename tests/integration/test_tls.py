@@ -21,11 +21,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from urllib3.exceptions import InsecureRequestWarning
+from urllib3.util.ssl_ import ssl_wrap_socket
 
 from assumed.clock import SystemClock
 from assumed.credential_sources.profile import SourceProfiles
 from assumed.errors import StsRequestRejectedError, StsUnavailableError
 from assumed.models import SourceProfile
+from assumed.sts import tls_context
 from assumed.sts.client import AssumedRole, StsClient
 from assumed.sts.tls_context import SharedTlsSession
 from tests.fakes import LONG_TERM, role
@@ -308,6 +310,32 @@ def test_a_server_behind_a_proxy_is_verified_with_the_bundle(
             Calls().is_refused()
     assert proxy.tunnels == [f"127.0.0.1:{sts.server_port}"]
     assert len(sts.requests) == int(is_trusted)
+
+
+@pytest.mark.parametrize("has_proxy", [False, True], ids=["direct", "proxy"])
+def test_a_urllib3_that_changes_contexts_connects_in_its_own_way(
+    sts: TlsSts,
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    has_proxy: bool,
+) -> None:
+    def changing_wrap(*, ssl_context: ssl.SSLContext, ca_certs: str, **options: Any) -> Any:
+        ssl_context.load_verify_locations(cadata=Path(ca_certs).read_text())
+        return ssl_wrap_socket(ssl_context=ssl_context, **options)
+
+    tls_context._log_unavailable.cache_clear()
+    monkeypatch.setattr("urllib3.connection.ssl_wrap_socket", changing_wrap)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    with ConnectProxy() as proxy:
+        if has_proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        call = Calls()
+        for _ in range(2):
+            call()
+    assert len(sts.requests) == 2
+    assert [record.message for record in caplog.records] == ["tls_sharing_unavailable"]
 
 
 class Spy:

@@ -12,7 +12,8 @@ import os
 import ssl
 import threading
 from functools import cache
-from typing import Any, cast
+from socket import socket
+from typing import Any, NoReturn, cast
 
 from botocore import httpsession
 from botocore.session import Session as BotocoreSession
@@ -83,11 +84,16 @@ def _file_state(path: str) -> _FileState:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-class _LoadedContext(ssl.SSLContext):
-    """A context with its CA certificates, which connections do not change.
+class _ContextChangeError(Exception):
+    """A connection would change a context that others use."""
 
-    For each connection, urllib3 loads the bundle and sets the ALPN protocols. The latter is not
-    safe while another thread opens a connection: https://github.com/python/cpython/issues/141012.
+
+class _LoadedContext(ssl.SSLContext):
+    """A context with its CA certificates, which nothing can change.
+
+    For each connection, urllib3 sets what it has set before: the bundle, the mode, the protocols of
+    ALPN. That is ignored, since a change is not safe while another thread opens a connection:
+    https://github.com/python/cpython/issues/141012. Anything else is an error.
     """
 
     _path: str
@@ -103,11 +109,14 @@ class _LoadedContext(ssl.SSLContext):
         """
         context = httpsession.create_urllib3_context()
         context.load_verify_locations(path)
+        vars(context).update(_path=path, _protocols=[], _lock=threading.Lock())
         # Changing the class keeps every setting of botocore, also those of its next version.
         context.__class__ = cls
-        loaded = cast("_LoadedContext", context)
-        loaded._path, loaded._protocols, loaded._lock = path, [], threading.Lock()
-        return loaded
+        return cast("_LoadedContext", context)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if getattr(self, name, None) != value:
+            raise _ContextChangeError(f"{name} = {value}")
 
     def load_verify_locations(
         self, cafile: Any = None, capath: Any = None, cadata: Any = None
@@ -115,32 +124,50 @@ class _LoadedContext(ssl.SSLContext):
         """Do nothing for the bundle that is loaded.
 
         Raises:
-            SSLError: for any other, which would make all connections trust it.
+            _ContextChangeError: for any other, which all connections would trust.
         """
         if cafile != self._path or capath or cadata:
-            raise ssl.SSLError("a shared TLS context does not load further CA certificates")
+            raise _ContextChangeError("load_verify_locations")
 
     def set_alpn_protocols(self, alpn_protocols: Any) -> None:
-        """Set the protocols, unless they are set already."""
+        """Set the protocols once.
+
+        Raises:
+            _ContextChangeError: others are set.
+        """
         with self._lock:
-            if alpn_protocols != self._protocols:
+            if not self._protocols:
                 super().set_alpn_protocols(alpn_protocols)
-                self._protocols = list(alpn_protocols)
+                self._protocols.extend(alpn_protocols)
+            elif alpn_protocols != self._protocols:
+                raise _ContextChangeError("set_alpn_protocols")
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise _ContextChangeError("load_cert_chain, load_default_certs or set_ciphers")
+
+    load_cert_chain = load_default_certs = set_ciphers = _refuse
 
 
 class _SharesContext:
     """What is added to a connection of urllib3."""
 
+    sock: socket | None
     ssl_context: ssl.SSLContext | None
     ca_certs: str | None
     cert_file: str | None
     cert_reqs: int | str | None
 
     def connect(self) -> None:
-        """Connect with the shared context, and in the way of botocore if it has none."""
+        """Connect with the shared context, and in the way of botocore if that is not possible."""
         own = getattr(self, "ssl_context", None)
         try:
             self.ssl_context = self._shared_context() or own
+            super().connect()  # type: ignore[misc]
+        except _ContextChangeError as error:
+            _report_unavailable(error)
+            if self.sock is not None:
+                self.sock.close()
+            self.ssl_context = own
             super().connect()  # type: ignore[misc]
         finally:
             self.ssl_context = own

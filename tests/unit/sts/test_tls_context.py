@@ -6,7 +6,7 @@ import logging
 import os
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -184,26 +184,48 @@ def test_a_context_has_every_setting_that_botocore_gives_its_own(bundle: Path) -
     assert shared.verify_mode is ssl.CERT_REQUIRED
 
 
-def test_a_context_does_not_load_other_certificates(bundle: Path, tmp_path: Path) -> None:
+def test_a_context_takes_what_it_has_already(bundle: Path) -> None:
     context = SharedContexts().get(str(bundle))
-    other = tmp_path / "other.pem"
-    other.write_bytes(PEM[1])
-    context.load_verify_locations(str(bundle), None, None)
-    refused: tuple[tuple[Any, ...], ...] = (
-        (str(other), None, None),
-        (str(bundle), str(tmp_path), None),
-        (str(bundle), None, PEM[1].decode()),
-        (None, None, PEM[1].decode()),
-    )
-    for arguments in refused:
-        with pytest.raises(ssl.SSLError):
-            context.load_verify_locations(*arguments)
+    for _ in range(2):
+        context.load_verify_locations(str(bundle), None, None)
+        context.set_alpn_protocols(["http/1.1"])
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.check_hostname = False
     assert trusted(context) == [PEM[0]]
 
 
-def test_a_context_is_given_the_same_protocols_only_once(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+CHANGES: dict[str, Callable[[Any, Path], object]] = {
+    "another bundle": lambda context, path: context.load_verify_locations(str(path.parent / "b")),
+    "a directory": lambda context, path: context.load_verify_locations(str(path), str(path.parent)),
+    "data beside the bundle": lambda context, path: context.load_verify_locations(
+        str(path), None, PEM[1].decode()
+    ),
+    "data": lambda context, _: context.load_verify_locations(cadata=PEM[1].decode()),
+    "the CAs of the system": lambda context, _: context.load_default_certs(),
+    "a certificate of the client": lambda context, path: context.load_cert_chain(str(path)),
+    "ciphers": lambda context, _: context.set_ciphers("DEFAULT"),
+    "other protocols": lambda context, _: context.set_alpn_protocols(["h2"]),
+    "no verification": lambda context, _: setattr(context, "verify_mode", ssl.CERT_NONE),
+    "a check of the name": lambda context, _: setattr(context, "check_hostname", True),
+    "flags": lambda context, _: setattr(context, "verify_flags", ssl.VERIFY_DEFAULT),
+    "an old version": lambda context, _: setattr(
+        context, "minimum_version", ssl.TLSVersion.MINIMUM_SUPPORTED
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_context_does_not_change(bundle: Path, change: Callable[[Any, Path], object]) -> None:
+    context = SharedContexts().get(str(bundle))
+    context.set_alpn_protocols(["http/1.1"])
+    before = {name: getattr(context, name) for name in SETTINGS}
+    with pytest.raises(tls_context._ContextChangeError):
+        change(context, bundle)
+    assert {name: getattr(context, name) for name in SETTINGS} == before
+    assert trusted(context) == [PEM[0]]
+
+
+def test_the_protocols_are_set_only_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[str]] = []
     monkeypatch.setattr(
         ssl.SSLContext, "set_alpn_protocols", lambda _, protocols: given.append(protocols)
@@ -211,8 +233,7 @@ def test_a_context_is_given_the_same_protocols_only_once(
     context = SharedContexts().get(str(bundle))
     for _ in range(3):
         context.set_alpn_protocols(["http/1.1"])
-    context.set_alpn_protocols(["h2"])
-    assert given == [["http/1.1"], ["h2"]]
+    assert given == [["http/1.1"]]
 
 
 class TestSeam:
@@ -327,6 +348,7 @@ class Opens:
 
 class Connection(tls_context._SharesContext, Opens):
     def __init__(self, ca_certs: str | None) -> None:
+        self.sock = None
         self.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.ca_certs, self.cert_file = ca_certs, None
         self.cert_reqs: int | str | None = "CERT_REQUIRED"

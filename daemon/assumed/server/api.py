@@ -107,14 +107,14 @@ class Api:
                 HTTPStatus.NOT_FOUND, "NotFound", f"no route {path}", f"use {', '.join(ROUTES)}"
             )
         method, handler = ROUTES[path]
-        # http.py leaves the body of the response to HEAD out.
-        if request.method not in {method, "HEAD" if method == "GET" else method}:
+        methods = ("GET", "HEAD") if method == "GET" else (method,)
+        if request.method not in methods:
             return _error_response(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 f"{path} does not support {request.method}",
                 f"use {method}",
-                Allow=method,
+                Allow=", ".join(methods),
             )
         try:
             return await handler(self, request)

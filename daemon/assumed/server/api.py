@@ -153,8 +153,8 @@ class Api:
             return HttpResponse(
                 HTTPStatus.OK, _outcome_lines(futures), content_type="application/x-ndjson"
             )
-        shape = _outcomes_to_json([await result_of(future) for future in futures])
-        return json_response(HTTPStatus.OK, shape)
+        content = _outcomes_to_json([await result_of(future) for future in futures])
+        return json_response(HTTPStatus.OK, content)
 
     async def credentials(self, request: HttpRequest) -> HttpResponse:
         """GET /v1/credentials?profile=NAME[&min_left=900][&config=FILE]: for credential_process."""
@@ -276,8 +276,8 @@ async def _outcome_lines(futures: Sequence[Future[Outcome]]) -> AsyncGenerator[b
         yield _json_line(_error_to_json(error.code, error.message, error.hint))
 
 
-def _json_line(shape: object) -> bytes:
-    return to_json_bytes(shape) + b"\n"
+def _json_line(content: object) -> bytes:
+    return to_json_bytes(content) + b"\n"
 
 
 def _outcomes_to_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:

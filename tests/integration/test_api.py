@@ -40,7 +40,7 @@ def test_reload_of_a_wrong_configuration_reports_the_problems_and_changes_nothin
         world.write_config("profiles:\n  one:\n    role_arn: nonsense\n")
         status, content = request(world, "POST", "/v1/reload")
         assert status == 200
-        assert "config.yaml:3: profiles.one.role_arn: this is no ARN" in content["config_error"]
+        assert "config.yaml:3: profiles.one.role_arn: not an ARN" in content["config_error"]
         assert request(world, "GET", "/v1/credentials?profile=one")[0] == 200
 
 

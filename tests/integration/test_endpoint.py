@@ -21,7 +21,7 @@ import pytest
 from botocore.credentials import ContainerProvider
 
 from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError
-from assumed.logs.events import timestamp
+from assumed.logs import timestamp
 from assumed.models import Credentials, EndpointAddress
 from assumed.server.container_credentials import (
     MIN_LEFT,

@@ -254,7 +254,9 @@ def test_a_bug_in_a_handler_is_logged_and_answered(
         head, body = exchange(connect, GET)
     assert head.startswith(b"HTTP/1.1 500 ")
     assert json.loads(body)["code"] == "Unexpected"
-    assert [record.getMessage() for record in caplog.records] == ["internal_error"]
+    [record] = caplog.records
+    assert record.getMessage() == "internal_error"
+    assert record.exc_info
 
 
 def test_a_bug_in_a_stream_is_logged_and_ends_the_connection(
@@ -269,7 +271,9 @@ def test_a_bug_in_a_stream_is_logged_and_ends_the_connection(
 
     with serving(listener, stream) as connect:
         assert exchange(connect, GET)[1] == b"6\r\nfirst\n\r\n", "without the last chunk"
-    assert [record.getMessage() for record in caplog.records] == ["internal_error"]
+    [record] = caplog.records
+    assert record.getMessage() == "internal_error"
+    assert record.exc_info
 
 
 def test_the_oldest_connection_without_a_request_goes_when_there_are_too_many(

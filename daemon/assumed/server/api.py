@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from assumed.errors import AssumedError, UnexpectedError, UsageError
-from assumed.logs.events import event
+from assumed.errors import AssumedError, OtherConfigurationError, UnexpectedError, UsageError
+from assumed.logs import event
 from assumed.models import Credentials, EndpointAddress, Login, Outcome, Status
 from assumed.server.container_credentials import MIN_LEFT
 from assumed.server.http import (
@@ -74,12 +74,6 @@ class DaemonApi(Protocol):
         ...
 
 
-class OtherConfigurationError(AssumedError):
-    """The client asks for the daemon of another configuration."""
-
-    code = "OtherConfiguration"
-
-
 class ApiServer(HttpServer):
     """The server of the API socket.
 
@@ -121,7 +115,7 @@ class Api:
         except AssumedError as error:
             return _rejection(error)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the client without answer
-            event(logging.ERROR, "internal_error", defect=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
             hint = "please report it with the traceback in the log of the daemon"
             return _rejection(UnexpectedError(f"internal error: {type(error).__name__}", hint=hint))
 

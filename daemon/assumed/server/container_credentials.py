@@ -26,7 +26,7 @@ from typing import Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from assumed.errors import AssumedError, DaemonUnreachableError, StsUnavailableError
-from assumed.logs.events import event, timestamp
+from assumed.logs import event, timestamp
 from assumed.models import Credentials, EndpointAddress
 from assumed.server.http import (
     LOOPBACK,

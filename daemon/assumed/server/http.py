@@ -230,7 +230,7 @@ class HttpServer:
         self._connections.pop(task, None)
         connection.close()
         if not task.cancelled() and (error := task.exception()) is not None:
-            event(logging.ERROR, "internal_error", defect=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
 
 
 class _Connection:
@@ -303,7 +303,7 @@ class _Connection:
         try:
             return await self._handler(request)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the client without answer
-            event(logging.ERROR, "internal_error", defect=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
             return json_response(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 {"code": UnexpectedError.code, "message": "internal error of assumed; see its log"},

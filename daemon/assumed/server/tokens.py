@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from assumed.fsutil import replace_file
 from assumed.server.unix_socket import private_directory
 
 _SUFFIX = ".token"
@@ -50,19 +49,7 @@ class TokenStore:
 
     def _create(self, profile: str, path: Path) -> None:
         token = secrets.token_urlsafe(_BYTES).encode()
-        _write(path, token)
+        # Not in place: an SDK that reads it at this moment finds a whole token or none. And with no
+        # newline, which botocore refuses (credentials.py, ContainerProvider._validate_auth_token).
+        replace_file(path, token)
         self._tokens[profile] = token
-
-
-def _write(path: Path, token: bytes) -> None:
-    # Not in place: an SDK that reads the file meanwhile finds a whole token. Without a newline,
-    # which botocore rejects (credentials.py, ContainerProvider._validate_auth_token).
-    new = path.with_suffix(".new")
-    with suppress(FileNotFoundError):
-        new.unlink()
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(descriptor, token)
-    finally:
-        os.close(descriptor)
-    new.replace(path)

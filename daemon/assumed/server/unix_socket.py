@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from assumed.errors import DaemonUnreachableError
 from assumed.fastpath import unix_http
-from assumed.fastpath.unix_http import LONGEST_SOCKET_PATH, SOCKET
+from assumed.fsutil import ForeignDirectoryError, ensure_private_directory
+from assumed.paths import MAX_SOCKET_PATH_BYTES
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
-
-
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
-    return Path(unix_http.state_folder(environ))
-
-
-def daemon_socket(environ: Mapping[str, str]) -> Path:
-    """Return where a daemon of this environment makes its socket.
-
-    That is in `$RUNTIME_DIRECTORY` (systemd's own, `/run/assumed/USER` for the system unit), in
-    `$XDG_RUNTIME_DIR/assumed`, or in the `run` folder of the state folder.
-    """
-    if folder := environ.get("RUNTIME_DIRECTORY"):
-        return Path(folder.split(":")[0]) / SOCKET
-    if folder := environ.get("XDG_RUNTIME_DIR"):
-        return Path(folder) / "assumed" / SOCKET
-    return state_folder(environ) / "run" / SOCKET
-
-
-def client_sockets(environ: Mapping[str, str], user: str) -> tuple[Path, ...]:
-    """Return where a client looks for the daemon of `user`, in order."""
-    return tuple(Path(path) for path in unix_http.client_sockets(environ, user))
 
 
 def listen(path: Path) -> socket.socket:
@@ -48,10 +24,10 @@ def listen(path: Path) -> socket.socket:
         DaemonUnreachableError: the directory belongs to another user, or the path is too long.
         OSError: the socket cannot be created.
     """
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise DaemonUnreachableError(
             f"{path} is too long a path for a socket",
-            hint=f"set XDG_RUNTIME_DIR to a path of under {LONGEST_SOCKET_PATH - 21} characters",
+            hint=f"set XDG_RUNTIME_DIR to a path of under {MAX_SOCKET_PATH_BYTES - 21} characters",
         )
     private_directory(path.parent)
     path.unlink(missing_ok=True)
@@ -76,15 +52,13 @@ def private_directory(path: Path) -> None:
         DaemonUnreachableError: it is a link, or belongs to another user.
         OSError: it cannot be created.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    try:
+        ensure_private_directory(path)
+    except ForeignDirectoryError as error:
         raise DaemonUnreachableError(
             f"{path} is not a directory of this user: another user could answer in it",
             hint="remove it, or set XDG_RUNTIME_DIR to a directory of your own",
-        )
-    if found.st_mode & 0o077:
-        path.chmod(0o700)
+        ) from error
 
 
 def connect(path: Path) -> socket.socket | None:
@@ -94,14 +68,14 @@ def connect(path: Path) -> socket.socket | None:
         DaemonUnreachableError: a process of another user listens there.
         OSError: the connection fails for another reason.
     """
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # A daemon that is stopped (SIGSTOP) accepts nothing, and its queue may be full.
     connection.settimeout(_CONNECT_TIMEOUT_SECONDS)
     try:
         connection.connect(os.fspath(path))
-        owner = unix_http.owner(connection, os.fspath(path))
+        owner = unix_http.peer_uid(connection, os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         return None

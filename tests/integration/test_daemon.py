@@ -258,8 +258,8 @@ def test_a_profile_that_another_program_set_back_is_put_right(world: World) -> N
     with world.running() as daemon:
         held = world.credentials.read_text()
         world.aws("configure", "set", "aws_session_token", "foreign", "--profile", "reports")
-        daemon.wait_for("profile_set_back profile=reports")
-        daemon.wait_for("profile_rewritten profile=reports")
+        daemon.wait_for("profile_overwritten profile=reports")
+        daemon.wait_for("profile_restored profile=reports")
         assert world.credentials.read_text() == held
         assert world.caller("reports").startswith(session_arn(role))
     assert world.server.calls(role) == 1

@@ -91,7 +91,7 @@ def test_a_session_that_ends_is_warned_of_and_asked_for(world: World) -> None:
     with_mfa(world, serial, role)
     with world.running() as daemon:
         assert world.run("login", "role0", typed="111111").returncode == 0
-        daemon.wait_for("login_ends_soon profile=role0")
+        daemon.wait_for("login_expires_soon profile=role0")
         wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh")
         assert f"the MFA session of {serial} ends in" in world.run("status").stdout
         wait_until(

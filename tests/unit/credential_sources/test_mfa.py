@@ -334,9 +334,9 @@ def test_the_end_of_a_login_is_told_once_two_hours_ahead(
     first, second = role("first", source=PHONE), role("second", source=PHONE)
     simulation.start(first, second, role("child", parent="first"), role("plain"))
     simulation.run_for(timedelta(minutes=59))
-    assert "login_ends_soon" not in caplog.text
+    assert "login_expires_soon" not in caplog.text
     simulation.run_for(timedelta(minutes=30))
-    assert caplog.text.count("login_ends_soon") == 1
+    assert caplog.text.count("login_expires_soon") == 1
     status = simulation.status("child")
     assert status.mfa_serial == PHONE.serial
     assert status.login_expires_at == simulation.sources.logins.ends_at

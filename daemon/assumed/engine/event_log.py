@@ -15,7 +15,7 @@ from assumed.engine.refresh_policy import ZERO
 from assumed.engine.status import StatusView, whole_seconds
 from assumed.errors import AssumedError, RetryPolicy
 from assumed.logs.events import event, timestamp
-from assumed.models import RoleSession, Source
+from assumed.models import Login, MfaSession, RoleSession, Source
 
 # Later than that, the machine was suspended, or something delayed the refresh.
 _MIN_LATE = timedelta(minutes=1)
@@ -148,6 +148,17 @@ class EventLog:
         elif self._clock.boottime() >= failures.warned_at + _REMINDER_INTERVAL_SECONDS:
             self._log_reminder(profile)
 
+    def login_succeeded(self, login: Login, session: MfaSession) -> None:
+        """Log that a code has started an MFA session; called without the lock."""
+        event(
+            logging.INFO,
+            "login_succeeded",
+            profile=login.profile,
+            source=str(session),
+            mfa_serial=login.mfa_serial,
+            expires_at=login.expires_at,
+        )
+
     def login_expires_soon(self, login: ExpiringLogin) -> None:
         """Log that an MFA session expires soon, with all profiles that depend on it."""
         first = login.profiles[0]
@@ -223,6 +234,8 @@ class EventLog:
         is_repeat: bool = False,
         late: timedelta | None = None,
     ) -> None:
+        if not self._observers:
+            return
         session = self._view.session(profile)
         self._emit(
             ProfileEvent(

@@ -1,17 +1,22 @@
-"""APScheduler's background scheduler with a heartbeat."""
+"""APScheduler's background scheduler with a heartbeat, and an inbox for its thread."""
 
 from __future__ import annotations
 
 import math
+import queue
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, timedelta
+from typing import Generic, TypeVar
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 HEARTBEAT = timedelta(seconds=15)
 _MIN_BEAT_INTERVAL_SECONDS = 1
+
+ItemT = TypeVar("ItemT")
 
 
 class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
@@ -74,3 +79,34 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
             if self.running:
                 raise
         return longest if wait is None else min(wait, longest)
+
+
+class Inbox(Generic[ItemT]):
+    """Items from many threads for one, which is woken up; `put` never waits for long.
+
+    Args:
+        wakeup: called after each `put`, by the thread that puts.
+    """
+
+    def __init__(self, wakeup: Callable[[], None]) -> None:
+        self.is_closed = False
+        """Whether the reader has stopped: then the thread that puts an item drains the inbox."""
+        self._items: queue.SimpleQueue[ItemT] = queue.SimpleQueue()
+        self._wakeup = wakeup
+
+    def put(self, item: ItemT) -> None:
+        """Add an item."""
+        self._items.put(item)
+        self._wakeup()
+
+    def drain(self) -> list[ItemT]:
+        """Remove the items that are there, and return them, oldest first."""
+        items = []
+        with suppress(queue.Empty):
+            while True:
+                items.append(self._items.get_nowait())
+        return items
+
+    def close(self) -> None:
+        """Mark that the reader has stopped."""
+        self.is_closed = True

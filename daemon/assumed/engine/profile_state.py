@@ -76,6 +76,7 @@ class ScheduledProfile:
         is_slow: the last call took so long that the next one must not delay others.
         restored_at: when it was last scheduled to be written again.
         requests: that are answered by the next result.
+        name: of the profile; it stays the same.
     """
 
     definition: ProfileDefinition
@@ -89,8 +90,7 @@ class ScheduledProfile:
     is_slow: bool = False
     restored_at: float = -math.inf
     requests: list[ProfileRequest] = field(default_factory=list)
+    name: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        """The name of the profile."""
-        return self.definition.profile
+    def __post_init__(self) -> None:
+        self.name = self.definition.profile

@@ -168,15 +168,17 @@ class Refresher:
 
         A source that cannot be resolved is no error here: it is one of `assume`.
         """
-        # Before the call, so that a change while it is under way counts as a change.
-        fingerprint = self.source_fingerprint(definition)
+        fingerprint = None
         try:
-            source = self._sources.resolve(self._root_source(definition))
+            root = self._root_source(definition)
+            # Before the call, so that a change while it is under way counts as a change.
+            fingerprint = self._sources.fingerprint(root)
+            source = self._sources.resolve(root)
             url = self._sts.endpoint_url(definition, source.session)
-            endpoint = StsEndpoint(url, self._calling_account(definition, fingerprint))
+            account_id = self._role_account(definition) or self._account_of(root, fingerprint)
         except AssumedError:
             return PreparedCall(fingerprint)
-        return PreparedCall(fingerprint, source, endpoint)
+        return PreparedCall(fingerprint, source, StsEndpoint(url, account_id))
 
     def assume(self, definition: ProfileDefinition, prepared: PreparedCall) -> RoleSession:
         """Get a new session: by AssumeRole, or as a copy of the source's own credentials.
@@ -295,37 +297,41 @@ class Refresher:
 
     def _root_source(self, definition: ProfileDefinition) -> RootSource:
         """Return the source at the top of a chain: its endpoint and CA settings count."""
-        while (parent := self._parent(definition)) is not None:
-            definition = parent
-        source = definition.source
-        if isinstance(source, ManagedProfile):
-            # A reload has removed the parent while this refresh was under way.
-            raise ParentNotReadyError(profile=definition.profile, parent=source.name)
+        definitions = self._definitions
+        while isinstance(source := definition.source, ManagedProfile):
+            # A reload may have removed the parent while this refresh was under way.
+            if source.name not in definitions:
+                raise ParentNotReadyError(profile=definition.profile, parent=source.name)
+            definition = definitions[source.name]
         return source
 
-    def _parent(self, definition: ProfileDefinition) -> ProfileDefinition | None:
-        parent = definition.parent
-        return None if parent is None else self._definitions.get(parent)
+    def _role_account(self, definition: ProfileDefinition) -> str | None:
+        """Return the account of the role whose quota a call uses; None if a source makes it.
 
-    def _calling_account(self, definition: ProfileDefinition, fingerprint: str | None) -> str:
-        """Return the account whose quota a call uses; a name of the source if it is not known.
-
-        In a chain it is the account of the parent's role. A call with a web identity token is
-        signed by no account: the role's own stands for it. Of a source it is the account that
-        GetCallerIdentity has named, or that the AWS files name.
+        In a chain it is the parent's role. A call with a web identity token is signed by no
+        account: the role's own stands for it.
         """
-        root = self._root_source(definition)
-        parent = self._parent(definition)
-        while parent is not None:
+        definitions = self._definitions
+        while isinstance(source := definition.source, ManagedProfile):
+            parent = definitions.get(source.name)
+            if parent is None:
+                return None
             if parent.role_arn is not None:
                 return parent.role_arn.split(":")[4]
-            parent = self._parent(parent)
-        if isinstance(root, WebIdentity) and definition.role_arn is not None:
+            definition = parent
+        if isinstance(source, WebIdentity) and definition.role_arn is not None:
             return definition.role_arn.split(":")[4]
-        if root in self._accounts:
-            return self._accounts[root]
-        known = self._named_accounts.get(root)
+        return None
+
+    def _account_of(self, source: RootSource, fingerprint: str | None) -> str:
+        """Return the account of a source; the source's own name if it is not known.
+
+        It is the one that GetCallerIdentity has named, or the one that the AWS files name.
+        """
+        if source in self._accounts:
+            return self._accounts[source]
+        known = self._named_accounts.get(source)
         if known is None or known[0] != fingerprint:
-            known = fingerprint, self._sources.account_id(root)
-            self._named_accounts[root] = known
-        return known[1] or str(root)
+            known = fingerprint, self._sources.account_id(source)
+            self._named_accounts[source] = known
+        return known[1] or str(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from assumed.engine.refresh_policy import ZERO
@@ -119,6 +119,16 @@ class CredentialsRequest:
 
 
 ProfileRequest = RefreshRequest | CredentialsRequest
+
+
+def no_longer_refreshed(name: str, *, at: datetime) -> Failure:
+    """Return the failure of a request for a profile that was removed, or disabled."""
+    return Failure(
+        code=UsageError.code,
+        message=f"profile {name} is no longer refreshed",
+        hint="it was removed from the configuration, or disabled there, or the daemon is stopping",
+        at=at,
+    )
 
 
 def _min_served(session: RoleSession) -> timedelta:

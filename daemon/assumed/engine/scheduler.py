@@ -18,27 +18,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from assumed.clock import Clock
 from assumed.engine.attempts import Attempt, AttemptRunner
-from assumed.engine.clock_watch import ClockWatch
 from assumed.engine.completions import CompletionHandler
 from assumed.engine.event_log import EventLog
 from assumed.engine.events import ProfileEvent
-from assumed.engine.first_pass import FirstPass
-from assumed.engine.heartbeat import HeartbeatScheduler
-from assumed.engine.inbox import Inbox
+from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
+from assumed.engine.heartbeat_checks import HeartbeatChecks
 from assumed.engine.mfa_sessions import MfaSessionMonitor
-from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, ScheduledProfile
+from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
-from assumed.engine.requests import CredentialsRequest, ProfileRequest, RefreshRequest
+from assumed.engine.requests import (
+    CredentialsRequest,
+    ProfileRequest,
+    RefreshRequest,
+    no_longer_refreshed,
+)
 from assumed.engine.status import StatusView, Summary
-from assumed.errors import AwsFilesUnreadableError, UsageError
+from assumed.errors import UsageError
 from assumed.logs.events import event
 from assumed.models import (
     Credentials,
@@ -49,11 +54,32 @@ from assumed.models import (
     ProfileStatus,
 )
 
-# A retry alone does not help; a change of the source may.
-_DEPENDS_ON_SOURCE = LOGIN_REQUIRED | AwsFilesUnreadableError
-
 _Answer = Callable[[], None]
 """Answers a request; called without the lock, for it runs the callbacks of a client."""
+
+
+class FirstPass:
+    """Tracks which profiles have not been tried yet; `check` alone is called without the lock."""
+
+    def __init__(self) -> None:
+        self.done: Future[None] = Future()
+        self._untried: set[str] = set()
+
+    def expect(self, *, new: AbstractSet[str], enabled: AbstractSet[str]) -> None:
+        """Take a configuration: its new profiles are not tried yet, disabled ones never are."""
+        self._untried = (self._untried | new) & enabled
+
+    def tried(self, profile: str) -> None:
+        """Record that a profile has been tried, or is fresh."""
+        self._untried.discard(profile)
+
+    def check(self) -> None:
+        """Mark the first pass as done once every profile has been tried."""
+        if self._untried or self.done.done():
+            return
+        # Two threads may have come this far.
+        with suppress(InvalidStateError):
+            self.done.set_result(None)
 
 
 class RefreshScheduler:
@@ -73,8 +99,7 @@ class RefreshScheduler:
         Args:
             clock: the source of time.
             refresher: makes the calls, and has the sessions.
-            jobs: APScheduler, started and shut down by the caller; its beat has to call
-                `heartbeat`.
+            jobs: started and shut down by the caller; its beat has to call `heartbeat`.
             jitter: draws from 0 to 1.
             repeats: schedule the next refresh of each profile; else only what is asked for is done.
         """
@@ -89,7 +114,7 @@ class RefreshScheduler:
         self._completions = CompletionHandler(
             clock, refresher.sessions, self._queue, self._events, repeats=repeats
         )
-        self._clock_watch = ClockWatch(clock)
+        self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
         self._first_pass = FirstPass()
         self.first_pass = self._first_pass.done
         """Done when every profile has been tried, or was found fresh."""
@@ -137,7 +162,8 @@ class RefreshScheduler:
             self._mfa.track(profiles.values())
         self._mfa.read()
         self._first_pass.check()
-        _run_all(answers)
+        for answer in answers:
+            answer()
 
     def refresh(
         self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
@@ -192,9 +218,8 @@ class RefreshScheduler:
         Not for an event loop: it uses the network.
 
         Raises:
-            UsageError: a name that is not in the configuration, or needs no code; not a code.
-            MfaCodeRejectedError: the code was used already, or STS rejects it.
-            AssumedError: there are no long-term keys, or STS cannot be reached.
+            UsageError: the profile is not in the configuration, or needs no code; not a code.
+            AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
         definition = _find(self._queue.profiles, profile).definition
         session = self._refresher.mfa_session(definition)
@@ -205,15 +230,9 @@ class RefreshScheduler:
             )
         expires_at = self._refresher.logins.start(session, code)
         self._mfa.read_one(session)
-        event(
-            logging.INFO,
-            "login_succeeded",
-            profile=profile,
-            source=str(session),
-            mfa_serial=session.serial,
-            expires_at=expires_at,
-        )
-        return Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
+        login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
+        self._events.login_succeeded(login, session)
+        return login
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
         """Return the status of each profile, in the order of the configuration.
@@ -242,22 +261,10 @@ class RefreshScheduler:
 
         Called by the scheduler's own thread, once a second at most. It reads files.
         """
-        is_stepped = self._clock_watch.check()
-        with self._queue.lock:
-            if is_stepped:
-                self._queue.reschedule_all()
-            # Of the others there is nothing to notice.
-            failing = self._queue.failing()
-        self._retry_changed_sources(failing)
-        expiring = self._mfa.pop_expiring()
-        with self._queue.lock:
-            for profile in failing:
-                self._events.check_expiry(profile)
-            for login in expiring:
-                self._events.login_expires_soon(login)
+        self._checks.run()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
-        """Take notice of changes that another program made to the file, and restore our profiles.
+        """Adopt or undo what another program has changed in the file.
 
         Not for an event loop: it takes the lock.
 
@@ -294,7 +301,8 @@ class RefreshScheduler:
             self._queue.replace_profiles({}, {})
             self._mfa.track(())
             self._inbox.close()
-        _run_all(answers)
+        for answer in answers:
+            answer()
         self._process_inbox()
 
     def _submit(self, profile: ScheduledProfile, request: ProfileRequest) -> None:
@@ -316,7 +324,8 @@ class RefreshScheduler:
                     else:
                         answers = self._accept(item)
                 self._first_pass.check()
-                _run_all(answers)
+                for answer in answers:
+                    answer()
             except Exception as error:  # noqa: BLE001 - it would end the scheduler's thread
                 event(logging.ERROR, "internal_error", defect=error)
 
@@ -337,7 +346,8 @@ class RefreshScheduler:
         sessions = self._refresher.sessions
         profile = self._queue.profiles.get(request.profile)
         if profile is None or not profile.definition.enabled:
-            return [partial(request.answer, sessions, self._gone(request.profile))]
+            failure = no_longer_refreshed(request.profile, at=self._clock.now())
+            return [partial(request.answer, sessions, failure)]
         if request.is_satisfied(profile.definition, profile.failures.failure, sessions):
             return [partial(request.answer, sessions, was_fresh=True)]
         profile.requests.append(request)
@@ -354,8 +364,7 @@ class RefreshScheduler:
         profile.definition = definition
         profile.failures = FailureStreak(expired_at=profile.failures.expired_at)
         if not definition.enabled:
-            self._queue.cancel(profile)
-            return self._pop_answers(profile, self._gone(profile.name))
+            return self._drop(profile)
         # At the end of an attempt that is under way the other definition is noticed.
         if not profile.in_flight:
             if is_same_call:
@@ -366,40 +375,12 @@ class RefreshScheduler:
 
     def _drop(self, profile: ScheduledProfile) -> list[_Answer]:
         self._queue.cancel(profile)
-        return self._pop_answers(profile, self._gone(profile.name))
+        failure = no_longer_refreshed(profile.name, at=self._clock.now())
+        return self._pop_answers(profile, failure)
 
     def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:
         requests, profile.requests = profile.requests, []
         return [partial(each.answer, self._refresher.sessions, failure) for each in requests]
-
-    def _gone(self, name: str) -> Failure:
-        return Failure(
-            code=UsageError.code,
-            message=f"profile {name} is no longer refreshed",
-            hint="it was removed from the configuration, or disabled there, or the daemon is "
-            "stopping",
-            at=self._clock.now(),
-        )
-
-    def _retry_changed_sources(self, failing: Iterable[ScheduledProfile]) -> None:
-        """Retry the profiles whose source credentials may have changed since they failed."""
-        for profile in failing:
-            definition = profile.definition
-            if profile.in_flight or not isinstance(profile.failures.error, _DEPENDS_ON_SOURCE):
-                continue
-            fingerprint = self._refresher.source_fingerprint(definition)
-            with self._queue.lock:
-                if fingerprint == profile.source_fingerprint or profile.in_flight:
-                    continue
-                if self._queue.contains(profile) and profile.definition is definition:
-                    profile.source_fingerprint = fingerprint
-                    event(logging.INFO, "source_changed", profile=profile.name)
-                    self._queue.attempt(profile)
-
-
-def _run_all(answers: Iterable[_Answer]) -> None:
-    for answer in answers:
-        answer()
 
 
 def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:

@@ -28,18 +28,18 @@ class Seen:
 
 
 FAULTS = {
-    "hang": Seen("ReadTimeoutError", "network, VPN, proxy"),
-    "reset": Seen("ConnectionClosedError", "network, VPN, proxy"),
-    "500": Seen("InternalFailure", "tried again"),
-    "503": Seen("ServiceUnavailable", "tried again"),
-    "throttling": Seen("Throttling", "more slowly"),
+    "hang": Seen("ReadTimeoutError", "check network, VPN, proxy and CA settings"),
+    "reset": Seen("ConnectionClosedError", "check network, VPN, proxy and CA settings"),
+    "500": Seen("InternalFailure", "AWS Health Dashboard"),
+    "503": Seen("ServiceUnavailable", "AWS Health Dashboard"),
+    "throttling": Seen("Throttling", "the rate limit"),
     "truncated": Seen("BadAnswer", "a proxy"),
     "garbled-xml": Seen("BadAnswer", "a proxy"),
-    "portal": Seen("BadAnswer", "a VPN's portal"),
+    "portal": Seen("BadAnswer", "a captive portal"),
     "empty": Seen("BadAnswer", "a proxy"),
     "access-denied": Seen("AccessDenied", '{"AWS": "arn:aws:iam::123456789012:user/x"}'),
     "region-disabled": Seen("RegionDisabledException", "activate STS for this region"),
-    "expired-token": Seen("ExpiredToken", "renew them", state="needs-login"),
+    "expired-token": Seen("ExpiredToken", "renew the credentials of", state="needs-login"),
 }
 
 
@@ -84,7 +84,7 @@ def test_a_wrong_clock_of_this_machine_is_told_and_refreshes_go_on(
     sts.faults[role] = "wrong-clock"
     world.configure({"reports": role})
     with world.running() as daemon:
-        daemon.wait_for("clock_is_wrong seconds=-")
+        daemon.wait_for("clock_skew_detected seconds=-")
         status = world.status()
         assert abs(status["daemon"]["clock_skew_seconds"] + SKEW.total_seconds()) < 60
         assert 3500 < status["profiles"][0]["seconds_left"] <= 3600

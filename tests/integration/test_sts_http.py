@@ -524,7 +524,7 @@ class TestWrongClock:
         assert len(endpoint.requests) == 3
         assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
         told = [record.getMessage() for record in caplog.records]
-        assert told == ["clock_is_wrong"]
+        assert told == ["clock_skew_detected"]
 
     def test_a_clock_that_was_set_is_used_again(
         self, endpoint: ContainerCredentialsEndpoint, caplog: pytest.LogCaptureFixture
@@ -539,7 +539,7 @@ class TestWrongClock:
         assert abs(self.signed_at(endpoint) - here) < timedelta(minutes=1)
         assert sts.clock_ahead == timedelta(0)
         told = [record.getMessage() for record in caplog.records]
-        assert told == ["clock_is_wrong", "clock_is_right_again"]
+        assert told == ["clock_skew_detected", "clock_skew_resolved"]
 
     def test_a_refusal_that_tells_nothing_new_is_not_answered_by_the_same_call_again(
         self, endpoint: ContainerCredentialsEndpoint

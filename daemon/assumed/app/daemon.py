@@ -51,7 +51,7 @@ from assumed.server.api_server import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.unix_socket import daemon_socket, listen, private_folder
 from assumed.storage.credentials_file import FileSignature, hold
-from assumed.sts.timed import TimedStsClient
+from assumed.sts.client import StsClient
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
@@ -115,7 +115,11 @@ class Daemon:
         self._jobs = make_jobs(beat=self._beat, every=every)
         self._telling = EventObservers(environ, self._clock, self.metrics)
         took = self._telling.counts.sts_took
-        sts = TimedStsClient(self._clock, connections=MOST_THREADS, took=took)
+        sts = StsClient(
+            self._clock,
+            connections=MOST_THREADS,
+            on_request=lambda request: took(request.took.total_seconds()),
+        )
         self._refresher = make_refresher(self._clock, self._sources, self._file, sts=sts)
         self._scheduler = RefreshScheduler(
             clock=self._clock,

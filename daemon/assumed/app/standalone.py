@@ -17,7 +17,7 @@ from assumed.app.factory import (
     make_refresher,
     stored_credentials,
 )
-from assumed.app.live_check import LiveCheck
+from assumed.app.live_check import LiveCheck, trace_calls
 from assumed.aws_files.profiles import config_path, read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
@@ -25,8 +25,7 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresher import Refresher, Store, already_done
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
-from assumed.sts.client import StsClient
-from assumed.sts.tracing import CallTrace, TracingStsClient
+from assumed.sts.client import StsClient, StsRequest
 
 
 class Standalone:
@@ -141,7 +140,13 @@ class Standalone:
             told: called with each outcome as it comes.
         """
         definitions = self.configuration.profiles
-        sts = TracingStsClient(SystemClock(), connections=len(definitions))
+        requests: list[StsRequest] = []
+        sts = StsClient(
+            SystemClock(),
+            connections=len(definitions),
+            on_request=requests.append,
+            reports_identity=True,
+        )
         with self._scheduler(_Nowhere(), {}, sts=sts) as (scheduler, refresher):
             outcomes = _awaited(scheduler.refresh((), force=True), None, told)
             return tuple(
@@ -149,7 +154,7 @@ class Standalone:
                     definition=definitions[outcome.profile],
                     outcome=outcome,
                     session=refresher.session(outcome.profile) if outcome.ok else None,
-                    seen=sts.observed.get(outcome.profile, CallTrace()),
+                    seen=trace_calls(definitions[outcome.profile], requests),
                 )
                 for outcome in outcomes
             )

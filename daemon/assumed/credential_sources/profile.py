@@ -32,7 +32,7 @@ from assumed.errors import (
     CredentialsFileMalformedError,
     SourceMissingError,
 )
-from assumed.sts.tls import refuse_plain_http
+from assumed.sts.tls import reject_plain_http
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
 # which is not what the configuration names.
@@ -281,7 +281,7 @@ class SourceProfiles:
         botocore_session = BotocoreSession(variables, profile=name)
         botocore_session.register_component("data_loader", self._loader)
         # botocore assumes the role of a source profile, or asks SSO, by clients of its own.
-        botocore_session.register("before-send", refuse_plain_http)
+        botocore_session.register("before-send", reject_plain_http)
         return botocore_session
 
 

@@ -16,7 +16,7 @@ from freezegun.api import FrozenDateTimeFactory
 
 from assumed.engine.events import ProfileEvent
 from assumed.engine.refresher import Refresher
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
+from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler, RetriedBy
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
 from assumed.models import (
     Credentials,
@@ -291,7 +291,11 @@ class Simulation:
     """The real scheduler and refresher in a time that only the test moves."""
 
     def __init__(
-        self, frozen: FrozenDateTimeFactory, *, jitter: Callable[[], float] = lambda: 0.5
+        self,
+        frozen: FrozenDateTimeFactory,
+        *,
+        jitter: Callable[[], float] = lambda: 0.5,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         self._frozen = frozen
         self.clock = FakeClock()
@@ -304,7 +308,11 @@ class Simulation:
         )
         self.jobs = SteppedJobs()
         self.scheduler = RefreshScheduler(
-            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
+            clock=self.clock,
+            refresher=self.refresher,
+            jobs=self.jobs,
+            jitter=jitter,
+            retried_by=retried_by,
         )
         self.notices: list[ProfileEvent] = []
         self.scheduler.tell = self.notices.append

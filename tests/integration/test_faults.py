@@ -70,6 +70,7 @@ def test_each_fault_is_told_with_its_hint_and_recovered_from_with_no_help(
         for fault, seen in FAULTS.items():
             assert (fault, errors[fault]["code"]) == (fault, seen.code)
             assert seen.hint in errors[fault]["hint"]
+            assert errors[fault]["hint"].endswith("; the daemon will retry")
             assert states[fault] == seen.state
             assert f"refresh_failed profile={fault} " in daemon.log.read_text()
         assert states["good"] == "valid"
@@ -100,6 +101,30 @@ def test_an_endpoint_that_nobody_serves_is_used_as_soon_as_somebody_does(world: 
         daemon.wait_for("error_code=EndpointConnectionError")
         with FaultySts(world.server.endpoint_url, port=port):
             wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["refresh"],
+        ["check", "--live"],
+        ["wait", "--timeout", "1s"],
+        ["exec", "reports", "--", "true"],
+        ["export-credentials", "--profile", "reports"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_daemon_the_hint_is_to_run_the_command_again(
+    world: World, arguments: list[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    world.configure({"reports": world.add_role()})
+    failed = world.run(*arguments, AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{port}")
+    assert failed.returncode == 1
+    assert "Could not connect to the endpoint" in failed.stderr
+    assert "check network, VPN, proxy and CA settings; then run the command again" in failed.stderr
+    assert "daemon" not in failed.stderr
 
 
 def test_a_certificate_that_does_not_fit_is_refused(world: World, tmp_path: Path) -> None:

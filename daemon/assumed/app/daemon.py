@@ -31,7 +31,7 @@ from assumed.app.factory import (
 from assumed.app.observers import EventObservers
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
-from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
+from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, RetriedBy, Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
 from assumed.logs.events import event
 from assumed.models import (
@@ -126,6 +126,7 @@ class Daemon:
             refresher=self._refresher,
             jobs=self._jobs,
             jitter=random.random,
+            retried_by=RetriedBy.DAEMON,
         )
         self._scheduler.tell = self._telling.tell
         self._endpoint = ContainerCredentialsEndpoint(self, daemon_socket(environ).parent)

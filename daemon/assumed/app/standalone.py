@@ -23,7 +23,7 @@ from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresher import Refresher, Store, already_done
-from assumed.engine.scheduler import RefreshScheduler
+from assumed.engine.scheduler import RefreshScheduler, RetriedBy
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
 from assumed.sts.client import StsClient, StsRequest
 
@@ -60,7 +60,7 @@ class Standalone:
             refresher=make_refresher(clock, self._sources, self._file),
             jobs=make_jobs(),
             jitter=lambda: 0,
-            repeats=False,
+            retried_by=RetriedBy.USER,
         )
         scheduler.apply(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
@@ -185,7 +185,11 @@ class Standalone:
         refresher = make_refresher(clock, self._sources, store, sts=sts)
         jobs = make_jobs()
         scheduler = RefreshScheduler(
-            clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
+            clock=clock,
+            refresher=refresher,
+            jobs=jobs,
+            jitter=random.random,
+            retried_by=RetriedBy.USER,
         )
         scheduler.apply(self.configuration.profiles, stored)
         jobs.start()

@@ -119,7 +119,7 @@ class EventLog:
             role_arn=entry.definition.role_arn if is_news else None,
             error_code=error.code,
             error=error.message if is_news else None,
-            hint=error.hint if is_news else None,
+            hint=entry.failure.hint if is_news and entry.failure else None,
             failed_before_with=code_before if is_news else None,
             attempt=entry.failures,
             failing_since=entry.failing_since if entry.failures > 1 else None,
@@ -185,7 +185,7 @@ class EventLog:
             profile=entry.definition.profile,
             summary=still_failing(entry.failures, entry.failing_since, left),
             error_code=error.code,
-            hint=error.hint,
+            hint=entry.failure.hint if entry.failure else None,
             waits_for=_waits_for(error),
         )
 

@@ -348,9 +348,8 @@ class Refresher:
         if own.expiration - identity.answered_at < _LEAST_LIFETIME:
             # With less at each time it would be asked for ever faster.
             raise SourceUnavailableError(
-                f"profile {definition.profile}: what {definition.source} gives ends within a "
-                "minute",
-                hint="it has to renew its own credentials in time; it is asked again until it does",
+                f"the credentials of {definition.source} expire within a minute",
+                hint="check how this source renews its credentials",
             )
         credentials = Credentials(
             access_key_id=own.access_key_id,

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, unique
 from math import inf
 
 from apscheduler.jobstores.base import JobLookupError
@@ -35,6 +36,7 @@ from assumed.errors import (
     StsUnavailableError,
     UnexpectedError,
     UsageError,
+    retry_advice,
 )
 from assumed.logs.events import event
 from assumed.models import (
@@ -48,7 +50,14 @@ from assumed.models import (
     RoleSession,
 )
 
-__all__ = ["HEARTBEAT", "SLOW_LANE", "HeartbeatScheduler", "RefreshScheduler", "Summary"]
+__all__ = [
+    "HEARTBEAT",
+    "SLOW_LANE",
+    "HeartbeatScheduler",
+    "RefreshScheduler",
+    "RetriedBy",
+    "Summary",
+]
 
 _NOTABLE_STEP_SECONDS = 1.0
 # Beats are that much apart where nobody slept.
@@ -64,6 +73,17 @@ SLOW_LANE = "slow lane"
 _LEAST_GIVEN = timedelta(minutes=1)
 # What another try can't mend, and a change of the source can.
 _CHANGES_WITH_SOURCE = WAITS_FOR_LOGIN | AwsFilesUnreadableError
+
+
+@unique
+class RetriedBy(Enum):
+    """Who retries a failed refresh, which follows the hint of a failure."""
+
+    DAEMON = "daemon"
+    PROCESS = "process"
+    """The process beside the command of `assumed exec`, which has no name for the user."""
+    USER = "user"
+    """A standalone command makes one attempt and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +107,7 @@ class RefreshScheduler:
         refresher: Refresher,
         jobs: BaseScheduler,
         jitter: Callable[[], float],
-        repeats: bool = True,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         """Arrange nothing yet.
 
@@ -97,13 +117,14 @@ class RefreshScheduler:
             jobs: APScheduler, started and shut down by the caller; `heartbeat` has to be called
                 from its passes.
             jitter: draws from 0 to 1.
-            repeats: plan the next refresh of each profile; else only what is asked for is done.
+            retried_by: who retries a failed refresh; for the user no refresh is planned at all.
         """
         self._clock = clock
         self._refresher = refresher
         self._jobs = jobs
         self._jitter = jitter
-        self._repeats = repeats
+        self._repeats = retried_by is not RetriedBy.USER
+        self._retried_by = retried_by
         self.first_pass: Future[None] = Future()
         """Done when every profile has been tried, or was found fresh."""
         self._lock = threading.RLock()
@@ -386,10 +407,12 @@ class RefreshScheduler:
             answer.set_result(held.credentials)
             return
         failure = outcome.failure or self._failure(
-            UsageError(f"profile {profile} has no session", hint="ask again")
+            UsageError("it has no session", hint="ask again")
         )
         answer.set_exception(
-            RefreshFailedError(failure.message, hint=failure.hint, code=failure.code)
+            RefreshFailedError(
+                f"profile {profile}: {failure.message}", hint=failure.hint, code=failure.code
+            )
         )
 
     def _attempt(self, entry: ScheduledProfile) -> None:
@@ -448,7 +471,7 @@ class RefreshScheduler:
     def _drop(self, entry: ScheduledProfile) -> None:
         self._disarm(entry)
         gone = UsageError(
-            f"profile {entry.definition.profile} is not refreshed any more",
+            "it is no longer refreshed",
             hint="it left the configuration, or the daemon is stopping",
         )
         self._answer(entry, self._failure(gone))
@@ -688,9 +711,11 @@ class RefreshScheduler:
         return entry
 
     def _failure(self, error: AssumedError) -> Failure:
-        return Failure(
-            code=error.code, message=error.message, hint=error.hint, at=self._clock.now()
-        )
+        advice = None
+        if self._retried_by is not RetriedBy.PROCESS:
+            advice = retry_advice(error, by_daemon=self._retried_by is RetriedBy.DAEMON)
+        hint = f"{error.hint}; {advice}" if advice else error.hint
+        return Failure(code=error.code, message=error.message, hint=hint, at=self._clock.now())
 
     def _offset(self) -> float:
         """Return how many seconds the wall clock is ahead of the clock that never jumps."""
@@ -706,8 +731,8 @@ def _result(profile: str, refreshed: Future[RoleSession]) -> RoleSession | Assum
     # A defect must not end the refreshing.
     event(logging.ERROR, "defect", profile=profile, defect=error)
     return UnexpectedError(
-        f"profile {profile}: {type(error).__name__}: this is a mistake in assumed",
-        hint="please report it with the traceback in the log; it is tried again",
+        f"internal error: {type(error).__name__}",
+        hint="please report it with the traceback in the log",
     )
 
 

@@ -659,7 +659,7 @@ def test_a_source_that_would_ask_over_plain_http_is_refused(
     )
     error = failure(StsRequestRejectedError)
     assert error.code == "PlainHttp"
-    assert "http://sts.example.com is plain http" in error.message
+    assert "http://sts.example.com is plain HTTP" in error.message
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

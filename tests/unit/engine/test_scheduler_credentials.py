@@ -120,7 +120,7 @@ class TestGiving:
         simulation.pass_time(2 * HOUR)
         future = simulation.scheduler.credentials("deploy", min_left=MINUTE)
         simulation.scheduler.stop()
-        with pytest.raises(RefreshFailedError, match="not refreshed any more"):
+        with pytest.raises(RefreshFailedError, match="profile deploy: it is no longer refreshed"):
             future.result(timeout=0)
 
 

@@ -1,4 +1,4 @@
-"""The one source of time. Everything else is handed a `Clock`; tests hand it a fake one."""
+"""The only source of time. Everything else gets a `Clock`; tests pass a fake one."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-# Linux only; elsewhere the monotonic clock is the nearest (on macOS it stands still in sleep).
+# Linux only. The monotonic clock of other systems is the nearest (on macOS it stops in sleep).
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
-    """What the program may ask about time."""
+    """The two clocks that the program reads."""
 
     def now(self) -> datetime:
         """Return the wall clock's time, aware UTC. It can be wrong and can jump."""
         ...
 
     def boottime(self) -> float:
-        """Return seconds on a clock that never jumps and goes on while the machine sleeps."""
+        """Return seconds on a clock that never jumps and that counts the time of a suspend."""
         ...
 
 

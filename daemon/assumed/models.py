@@ -1,4 +1,4 @@
-"""Plain frozen types that every package shares. They know nothing of files, AWS or time."""
+"""Plain frozen types that every package shares. They use no file, no AWS API and no clock."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ class Failure:
     """Why the last refresh of a profile failed: `last_error` of `assumed status --json`.
 
     It is shown beside the profile, so `message` has neither the profile's name nor the code.
-    `hint` ends with who retries.
+    `hint` may end with who retries.
     """
 
     code: str

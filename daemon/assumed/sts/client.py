@@ -58,7 +58,7 @@ _SAFE_SECONDS = 3600
 # A region that failed is the last choice for so long.
 _REGION_COOLDOWN_SECONDS = 60.0
 
-# Where nobody names a region: the first one of the role's partition.
+# The default region: the first one of the role's partition.
 _FIRST_REGION = {
     "aws": "us-east-1",
     "aws-cn": "cn-north-1",

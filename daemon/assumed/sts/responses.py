@@ -127,7 +127,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 def malformed_response(problem: str) -> StsUnavailableError:
-    """Return the error for a response that cannot be used; `problem` quotes nothing of it."""
+    """Return the error for a response that cannot be used; `problem` does not quote it."""
     return StsUnavailableError(
         f"malformed response from STS: {problem}",
         hint=PROXY_HINT,

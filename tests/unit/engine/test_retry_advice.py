@@ -1,4 +1,4 @@
-"""The hint of a failed refresh: it says who retries, and that is true where it is shown."""
+"""The hint of a failed refresh says who retries: the daemon, or the user."""
 
 from __future__ import annotations
 

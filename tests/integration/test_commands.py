@@ -156,7 +156,7 @@ def test_plain_http_to_another_machine_is_refused(world: World) -> None:
     world.configure({"reports": world.add_role()})
     done = world.run("check", "--live", AWS_ENDPOINT_URL="http://sts.example.com")
     assert done.returncode == 1
-    assert "reports: PlainHttp: http://sts.example.com is plain http" in done.stderr
+    assert "reports: PlainHttp: http://sts.example.com is plain HTTP" in done.stderr
 
 
 def test_an_endpoint_that_is_not_there_is_told(world: World) -> None:

@@ -176,7 +176,7 @@ def test_the_statement_of_a_denial_is_what_the_trust_policy_lacks(
     denied = check_live("arn:aws:iam::123456789012:user/somebody-else")
     assert denied.returncode == 1
     told = denied.stderr
-    assert told.startswith("denied: AccessDenied: profile denied: ")
+    assert told.startswith("denied: AccessDenied: User: arn:")
     assert f" {source}: arn:aws:" in told
     assert "In the trust policy: {" not in told
     assert "  - it sends tags: sts:TagSession has to be allowed" in told

@@ -32,6 +32,7 @@ from assumed.app.observers import EventObservers
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.engine.status import Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
@@ -54,7 +55,7 @@ from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.unix_socket import listen, private_directory
 from assumed.storage.credentials_file import FileSignature, hold
-from assumed.sts.timed import TimedStsClient
+from assumed.sts.client import StsClient
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
@@ -118,13 +119,18 @@ class Daemon:
         self._jobs = make_jobs(beat=self._beat, every=every)
         self._telling = EventObservers(environ, self._clock, self.metrics)
         took = self._telling.counts.sts_took
-        sts = TimedStsClient(self._clock, connections=MOST_THREADS, took=took)
+        sts = StsClient(
+            self._clock,
+            connections=MOST_THREADS,
+            on_request=lambda request: took(request.took.total_seconds()),
+        )
         self._refresher = make_refresher(self._clock, self._sources, self._file, sts=sts)
         self._scheduler = RefreshScheduler(
             clock=self._clock,
             refresher=self._refresher,
             jobs=self._jobs,
             jitter=random.random,
+            retried_by=RetriedBy.DAEMON,
         )
         self._scheduler.subscribe(self._telling.tell)
         self._endpoint = ContainerCredentialsEndpoint(self, Path(daemon_socket(environ)).parent)

@@ -48,6 +48,7 @@ from assumed.errors import (
     RefreshFailedError,
     UnexpectedError,
     UsageError,
+    retry_advice,
 )
 from assumed.logs import event
 from assumed.models import (
@@ -224,7 +225,9 @@ def _told(text: str) -> Given:
         case {"code": UsageError.code, "message": str(message), "hint": str(hint)}:
             raise UsageError(message, hint=hint)
         case {"code": str(code), "message": str(message), "hint": str(hint)}:
-            raise RefreshFailedError(message, hint=hint, code=code)
+            error = RefreshFailedError(message, hint=hint, code=code)
+            error.hint += f"; {retry_advice(error, by_daemon=False)}"
+            raise error
     raise UnexpectedError(
         "the process that keeps the credentials fresh has ended",
         hint="see with `--log-level debug` why; please report it if that is no help",

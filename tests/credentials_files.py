@@ -11,6 +11,7 @@ from pathlib import Path
 
 from botocore.configloader import raw_config_parse
 
+from assumed.aws_files import EditResult, RemoveCredentials, SetCredentials, edit
 from assumed.models import Credentials
 
 NOBODY = 65534
@@ -50,6 +51,24 @@ def section(profile: str, number: int = 0) -> bytes:
     """Return the bytes of a new section that holds `credentials(number)`."""
     lines = [f"[{profile}]", *(f"{key} = {value}" for key, value in written(number).items()), ""]
     return "\n".join(lines).encode()
+
+
+def set_profile(
+    data: bytes, profile: str, new: Credentials, *, overwrite: bool = False, path: str
+) -> bytes:
+    """Return a file with credentials in one profile; raise the error of a rejected profile."""
+    return _of_one(profile, edit(data, {profile: SetCredentials(new, overwrite)}, path=path))
+
+
+def remove_profile(data: bytes, profile: str, *, path: str) -> bytes:
+    """Return a file without the managed keys of one profile; raise the error of a rejected one."""
+    return _of_one(profile, edit(data, {profile: RemoveCredentials()}, path=path))
+
+
+def _of_one(profile: str, result: EditResult) -> bytes:
+    if profile in result.rejected:
+        raise result.rejected[profile]
+    return result.data
 
 
 def as_botocore_reads(path: Path) -> Mapping[str, Mapping[str, str]]:

@@ -193,8 +193,8 @@ class CredentialsFileMalformedError(CredentialsFileError):
 
     code = "CredentialsFileMalformed"
 
-    def __init__(self, *, path: str, line: int, problem: str, mend: str) -> None:
-        super().__init__(f"{path}:{line}: {problem}", hint=mend)
+    def __init__(self, *, path: str, line: int, problem: str, hint: str) -> None:
+        super().__init__(f"{path}:{line}: {problem}", hint=hint)
         self.path, self.line = path, line
 
 
@@ -206,7 +206,7 @@ class ProfileNotManagedError(CredentialsFileError):
 
 
 class ProfileAmbiguousError(CredentialsFileError):
-    """The AWS SDKs would not all read the same credentials from this section."""
+    """The AWS SDKs would not read the same credentials from this section."""
 
     code = "ProfileAmbiguous"
     retry = RetryPolicy.SLOWLY

@@ -94,7 +94,7 @@ def test_what_is_written_is_read_back(file: Path) -> None:
 
     assert list(profiles) == ["default", "deploy"]
     assert profiles["deploy"].credentials() == credentials()
-    assert profiles["deploy"].is_ours
+    assert profiles["deploy"].is_managed
     assert profiles["deploy"].account_id == "222222222222"
     assert profiles["default"].is_long_term
     assert profiles["default"].credentials() is None

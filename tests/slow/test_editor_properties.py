@@ -1,7 +1,7 @@
-"""What holds for every file that botocore can read, and for every edit of it.
+"""Properties of the editor, for every file that botocore can read and every edit of it.
 
-The files are built section by section, so that each is readable and each of its lines is known to
-be somebody else's or one of our keys. Files of arbitrary lines are in test_profiles_file.py.
+The files are generated section by section: each one is readable, and for each line it is known
+whether it is a managed key. tests/unit/aws_files/test_editor.py has files of arbitrary lines.
 """
 
 from __future__ import annotations
@@ -15,23 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.aws_files.credentials_text import (
-    LONG_TERM_KEYS,
-    OUR_KEYS,
-    Change,
-    EditResult,
-    RemoveCredentials,
-    SetCredentials,
-    edit,
-    is_long_term,
-    is_ours,
-    read,
+from assumed.aws_files import Change, EditResult, RemoveCredentials, SetCredentials, edit, read
+from assumed.aws_files.ownership import LONG_TERM_KEYS, MANAGED_KEYS, is_long_term, is_managed
+from assumed.aws_files.sdk_dialects import read_like_javascript
+from assumed.errors import ProfileAmbiguousError
+from tests.credentials_files import (
+    as_botocore_reads,
+    credentials,
     remove_profile,
     set_profile,
+    written,
 )
-from assumed.aws_files.sdk_dialects import read_like_other_sdks
-from assumed.errors import ProfileAmbiguousError
-from tests.credentials_files import as_botocore_reads, credentials, written
 
 PATH = "credentials"
 STALE = "aws_security_token"
@@ -90,14 +84,14 @@ _foreign_keys = ("region", "output", "x-note", "Role_Session_Name", "expiration"
 def _sections(draw: st.DrawFn, profile: str) -> list[Line]:
     indent = draw(st.sampled_from(("", "", "", "  ", "\t")))
     lines = [Line(f"[{profile}]{draw(st.sampled_from(('', '', ' # mine', '  ')))}")]
-    ours = draw(st.lists(st.sampled_from((*OUR_KEYS[:3], STALE, OUR_KEYS[3])), unique=True))
+    ours = draw(st.lists(st.sampled_from((*MANAGED_KEYS[:3], STALE, MANAGED_KEYS[3])), unique=True))
     if draw(st.booleans()) and "manager" not in ours:
         ours.append("manager")
     keys = draw(st.permutations([*ours, *draw(st.sets(st.sampled_from(_foreign_keys)))]))
     for key in keys:
         lines += [Line(text) for text in draw(st.lists(_asides, max_size=2))]
         delimiter = draw(_delimiters)
-        if key in {*OUR_KEYS, STALE}:
+        if key in {*MANAGED_KEYS, STALE}:
             shown = draw(st.sampled_from((key, key, key, key.upper())))
             value = {"manager": "assumed", "aws_access_key_id": "ASIAOLD"}.get(key, "old")
             trailing = draw(st.sampled_from(("", "", " ")))
@@ -162,13 +156,13 @@ def changed_keys(
     """Return the keys that the changes are to write or to take away, by profile."""
     before = read(file.data, path=PATH)
     keys = {}
-    for profile in changes.keys() - result.refused.keys():
+    for profile in changes.keys() - result.rejected.keys():
         section = before.get(profile, {})
         if isinstance(changes[profile], SetCredentials):
-            keys[profile] = {*OUR_KEYS, STALE}
-        elif is_ours(section):
+            keys[profile] = {*MANAGED_KEYS, STALE}
+        elif is_managed(section):
             theirs = LONG_TERM_KEYS if is_long_term(section) else ()
-            keys[profile] = {*OUR_KEYS, STALE}.difference(theirs)
+            keys[profile] = {*MANAGED_KEYS, STALE}.difference(theirs)
     return keys
 
 
@@ -236,11 +230,11 @@ def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change
     result = edit(file.data, changes, path=PATH)
     before, after = read(file.data, path=PATH), read(result.data, path=PATH)
 
-    for profile, refusal in result.refused.items():
+    for profile, refusal in result.rejected.items():
         assert isinstance(refusal, ProfileAmbiguousError)
         assert re.match(rf"{PATH}:\d+: profile {profile}: ", refusal.message)
         assert after.get(profile) == before.get(profile)
-    if result.refused.keys() == changes.keys():
+    if result.rejected.keys() == changes.keys():
         assert result.data == file.data
 
 
@@ -271,17 +265,17 @@ def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
 ) -> None:
     def others(data: bytes) -> dict[str, dict[str, str]]:
         lines = data.decode().split("\n")
-        names = read_like_other_sdks(lines, ()).keys()
+        names = read_like_javascript(lines, ()).keys()
         return {
             name: {key: value for key, (value, _) in section.items()}
-            for name, section in read_like_other_sdks(lines, names).items()
+            for name, section in read_like_javascript(lines, names).items()
         }
 
     result = edit(file.data, changes, path=PATH)
     before, after = others(file.data), others(result.data)
 
     for profile, change in changes.items():
-        if isinstance(change, SetCredentials) and profile not in result.refused:
+        if isinstance(change, SetCredentials) and profile not in result.rejected:
             number = int(change.credentials.access_key_id[-1])
             assert after[profile].items() >= written(number).items()
             assert STALE not in after[profile]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from itertools import count
 
-from assumed.aws_files.credentials_text import read
+from assumed.aws_files import read
 from assumed.errors import CredentialsFileMalformedError
 from assumed.fsutil import sync_directory, write_all
 from assumed.storage.errors import during

@@ -25,8 +25,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assumed.aws_files import credentials_text
-from assumed.aws_files.credentials_text import RemoveCredentials, SetCredentials, is_ours
+from assumed import aws_files
+from assumed.aws_files import EditResult, RemoveCredentials, SetCredentials
+from assumed.aws_files.ownership import is_managed
 from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
 from assumed.fsutil import PRIVATE_MODE, open_regular
@@ -164,21 +165,21 @@ class CredentialsFile:
         self.recover()
         if not _managed_profiles(self._read_sections(must_be_still=True), profiles):
             return ()
-        result: credentials_text.EditResult | None = None
+        result: EditResult | None = None
         with self._committing() as (place, replacer):
 
             def edit(data: bytes) -> bytes:
                 nonlocal result
-                sections = credentials_text.read(data, path=str(place.file))
+                sections = aws_files.read(data, path=str(place.file))
                 managed = _managed_profiles(sections, profiles)
                 changes = {name: RemoveCredentials() for name in managed}
-                result = credentials_text.edit(data, changes, path=str(place.file))
+                result = aws_files.edit(data, changes, path=str(place.file))
                 return result.data
 
             self._commit(place, replacer, edit)
         if result is None:
             return ()
-        for refusal in result.refused.values():
+        for refusal in result.rejected.values():
             raise refusal
         return result.removed
 
@@ -218,7 +219,7 @@ class CredentialsFile:
             if file is None:
                 return {}
             with file:
-                return credentials_text.read(file.data, path=str(path))
+                return aws_files.read(file.data, path=str(path))
 
     def _refuse_foreign_link(self, place: CredentialsFilePaths) -> None:
         """As root, follow no link of a user to a file that is somebody else's.
@@ -300,12 +301,12 @@ class CredentialsFile:
 
     def _commit_group(self, group: Sequence[_Write]) -> Sequence[CredentialsFileError | None]:
         changes = {write.profile: write.put for write in group}
-        result: credentials_text.EditResult | None = None
+        result: EditResult | None = None
         with self._committing() as (place, replacer):
 
             def edit(data: bytes) -> bytes:
                 nonlocal result
-                result = credentials_text.edit(data, changes, path=str(place.file))
+                result = aws_files.edit(data, changes, path=str(place.file))
                 if result.replaced_keys and back_up(place, result.replaced_keys):
                     event(
                         logging.WARNING,
@@ -320,7 +321,7 @@ class CredentialsFile:
             return [None] * len(group)
         for profile in result.taken_over:
             event(logging.INFO, "profile_taken_over", profile=profile, path=place.file)
-        return [result.refused.get(write.profile) for write in group]
+        return [result.rejected.get(write.profile) for write in group]
 
 
 def _managed_profiles(
@@ -329,5 +330,5 @@ def _managed_profiles(
     return [
         name
         for name, section in sections.items()
-        if is_ours(section) and (profiles is None or name in profiles)
+        if is_managed(section) and (profiles is None or name in profiles)
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from assumed.aws_files.credentials_text import read
+from assumed.aws_files import read
 from assumed.errors import CredentialsFileMalformedError, CredentialsFileUnwritableError
 from assumed.storage.errors import during
 from assumed.storage.lease import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from assumed.aws_files.credentials_text import is_long_term, is_ours
+from assumed.aws_files.ownership import is_long_term, is_managed
 from assumed.models import Credentials
 
 
@@ -25,7 +25,7 @@ class StoredProfile:
     expiration: datetime | None
     principal_arn: str | None
     manager: str | None
-    is_ours: bool
+    is_managed: bool
     is_long_term: bool
 
     @classmethod
@@ -41,13 +41,13 @@ class StoredProfile:
             expiration=_time(section.get("x_security_token_expires", "")),
             principal_arn=section.get("x_principal_arn") or None,
             manager=section.get("manager") or None,
-            is_ours=is_ours(section),
+            is_managed=is_managed(section),
             is_long_term=is_long_term(section),
         )
 
     def credentials(self) -> Credentials | None:
         """Return what we wrote here, whole; None where it is not ours, or not whole any more."""
-        if not self.is_ours or self.is_long_term:
+        if not self.is_managed or self.is_long_term:
             return None
         if not (
             self.access_key_id

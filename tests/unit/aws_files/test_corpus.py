@@ -15,15 +15,22 @@ from botocore.configloader import load_config, raw_config_parse
 from botocore.credentials import SharedCredentialProvider
 from botocore.exceptions import ConfigParseError, PartialCredentialsError
 
-from assumed.aws_files.credentials_text import OUR_KEYS, read, remove_profile, set_profile
-from assumed.aws_files.sdk_dialects import read_like_other_sdks
+from assumed.aws_files import read
+from assumed.aws_files.ownership import MANAGED_KEYS
+from assumed.aws_files.sdk_dialects import read_like_javascript
 from assumed.errors import (
     CredentialsFileError,
     CredentialsFileMalformedError,
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
-from tests.credentials_files import as_botocore_reads, credentials, written
+from tests.credentials_files import (
+    as_botocore_reads,
+    credentials,
+    remove_profile,
+    set_profile,
+    written,
+)
 from tests.repository import TESTS
 
 CORPUS = TESTS / "corpus"
@@ -87,7 +94,7 @@ def without_deploy(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 def foreign(section: Mapping[str, str]) -> dict[str, str]:
     """Return the keys of a section that are not for us to write, also behind a colon."""
-    ours = {*OUR_KEYS, STALE}
+    ours = {*MANAGED_KEYS, STALE}
     return {k: v for k, v in section.items() if k.partition(":")[0].strip().lower() not in ours}
 
 
@@ -133,7 +140,7 @@ def test_our_reader_reads_what_botocore_reads(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_line_that_is_no_key_of_ours_stays_byte_for_byte(name: str) -> None:
     def kept(data: bytes) -> list[bytes]:
-        keys = "|".join((*OUR_KEYS, STALE)).encode()
+        keys = "|".join((*MANAGED_KEYS, STALE)).encode()
         lines = re.split(rb"(?<=\n)", data)
         return [
             line.rstrip(b"\r\n")
@@ -175,23 +182,23 @@ LINES = {
     "all-nul-bytes": (1, "NUL"),
     "byte-order-mark": (1, "byte order mark"),
     "csv-from-the-console": (1, "before the first"),
-    "cut-short-in-a-header": (5, "no `key = value`"),
-    "cut-short-in-a-key": (8, "no `key = value`"),
-    "duplicate-key": (4, "the key aws_access_key_id a second time"),
-    "duplicate-key-in-other-case": (4, "the key aws_access_key_id a second time"),
-    "duplicate-section": (8, "a second section [default]; the first is in line 1"),
-    "duplicate-section-deploy": (6, "a second section [deploy]; the first is in line 1"),
-    "empty-header": (4, "no `key = value`"),
+    "cut-short-in-a-header": (5, "not `key = value`"),
+    "cut-short-in-a-key": (8, "not `key = value`"),
+    "duplicate-key": (4, "duplicate key aws_access_key_id"),
+    "duplicate-key-in-other-case": (4, "duplicate key aws_access_key_id"),
+    "duplicate-section": (8, "duplicate section [default]; the first is on line 1"),
+    "duplicate-section-deploy": (6, "duplicate section [deploy]; the first is on line 1"),
+    "empty-header": (4, "not `key = value`"),
     "json": (1, "before the first"),
     "keys-before-the-first-header": (1, "before the first"),
     "latin-1": (1, "not UTF-8"),
     "line-ends-of-old-macs": (1, "carriage return"),
     "login-page-saved-as-credentials": (1, "before the first"),
-    "merge-conflict": (4, "no `key = value`"),
+    "merge-conflict": (4, "not `key = value`"),
     "nested-block-with-prose": (4, "nested block"),
     "nul-bytes-after-a-crash": (4, "NUL"),
     "one-lone-carriage-return": (5, "carriage return"),
-    "secret-on-a-line-of-its-own": (4, "no `key = value`"),
+    "secret-on-a-line-of-its-own": (4, "not `key = value`"),
     "shell-exports": (1, "before the first"),
     "utf-16-from-notepad": (1, "not UTF-8"),
     "yaml": (1, "before the first"),
@@ -280,11 +287,11 @@ def test_the_javascript_sdk_reads_the_new_credentials_and_all_others_as_before(n
 @pytest.mark.parametrize("name", FILES)
 def test_our_picture_of_that_sdk_is_what_it_reads(name: str) -> None:
     lines = FILES[name].read_bytes().decode().split("\n")
-    names = read_like_other_sdks(lines, ()).keys()
+    names = read_like_javascript(lines, ()).keys()
 
     sections = {
         section: {key: value for key, (value, _line) in keys.items()}
-        for section, keys in read_like_other_sdks(lines, names).items()
+        for section, keys in read_like_javascript(lines, names).items()
     }
 
     assert {k: v for k, v in sections.items() if v} == JAVASCRIPT["files"][name]["before"]

@@ -14,23 +14,15 @@ from botocore.exceptions import ConfigParseError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assumed.aws_files.credentials_text import (
-    OUR_KEYS,
-    RemoveCredentials,
-    SetCredentials,
-    edit,
-    is_long_term,
-    is_ours,
-    read,
-    remove_profile,
-    set_profile,
-)
+from assumed.aws_files import RemoveCredentials, SetCredentials, edit, read
+from assumed.aws_files.ownership import MANAGED_KEYS, is_long_term, is_managed
 from assumed.errors import (
     CredentialsFileMalformedError,
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
 from assumed.models import Credentials
+from tests.credentials_files import remove_profile, set_profile
 
 PATH = "/home/kim/.aws/credentials"
 NEW = Credentials(
@@ -84,7 +76,7 @@ def test_given_an_empty_file_when_a_profile_is_set_then_its_section_holds_every_
     None
 ):
     assert put(b"") == SECTION
-    assert tuple(WRITTEN) == OUR_KEYS
+    assert tuple(WRITTEN) == MANAGED_KEYS
 
 
 def test_an_expiration_in_another_zone_is_written_in_utc() -> None:
@@ -221,7 +213,7 @@ def test_what_another_tool_manages_is_refused_unless_overwrite_says_otherwise(
 
     with pytest.raises(ProfileNotManagedError, match=f"profile deploy is managed by {tool}"):
         put(data)
-    assert is_ours(read(put(data, overwrite=True), path=PATH)["deploy"])
+    assert is_managed(read(put(data, overwrite=True), path=PATH)["deploy"])
 
 
 def test_temporary_credentials_that_nobody_marked_are_taken_over_and_that_is_told() -> None:
@@ -264,7 +256,7 @@ def test_one_refused_profile_leaves_the_others_be() -> None:
 
     result = edit(LONG_TERM, changes, path=PATH)
 
-    assert list(result.refused) == ["deploy"]
+    assert list(result.rejected) == ["deploy"]
     assert result.data == LONG_TERM + SECTION.replace(b"[deploy]", b"[second]")
 
 
@@ -336,15 +328,15 @@ def test_many_removals_are_told() -> None:
         (b"[a]\nk = v\r", 2, "carriage return"),
         (b"[a]\r\r\nk = v\n", 1, "carriage return"),
         (b"# x\nk = v\n[a]\n", 2, r"before the first \[section\]"),
-        (b"[a]\n[b]\n\n[a]\n", 4, r"a second section \[a\]; the first is in line 1"),
-        (b"[a]\nregion = v\nREGION = w\n", 3, "the key region a second time"),
-        (b"[a]\nk = v\nAKIAX\n", 3, "no `key = value`"),
-        (b"[a]\n = v\n", 2, "no `key = value`"),
+        (b"[a]\n[b]\n\n[a]\n", 4, r"duplicate section \[a\]; the first is on line 1"),
+        (b"[a]\nregion = v\nREGION = w\n", 3, "duplicate key region"),
+        (b"[a]\nk = v\nAKIAX\n", 3, "not `key = value`"),
+        (b"[a]\n = v\n", 2, "not `key = value`"),
         (b"[]\n", 1, r"before the first \[section\]"),
-        (b"[a]\n[]\n", 2, "no `key = value`"),
-        (b"[a]\nk = v\n[b\n", 3, "no `key = value`"),
+        (b"[a]\n[]\n", 2, "not `key = value`"),
+        (b"[a]\nk = v\n[b\n", 3, "not `key = value`"),
         (b"[a]\ns3 =\n  x = y\n  z\n", 2, "nested block"),
-        (b"[a]\naws_session_tok", 2, "no `key = value`"),
+        (b"[a]\naws_session_tok", 2, "not `key = value`"),
     ],
 )
 def test_what_botocore_cannot_read_is_refused_with_its_line(
@@ -518,7 +510,7 @@ def foreign_lines(data: bytes) -> list[bytes]:
         if text.startswith("[") and "]" in text[2:] and not line.startswith(b"  "):
             section = text[1 : text.rfind("]")]
         key = text.replace(":", "=").split("=")[0].strip().lower()
-        is_key_of_ours = key in OUR_KEYS or key == "aws_security_token"
+        is_key_of_ours = key in MANAGED_KEYS or key == "aws_security_token"
         if section != "deploy" or (not is_key_of_ours and text != "[deploy]"):
             kept.append(line)
     return kept

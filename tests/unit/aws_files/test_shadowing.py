@@ -199,12 +199,12 @@ def test_a_role_of_the_config_file_hides_the_fresh_keys(home: Home) -> None:
     (finding,) = home.findings(MANAGED)
     assert finding == Finding(
         f"{home.config}:10",
-        "profile deploy: because of role_arn boto3, the AWS CLI v2 and the JavaScript SDK never "
-        "look at the keys that are kept fresh",
-        "boto3, the AWS CLI v2 and the JavaScript SDK use a session of its own of that role, from "
+        "profile deploy: because of role_arn, boto3, the AWS CLI v2 and the JavaScript SDK never "
+        "use the refreshed keys",
+        "boto3, the AWS CLI v2 and the JavaScript SDK use a separate session of that role, from "
         f"profile base ({home.config}:10)",
-        f"in {home.config}.yaml give profile deploy another name, such as deploy-fresh; or take "
-        "role_arn and source_profile out of this profile",
+        f"in {home.config}.yaml, give profile deploy another name, such as deploy-fresh; or remove "
+        "role_arn and source_profile from this profile",
     )
 
 
@@ -219,20 +219,17 @@ def test_what_hides_the_keys_from_boto3_alone_is_found_too(
     (finding,) = home.findings(MANAGED)
     assert finding.where == f"{home.config}:{line}"
     assert f"because of {key}" in finding.problem
-    assert "boto3 and the AWS CLI v2 never look at" in finding.problem
-    assert (
-        f"the JavaScript SDK uses the keys that are kept fresh ({home.credentials}:2)"
-        in finding.used
-    )
+    assert "boto3 and the AWS CLI v2 never use" in finding.problem
+    assert f"the JavaScript SDK uses the refreshed keys ({home.credentials}:2)" in finding.used
 
 
 def test_a_credential_process_that_the_fresh_keys_come_before_is_found(home: Home) -> None:
     home.write(f"{FRAME}[profile deploy]\n{PROCESS}", "")
     (finding,) = home.findings(MANAGED)
     assert finding.where == f"{home.config}:8"
-    assert "come before this credential_process, which then never runs" in finding.problem
+    assert "take precedence over this credential_process, which then never runs" in finding.problem
     assert f"use its credential_process ({home.config}:8)" in finding.used
-    assert "store: memory" not in finding.mend
+    assert "store: memory" not in finding.fix
     assert home.findings(IN_MEMORY) == []
 
 
@@ -243,7 +240,7 @@ def test_our_own_credential_process_is_told_of_the_memory(home: Home) -> None:
         "",
     )
     (finding,) = home.findings(MANAGED)
-    assert finding.mend.endswith("or write no keys: `store: memory`")
+    assert finding.fix.endswith("or write no keys: `store: memory`")
     assert home.findings(IN_MEMORY) == []
 
 
@@ -255,9 +252,9 @@ def test_keys_that_come_before_a_served_profile_are_found(home: Home) -> None:
     )
     (finding,) = home.findings(MANAGED)
     assert finding.where == f"{home.credentials}:2"
-    assert f"never run the credential_process in {home.config}:8" in finding.problem
-    assert finding.mend.startswith(
-        "take aws_access_key_id, aws_secret_access_key and aws_session_token out"
+    assert f"never run the credential_process at {home.config}:8" in finding.problem
+    assert finding.fix.startswith(
+        "remove aws_access_key_id, aws_secret_access_key and aws_session_token from"
     )
 
 
@@ -282,14 +279,13 @@ def test_a_header_of_the_config_file_in_the_credentials_file_is_found(home: Home
     home.write(FRAME, f"[other]\n{KEYS}[profile deploy]\n{KEYS}[profile somebody]\n{KEYS}")
     found, note = home.findings(MANAGED)
     assert found.where == f"{home.credentials}:5"
-    assert "[profile deploy] is not profile deploy" in found.problem
+    assert "[profile deploy] does not define profile deploy" in found.problem
     assert found.used == (
-        "boto3, the AWS CLI v2 and the JavaScript SDK use nothing: there are no credentials in it "
-        "yet"
+        "boto3, the AWS CLI v2 and the JavaScript SDK use nothing: it has no credentials yet"
     )
-    assert found.mend == "remove this section: assumed writes [deploy] itself"
+    assert found.fix == "remove this section: assumed writes [deploy] itself"
     assert not found.is_note
-    assert (note.where, note.mend) == (f"{home.credentials}:9", "write [somebody]")
+    assert (note.where, note.fix) == (f"{home.credentials}:9", "rename it to [somebody]")
     assert note.is_note
 
 
@@ -302,9 +298,9 @@ def test_what_the_shell_sets_is_noted_with_no_value_of_a_key(home: Home) -> None
     assert "the JavaScript SDK uses profile nope" in keys.used
     assert "AKIASHOWN" not in str((keys, profile))
     assert profile.problem.endswith("to nope, which is in no AWS file")
-    assert "export AWS_PROFILE=deploy" in profile.mend
+    assert "export AWS_PROFILE=deploy" in profile.fix
     (managed,) = home.findings(MANAGED, AWS_PROFILE="deploy")
-    assert (managed.problem.endswith("which is kept fresh here"), managed.mend) == (
+    assert (managed.problem.endswith("which assumed refreshes"), managed.fix) == (
         True,
         "nothing to do",
     )
@@ -336,7 +332,7 @@ def test_the_older_name_of_aws_profile_is_noted_where_it_says_something_else(
     both = {"AWS_DEFAULT_PROFILE": "base", "AWS_PROFILE": "deploy"}
     note, _ = home.findings(MANAGED, **both)
     assert note.is_note
-    assert "to base, which is not kept fresh here, and" in note.problem
+    assert "to base, which assumed does not refresh, and" in note.problem
     (same,) = home.findings(MANAGED, AWS_DEFAULT_PROFILE="deploy", AWS_PROFILE="deploy")
     assert same.where == "AWS_PROFILE"
     for name, value in both.items():
@@ -386,7 +382,7 @@ def test_a_profile_that_is_its_own_source_through_a_process_is_found(
         f"profile {name}" for name in expected
     ]
     for finding in found:
-        assert "this credential_process asks assumed for" in finding.problem
+        assert "this credential_process calls assumed for" in finding.problem
         assert not finding.is_note
 
 
@@ -408,15 +404,15 @@ def test_a_file_is_read_as_botocore_reads_it(home: Home) -> None:
     assert list(files.profiles) == [*Session().full_config["profiles"]]
     assert list(files.profiles) == ["default", "two words", "only-here"]
     assert list(files.profiles["default"].entries) == ["region", "a"]
-    assert files.profiles["two words"].entries["s3"].place == SourceLocation(home.config, 8)
+    assert files.profiles["two words"].entries["s3"].location == SourceLocation(home.config, 8)
 
 
 def test_files_that_are_not_there_are_empty_and_wrong_ones_say_where(home: Home) -> None:
     assert home.files().profiles == {}
     home.config.write_text("[profile a]\nb = c\nb = d\n")
-    with pytest.raises(CredentialsFileMalformedError, match=r"config:3: the key b a second time"):
+    with pytest.raises(CredentialsFileMalformedError, match=r"config:3: duplicate key b"):
         home.files()
     home.config.unlink()
     home.config.mkdir()
-    with pytest.raises(SourceUnavailableError, match="config: it can't be read: Is a directory"):
+    with pytest.raises(SourceUnavailableError, match="config cannot be read: Is a directory"):
         home.files()

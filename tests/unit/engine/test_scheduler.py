@@ -737,7 +737,7 @@ class TestOtherWriters:
     ) -> None:
         simulation.start(DEPLOY)
         simulation.store.failures = [
-            CredentialsFileMalformedError(path="f", line=3, problem="no key", mend="mend it")
+            CredentialsFileMalformedError(path="f", line=3, problem="no key", hint="fix it")
         ] * 3
         simulation.scheduler.reconcile(None)
         simulation.jobs.run_due()

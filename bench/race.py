@@ -34,7 +34,7 @@ from botocore.exceptions import ConfigNotFound, ConfigParseError
 from assumed.aws_files import SetCredentials, edit
 from assumed.errors import AssumedError, CredentialsFileUnwritableError
 from assumed.models import Credentials
-from assumed.storage.credentials_file import CredentialsFile
+from assumed.storage import CredentialsFile
 
 LONG_TERM_KEYS = {
     "aws_access_key_id": "AKIALONGTERMKEYSOFKIM",

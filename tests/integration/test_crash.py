@@ -28,8 +28,8 @@ from typing import Any
 import pytest
 
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.storage import atomic_replace, renameat2
-from assumed.storage.credentials_file import CredentialsFile, WriteMode
+from assumed.models import WriteMode
+from assumed.storage import CredentialsFile, atomic_replace, renameat2
 from tests.credentials_files import (
     LONG_TERM,
     as_botocore_reads,
@@ -213,7 +213,7 @@ COMMITS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic_replace, "_STRAGGLER_LOOKS", 2)
+    monkeypatch.setattr(atomic_replace, "_LATE_OPENER_CHECKS", 2)
 
 
 class Folder:
@@ -270,7 +270,7 @@ _PROCESSES.set_forkserver_preload([__name__])
 
 def _killed(action: Callable[[], object], fault: Fault, at: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atomic_replace, "_STRAGGLER_LOOKS", 2)
+        patch.setattr(atomic_replace, "_LATE_OPENER_CHECKS", 2)
         with Calls(fault, at).watched():
             action()
     os._exit(0)
@@ -349,7 +349,7 @@ def test_any_other_refusal_to_write_leaves_the_old_file_and_says_what_to_do(
             pytest.raises(CredentialsFileUnwritableError, match=os.strerror(reason)) as caught,
         ):
             commit.make(folder.file)
-        assert "see what is wrong" not in caught.value.hint
+        assert "check /" not in caught.value.hint
         folder.check_whole()
         folder.check_healed()
 
@@ -477,7 +477,7 @@ _SCRIPT = """
 import sys
 from pathlib import Path
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.storage.credentials_file import CredentialsFile
+from assumed.storage import CredentialsFile
 from tests.credentials_files import credentials
 try:
     CredentialsFile(Path(sys.argv[1])).write("deploy", credentials()).result()

@@ -29,8 +29,8 @@ from assumed.errors import (
     ProfileNotManagedError,
 )
 from assumed.logs.events import event_fields
-from assumed.storage import atomic_replace, in_place, reader, renameat2
-from assumed.storage.credentials_file import CredentialsFile, WriteMode
+from assumed.models import WriteMode
+from assumed.storage import CredentialsFile, atomic_replace, in_place, reader, renameat2
 from assumed.storage.lease import LeaseKind, LeaseState
 from tests.credentials_files import (
     LONG_TERM,
@@ -273,7 +273,7 @@ def test_many_refreshes_at_once_are_two_rewrites(
     lock = os.open(file.parent / ".credentials.assumed-lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     writes = [store.write("p0", credentials(0))]
-    while store._group._waiting:
+    while store._batch_writer._waiting:
         os.sched_yield()
     writes += [store.write(f"p{number}", credentials(number)) for number in range(1, 30)]
     everybody_waits.set()
@@ -320,7 +320,7 @@ def test_given_another_assumed_that_never_lets_go_then_the_error_names_the_lock(
     finally:
         os.close(descriptor)
 
-    assert caught.value.hint == f"see which one hangs: `fuser -v {lock}`"
+    assert caught.value.hint == f"find the process: `fuser -v {lock}`"
     assert file.read_bytes() == LONG_TERM
 
 
@@ -343,19 +343,23 @@ def test_five_thousand_sections_stay_as_they_are_around_the_one_that_changes(fil
 def test_a_second_daemon_is_told_the_pid_and_the_configuration_of_the_first(file: Path) -> None:
     store = CredentialsFile(file)
 
-    with store.hold("/home/kim/assumed.yaml"), pytest.raises(AlreadyRunningError) as caught:
-        store.hold("/tmp/second.yaml")  # noqa: S108 -- no file is made of it
+    with (
+        store.acquire_daemon_lock("/home/kim/assumed.yaml"),
+        pytest.raises(AlreadyRunningError) as caught,
+    ):
+        store.acquire_daemon_lock("/tmp/second.yaml")  # noqa: S108 -- no file is made of it
 
     assert f"pid {os.getpid()}" in caught.value.message
     assert "configuration /home/kim/assumed.yaml" in caught.value.message
-    store.hold("/tmp/second.yaml").release()  # noqa: S108
+    store.acquire_daemon_lock("/tmp/second.yaml").release()  # noqa: S108
 
 
 def test_the_lock_of_a_killed_daemon_is_free_whatever_its_file_says(file: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from assumed.storage.credentials_file import CredentialsFile\n"
-        "lock = CredentialsFile(Path(sys.argv[1])).hold('x'); print('held', flush=True)\n"
+        "from assumed.storage import CredentialsFile\n"
+        "lock = CredentialsFile(Path(sys.argv[1])).acquire_daemon_lock('x')\n"
+        "print('held', flush=True)\n"
         "sys.stdin.read()"
     )
     daemon = subprocess.Popen(  # noqa: S603
@@ -366,10 +370,10 @@ def test_the_lock_of_a_killed_daemon_is_free_whatever_its_file_says(file: Path) 
         assert daemon.stdout.readline() == b"held\n"
         store = CredentialsFile(file)
         with pytest.raises(AlreadyRunningError, match=f"pid {daemon.pid} "):
-            store.hold("y")
+            store.acquire_daemon_lock("y")
         daemon.send_signal(signal.SIGKILL)
 
-    with store.hold("y"):
+    with store.acquire_daemon_lock("y"):
         said = json.loads((file.parent / ".credentials.assumed-daemon").read_text())
     assert said == {"pid": os.getpid(), "config": "y"}
 
@@ -452,8 +456,8 @@ def test_a_new_file_in_the_folder_of_a_user_is_theirs_when_root_writes_it(
 @pytest.mark.parametrize(
     ("found", "hint"),
     [
-        (0o644, "run assumed as the user who owns the file"),
-        (0o600, "the folder has to be writable"),
+        (0o644, "run assumed as the owner of the file"),
+        (0o600, "make the directory writable"),
     ],
 )
 def test_the_file_of_another_user_stays_as_it_is(
@@ -594,7 +598,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     path.chmod(0o755)
 
     for attempt in (lambda: write(path), lambda: CredentialsFile(path).read()):
-        with pytest.raises(CredentialsFileUnwritableError, match="is a folder, not a file"):
+        with pytest.raises(CredentialsFileUnwritableError, match="is a directory, not a file"):
             attempt()
 
     assert mode(path) == 0o755
@@ -656,7 +660,7 @@ def test_a_read_only_folder_is_refused_and_written_as_soon_as_it_is_writable(
 
         with pytest.raises(CredentialsFileUnwritableError) as caught:
             store.write("deploy", credentials()).result()
-        assert caught.value.hint.startswith("the folder has to be writable")
+        assert caught.value.hint.startswith("make the directory writable")
         assert file.read_bytes() == LONG_TERM
         assert list(store.read()) == ["default"]
 
@@ -690,7 +694,8 @@ import json, logging, os, sys
 from contextlib import suppress
 from pathlib import Path
 from assumed.errors import AssumedError
-from assumed.storage.credentials_file import CredentialsFile, WriteMode
+from assumed.models import WriteMode
+from assumed.storage import CredentialsFile
 from tests.credentials_files import LONG_TERM, credentials, mode, names_in
 logging.basicConfig(format="%(message)s", stream=sys.stderr)
 folder = Path(sys.argv[1])
@@ -764,7 +769,7 @@ said["mode"] = oct(mode(file))
 """,
     )
 
-    assert "No space left on device; free some space on that file system" in seen.said.pop("full")
+    assert "No space left on device; free space on that file system" in seen.said.pop("full")
     assert seen.said == {
         "kept": "True",
         "names": "credentials filler",
@@ -825,7 +830,7 @@ def _no_lease(descriptor: int, kind: LeaseKind) -> LeaseState:
 @pytest.fixture
 def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (reader, atomic_replace):
-        monkeypatch.setattr(module, "take_lease", _no_lease)
+        monkeypatch.setattr(module, "acquire_lease", _no_lease)
 
 
 @pytest.fixture
@@ -918,7 +923,7 @@ def test_a_file_made_just_before_ours_is_not_lost(
     def make() -> None:
         file.write_bytes(LONG_TERM)
 
-    _once_before(monkeypatch, "place_new", make)
+    _once_before(monkeypatch, "rename_noreplace", make)
 
     write(file)
 
@@ -1125,7 +1130,7 @@ def test_root_follows_no_link_of_a_user_to_a_file_that_is_not_theirs(
     link = nobodys_folder / "credentials"
     link.symlink_to(roots)
     os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
-    with pytest.raises(CredentialsFileUnwritableError, match="a link of one user's"):
+    with pytest.raises(CredentialsFileUnwritableError, match="a symbolic link of one user"):
         write(link)
     assert roots.read_text() == "[mine]\nregion = eu-west-1\n"
     assert mode(roots) == 0o644

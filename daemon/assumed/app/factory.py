@@ -18,7 +18,7 @@ from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
 from assumed.fastpath.unix_http import user_name
 from assumed.models import Configuration, Credentials
 from assumed.server.unix_socket import state_folder
-from assumed.storage.credentials_file import CredentialsFile
+from assumed.storage import CredentialsFile
 from assumed.sts.client import StsClient
 
 MOST_THREADS = 32

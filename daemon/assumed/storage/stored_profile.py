@@ -1,4 +1,4 @@
-"""A profile as the credentials file has it."""
+"""A profile as the credentials file holds it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from assumed.models import Credentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredProfile:
-    """One section of the credentials file; what is missing or unreadable is None.
+    """A section of the credentials file; None stands for a missing or invalid value.
 
-    `expiration` is aware UTC. `manager` is the mark of the tool that keeps the section.
+    `expiration` is aware UTC. `manager` names the tool that manages the section.
     """
 
     name: str
@@ -30,7 +30,7 @@ class StoredProfile:
 
     @classmethod
     def from_section(cls, name: str, section: Mapping[str, str]) -> StoredProfile:
-        """Return a section of `credentials_text.read` as a profile."""
+        """Return a section, as `aws_files.read` returns it, as a profile."""
         token = section.get("aws_security_token") or section.get("aws_session_token")
         return cls(
             name=name,
@@ -46,7 +46,7 @@ class StoredProfile:
         )
 
     def credentials(self) -> Credentials | None:
-        """Return what we wrote here, whole; None where it is not ours, or not whole any more."""
+        """Return the credentials that assumed wrote, or None if incomplete or not managed."""
         if not self.is_managed or self.is_long_term:
             return None
         if not (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assumed.aws_files import SetCredentials, edit, read
 from assumed.fastpath.credentials_reader import CredentialsReader, configured, seconds_left
 from assumed.server.serialization import credentials_to_json
-from assumed.storage.credentials_file import StoredProfile
+from assumed.storage import StoredProfile
 from tests.credentials_files import set_profile
 from tests.fakes import NOON, issued, role
 

@@ -28,7 +28,7 @@ def create_directory(path: Path, *, exist_ok: bool = True) -> None:
     """Create a directory with mode 0700; missing parents get the default mode.
 
     Raises:
-        FileExistsError: something else than a directory is there, or anything if not `exist_ok`.
+        FileExistsError: the path names a file, or a directory without `exist_ok`.
         OSError: the system refuses.
     """
     path.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=exist_ok)
@@ -46,7 +46,7 @@ def create_private_parents(path: Path) -> None:
 
 
 def ensure_private_directory(path: Path) -> None:
-    """Create a directory with mode 0700, or check that it is ours and set that mode.
+    """Create a directory with mode 0700, or check that this user owns it and set that mode.
 
     Raises:
         ForeignDirectoryError: it is a symbolic link, or another user's.
@@ -76,8 +76,8 @@ def create_file(path: Path, *, mode: int = PRIVATE_MODE) -> int:
 def open_or_create(path: Path) -> int:
     """Return the descriptor of a file, open for reading and writing; a new one has mode 0600.
 
-    Neither a symbolic link is followed nor the other end of a FIFO awaited. What kind of file it
-    is, and whose, is for the caller to check.
+    It follows no symbolic link, and does not wait for the other end of a FIFO. The caller checks
+    the type and the owner of the file.
 
     Raises:
         OSError: the system refuses.
@@ -111,7 +111,7 @@ def ensure_private_file(path: Path) -> None:
     """Create a file with mode 0600, or check that it is a regular file of this user or of root.
 
     A symbolic link is followed if it belongs to one of the two as well: another user's link could
-    lead to any file of ours.
+    lead to any file of this user.
 
     Raises:
         PermissionError: it is another user's, or not a regular file.
@@ -138,7 +138,7 @@ def write_new_file(
     Args:
         path: the file; it does not exist yet.
         data: all of its content.
-        mode: its mode; beyond 0600 the umask does not count.
+        mode: its mode; the umask does not restrict a mode other than 0600.
         sync: return once the content is on disk.
 
     Raises:

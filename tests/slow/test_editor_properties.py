@@ -36,7 +36,7 @@ _WRITTEN = {item for number in range(6) for item in written(number).items()}
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a generated file; `key` is the key of ours that it holds, if it holds one."""
+    """A line of a generated file; `key` is the managed key on it, if there is one."""
 
     text: str
     profile: str | None = None
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass(frozen=True)
 class File:
-    """A generated file: its lines, and what ends each of them."""
+    """A generated file: its lines and their line end."""
 
     lines: tuple[Line, ...]
     end: str
@@ -63,7 +63,7 @@ class File:
             for line in self.lines
             if line.key is None or line.key not in written.get(line.profile or "", ())
         ]
-        # An empty last line that has no end is no line.
+        # An empty last line without a line end is not a line.
         return lines[:-1] if lines and self.lines[-1].text == "" and not self.is_ended else lines
 
 
@@ -84,10 +84,12 @@ _foreign_keys = ("region", "output", "x-note", "Role_Session_Name", "expiration"
 def _sections(draw: st.DrawFn, profile: str) -> list[Line]:
     indent = draw(st.sampled_from(("", "", "", "  ", "\t")))
     lines = [Line(f"[{profile}]{draw(st.sampled_from(('', '', ' # mine', '  ')))}")]
-    ours = draw(st.lists(st.sampled_from((*MANAGED_KEYS[:3], STALE, MANAGED_KEYS[3])), unique=True))
-    if draw(st.booleans()) and "manager" not in ours:
-        ours.append("manager")
-    keys = draw(st.permutations([*ours, *draw(st.sets(st.sampled_from(_foreign_keys)))]))
+    managed = draw(
+        st.lists(st.sampled_from((*MANAGED_KEYS[:3], STALE, MANAGED_KEYS[3])), unique=True)
+    )
+    if draw(st.booleans()) and "manager" not in managed:
+        managed.append("manager")
+    keys = draw(st.permutations([*managed, *draw(st.sets(st.sampled_from(_foreign_keys)))]))
     for key in keys:
         lines += [Line(text) for text in draw(st.lists(_asides, max_size=2))]
         delimiter = draw(_delimiters)
@@ -134,18 +136,18 @@ _changes = st.dictionaries(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("aws")
 
 
-def as_read(data: bytes, folder: Path) -> Mapping[str, Mapping[str, str]]:
-    path = folder / "credentials"
+def as_read(data: bytes, directory: Path) -> Mapping[str, Mapping[str, str]]:
+    path = directory / "credentials"
     path.write_bytes(data)
     return as_botocore_reads(path)
 
 
 def is_written_line(line: bytes) -> bool:
-    """Whether a line is one of ours with one of the values that the tests write."""
+    """Whether a line is a managed key with one of the values that the tests write."""
     key, equals, value = line.decode().partition("=")
     return bool(equals) and (key.strip(), value.strip()) in _WRITTEN
 
@@ -153,7 +155,7 @@ def is_written_line(line: bytes) -> bool:
 def changed_keys(
     file: File, changes: Mapping[str, Change], result: EditResult
 ) -> dict[str, set[str]]:
-    """Return the keys that the changes are to write or to take away, by profile."""
+    """Return the keys that the changes must write or remove, by profile."""
     before = read(file.data, path=PATH)
     keys = {}
     for profile in changes.keys() - result.rejected.keys():
@@ -161,18 +163,18 @@ def changed_keys(
         if isinstance(changes[profile], SetCredentials):
             keys[profile] = {*MANAGED_KEYS, STALE}
         elif is_managed(section):
-            theirs = LONG_TERM_KEYS if is_long_term(section) else ()
-            keys[profile] = {*MANAGED_KEYS, STALE}.difference(theirs)
+            kept = LONG_TERM_KEYS if is_long_term(section) else ()
+            keys[profile] = {*MANAGED_KEYS, STALE}.difference(kept)
     return keys
 
 
 @given(file=files())
-def test_every_generated_file_is_read_as_botocore_reads_it(file: File, folder: Path) -> None:
-    assert read(file.data, path=PATH) == as_read(file.data, folder)
+def test_read_returns_what_botocore_reads(file: File, directory: Path) -> None:
+    assert read(file.data, path=PATH) == as_read(file.data, directory)
 
 
 @given(file=files(), changes=_changes)
-def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
+def test_edit_keeps_all_other_lines_byte_for_byte_in_their_order(
     file: File, changes: dict[str, Change]
 ) -> None:
     result = edit(file.data, changes, path=PATH)
@@ -190,8 +192,8 @@ def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
 
 
 @given(file=files(), changes=_changes)
-def test_botocore_reads_what_was_intended_and_all_else_as_before(
-    file: File, changes: dict[str, Change], folder: Path
+def test_botocore_reads_the_intended_values_and_all_others_as_before(
+    file: File, changes: dict[str, Change], directory: Path
 ) -> None:
     before = read(file.data, path=PATH)
 
@@ -200,13 +202,13 @@ def test_botocore_reads_what_was_intended_and_all_else_as_before(
     intended = {name: dict(section) for name, section in before.items()}
     for profile, keys in changed_keys(file, changes, result).items():
         change = changes[profile]
-        left = {k: v for k, v in intended.get(profile, {}).items() if k not in keys}
-        intended[profile] = left
+        remaining = {k: v for k, v in intended.get(profile, {}).items() if k not in keys}
+        intended[profile] = remaining
         if isinstance(change, SetCredentials):
             intended[profile] |= written(int(change.credentials.access_key_id[-1]))
-        elif not left and profile not in read(result.data, path=PATH):
+        elif not remaining and profile not in read(result.data, path=PATH):
             del intended[profile]
-    assert as_read(result.data, folder) == intended
+    assert as_read(result.data, directory) == intended
 
 
 @given(file=files(), changes=_changes)
@@ -217,7 +219,9 @@ def test_edit_twice_is_edit_once(file: File, changes: dict[str, Change]) -> None
 
 
 @given(file=files(), changes=_changes)
-def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Change]) -> None:
+def test_edit_of_all_profiles_equals_edits_one_after_the_other(
+    file: File, changes: dict[str, Change]
+) -> None:
     one_by_one = file.data
     for profile, change in changes.items():
         one_by_one = edit(one_by_one, {profile: change}, path=PATH).data
@@ -226,7 +230,7 @@ def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Chang
 
 
 @given(file=files(), changes=_changes)
-def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change]) -> None:
+def test_a_rejected_profile_reads_as_before(file: File, changes: dict[str, Change]) -> None:
     result = edit(file.data, changes, path=PATH)
     before, after = read(file.data, path=PATH), read(result.data, path=PATH)
 
@@ -239,7 +243,7 @@ def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change
 
 
 @given(file=files())
-def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(file: File) -> None:
+def test_removal_restores_the_file_if_the_section_was_new(file: File) -> None:
     new = "new-one"
     once = set_profile(file.data, new, credentials(), path=PATH)
 
@@ -247,7 +251,7 @@ def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(fi
 
 
 @given(file=files(), number=st.integers(min_value=1, max_value=5))
-def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
+def test_only_the_last_of_many_refreshes_remains(file: File, number: int) -> None:
     def refreshed(data: bytes, session: int) -> bytes:
         change = {"deploy": SetCredentials(credentials(session), overwrite=True)}
         return edit(data, change, path=PATH).data
@@ -260,7 +264,7 @@ def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
 
 
 @given(file=files(), changes=_changes)
-def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
+def test_javascript_sdk_reads_the_new_credentials_and_all_others_as_before(
     file: File, changes: dict[str, Change]
 ) -> None:
     def others(data: bytes) -> dict[str, dict[str, str]]:
@@ -285,6 +289,6 @@ def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
 
 
 @pytest.mark.parametrize("header", ["[profile deploy]", "[profile 'deploy']"])
-def test_a_name_that_another_header_means_to_other_sdks_is_refused(header: str) -> None:
+def test_edit_rejects_a_name_that_another_header_means_to_other_sdks(header: str) -> None:
     with pytest.raises(ProfileAmbiguousError):
         set_profile(f"{header}\nk = v\n".encode(), "profile.deploy", credentials(), path=PATH)

@@ -1,7 +1,7 @@
 """Edits of a credentials file: set or remove the managed keys, and keep every other byte.
 
-Pure: bytes in, bytes out. A value is replaced where it is, a new key goes after the last managed
-one, and a new section to the end of the file. The result is parsed again and must read as intended.
+Pure: bytes in, bytes out. Values are replaced in place, a new key goes after the last managed one,
+and a new section to the end of the file. The result is parsed again and must read as intended.
 """
 
 from __future__ import annotations

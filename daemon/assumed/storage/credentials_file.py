@@ -150,7 +150,7 @@ class CredentialsFile:
 
         Raises:
             CredentialsFileMalformedError: botocore cannot read the file either.
-            ProfileAmbiguousError: the keys of a profile cannot be told from the lines below them;
+            ProfileAmbiguousError: an indented line continues a managed key of a profile;
                 the keys of the other profiles are removed.
             CredentialsFileUnwritableError: the system refuses. The file is as it was.
         """

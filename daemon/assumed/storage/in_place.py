@@ -162,7 +162,7 @@ def _write_journal(paths: CredentialsFilePaths, old: bytes, new: bytes) -> None:
 
 
 def _read_journal(path: Path) -> tuple[bytes, bytes] | None:
-    """Return the old and the new content, or None if the journal is incomplete or not ours."""
+    """Return the old and the new content, or None if the journal is incomplete or foreign."""
     try:
         descriptor = open_regular(path)
     except NotRegularFileError:

@@ -109,7 +109,7 @@ def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
     """Read both files by botocore's rules; a missing file is empty.
 
     Raises:
-        SourceUnavailableError: the system refuses to read one.
+        SourceUnavailableError: one cannot be opened or read.
         CredentialsFileMalformedError: botocore cannot read one either; names the line.
     """
     profiles: dict[str, AwsProfile] = {}

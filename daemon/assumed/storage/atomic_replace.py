@@ -67,7 +67,7 @@ class AtomicReplacer:
         """Edit the file; return its signature afterwards, or None if it is and stays missing.
 
         Raises:
-            CredentialsFileUnwritableError: the system refuses, or others write without a pause.
+            CredentialsFileUnwritableError: a system call fails, or others write without a pause.
             MountPointError: the file is a mount point.
         """
         for attempt in range(_MAX_ATTEMPTS):
@@ -203,7 +203,7 @@ def write_new(path: Path, data: bytes, *, like: int | None) -> OpenFile:
         like: the descriptor of the file whose owner, ACL and extended attributes it gets.
 
     Raises:
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     descriptor = create_file(path)
     try:
@@ -230,7 +230,7 @@ def revert_exchange(paths: CredentialsFilePaths, new: FileSignature) -> None:
     """Give the name back to the file that the new one displaced, or to a newer one.
 
     Raises:
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     expected: FileSignature | None = new
     while True:
@@ -250,7 +250,7 @@ def repair(paths: CredentialsFilePaths, lock: int, warnings: WarnOnce) -> None:
     exchange had just displaced: that file gets its name back.
 
     Raises:
-        CredentialsFileUnwritableError: the system refuses.
+        CredentialsFileUnwritableError: a system call fails.
     """
     with wrap_os_errors("repair", paths.file):
         old, new = _read_record(read_lock_file(lock))

@@ -90,7 +90,7 @@ class CredentialsFile:
         """Return a value that changes with each write of the file, from a single stat call.
 
         Raises:
-            CredentialsFileUnwritableError: the system refuses.
+            CredentialsFileUnwritableError: a system call fails.
         """
         path = self.path
         with wrap_os_errors("check", path):
@@ -111,7 +111,7 @@ class CredentialsFile:
 
         Raises:
             CredentialsFileMalformedError: botocore cannot read the file either.
-            CredentialsFileUnwritableError: the system refuses to open or to read it.
+            CredentialsFileUnwritableError: the file cannot be opened or read.
         """
         return {
             name: StoredProfile.from_section(name, section)
@@ -138,7 +138,7 @@ class CredentialsFile:
             `CredentialsFileMalformedError`: botocore cannot read the file either;
             `ProfileNotManagedError`: the profile has credentials that assumed does not manage;
             `ProfileAmbiguousError`: the AWS SDKs would not read the same credentials from it;
-            `CredentialsFileUnwritableError`: the system refuses.
+            `CredentialsFileUnwritableError`: a system call fails.
         """
         return self._batch_writer.submit(_Write(profile, SetCredentials(credentials, overwrite)))
 
@@ -152,7 +152,7 @@ class CredentialsFile:
             CredentialsFileMalformedError: botocore cannot read the file either.
             ProfileAmbiguousError: an indented line continues a managed key of a profile;
                 the keys of the other profiles are removed.
-            CredentialsFileUnwritableError: the system refuses. The file is as it was.
+            CredentialsFileUnwritableError: a system call fails. The file is as it was.
         """
         # Not under the lock: a file that needs no change gets no lock file and no other mode.
         self.recover()
@@ -182,7 +182,7 @@ class CredentialsFile:
         If there is nothing to clean up, no file is created and no lock is awaited.
 
         Raises:
-            CredentialsFileUnwritableError: the system refuses.
+            CredentialsFileUnwritableError: a system call fails.
         """
         paths = CredentialsFilePaths.of(self._path)
         if any(os.path.lexists(leftover) for leftover in (paths.new, paths.journal)):
@@ -244,7 +244,7 @@ class CredentialsFile:
                 self._warnings.warn(
                     "credentials_file_is_a_mount_point",
                     path=paths.file,
-                    hint="it is written in place; `write: in-place` in the configuration says so",
+                    hint="it is written in place; `write: in-place` turns this warning off",
                 )
                 in_place = True
         if in_place:

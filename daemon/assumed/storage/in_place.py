@@ -47,7 +47,7 @@ class InPlaceWriter:
         """Edit the file and return its signature afterwards.
 
         Raises:
-            CredentialsFileUnwritableError: the system refuses, or others write without a pause.
+            CredentialsFileUnwritableError: a system call fails, or others write without a pause.
         """
         for _ in range(_MAX_ATTEMPTS):
             file = open_stable(self.paths.file, sleep=self.sleep, kind=LeaseKind.WRITE)
@@ -110,7 +110,7 @@ def repair_in_place(paths: CredentialsFilePaths, warnings: WarnOnce) -> None:
     written it since, and it stays as it is.
 
     Raises:
-        CredentialsFileUnwritableError: the system refuses.
+        CredentialsFileUnwritableError: a system call fails.
     """
     with wrap_os_errors("repair", paths.file):
         try:

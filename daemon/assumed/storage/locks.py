@@ -102,7 +102,7 @@ def open_private(path: Path) -> int:
     """Open a file that assumed owns for reading and writing; create it with mode 0600 if missing.
 
     Raises:
-        CredentialsFileUnwritableError: the system refuses; or it is a link, not a regular file, or
+        CredentialsFileUnwritableError: a system call fails; or it is a link, not a regular file, or
             another user's: that user could redirect what is written.
     """
     with wrap_os_errors("create the directory", path.parent):

@@ -166,7 +166,7 @@ def require_regular_file(path: Path) -> None:
 
     Raises:
         CredentialsFileUnwritableError: it is a directory, a FIFO or a device.
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     try:
         mode = path.lstat().st_mode

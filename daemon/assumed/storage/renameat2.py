@@ -27,7 +27,7 @@ def exchange(one: Path, other: Path) -> None:
 
     Raises:
         ExchangeUnsupportedError: the kernel or the file system does not support it.
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     _renameat2(one, other, _RENAME_EXCHANGE)
 
@@ -37,7 +37,7 @@ def rename_noreplace(source: Path, target: Path) -> None:
 
     Raises:
         FileExistsError: `target` exists.
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     try:
         _renameat2(source, target, _RENAME_NOREPLACE)

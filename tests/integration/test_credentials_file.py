@@ -28,7 +28,7 @@ from assumed.errors import (
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
-from assumed.logs.events import event_fields
+from assumed.logs import event_fields
 from assumed.models import WriteMode
 from assumed.storage import CredentialsFile, atomic_replace, in_place, reader, renameat2
 from assumed.storage.lease import LeaseKind, LeaseState

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assumed.logs.events import event_fields
+from assumed.logs import event_fields
 from assumed.observers.metrics_textfile import MetricsTextfile
 from tests.integration.world import SOURCE, Daemon, World, wait_until
 from tests.repository import REPOSITORY

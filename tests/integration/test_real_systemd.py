@@ -242,6 +242,29 @@ def test_each_field_of_an_event_is_one_in_the_journal(unit: Unit) -> None:
     )
 
 
+LOG_LARGE_EVENT = """
+import logging
+from assumed import logs
+from assumed.logs.journald import JournalHandler
+
+logs.configure(journal=JournalHandler())
+logs.event(logging.WARNING, "large_event", profile="deploy", error="no \\n" * 200_000)
+"""
+
+
+def test_an_event_that_exceeds_a_datagram_reaches_the_journal(machine: Machine) -> None:
+    machine.do(sys.executable, "-c", LOG_LARGE_EVENT)
+
+    def entries() -> list[str]:
+        command = ["journalctl", "--output=json", "--all", "--no-pager"]
+        return machine.do(*command, "ASSUMED_EVENT=large_event").splitlines()
+
+    wait_until(lambda: len(entries()) == 1, "the entry")
+    (entry,) = map(json.loads, entries())
+    assert (entry["PROFILE"], entry["PRIORITY"]) == ("deploy", "4")
+    assert entry["ASSUMED_ERROR"] == "no \n" * 200_000
+
+
 @pytest.mark.parametrize("unit", ["system"], indirect=True)
 def test_the_system_unit_is_hardened(unit: Unit) -> None:
     """The threshold is ten times what is shown."""
@@ -377,7 +400,7 @@ def test_the_system_unit_is_refused_where_it_would_trust_the_wrong_person(jill: 
     machine.do("cp", ASSUMED, roots)
     refused = machine.run(roots, *install, "daemon")
     assert refused.returncode == 2
-    assert f"daemon can't run {roots}" in refused.stderr
+    assert f"daemon cannot run {roots}" in refused.stderr
     assert "pipx install --global" in refused.stderr
     no_configuration = machine.run(ASSUMED, *install, "daemon")
     assert no_configuration.returncode == 78

@@ -31,9 +31,11 @@ from assumed.app.factory import (
 from assumed.app.observers import EventObservers
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
-from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
+from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.scheduler import RefreshScheduler
+from assumed.engine.status import Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
-from assumed.logs.events import event
+from assumed.logs import event
 from assumed.models import (
     Configuration,
     Credentials,
@@ -44,12 +46,13 @@ from assumed.models import (
     Status,
     WriteMode,
 )
+from assumed.paths import daemon_socket
 from assumed.platform.inotify import DirectoryWatcher
-from assumed.platform.signal_queue import SignalAwareQueue
-from assumed.platform.systemd.notify import Notifier, watchdog_interval
-from assumed.server.api_server import ApiServer
+from assumed.platform.signal_aware_queue import SignalAwareQueue
+from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
+from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
-from assumed.server.unix_socket import daemon_socket, listen, private_folder
+from assumed.server.unix_socket import listen, private_directory
 from assumed.storage import DaemonLock, FileSignature
 from assumed.sts.timed import TimedStsClient
 
@@ -108,7 +111,7 @@ class Daemon:
         """Whether something has changed since, in a folder or in what is known."""
         self._is_unreadable = False
         """So the log says of the credentials file."""
-        self._notifier = Notifier(environ)
+        self._notifier = SystemdNotifier(environ)
         self._told: tuple[Summary, str | None] | None = None
         """What systemd shows: of the profiles, and of the configuration."""
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
@@ -123,8 +126,8 @@ class Daemon:
             jobs=self._jobs,
             jitter=random.random,
         )
-        self._scheduler.tell = self._telling.tell
-        self._endpoint = ContainerCredentialsEndpoint(self, daemon_socket(environ).parent)
+        self._scheduler.subscribe(self._telling.tell)
+        self._endpoint = ContainerCredentialsEndpoint(self, Path(daemon_socket(environ)).parent)
         self._watch = DirectoryWatcher(self._stir)
         self._scheduler.first_pass.add_done_callback(
             lambda _: self._wishes.put(_MainLoopEvent.READY)
@@ -141,7 +144,7 @@ class Daemon:
         """
         for signal_number, wish in _SIGNALS.items():
             signal.signal(signal_number, lambda *_, wish=wish: self._wishes.put(wish))
-        self._wishes.hear_signals()
+        self._wishes.enable_signal_wakeup()
         with ExitStack() as stack:
             stack.enter_context(self._file.acquire_daemon_lock(str(self._config_path)))
             server = ApiServer(self, self._listen(stack))
@@ -195,7 +198,7 @@ class Daemon:
             except AssumedError as error:
                 answer.set_exception(error)
             except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
-                event(logging.ERROR, "internal_error", profile=profile, defect=error)
+                event(logging.ERROR, "internal_error", profile=profile, exc_info=error)
                 answer.set_exception(
                     UnexpectedError(
                         f"profile {profile}: {type(error).__name__}: a mistake in assumed",
@@ -229,9 +232,9 @@ class Daemon:
         return answer
 
     def _listen(self, stack: ExitStack) -> socket.socket:
-        path = daemon_socket(self._environ)
+        path = Path(daemon_socket(self._environ))
         try:
-            private_folder(path.parent)
+            private_directory(path.parent)
             stack.enter_context(
                 DaemonLock(path.with_suffix(".lock"), config=str(self._config_path))
             )
@@ -258,9 +261,9 @@ class Daemon:
         self._file.recover()
         self._telling.apply(self._configuration)
         stack.callback(self._telling.stop)
-        self._scheduler.apply(self._configuration.profiles, self._stored() or {})
+        self._scheduler.update_definitions(self._configuration.profiles, self._stored() or {})
         stack.callback(server.stop)
-        self._endpoint.resume()
+        self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._watch.start()
         stack.callback(self._watch.stop)
@@ -333,7 +336,7 @@ class Daemon:
                     hint="credentials_file has changed: that takes a restart",
                 )
             self._telling.apply(configuration)
-            self._scheduler.apply(configuration.profiles, self._stored() or {})
+            self._scheduler.update_definitions(configuration.profiles, self._stored() or {})
             event(
                 logging.INFO,
                 "config_reloaded",
@@ -379,8 +382,8 @@ class Daemon:
             if self._telling.is_file_due():
                 self._wishes.put(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
-            event(logging.ERROR, "internal_error", defect=error)
-        self._notifier.watchdog()
+            event(logging.ERROR, "internal_error", exc_info=error)
+        self._notifier.keep_alive()
 
     def _stir(self) -> None:
         """Have everything looked at soon; called from any thread."""
@@ -414,10 +417,10 @@ class Daemon:
 
     def _folders(self) -> frozenset[Path]:
         files = {self._config_path, self._config_path.resolve(), self._file.path}
-        return self._refresher.source_folders | {file.parent for file in files}
+        return self._refresher.source_directories | {file.parent for file in files}
 
     def _tell_status(self) -> None:
-        if not self._notifier.is_heard:
+        if not self._notifier.is_enabled:
             return
         summary = self._scheduler.summary()
         if (summary, self._config_error) == self._told:

@@ -49,14 +49,14 @@ from assumed.errors import (
     UnexpectedError,
     UsageError,
 )
-from assumed.logs.events import event
+from assumed.logs import event
 from assumed.models import (
     Configuration,
     Credentials,
     EndpointAddress,
     ProfileDefinition,
 )
-from assumed.platform.hardening import protect
+from assumed.platform.hardening import harden_process
 from assumed.server.container_credentials import MIN_LEFT, ContainerCredentialsEndpoint
 from assumed.server.serialization import credentials_to_json
 
@@ -260,18 +260,18 @@ class _CredentialServerProcess:
             definitions: of the profile and its parents.
             stored: what the credentials file holds under our mark.
         """
-        self._scheduler.apply(definitions, stored)
+        self._scheduler.update_definitions(definitions, stored)
 
     def run(self, writer: int, watched: int | None) -> NoReturn:
         """Serve until the command has ended, then leave nothing behind."""
         try:
             _detach({writer, watched})
-            protect()
+            harden_process()
             self._jobs.start()
             self._ask().add_done_callback(lambda done: self._tell(writer, done))
             _wait_for_the_end(self._command, watched)
         except Exception as error:  # noqa: BLE001 - the command finds out by the end of the pipe
-            event(logging.ERROR, "internal_error", profile=self._profile, defect=error)
+            event(logging.ERROR, "internal_error", profile=self._profile, exc_info=error)
         finally:
             self._endpoint.close()
             self._files.remove()
@@ -304,7 +304,7 @@ class _CredentialServerProcess:
         try:
             self._scheduler.heartbeat()
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
-            event(logging.ERROR, "internal_error", defect=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
 
 
 class _Memory:

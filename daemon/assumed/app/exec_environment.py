@@ -20,10 +20,11 @@ from shutil import rmtree
 from typing import Any
 from zlib import crc32
 
+from assumed import paths
 from assumed.fsutil import create_directory, write_new_file
 from assumed.models import EndpointAddress
-from assumed.server.loopback_http import ADDRESS
-from assumed.server.unix_socket import private_folder, state_folder
+from assumed.server.http import LOOPBACK
+from assumed.server.unix_socket import private_directory
 
 # What tells an SDK of other credentials, or of another profile to look for them.
 _LEADS_TO_CREDENTIALS = (
@@ -46,10 +47,7 @@ _LEADS_TO_CREDENTIALS = (
     "AWS_SESSION_TOKEN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
-_REPLACED = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 _OUTER = "ASSUMED_OUTER_"
-# Where botocore looks for the keys of boto 2, which it takes before those of an endpoint.
-_BOTO_2_FILES = ("/etc/boto.cfg", "~/.boto")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 _STATIC = {
@@ -116,7 +114,7 @@ def child_environ(
     """
     environ = {**environ, **outer_environ(environ)}
     child = {name: value for name, value in environ.items() if name not in _LEADS_TO_CREDENTIALS}
-    for name in _REPLACED:
+    for name in paths.AWS_FILES:
         child[_OUTER + name] = environ.get(name, "")
     child["AWS_CONFIG_FILE"] = str(files.config)
     child["AWS_SHARED_CREDENTIALS_FILE"] = str(files.credentials)
@@ -126,7 +124,7 @@ def child_environ(
         # A proxy for http would be sent the path and the token.
         for name in ("NO_PROXY", "no_proxy"):
             named = [environ[name]] if environ.get(name) else []
-            child[name] = ",".join([*named, ADDRESS])
+            child[name] = ",".join([*named, LOOPBACK])
         return child | {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": given.url,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(given.token_file),
@@ -151,10 +149,9 @@ def outer_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
     Empty outside of it, as the variables that are to be unset are empty: botocore's defaults.
     """
-    defaults = dict(zip(_REPLACED, ("~/.aws/config", "~/.aws/credentials"), strict=True))
     return {
-        name: environ[_OUTER + name] or defaults[name]
-        for name in _REPLACED
+        name: environ[_OUTER + name] or default
+        for name, default in paths.AWS_FILES.items()
         if _OUTER + name in environ
     }
 
@@ -166,9 +163,9 @@ def own_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
         DaemonUnreachableError: the folder that it belongs in is another user's.
         OSError: it can't be made.
     """
-    private_folder(state_folder(environ))
+    private_directory(Path(paths.state_directory(environ)))
     parent = _parent(environ)
-    private_folder(parent)
+    private_directory(parent)
     folder = parent / f"{_process(os.getpid())}-{token_hex(4)}"
     create_directory(folder, exist_ok=False)
     return IsolatedAwsFiles(folder)
@@ -188,7 +185,7 @@ def tidy(environ: Mapping[str, str]) -> None:
 def _parent(environ: Mapping[str, str]) -> Path:
     # Not in XDG_RUNTIME_DIR: systemd removes that when the user logs out, and what they left
     # running in tmux still reads these files.
-    return state_folder(environ) / "exec"
+    return Path(paths.state_directory(environ), "exec")
 
 
 def _process(pid: int) -> str:
@@ -214,10 +211,10 @@ def _processes() -> str:
 
 
 def _boto_2_has_keys(environ: Mapping[str, str]) -> bool:
-    named = environ.get("BOTO_CONFIG")
-    for place in [named] if named is not None else _BOTO_2_FILES:
+    # botocore takes the keys of boto 2 before those of an endpoint.
+    for path in paths.boto_2_files(environ):
         with suppress(OSError):
-            if b"aws_access_key_id" in Path(place).expanduser().read_bytes().lower():
+            if b"aws_access_key_id" in Path(path).read_bytes().lower():
                 return True
     return False
 

@@ -18,13 +18,14 @@ from assumed.app.factory import (
     stored_credentials,
 )
 from assumed.app.live_check import LiveCheck
-from assumed.aws_files.profiles import config_path, read_aws_files
+from assumed.aws_files.profiles import read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresher import Refresher, Store, already_done
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
+from assumed.paths import aws_config_file
 from assumed.sts.client import StsClient
 from assumed.sts.tracing import CallTrace, TracingStsClient
 
@@ -63,7 +64,7 @@ class Standalone:
             jitter=lambda: 0,
             repeats=False,
         )
-        scheduler.apply(self.configuration.profiles, stored_credentials(self._file))
+        scheduler.update_definitions(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
     def log_in(self, profile: str, code: str) -> Login:
@@ -165,7 +166,7 @@ class Standalone:
             CredentialsFileMalformedError: likewise, with the line.
         """
         stored_in = credentials_path(self.configuration, environ)
-        files = read_aws_files(config_path(environ), stored_in)
+        files = read_aws_files(Path(aws_config_file(environ)), stored_in)
         return find_clashes(files, self.configuration, environ)
 
     @contextmanager
@@ -182,7 +183,7 @@ class Standalone:
         scheduler = RefreshScheduler(
             clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
         )
-        scheduler.apply(self.configuration.profiles, stored)
+        scheduler.update_definitions(self.configuration.profiles, stored)
         jobs.start()
         try:
             yield scheduler, refresher

@@ -29,7 +29,7 @@ from assumed.errors import (
     ProfileNotManagedError,
     UnexpectedError,
 )
-from assumed.logs.events import timestamp
+from assumed.logs import timestamp
 from assumed.models import Credentials, is_profile_name
 
 _CREDENTIAL_KEYS = frozenset((*LONG_TERM_KEYS, "aws_session_token", LEGACY_TOKEN))

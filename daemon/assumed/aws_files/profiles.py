@@ -6,7 +6,6 @@ up to botocore: see `credential_sources`.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,16 +94,6 @@ class AwsFiles:
     misplaced: Mapping[str, SourceLocation]
 
 
-def config_path(environ: Mapping[str, str]) -> Path:
-    """Return where the SDKs look for the config file."""
-    return _expanded(environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
-
-
-def credentials_path(environ: Mapping[str, str]) -> Path:
-    """Return where the SDKs look for the credentials file."""
-    return _expanded(environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials")
-
-
 def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
     """Read both files by botocore's rules; a missing file is empty.
 
@@ -130,11 +119,10 @@ def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
     return AwsFiles(config, credentials, profiles, misplaced)
 
 
-def _expanded(text: str) -> Path:
-    return Path(os.path.expandvars(text)).expanduser()
-
-
 def _sections(path: Path) -> list[tuple[str, SourceLocation, Mapping[str, ConfigValue]]]:
+    if path == Path():
+        # The variable that names it is empty: botocore reads no file.
+        return []
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue
-from assumed.config.fields import shown
+from assumed.config.fields import truncate_for_display
 
 _SSO_KEYS = ("sso_account_id", "sso_role_name")
 _JAVASCRIPT_SSO_KEYS = (*_SSO_KEYS, "sso_session", "sso_start_url", "sso_region")
@@ -124,11 +124,12 @@ def _describe(choice: CredentialChoice, profile: AwsProfile, files: AwsFiles) ->
     text = _DESCRIPTIONS[choice.kind]
     if choice.kind is CredentialKind.ROLE:
         source = profile.value("source_profile")
-        if source and source not in files.profiles:
-            text = f"nothing: profile {shown(source)} does not exist"
+        if source is None:
+            text = f"{text}, from {profile.value('credential_source')}"
+        elif source in files.profiles:
+            text = f"{text}, from profile {truncate_for_display(source)}"
         else:
-            origin = f"profile {shown(source)}" if source else profile.value("credential_source")
-            text = f"{text}, from {origin}"
+            text = f"nothing: profile {truncate_for_display(source)} does not exist"
     elif choice.kind is CredentialKind.KEYS and profile.is_managed:
         text = "the refreshed keys"
     return text if choice.decided_by is None else f"{text} ({choice.decided_by.location})"

@@ -17,7 +17,7 @@ from assumed.aws_files.sdk_precedence import (
     join_words,
     used_by_botocore,
 )
-from assumed.config.fields import shown
+from assumed.config.fields import truncate_for_display
 from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProfile, StorageMode
 
 Link = SourceProfile | ManagedProfile
@@ -249,7 +249,7 @@ def _in_credential_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     )
     if environ.get("AWS_ACCESS_KEY_ID"):
         javascript = (
-            f"the JavaScript SDK uses profile {shown(named)}, because AWS_PROFILE is set"
+            f"because of AWS_PROFILE, the JavaScript SDK uses profile {truncate_for_display(named)}"
             if named
             else "so does the JavaScript SDK"
         )
@@ -275,9 +275,9 @@ def _in_credential_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _profile_text(name: str, files: AwsFiles, configuration: Configuration) -> str:
     if name in configuration.profiles:
-        return f"{shown(name)}, which assumed refreshes"
+        return f"{truncate_for_display(name)}, which assumed refreshes"
     status = "assumed does not refresh" if name in files.profiles else "is in no AWS file"
-    return f"{shown(name)}, which {status}"
+    return f"{truncate_for_display(name)}, which {status}"
 
 
 def _with_keys(profile: AwsProfile, credentials: Path) -> AwsProfile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore import exceptions
 
 from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableError
-from assumed.logs.events import redact
+from assumed.logs import redact
 
 
 def source_error(name: str, error: Exception, *, login: str = "") -> AssumedError:

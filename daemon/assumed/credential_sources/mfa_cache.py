@@ -1,4 +1,4 @@
-"""The file that an MFA session survives a restart in: mode 0600, in a folder of mode 0700."""
+"""The file that an MFA session survives a restart in: mode 0600, in a directory of mode 0700."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class MfaCacheFile:
         self.path = path
 
     @classmethod
-    def of(cls, folder: Path, source: MfaSession) -> MfaCacheFile:
+    def of(cls, directory: Path, source: MfaSession) -> MfaCacheFile:
         """Return the file of the session of this profile and device."""
         name = hashlib.sha256(f"{source.profile.name}\n{source.serial}".encode()).hexdigest()
-        return cls(folder / f"{name[:32]}.json")
+        return cls(directory / f"{name[:32]}.json")
 
     def read(self, source: MfaSession) -> TemporaryCredentials | None:
         """Return what is in the file; None where that is nothing that we wrote."""

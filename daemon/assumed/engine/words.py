@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from assumed.logs.events import timestamp
+from assumed.logs import timestamp
 
 _SHORT = timedelta(minutes=2)
 _LONG = timedelta(hours=2)

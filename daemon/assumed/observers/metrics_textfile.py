@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from assumed.fsutil import replace_file
-from assumed.logs.events import event
+from assumed.logs import event
 
 _READABLE = 0o644
 

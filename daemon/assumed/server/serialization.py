@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from assumed.logs.events import timestamp
+from assumed.logs import timestamp
 from assumed.models import (
     Credentials,
     DaemonStatus,

@@ -28,7 +28,7 @@ from assumed.aws_files import EditResult, RemoveCredentials, SetCredentials
 from assumed.aws_files.ownership import is_managed
 from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError
-from assumed.logs.events import event
+from assumed.logs import event
 from assumed.models import Credentials, WriteMode
 from assumed.storage.atomic_replace import AtomicReplacer, EditBytes, MountPointError, repair
 from assumed.storage.backup import back_up

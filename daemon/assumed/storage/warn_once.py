@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from assumed.logs.events import event
+from assumed.logs import event
 
 
 class WarnOnce:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
+from assumed.engine.executor import SLOW_LANE
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.errors import (
     AssumeRoleDeniedError,
     CredentialsFileMalformedError,
@@ -20,7 +21,7 @@ from assumed.errors import (
     StsUnavailableError,
     UsageError,
 )
-from assumed.logs.events import event_fields, timestamp
+from assumed.logs import event_fields, timestamp
 from assumed.models import Outcome, ProfileDefinition, ProfileState
 from tests.fakes import NOON, FakeSource, Simulation, issued, role
 
@@ -464,7 +465,7 @@ class TestLog:
         simulation.start(DEPLOY, CHILD)
         assert [event["error"] for event in events(caplog, "refresh_failed")] == [
             "no",
-            "profile child: its source profile deploy has no valid session: AccessDenied",
+            "its source profile deploy has no valid session: AccessDenied",
         ]
 
 

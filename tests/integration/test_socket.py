@@ -29,7 +29,7 @@ from assumed.errors import (
     StsUnavailableError,
     UsageError,
 )
-from assumed.fastpath.unix_http import DaemonNotAnsweringError, ask
+from assumed.fastpath.unix_http import DaemonNotAnsweringError, request_json
 from assumed.models import (
     Credentials,
     DaemonStatus,
@@ -244,7 +244,7 @@ def test_each_outcome_of_a_refresh_is_told_as_it_comes(path: Path, daemon: FakeD
         if outcome == fresh:
             slow.set_result(Outcome(profile="deploy"))
 
-    outcomes = DaemonClient(path).refresh(["deploy", "fresh"], force=False, told=tell)
+    outcomes = DaemonClient(path).refresh(["deploy", "fresh"], force=False, on_outcome=tell)
     assert told == [fresh, Outcome(profile="deploy")]
     assert outcomes == (Outcome(profile="deploy"), fresh), "in the order in which they were named"
 
@@ -262,7 +262,7 @@ def test_a_refresh_that_ends_with_the_daemon_is_an_error_after_what_was_told(
         )
 
     with pytest.raises(DaemonUnreachableError, match="it stops"):
-        DaemonClient(path).refresh(["fresh", "deploy"], force=False, told=tell)
+        DaemonClient(path).refresh(["fresh", "deploy"], force=False, on_outcome=tell)
     assert [outcome.profile for outcome in told] == ["fresh"]
 
 
@@ -441,18 +441,20 @@ def test_who_asks_with_no_library_is_told_the_same(
     path: Path, daemon: FakeDaemon, tmp_path: Path
 ) -> None:
     environ = {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
-    asked = ask(
+    answer = request_json(
         environ,
         "me",
         "/v1/status",
         {"profile": ["fresh", "deploy"], "config": None},
         timeout_seconds=5,
     )
-    assert asked == (200, status_to_json(STATUS))
+    assert answer is not None
+    assert (answer.status, answer.body) == (200, status_to_json(STATUS))
     name = "größe & more=?/%"
-    refused = ask(environ, "me", "/v1/credentials", {"profile": name}, timeout_seconds=5)
+    asked = {"profile": name}
+    refused = request_json(environ, "me", "/v1/credentials", asked, timeout_seconds=5)
     assert refused is not None
-    assert refused[1]["error"]["message"] == f"no profile {name}"
+    assert refused.body["error"]["message"] == f"no profile {name}"
 
 
 @pytest.mark.parametrize(
@@ -474,8 +476,10 @@ def test_an_answer_that_makes_no_sense_is_told_so(tmp_path: Path, answer: bytes)
 
         server = Thread(target=serve)
         server.start()
-        with pytest.raises(DaemonNotAnsweringError, match="does not answer"):
-            ask({"XDG_RUNTIME_DIR": str(tmp_path)}, "me", "/v1/status", {}, timeout_seconds=5)
+        with pytest.raises(DaemonNotAnsweringError, match=r"invalid|closed"):
+            request_json(
+                {"XDG_RUNTIME_DIR": str(tmp_path)}, "me", "/v1/status", {}, timeout_seconds=5
+            )
         server.join()
 
 
@@ -658,9 +662,11 @@ def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_pa
         with pytest.raises(DaemonUnreachableError, match="not trusted"):
             find_daemon({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody")
         with pytest.raises(
-            DaemonNotAnsweringError, match="another user's, not yours: it is not trusted"
+            DaemonNotAnsweringError, match="belongs to user 65534, not to you: it is not trusted"
         ):
-            ask({"XDG_RUNTIME_DIR": str(tmp_path)}, "somebody", "/v1/status", {}, timeout_seconds=5)
+            request_json(
+                {"XDG_RUNTIME_DIR": str(tmp_path)}, "me", "/v1/status", {}, timeout_seconds=5
+            )
 
 
 # It is another user from half-way on: the folders of the tests are closed to that one.

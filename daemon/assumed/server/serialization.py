@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from assumed.fastpath.formats import PROCESS_VERSION
 from assumed.logs import timestamp
 from assumed.models import (
     Credentials,
@@ -74,7 +75,7 @@ def credentials_to_json(credentials: Credentials) -> dict[str, Any]:
     Source: "Process credential provider" of the AWS SDKs and Tools reference guide.
     """
     return {
-        "Version": 1,
+        "Version": PROCESS_VERSION,
         "AccessKeyId": credentials.access_key_id,
         "SecretAccessKey": credentials.secret_access_key,
         "SessionToken": credentials.session_token,

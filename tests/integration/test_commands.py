@@ -94,9 +94,9 @@ def test_check_finds_a_profile_whose_fresh_keys_nobody_would_look_at(world: Worl
     checked = world.run("check")
     assert checked.returncode == 1
     aws_config = world.home / ".aws" / "config"
-    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn boto3")
+    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn, boto3")
     assert f"from profile {SOURCE} ({aws_config}:2)" in checked.stderr
-    assert f"in {world.config} give profile reports another name" in checked.stderr
+    assert f"in {world.config}, give profile reports another name" in checked.stderr
 
 
 def test_check_notes_what_the_shell_sets_and_is_content(world: World) -> None:

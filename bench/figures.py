@@ -88,7 +88,10 @@ def publish(name: str, figures: Sequence[Figure], *, folder: Path, **more: Any) 
 
 def table(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return figures, as they are in JSON, as a table in Markdown."""
-    rows = ["| what | least | median | most | goal | |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = [
+        "| measurement | min | median | max | goal | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for figure in figures:
         unit = figure["unit"]
         goal = "" if figure["goal"] is None else f"{'≥' if figure['at_least'] else '≤'} "

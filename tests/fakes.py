@@ -15,11 +15,13 @@ from botocore.session import Session as BotocoreSession
 from freezegun.api import FrozenDateTimeFactory
 
 from assumed.engine.events import ProfileEvent
+from assumed.engine.executor import SLOW_LANE
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
+from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
 from assumed.models import (
-    Caller,
     Credentials,
     ManagedProfile,
     MfaSession,
@@ -27,6 +29,7 @@ from assumed.models import (
     ProfileStatus,
     RootSource,
     SessionTokenResponse,
+    SourceAuthentication,
     SourceCredentials,
     SourceProfile,
     TemporaryCredentials,
@@ -59,10 +62,12 @@ class FakeClock:
 
 
 class FakeSource:
+    account_id: str | None = None
+
     def __init__(self, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.session = BotocoreSession()
+        self.botocore_session = BotocoreSession()
         self.times_forgotten = 0
         self.own: TemporaryCredentials | None = None
         self.replaced: list[str | None] = []
@@ -91,7 +96,7 @@ class FakeLogins:
     def expires_at(self, source: MfaSession) -> datetime | None:
         return self.ends_at
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         if self.ends_at is None or self.clock is None:
             return timedelta(0)
         return self.ends_at - self.clock.now()
@@ -105,7 +110,7 @@ class FakeLogins:
 class FakeSources:
     """Source profiles by name; one that is not there is missing until it is added."""
 
-    folders: frozenset[Path] = frozenset()
+    directories: frozenset[Path] = frozenset()
 
     @property
     def mfa(self) -> FakeLogins:
@@ -125,6 +130,9 @@ class FakeSources:
         name = self._name(source)
         return self.known[name].fingerprint if name in self.known else None
 
+    def account_id(self, source: RootSource) -> str | None:
+        return self.known[self._name(source)].account_id
+
     def _name(self, source: RootSource) -> str:
         return source.name if isinstance(source, SourceProfile) else str(source)
 
@@ -142,11 +150,17 @@ class FakeSts:
         self.clock_ahead = timedelta(0)
         self.during_call: Callable[[ProfileDefinition], None] = lambda _: None
 
+    def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
+        return f"https://sts.{definition.region or 'us-east-1'}.amazonaws.com"
+
     def assume_role(
-        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
     ) -> AssumedRole:
-        assert isinstance(caller, SourceCredentials)
-        self.calls.append((definition, caller))
+        assert isinstance(credentials, SourceCredentials)
+        self.calls.append((definition, credentials))
         self.during_call(definition)
         if definition.profile in self.failing:
             raise self.failing[definition.profile]
@@ -159,28 +173,31 @@ class FakeSts:
         )
 
     def get_caller_identity(
-        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> CallerIdentity:
-        self.calls.append((definition, caller))
-        arn = f"arn:aws:sts::111122223333:assumed-role/own/{caller.access_key_id}"
+        self.calls.append((definition, credentials))
+        arn = f"arn:aws:sts::111122223333:assumed-role/own/{credentials.access_key_id}"
         return CallerIdentity(arn, (self._clock.now() + self.skew).replace(microsecond=0))
 
     def get_session_token(
         self,
         source: MfaSession,
         code: str,
-        caller: SourceCredentials,
-        session: BotocoreSession,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> SessionTokenResponse:
         self.codes.append((source.serial, code))
         if self.failures:
             raise self.failures.pop(0)
         now = (self._clock.now() + self.skew).replace(microsecond=0)
         number = len(self.codes)
-        credentials = TemporaryCredentials(
+        issued = TemporaryCredentials(
             f"ASIAMFA{number}", f"mfa-secret-{number}", "mfa-token", now + source.lifetime
         )
-        return SessionTokenResponse(credentials, now)
+        return SessionTokenResponse(issued, now)
 
     @property
     def number(self) -> int:
@@ -255,20 +272,17 @@ class DeferredRuns(BaseExecutor):  # type: ignore[misc]
             self._run_job_success(job.id, run_job(job, "default", run_times, "tests"))
 
 
-class SteppedJobs(BaseScheduler):  # type: ignore[misc]
-    """APScheduler's own logic with no thread: a pass is made when the test asks for one."""
+class SteppedJobs(HeartbeatScheduler):
+    """The real scheduler without its thread: a pass is made when the test asks for one."""
 
     def __init__(self) -> None:
-        super().__init__(timezone="UTC")
+        super().__init__(lambda: None)
         self._lanes = DeferredRuns(), DeferredRuns()
         for alias, lane in zip(("default", SLOW_LANE), self._lanes, strict=True):
             self.add_executor(lane, alias)
 
-    def wakeup(self) -> None:
-        pass
-
-    def shutdown(self, wait: bool = True) -> None:
-        super().shutdown(wait)
+    def start(self, paused: bool = False) -> None:
+        BaseScheduler.start(self, paused)
 
     def run_due(self) -> None:
         self._process_jobs()
@@ -285,7 +299,11 @@ class Simulation:
     """The real scheduler and refresher in a time that only the test moves."""
 
     def __init__(
-        self, frozen: FrozenDateTimeFactory, *, jitter: Callable[[], float] = lambda: 0.5
+        self,
+        frozen: FrozenDateTimeFactory,
+        *,
+        jitter: Callable[[], float] = lambda: 0.5,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         self._frozen = frozen
         self.clock = FakeClock()
@@ -298,23 +316,27 @@ class Simulation:
         )
         self.jobs = SteppedJobs()
         self.scheduler = RefreshScheduler(
-            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
+            clock=self.clock,
+            refresher=self.refresher,
+            jobs=self.jobs,
+            jitter=jitter,
+            retried_by=retried_by,
         )
-        self.notices: list[ProfileEvent] = []
-        self.scheduler.tell = self.notices.append
+        self.events: list[ProfileEvent] = []
+        self.scheduler.subscribe(self.events.append)
 
     def start(
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
-        self.apply(*definitions, stored=stored)
+        self.update_definitions(*definitions, stored=stored)
         self.jobs.start()
         self.jobs.run_due()
 
-    def apply(
+    def update_definitions(
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
         by_profile = {definition.profile: definition for definition in definitions}
-        self.scheduler.apply(by_profile, stored or {})
+        self.scheduler.update_definitions(by_profile, stored or {})
 
     def run_for(self, span: timedelta, *, at_each_stop: Callable[[], None] = lambda: None) -> None:
         """Move from job to job and heartbeat to heartbeat, as the real scheduler wakes."""

@@ -1,4 +1,4 @@
-"""Snippets of the documents, for tests that use them."""
+"""Examples from the documents, for the tests that run them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ RECIPES = (REPOSITORY / "docs" / "recipes.md").read_text()
 
 
 def credential_process(world: World, name: str) -> str:
-    """Return the AWS profile `NAME-live` of the README, whose credential_process serves `NAME`."""
-    (recipe,) = re.findall(r"```ini\n(\[profile deploy-live\]\n.*?)```", README, re.S)
-    return installed(world, str(recipe).replace("deploy", name))
+    """Return the AWS profile `NAME-live` of the README, with `NAME` for the managed profile."""
+    (recipe,) = re.findall(r"```ini\n(\[profile s3-read-only-live\]\n.*?)```", README, re.S)
+    return installed(world, str(recipe).replace("s3-read-only", name))
 
 
 def blocks(title: str, language: str) -> list[str]:

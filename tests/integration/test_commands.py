@@ -94,9 +94,9 @@ def test_check_finds_a_profile_whose_keys_aws_tools_ignore(world: World) -> None
     checked = world.run("check")
     assert checked.returncode == 1
     aws_config = world.home / ".aws" / "config"
-    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn boto3")
+    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn, boto3")
     assert f"from profile {SOURCE} ({aws_config}:2)" in checked.stderr
-    assert f"in {world.config} give profile reports another name" in checked.stderr
+    assert f"in {world.config}, give profile reports another name" in checked.stderr
 
 
 def test_check_succeeds_with_notes_about_the_environment(world: World) -> None:
@@ -163,7 +163,7 @@ def test_plain_http_to_another_machine_is_rejected(world: World) -> None:
     world.configure({"reports": world.add_role()})
     done = world.run("check", "--live", AWS_ENDPOINT_URL="http://sts.example.com")
     assert done.returncode == 1
-    assert "reports: PlainHttp: http://sts.example.com is plain http" in done.stderr
+    assert "reports: PlainHttp: http://sts.example.com is plain HTTP" in done.stderr
 
 
 def test_an_unreachable_endpoint_is_reported(world: World) -> None:
@@ -229,7 +229,7 @@ def test_logout_fails_while_a_daemon_refreshes_the_profile(world: World) -> None
         assert "[one]" in world.credentials.read_text()
         disabled = {"role_arn": role, "source_profile": SOURCE, "enabled": "false"}
         world.configure({"one": disabled, "two": world.add_role()})
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert world.run("logout", "one").stdout == "one: removed\n"
         assert "[one]" not in world.credentials.read_text()
 

@@ -65,7 +65,7 @@ def test_a_wrong_configuration_leaves_the_old_one_running(world: World) -> None:
     with world.running() as daemon:
         world.write_config("profiles:\n  reports:\n    role_arm: nonsense\n")
         daemon.signal(signal.SIGHUP)
-        daemon.wait_for("configuration_refused")
+        daemon.wait_for("config_rejected")
         status = world.status()
         assert "did you mean role_arn?" in status["daemon"]["config_error"]
         assert status["profiles"][0]["state"] == "valid"
@@ -77,7 +77,7 @@ def test_a_wrong_configuration_leaves_the_old_one_running(world: World) -> None:
         )
         world.configure({"reports": role})
         daemon.signal(signal.SIGHUP)
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert world.status()["daemon"]["config_error"] is None
 
 
@@ -261,8 +261,8 @@ def test_a_profile_that_another_program_set_back_is_put_right(world: World) -> N
     with world.running() as daemon:
         held = world.credentials.read_text()
         world.aws("configure", "set", "aws_session_token", "foreign", "--profile", "reports")
-        daemon.wait_for("profile_set_back profile=reports")
-        daemon.wait_for("profile_rewritten profile=reports")
+        daemon.wait_for("profile_overwritten profile=reports")
+        daemon.wait_for("profile_restored profile=reports")
         assert world.credentials.read_text() == held
         assert world.caller("reports").startswith(session_arn(role))
     assert world.server.calls(role) == 1
@@ -273,7 +273,7 @@ def test_a_saved_configuration_is_taken_over_without_a_signal(world: World) -> N
     world.configure({"first": first})
     with world.running() as daemon:
         world.write_config("profiles:\n  half")
-        daemon.wait_for("configuration_refused")
+        daemon.wait_for("config_rejected")
         # As editors do it: a new file takes the old one's place.
         new = world.config.with_name("new")
         world.configure({"first": first, "second": second})

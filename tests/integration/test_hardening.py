@@ -12,9 +12,9 @@ import pytest
 PROTECTED = """
 import ctypes, json, os, resource, sys
 from pathlib import Path
-from assumed.platform.hardening import protect
+from assumed.platform.hardening import harden_process
 exec(sys.argv[1])
-protect()
+harden_process()
 Path("file").touch()
 Path("folder").mkdir()
 PR_GET_DUMPABLE = 3
@@ -77,7 +77,7 @@ resource.setrlimit = refuse
 
 
 def test_protecting_twice_is_as_good_as_once(tmp_path: Path) -> None:
-    assert protected(tmp_path, "protect()") == protected_anew(tmp_path)
+    assert protected(tmp_path, "harden_process()") == protected_anew(tmp_path)
 
 
 def protected_anew(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from assumed.engine.events import EventType, ProfileEvent
-from assumed.logs.events import event_fields, event_text
+from assumed.logs import event_fields, event_text
 from assumed.models import Failure
 from assumed.observers.hook_process import HookProcess
 from assumed.observers.hooks import Hooks, hook_environ
@@ -27,10 +27,10 @@ FAILURE = Failure(code="AccessDenied", message="profile deploy: no", hint="ask",
 
 
 def notice(
-    profile: str = "deploy", happening: EventType = EventType.REFRESHED, **changes: Any
+    profile: str = "deploy", event_type: EventType = EventType.REFRESHED, **changes: Any
 ) -> ProfileEvent:
     fields = {"role_arn": "arn:aws:iam::111122223333:role/deploy", "expires_at": NOON}
-    return ProfileEvent(happening=happening, profile=profile, **{**fields, **changes})
+    return ProfileEvent(event_type=event_type, profile=profile, **{**fields, **changes})
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_the_environment_says_what_has_happened_and_keeps_what_systemd_said(
         "ASSUMED_EXPIRATION": "2026-11-24T12:00:00Z",
     }
     assert hook_environ(daemon, notice()) == given
-    failed = notice(happening=EventType.FAILED, failure=FAILURE)
+    failed = notice(event_type=EventType.FAILED, failure=FAILURE)
     assert hook_environ(daemon, failed) == given | {
         "ASSUMED_EVENT": "failed",
         "ASSUMED_ERROR_CODE": "AccessDenied",
@@ -99,7 +99,7 @@ def test_whatever_a_program_has_said_the_hook_is_started(
     hooks.commands = {"on_failure": ("sh", "-c", script)}
     said = "no\0\x1b]0;title\a\nforged " + "no " * 50_000 + "\n"
     failure = replace(FAILURE, message=said, hint=said, code="\0")
-    hooks.tell(notice(happening=EventType.FAILED, failure=failure))
+    hooks.tell(notice(event_type=EventType.FAILED, failure=failure))
     wait_until(lambda: bool(events(caplog, "hook_done") + events(caplog, "hook_failed")), "its end")
     assert not events(caplog, "hook_failed")
     text = told.read_text()
@@ -108,7 +108,7 @@ def test_whatever_a_program_has_said_the_hook_is_started(
 
 
 @pytest.mark.parametrize(
-    ("happening", "hook"),
+    ("event_type", "hook"),
     [
         (EventType.REFRESHED, "on_refresh"),
         (EventType.RECOVERED, "on_recovered"),
@@ -119,29 +119,29 @@ def test_whatever_a_program_has_said_the_hook_is_started(
     ],
 )
 def test_each_happening_has_its_hook(
-    hooks: Hooks, caplog: pytest.LogCaptureFixture, happening: EventType, hook: str
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, event_type: EventType, hook: str
 ) -> None:
     hooks.commands = {hook: ("sh", "-c", 'echo "$ASSUMED_EVENT of $ASSUMED_PROFILE"')}
     for repeated in EventType:
-        hooks.tell(notice(happening=repeated, is_repeat=True))
-    hooks.tell(notice(happening=happening))
+        hooks.tell(notice(event_type=repeated, is_repeat=True))
+    hooks.tell(notice(event_type=event_type))
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
-    (said,) = events(caplog, "hook_said")
+    (said,) = events(caplog, "hook_output")
     assert said == {
         "level": logging.INFO,
         "profile": "deploy",
         "hook": hook,
-        "line": f"{happening} of deploy",
+        "line": f"{event_type} of deploy",
     }
 
 
 @pytest.mark.parametrize(
     ("command", "error", "exit_status"),
     [
-        (("sh", "-c", "exit 3"), "it ended with status 3", 3),
-        (("sh", "-c", "kill -9 $$"), "it was ended by signal 9", None),
-        (("/nowhere/hook",), "/nowhere/hook can't be started: No such file or directory", None),
-        (("a\0b",), "a\0b can't be started: it can be no command", None),
+        (("sh", "-c", "exit 3"), "exited with status 3", 3),
+        (("sh", "-c", "kill -9 $$"), "was killed by signal 9", None),
+        (("/nowhere/hook",), "could not be started: No such file or directory", None),
+        (("a\0b",), "could not be started: invalid command", None),
     ],
 )
 def test_a_hook_that_fails_is_one_warning(
@@ -181,7 +181,7 @@ def test_a_hook_that_goes_on_failing_is_summed_up(caplog: pytest.LogCaptureFixtu
     shown = [event for event in events(caplog, "hook_failed") if event["level"] == logging.WARNING]
     assert [event["failures"] for event in shown] == [1, 2, 4, 8, 1]
     assert [event["command"] for event in shown] == ["sh"] * 4 + ["false"]
-    said = [event["level"] for event in events(caplog, "hook_said")]
+    said = [event["level"] for event in events(caplog, "hook_output")]
     assert said.count(logging.INFO) == 4
 
 
@@ -197,7 +197,7 @@ def test_what_a_hook_prints_is_cut_counted_and_redacted(
     hooks.commands = {"on_refresh": (sys.executable, "-c", program)}
     hooks.tell(notice())
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the end")
-    *said, last = events(caplog, "hook_said")
+    *said, last = events(caplog, "hook_output")
     assert len(said) == 50
     assert max(len(line["line"]) for line in said) == 500
     assert [line["line"][:2] for line in said[:4]] == ["x ", "y ", "\x1b[", "0"]
@@ -220,16 +220,16 @@ def test_what_hangs_is_ended_with_all_that_it_has_started(
         "on_recovered": (sys.executable, "-c", "while True: print('y' * 1000)"),
         "on_needs_login": ("sh", "-c", "exec >/dev/null 2>&1; sleep 1000"),
     }
-    for happening in (
+    for event_type in (
         EventType.REFRESHED,
         EventType.FAILED,
         EventType.RECOVERED,
         EventType.NEEDS_LOGIN,
     ):
-        hooks.tell(notice(str(happening), happening))
+        hooks.tell(notice(str(event_type), event_type))
     wait_until(lambda: len(events(caplog, "hook_failed")) == 4, "the end of all")
     for failed in events(caplog, "hook_failed"):
-        assert failed["error"] == "it was not done within 0.5 s, and was ended"
+        assert failed["error"] == "did not finish within 0.5 s"
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 4
     wait_until(lambda: not any(map(is_alive, started)), "the end of what they started")
@@ -305,8 +305,8 @@ def test_what_is_heard_last_of_a_profile_is_what_happened_last(
         "on_recovered": ("sh", "-c", f"echo recovered >> {told}"),
     }
     hooks.tell(notice())
-    for happening in (EventType.FAILED, EventType.RECOVERED, EventType.FAILED):
-        hooks.tell(notice(happening=happening))
+    for event_type in (EventType.FAILED, EventType.RECOVERED, EventType.FAILED):
+        hooks.tell(notice(event_type=event_type))
     go_on.touch()
     wait_until(lambda: len(events(caplog, "hook_done")) == 3, "all")
     assert told.read_text() == "recovered\nfailed\n"
@@ -325,7 +325,7 @@ def test_a_stop_ends_what_runs_and_starts_nothing_more(
     assert not hooks._running
     assert not hooks._waiting
     said = [failed["error"] for failed in events(caplog, "hook_failed")]
-    assert said == ["it was ended, for assumed stops"] * 4
+    assert said == ["was stopped"] * 4
 
 
 def test_a_hook_that_is_being_started_while_all_is_stopped_is_ended_too(
@@ -340,7 +340,7 @@ def test_a_hook_that_is_being_started_while_all_is_stopped_is_ended_too(
     hooks.commands = {"on_refresh": ("sleep", "60")}
     hooks.tell(notice())
     wait_until(lambda: bool(events(caplog, "hook_failed")), "the end of the hook")
-    assert events(caplog, "hook_failed")[0]["error"] == "it was ended, for assumed stops"
+    assert events(caplog, "hook_failed")[0]["error"] == "was stopped"
 
 
 def test_a_daemon_runs_the_hooks_of_its_configuration_and_one_shot_commands_do_not(
@@ -376,7 +376,7 @@ def test_a_daemon_runs_the_hooks_of_its_configuration_and_one_shot_commands_do_n
         told.unlink()
         configure(on_refresh=f"sleep 1000; {write}", on_failure="exit 7")
         assert world.run("refresh", "--force", "good").returncode == 0
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert world.run("refresh", "--force", "good").returncode == 0
         assert daemon.stop() == 0
         assert "hook_failed profile=good hook=on_refresh" in daemon.log.read_text()

@@ -104,7 +104,7 @@ def test_init_prints_or_writes_where_it_is_told(world: World) -> None:
     ("text", "status", "expected"),
     [
         ("", 1, "there is no role profile in {config} to keep fresh"),
-        ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is no `key = value`"),
+        ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is not `key = value`"),
         (
             "[profile a]\nrole_arn = arn:aws:iam::111122223333:role/a\nsource_profile = b\n",
             1,
@@ -178,7 +178,7 @@ def test_the_statement_of_a_denial_is_what_the_trust_policy_lacks(
     denied = check_live("arn:aws:iam::123456789012:user/somebody-else")
     assert denied.returncode == 1
     told = denied.stderr
-    assert told.startswith("denied: AccessDenied: ")
+    assert told.startswith("denied: AccessDenied: User: arn:")
     assert "profile denied: " not in told
     assert f" {source}: arn:aws:" in told
     assert "In the trust policy: {" not in told

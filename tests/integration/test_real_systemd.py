@@ -194,10 +194,10 @@ def test_a_service_is_ready_after_20_s_whatever_hangs(fresh: Unit) -> None:
 
 
 def test_a_reload_reads_the_configuration_again(fresh: Unit) -> None:
-    before = len(fresh.events("configuration_reloaded"))
+    before = len(fresh.events("config_reloaded"))
     (pid,) = fresh.show("MainPID")
     assert fresh.systemctl("reload", fresh.name).returncode == 0
-    wait_until(lambda: len(fresh.events("configuration_reloaded")) > before, "the reload")
+    wait_until(lambda: len(fresh.events("config_reloaded")) > before, "the reload")
     wait_until(lambda: fresh.show("ActiveState", "MainPID") == ["active", pid], "READY again")
 
 
@@ -240,6 +240,29 @@ def test_each_field_of_an_event_is_one_in_the_journal(unit: Unit) -> None:
     assert (
         refreshed[0]["_SYSTEMD_USER_UNIT" if unit.kind == "user" else "_SYSTEMD_UNIT"] == unit.name
     )
+
+
+LOG_LARGE_EVENT = """
+import logging
+from assumed import logs
+from assumed.logs.journald import JournalHandler
+
+logs.configure(journal=JournalHandler())
+logs.event(logging.WARNING, "large_event", profile="deploy", error="no \\n" * 200_000)
+"""
+
+
+def test_an_event_that_exceeds_a_datagram_reaches_the_journal(machine: Machine) -> None:
+    machine.do(sys.executable, "-c", LOG_LARGE_EVENT)
+
+    def entries() -> list[str]:
+        command = ["journalctl", "--output=json", "--all", "--no-pager"]
+        return machine.do(*command, "ASSUMED_EVENT=large_event").splitlines()
+
+    wait_until(lambda: len(entries()) == 1, "the entry")
+    (entry,) = map(json.loads, entries())
+    assert (entry["PROFILE"], entry["PRIORITY"]) == ("deploy", "4")
+    assert entry["ASSUMED_ERROR"] == "no \n" * 200_000
 
 
 @pytest.mark.parametrize("unit", ["system"], indirect=True)
@@ -379,7 +402,7 @@ def test_the_system_unit_is_refused_where_it_would_trust_the_wrong_person(jill: 
     machine.do("cp", ASSUMED, roots)
     refused = machine.run(roots, *install, "daemon")
     assert refused.returncode == 2
-    assert f"daemon can't run {roots}" in refused.stderr
+    assert f"daemon cannot run {roots}" in refused.stderr
     assert "pipx install --global" in refused.stderr
     no_configuration = machine.run(ASSUMED, *install, "daemon")
     assert no_configuration.returncode == 78

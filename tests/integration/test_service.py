@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from assumed.errors import AssumedError
-from assumed.platform.systemd.systemctl import Systemctl, ask, require_systemd, require_user_manager
-from assumed.platform.systemd.unit_file import is_ours
+from assumed.platform.systemd.systemctl import (
+    Systemctl,
+    require_systemd,
+    require_user_manager,
+    run_command,
+)
+from assumed.platform.systemd.unit_file import is_generated
 from tests.integration.world import World
 
 ASSUMED = str(Path(sys.executable).with_name("assumed"))
@@ -21,7 +26,7 @@ def test_the_unit_is_printed_and_nothing_is_done(world: World) -> None:
     before = sorted(world.home.rglob("*"))
     printed = world.run("service", "install", "--print")
     assert (printed.returncode, printed.stderr) == (0, "")
-    assert is_ours(printed.stdout)
+    assert is_generated(printed.stdout)
     assert f"\nExecStart={ASSUMED} run\n" in printed.stdout
     assert sorted(world.home.rglob("*")) == before
 
@@ -104,7 +109,7 @@ def test_a_machine_that_systemd_does_not_run_is_told_what_does_the_same(
         ({}, "XDG_RUNTIME_DIR=/run/user/"),
         pytest.param(
             {"SUDO_USER": "jane"},
-            "installed for jane",
+            "install it for jane",
             marks=pytest.mark.skipif(os.geteuid() != 0, reason="sudo makes one root"),
         ),
     ],
@@ -128,7 +133,7 @@ def test_what_systemctl_says_is_in_the_error(
 
 
 def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
-    with pytest.raises(AssumedError, match="no answer within 1 s"):
-        ask("sleep", "60", seconds=1, hint="")
+    with pytest.raises(AssumedError, match="no response within 1 s"):
+        run_command("sleep", "60", timeout_seconds=1, hint="")
     with pytest.raises(AssumedError, match="No such file"):
-        ask("no-such-program", hint="")
+        run_command("no-such-program", hint="")

@@ -90,5 +90,5 @@ def test_a_step_of_the_wall_clock_alone_costs_no_refresh_and_hides_none(
         # What is due by the clock that counts is refreshed, whatever the wall clock says.
         clocks.set(wall=step, boottime=HOURS)
         wait_until(lambda: world.server.calls(role) == 2, "the refresh")
-        daemon.wait_for("clock_is_wrong")
+        daemon.wait_for("clock_skew_detected")
         wait_until(lambda: world.states() == {"reports": "valid"}, "the refresh")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -14,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from assumed.logs import events as log
-from assumed.logs.journald import JournalHandler, journal_handler
 from assumed.platform.systemd.notify import watchdog_interval
 from tests.integration.world import World, wait_until
 from tests.repository import REPOSITORY
@@ -93,7 +90,7 @@ def test_a_systemd_that_reads_nothing_holds_up_neither_the_daemon_nor_its_stop(
         wait_until(lambda: manager.hears("READY=1", "STATUS="), "READY")
         manager.fill()
         daemon.signal(signal.SIGHUP)
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert daemon.stop() == 0
         assert not manager.hears("STOPPING=1")
 
@@ -138,7 +135,7 @@ def test_a_status_is_told_again_where_it_was_not_heard_and_only_there(
         manager.close()
         manager.path.unlink()
         world.write_config("nonsense\n")
-        daemon.wait_for("configuration_refused")
+        daemon.wait_for("config_rejected")
         another = Manager(manager.path)
         wait_until(lambda: another.hears(told), "what nobody heard")
         is_told_once(another, told)
@@ -180,48 +177,6 @@ def test_the_watchdog_interval_is_read_as_systemd_writes_it(
     environ: dict[str, str], expected: timedelta | None
 ) -> None:
     assert watchdog_interval(environ, 7) == expected
-
-
-def test_an_entry_of_the_journal_has_a_field_for_each_field_of_the_event() -> None:
-    entries: list[dict[str, object]] = []
-    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-    record = logging.makeLogRecord(
-        {
-            "name": "assumed",
-            "msg": "refresh_failed",
-            "levelno": logging.WARNING,
-            "fields": {"profile": "deploy", "attempt": 2, "error": f"it said {secret}"},
-        }
-    )
-    JournalHandler(lambda **fields: entries.append(fields)).emit(record)
-    assert entries == [
-        {
-            "message": 'refresh_failed profile=deploy attempt=2 error="it said [redacted]"',
-            "priority": 4,
-            "syslog_identifier": "assumed",
-            "assumed_event": "refresh_failed",
-            "assumed_profile": "deploy",
-            "assumed_attempt": "2",
-            "assumed_error": "it said [redacted]",
-            "profile": "deploy",
-        }
-    ]
-
-
-def test_the_journal_is_used_where_standard_error_is_the_journal_already() -> None:
-    status = os.fstat(2)
-    journal = f"{status.st_dev}:{status.st_ino}"
-    assert journal_handler({}) is None
-    assert journal_handler({"JOURNAL_STREAM": "1:1"}) is None
-    handler = journal_handler({"JOURNAL_STREAM": journal})
-    assert isinstance(handler, JournalHandler)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    try:
-        log.configure(journal=handler)
-        assert root.handlers == [handler]
-    finally:
-        root.handlers[:], root.level = before
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from assumed.errors import AssumedError, ConfigurationError, UsageError
-from assumed.platform.systemd.installation import Service
+from assumed.platform.systemd.installation import SystemdService
 from assumed.platform.systemd.systemctl import Systemctl
 from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import USER_UNIT, unit_text
@@ -49,7 +49,7 @@ def test_a_program_that_others_can_change_is_refused(prefix: Path, what: str) ->
     path = prefix / what
     require(prefix)
     path.chmod(0o757)
-    with pytest.raises(UsageError, match="writable by everybody, who could act as nobody"):
+    with pytest.raises(UsageError, match="writable by every user, who could act as nobody"):
         require(prefix)
     path.chmod(0o755)
     os.chown(path, STRANGER, 0)
@@ -110,11 +110,11 @@ def test_root_writes_and_removes_no_unit_where_a_user_leads_it(prefix: Path) -> 
     os.chown(home, STRANGER, STRANGER)
     os.lchown(home / "link", STRANGER, STRANGER)
     for place in (folder, home / "link", home / "not" / "there"):
-        service = Service(Systemctl(is_user=True), USER_UNIT, place / USER_UNIT)
-        with pytest.raises(AssumedError, match="another user's"):
-            service.put(unit_text(USER_UNIT, [sys.executable]))
-        with pytest.raises(AssumedError, match="another user's"):
-            service.remove()
+        service = SystemdService(Systemctl(is_user=True), USER_UNIT, place / USER_UNIT)
+        with pytest.raises(AssumedError, match="owned by another user"):
+            service.install(unit_text(USER_UNIT, [sys.executable]))
+        with pytest.raises(AssumedError, match="owned by another user"):
+            service.uninstall()
     assert kept.read_text() == "root's"
     assert not (prefix / USER_UNIT).exists()
 

@@ -31,9 +31,12 @@ from assumed.app.factory import (
 from assumed.app.observers import EventObservers
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
-from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler, Summary
+from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.refresh_policy import RetriedBy
+from assumed.engine.scheduler import RefreshScheduler
+from assumed.engine.status import Summary
 from assumed.errors import AssumedError, ConfigurationError, DaemonUnreachableError, UnexpectedError
-from assumed.logs.events import event
+from assumed.logs import event
 from assumed.models import (
     Configuration,
     Credentials,
@@ -44,14 +47,15 @@ from assumed.models import (
     Status,
     WriteMode,
 )
+from assumed.paths import daemon_socket
 from assumed.platform.inotify import DirectoryWatcher
-from assumed.platform.signal_queue import SignalAwareQueue
-from assumed.platform.systemd.notify import Notifier, watchdog_interval
-from assumed.server.api_server import ApiServer
+from assumed.platform.signal_aware_queue import SignalAwareQueue
+from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
+from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
-from assumed.server.unix_socket import daemon_socket, listen, private_folder
-from assumed.storage.credentials_file import FileSignature, hold
-from assumed.sts.timed import TimedStsClient
+from assumed.server.unix_socket import listen, private_directory
+from assumed.storage import DaemonLock, FileSignature
+from assumed.sts.client import StsClient
 
 _READY_SECONDS = 20
 _INTERRUPTED = 130
@@ -101,30 +105,35 @@ class Daemon:
         """Whoever waits for a reload."""
         self._file = credentials_file(self._configuration, environ)
         self._credentials_path = credentials_path(self._configuration, environ)
-        self._config_seen = self._config_pending = FileSignature.behind(config_path)
-        self._credentials_seen = FileSignature.behind(self._credentials_path)
+        self._config_seen = self._config_pending = FileSignature.stat(config_path)
+        self._credentials_seen = FileSignature.stat(self._credentials_path)
         self._looked_around_at = -math.inf
         self._has_stirred = False
         """Whether something has changed since, in a folder or in what is known."""
         self._is_unreadable = False
         """So the log says of the credentials file."""
-        self._notifier = Notifier(environ)
+        self._notifier = SystemdNotifier(environ)
         self._told: tuple[Summary, str | None] | None = None
         """What systemd shows: of the profiles, and of the configuration."""
         every = min(HEARTBEAT, watchdog_interval(environ, os.getpid()) or HEARTBEAT)
         self._jobs = make_jobs(beat=self._beat, every=every)
         self._telling = EventObservers(environ, self._clock, self.metrics)
         took = self._telling.counts.sts_took
-        sts = TimedStsClient(self._clock, connections=MOST_THREADS, took=took)
+        sts = StsClient(
+            self._clock,
+            connections=MOST_THREADS,
+            on_request=lambda request: took(request.took.total_seconds()),
+        )
         self._refresher = make_refresher(self._clock, self._sources, self._file, sts=sts)
         self._scheduler = RefreshScheduler(
             clock=self._clock,
             refresher=self._refresher,
             jobs=self._jobs,
             jitter=random.random,
+            retried_by=RetriedBy.DAEMON,
         )
-        self._scheduler.tell = self._telling.tell
-        self._endpoint = ContainerCredentialsEndpoint(self, daemon_socket(environ).parent)
+        self._scheduler.subscribe(self._telling.tell)
+        self._endpoint = ContainerCredentialsEndpoint(self, Path(daemon_socket(environ)).parent)
         self._watch = DirectoryWatcher(self._stir)
         self._scheduler.first_pass.add_done_callback(
             lambda _: self._wishes.put(_MainLoopEvent.READY)
@@ -141,9 +150,9 @@ class Daemon:
         """
         for signal_number, wish in _SIGNALS.items():
             signal.signal(signal_number, lambda *_, wish=wish: self._wishes.put(wish))
-        self._wishes.hear_signals()
+        self._wishes.enable_signal_wakeup()
         with ExitStack() as stack:
-            stack.enter_context(self._file.hold(str(self._config_path)))
+            stack.enter_context(self._file.acquire_daemon_lock(str(self._config_path)))
             server = ApiServer(self, self._listen(stack))
             self._start(stack, server)
             return self._obey(server)
@@ -195,7 +204,7 @@ class Daemon:
             except AssumedError as error:
                 answer.set_exception(error)
             except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
-                event(logging.ERROR, "defect", profile=profile, defect=error)
+                event(logging.ERROR, "internal_error", profile=profile, exc_info=error)
                 answer.set_exception(
                     UnexpectedError(
                         f"profile {profile}: {type(error).__name__}: a mistake in assumed",
@@ -218,7 +227,7 @@ class Daemon:
 
     def metrics(self) -> bytes:
         """Return what is counted, in the text format of Prometheus."""
-        return self._telling.counts.text(self.status(()), commits=self._file.commits)
+        return self._telling.counts.text(self.status(()), commits=self._file.writes)
 
     def reload(self) -> Future[None]:
         """Read the configuration again; what came of it is in the status afterwards."""
@@ -229,10 +238,12 @@ class Daemon:
         return answer
 
     def _listen(self, stack: ExitStack) -> socket.socket:
-        path = daemon_socket(self._environ)
+        path = Path(daemon_socket(self._environ))
         try:
-            private_folder(path.parent)
-            stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))
+            private_directory(path.parent)
+            stack.enter_context(
+                DaemonLock(path.with_suffix(".lock"), config=str(self._config_path))
+            )
             listener = listen(path)
         except OSError as error:
             raise DaemonUnreachableError(
@@ -256,9 +267,9 @@ class Daemon:
         self._file.recover()
         self._telling.apply(self._configuration)
         stack.callback(self._telling.stop)
-        self._scheduler.apply(self._configuration.profiles, self._stored() or {})
+        self._scheduler.update_definitions(self._configuration.profiles, self._stored() or {})
         stack.callback(server.stop)
-        self._endpoint.resume()
+        self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._watch.start()
         stack.callback(self._watch.stop)
@@ -308,7 +319,7 @@ class Daemon:
     def _reload(self) -> None:
         awaited = self._reloads.qsize()
         self._notifier.reloading()
-        self._config_seen = self._config_pending = FileSignature.behind(self._config_path)
+        self._config_seen = self._config_pending = FileSignature.stat(self._config_path)
         try:
             configuration = load_configuration(self._config_path, self._sources)
         except AssumedError as error:
@@ -317,7 +328,7 @@ class Daemon:
             for problem in problems:
                 event(
                     logging.ERROR,
-                    "configuration_refused",
+                    "config_rejected",
                     problem=problem,
                     hint=f"{error.hint}; the daemon goes on with what it had: don't restart it "
                     "before this is mended",
@@ -331,10 +342,10 @@ class Daemon:
                     hint="credentials_file has changed: that takes a restart",
                 )
             self._telling.apply(configuration)
-            self._scheduler.apply(configuration.profiles, self._stored() or {})
+            self._scheduler.update_definitions(configuration.profiles, self._stored() or {})
             event(
                 logging.INFO,
-                "configuration_reloaded",
+                "config_reloaded",
                 config=self._config_path,
                 profiles=len(configuration.profiles),
             )
@@ -364,7 +375,7 @@ class Daemon:
             return None
         if self._is_unreadable:
             self._is_unreadable = False
-            event(logging.INFO, "credentials_file_readable_again")
+            event(logging.INFO, "credentials_file_readable")
         return stored
 
     def _beat(self) -> None:
@@ -377,8 +388,8 @@ class Daemon:
             if self._telling.is_file_due():
                 self._wishes.put(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
-            event(logging.ERROR, "defect", defect=error)
-        self._notifier.watchdog()
+            event(logging.ERROR, "internal_error", exc_info=error)
+        self._notifier.keep_alive()
 
     def _stir(self) -> None:
         """Have everything looked at soon; called from any thread."""
@@ -386,7 +397,7 @@ class Daemon:
         self._jobs.beat_soon()
 
     def _look_at_files(self) -> None:
-        config = FileSignature.behind(self._config_path)
+        config = FileSignature.stat(self._config_path)
         if config == self._config_seen:
             pass
         elif config != self._config_pending:
@@ -396,7 +407,7 @@ class Daemon:
         else:
             self._wishes.put(_MainLoopEvent.RELOAD)
             self._config_seen = config
-        credentials = FileSignature.behind(self._credentials_path)
+        credentials = FileSignature.stat(self._credentials_path)
         if credentials != self._credentials_seen:
             self._credentials_seen = credentials
             self._has_stirred = True
@@ -412,10 +423,10 @@ class Daemon:
 
     def _folders(self) -> frozenset[Path]:
         files = {self._config_path, self._config_path.resolve(), self._file.path}
-        return self._refresher.source_folders | {file.parent for file in files}
+        return self._refresher.source_directories | {file.parent for file in files}
 
     def _tell_status(self) -> None:
-        if not self._notifier.is_heard:
+        if not self._notifier.is_enabled:
             return
         summary = self._scheduler.summary()
         if (summary, self._config_error) == self._told:

@@ -48,15 +48,16 @@ from assumed.errors import (
     RefreshFailedError,
     UnexpectedError,
     UsageError,
+    retry_advice,
 )
-from assumed.logs.events import event
+from assumed.logs import event
 from assumed.models import (
     Configuration,
     Credentials,
     EndpointAddress,
     ProfileDefinition,
 )
-from assumed.platform.hardening import protect
+from assumed.platform.hardening import harden_process
 from assumed.server.container_credentials import MIN_LEFT, ContainerCredentialsEndpoint
 from assumed.server.serialization import credentials_to_json
 
@@ -224,7 +225,9 @@ def _told(text: str) -> Given:
         case {"code": UsageError.code, "message": str(message), "hint": str(hint)}:
             raise UsageError(message, hint=hint)
         case {"code": str(code), "message": str(message), "hint": str(hint)}:
-            raise RefreshFailedError(message, hint=hint, code=code)
+            error = RefreshFailedError(message, hint=hint, code=code)
+            error.hint += f"; {retry_advice(error, by_daemon=False)}"
+            raise error
     raise UnexpectedError(
         "the process that keeps the credentials fresh has ended",
         hint="see with `--log-level debug` why; please report it if that is no help",
@@ -260,18 +263,18 @@ class _CredentialServerProcess:
             definitions: of the profile and its parents.
             stored: what the credentials file holds under our mark.
         """
-        self._scheduler.apply(definitions, stored)
+        self._scheduler.update_definitions(definitions, stored)
 
     def run(self, writer: int, watched: int | None) -> NoReturn:
         """Serve until the command has ended, then leave nothing behind."""
         try:
             _detach({writer, watched})
-            protect()
+            harden_process()
             self._jobs.start()
             self._ask().add_done_callback(lambda done: self._tell(writer, done))
             _wait_for_the_end(self._command, watched)
         except Exception as error:  # noqa: BLE001 - the command finds out by the end of the pipe
-            event(logging.ERROR, "defect", profile=self._profile, defect=error)
+            event(logging.ERROR, "internal_error", profile=self._profile, exc_info=error)
         finally:
             self._endpoint.close()
             self._files.remove()
@@ -304,7 +307,7 @@ class _CredentialServerProcess:
         try:
             self._scheduler.heartbeat()
         except Exception as error:  # noqa: BLE001 - a defect must not end the scheduler's thread
-            event(logging.ERROR, "defect", defect=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
 
 
 class _Memory:

@@ -20,9 +20,12 @@ from shutil import rmtree
 from typing import Any
 from zlib import crc32
 
+from assumed import paths
+from assumed.fastpath.formats import VARIABLES
+from assumed.fsutil import create_directory, write_new_file
 from assumed.models import EndpointAddress
-from assumed.server.loopback_http import ADDRESS
-from assumed.server.unix_socket import private_folder, state_folder
+from assumed.server.http import LOOPBACK
+from assumed.server.unix_socket import private_directory
 
 # What tells an SDK of other credentials, or of another profile to look for them.
 _LEADS_TO_CREDENTIALS = (
@@ -45,18 +48,8 @@ _LEADS_TO_CREDENTIALS = (
     "AWS_SESSION_TOKEN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
-_REPLACED = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 _OUTER = "ASSUMED_OUTER_"
-# Where botocore looks for the keys of boto 2, which it takes before those of an endpoint.
-_BOTO_2_FILES = ("/etc/boto.cfg", "~/.boto")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
-
-_STATIC = {
-    "AWS_ACCESS_KEY_ID": "AccessKeyId",
-    "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
-    "AWS_SESSION_TOKEN": "SessionToken",
-    "AWS_CREDENTIAL_EXPIRATION": "Expiration",
-}
 
 Settings = Mapping[str, Any]
 """A section of the AWS config file; a value that is a mapping is a block nested in it."""
@@ -88,8 +81,9 @@ class IsolatedAwsFiles:
         settings = sections.get("profile", {})
         named = {name: block for name, block in sections.items() if name != "profile"}
         shown = {"default": settings, f'profile "{profile}"': settings, **named}
-        _write(self.config, "".join(_section(name, block) for name, block in shown.items()))
-        _write(self.credentials, "")
+        text = "".join(_section(name, block) for name, block in shown.items())
+        write_new_file(self.config, text.encode())
+        write_new_file(self.credentials, b"")
 
     def remove(self) -> None:
         """Leave nothing behind; a second call does nothing."""
@@ -114,7 +108,7 @@ def child_environ(
     """
     environ = {**environ, **outer_environ(environ)}
     child = {name: value for name, value in environ.items() if name not in _LEADS_TO_CREDENTIALS}
-    for name in _REPLACED:
+    for name in paths.AWS_FILES:
         child[_OUTER + name] = environ.get(name, "")
     child["AWS_CONFIG_FILE"] = str(files.config)
     child["AWS_SHARED_CREDENTIALS_FILE"] = str(files.credentials)
@@ -124,14 +118,14 @@ def child_environ(
         # A proxy for http would be sent the path and the token.
         for name in ("NO_PROXY", "no_proxy"):
             named = [environ[name]] if environ.get(name) else []
-            child[name] = ",".join([*named, ADDRESS])
+            child[name] = ",".join([*named, LOOPBACK])
         return child | {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": given.url,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(given.token_file),
             # SDKs from before 2024 do not know the file, such as that of Debian 12's AWS CLI.
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": given.token_file.read_text(),
         }
-    return child | {variable: given[name] for variable, name in _STATIC.items()}
+    return child | {variable: given[name] for variable, name in VARIABLES.items()}
 
 
 def with_region(environ: dict[str, str], region: str | None) -> dict[str, str]:
@@ -149,10 +143,9 @@ def outer_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
     Empty outside of it, as the variables that are to be unset are empty: botocore's defaults.
     """
-    defaults = dict(zip(_REPLACED, ("~/.aws/config", "~/.aws/credentials"), strict=True))
     return {
-        name: environ[_OUTER + name] or defaults[name]
-        for name in _REPLACED
+        name: environ[_OUTER + name] or default
+        for name, default in paths.AWS_FILES.items()
         if _OUTER + name in environ
     }
 
@@ -164,11 +157,11 @@ def own_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
         DaemonUnreachableError: the folder that it belongs in is another user's.
         OSError: it can't be made.
     """
-    private_folder(state_folder(environ))
+    private_directory(Path(paths.state_directory(environ)))
     parent = _parent(environ)
-    private_folder(parent)
+    private_directory(parent)
     folder = parent / f"{_process(os.getpid())}-{token_hex(4)}"
-    folder.mkdir(mode=0o700)
+    create_directory(folder, exist_ok=False)
     return IsolatedAwsFiles(folder)
 
 
@@ -186,7 +179,7 @@ def tidy(environ: Mapping[str, str]) -> None:
 def _parent(environ: Mapping[str, str]) -> Path:
     # Not in XDG_RUNTIME_DIR: systemd removes that when the user logs out, and what they left
     # running in tmux still reads these files.
-    return state_folder(environ) / "exec"
+    return Path(paths.state_directory(environ), "exec")
 
 
 def _process(pid: int) -> str:
@@ -212,10 +205,10 @@ def _processes() -> str:
 
 
 def _boto_2_has_keys(environ: Mapping[str, str]) -> bool:
-    named = environ.get("BOTO_CONFIG")
-    for place in [named] if named is not None else _BOTO_2_FILES:
+    # botocore takes the keys of boto 2 before those of an endpoint.
+    for path in paths.boto_2_files(environ):
         with suppress(OSError):
-            if b"aws_access_key_id" in Path(place).expanduser().read_bytes().lower():
+            if b"aws_access_key_id" in Path(path).read_bytes().lower():
                 return True
     return False
 
@@ -233,9 +226,3 @@ def _lines(settings: Settings) -> Iterator[str]:
             first, *rest = str(value).split("\n")
             yield f"{key} = {first}\n"
             yield from (f"  {line}\n" for line in rest if line)
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assumed.clock import Clock
 from assumed.engine.events import ProfileEvent
-from assumed.engine.scheduler import HEARTBEAT
+from assumed.engine.heartbeat import HEARTBEAT
 from assumed.models import Configuration
 from assumed.observers.hooks import Hooks
 from assumed.observers.metrics import Metrics

@@ -17,16 +17,17 @@ from assumed.app.factory import (
     make_refresher,
     stored_credentials,
 )
-from assumed.app.live_check import LiveCheck
-from assumed.aws_files.profiles import config_path, read_aws_files
+from assumed.app.live_check import LiveCheck, trace_calls
+from assumed.aws_files.profiles import read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store, already_done
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
-from assumed.sts.client import StsClient
-from assumed.sts.tracing import CallTrace, TracingStsClient
+from assumed.paths import aws_config_file
+from assumed.sts.client import StsClient, StsRequest
 
 
 class Standalone:
@@ -61,9 +62,9 @@ class Standalone:
             refresher=make_refresher(clock, self._sources, self._file),
             jobs=make_jobs(),
             jitter=lambda: 0,
-            repeats=False,
+            retried_by=RetriedBy.USER,
         )
-        scheduler.apply(self.configuration.profiles, stored_credentials(self._file))
+        scheduler.update_definitions(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
     def log_in(self, profile: str, code: str) -> Login:
@@ -143,15 +144,21 @@ class Standalone:
             on_outcome: called with each outcome as it comes.
         """
         definitions = self.configuration.profiles
-        sts = TracingStsClient(SystemClock(), connections=len(definitions))
+        requests: list[StsRequest] = []
+        sts = StsClient(
+            SystemClock(),
+            connections=len(definitions),
+            on_request=requests.append,
+            reports_identity=True,
+        )
         with self._scheduler(_Nowhere(), {}, sts=sts) as (scheduler, refresher):
             outcomes = _awaited(scheduler.refresh((), force=True), None, on_outcome)
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
                     outcome=outcome,
-                    session=refresher.session(outcome.profile) if outcome.ok else None,
-                    seen=sts.observed.get(outcome.profile, CallTrace()),
+                    session=refresher.sessions.get(outcome.profile) if outcome.ok else None,
+                    seen=trace_calls(definitions[outcome.profile], requests),
                 )
                 for outcome in outcomes
             )
@@ -167,7 +174,7 @@ class Standalone:
             CredentialsFileMalformedError: likewise, with the line.
         """
         stored_in = credentials_path(self.configuration, environ)
-        files = read_aws_files(config_path(environ), stored_in)
+        files = read_aws_files(Path(aws_config_file(environ)), stored_in)
         return find_clashes(files, self.configuration, environ)
 
     @contextmanager
@@ -182,9 +189,13 @@ class Standalone:
         refresher = make_refresher(clock, self._sources, store, sts=sts)
         jobs = make_jobs()
         scheduler = RefreshScheduler(
-            clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
+            clock=clock,
+            refresher=refresher,
+            jobs=jobs,
+            jitter=random.random,
+            retried_by=RetriedBy.USER,
         )
-        scheduler.apply(self.configuration.profiles, stored)
+        scheduler.update_definitions(self.configuration.profiles, stored)
         jobs.start()
         try:
             yield scheduler, refresher

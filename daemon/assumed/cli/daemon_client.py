@@ -6,7 +6,7 @@ import os
 
 from assumed.cli.options import Options
 from assumed.client.api_client import DaemonClient, find_daemon
-from assumed.fastpath.unix_http import user_name
+from assumed.paths import user_name
 
 
 def connect_to_daemon(options: Options) -> DaemonClient | None:

@@ -10,8 +10,8 @@ import click
 from assumed.cli.completion import complete_profile
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_failure, print_refresh_errors
-from assumed.fastpath.formats import FORMATS, formatted
-from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export
+from assumed.fastpath.formats import FORMATS, format_credentials
+from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
 
 
 @click.command(
@@ -49,7 +49,7 @@ def command(context: click.Context, options: Options, profile: str, output_forma
     options.configure_log()
     config = str(options.config) if options.config else None
     try:
-        text = export(profile, output_format, config=config)
+        text = export_credentials(profile, output_format, config=config)
     except CommandFailedError as error:
         click.echo(error.text, err=True)
         context.exit(error.status)
@@ -67,5 +67,5 @@ def command(context: click.Context, options: Options, profile: str, output_forma
                 "  the previous session is still valid, and its credentials are printed",
                 err=True,
             )
-        text = formatted(credentials_to_json(credentials), output_format)
+        text = format_credentials(credentials_to_json(credentials), output_format)
     click.echo(text, nl=False)

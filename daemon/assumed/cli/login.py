@@ -15,7 +15,7 @@ from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_login, utc_now
 from assumed.errors import UsageError
-from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
+from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status
 
 if TYPE_CHECKING:
     from assumed.app.standalone import Standalone
@@ -94,7 +94,7 @@ def _no_code_needed(status: Status, *, is_named: bool) -> UsageError:
 
 def _expires_soon(profile: ProfileStatus) -> bool:
     expires_at = profile.login_expires_at
-    return expires_at is None or expires_at - utc_now() <= LOGIN_ENDS_SOON
+    return expires_at is None or expires_at - utc_now() <= LOGIN_EXPIRY_WARNING
 
 
 def _prompt_for_code(due: Sequence[ProfileStatus]) -> str:

@@ -72,7 +72,7 @@ def format_wait_outcome(outcome: Outcome, *, now: datetime) -> str:
 def format_finding(finding: Finding) -> str:
     """Return a finding of `check`: where, the problem, what AWS tools use now, and a fix."""
     where = f"note: {finding.where}" if finding.is_note else finding.where
-    return printable_lines(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.mend}")
+    return printable_lines(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.fix}")
 
 
 def format_live_check(check: LiveCheck) -> str:

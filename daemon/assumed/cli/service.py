@@ -13,9 +13,9 @@ from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import CommandGroup, Options, common_options
 from assumed.config import loader
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
-from assumed.fastpath.unix_http import user_name
-from assumed.platform.systemd.installation import Service, system_service, user_service
-from assumed.platform.systemd.linger import linger, linger_no_more, lingers
+from assumed.paths import user_name
+from assumed.platform.systemd.installation import SystemdService, system_service, user_service
+from assumed.platform.systemd.linger import disable_linger, enable_linger, is_lingering
 from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, unit_text
 from assumed.text import printable_lines
@@ -109,14 +109,14 @@ def uninstall(options: Options, user: str | None) -> None:
     """
     options.configure_log()
     service = user_service(os.environ) if user is None else system_service(user)
-    if service.remove():
+    if service.uninstall():
         click.echo(f"{service.unit}: stopped and removed")
         if service.file.exists():
             click.echo(f"{service.file}: kept, since other users have instances of it")
         click.echo("credentials are kept; `assumed logout` removes them", err=True)
     else:
         click.echo(f"{service.file}: not installed, nothing to remove")
-    if user is None and linger_no_more(user_name(), os.environ):
+    if user is None and disable_linger(user_name(), os.environ):
         click.echo("lingering: disabled")
 
 
@@ -146,15 +146,15 @@ def _install_for_me(options: Options, program: list[str], *, also_linger: bool) 
     _start(service)
     me = user_name()
     if also_linger:
-        new = linger(me, os.environ)
+        new = enable_linger(me, os.environ)
         click.echo(f"lingering: {'enabled' if new else 'was enabled already'}; it runs from boot")
-    if not lingers(me):
+    if not is_lingering(me):
         click.echo(
             "the service stops when you log out, unless you install it with --linger", err=True
         )
 
 
-def _require_no_other_daemon(options: Options, service: Service) -> None:
+def _require_no_other_daemon(options: Options, service: SystemdService) -> None:
     """A daemon that was started by hand holds the lock that the service needs."""
     client = connect_to_daemon(options)
     daemon = client.status().daemon if client is not None else None
@@ -165,24 +165,23 @@ def _require_no_other_daemon(options: Options, service: Service) -> None:
         )
 
 
-def _write_unit(service: Service, text: str) -> None:
-    is_new = service.put(text)
+def _write_unit(service: SystemdService, text: str) -> None:
+    is_new = service.install(text)
     click.echo(f"{service.file}: {'written' if is_new else 'unchanged'}")
 
 
-def _warn_of_missing_variables(service: Service) -> None:
-    if missing := service.unseen_variables(os.environ):
-        systemctl, unit = service.manager.spoken, service.unit
+def _warn_of_missing_variables(service: SystemdService) -> None:
+    if missing := service.missing_variables(os.environ):
         click.echo(
             f"set in this shell, but not for the service: {', '.join(missing)}\n"
-            f"  if the service needs them, run `{systemctl} edit {unit}`, add lines such as\n"
+            f"  if the service needs them, run `{service.edit_command()}`, add lines such as\n"
             f"  [Service]\n  Environment={missing[0]}=…\n"
-            f"  and run `{systemctl} restart {unit}`",
+            f"  and run `{service.restart_command()}`",
             err=True,
         )
 
 
-def _start(service: Service) -> None:
+def _start(service: SystemdService) -> None:
     service.start()
     click.echo(f"{service.unit}: enabled and started")
 

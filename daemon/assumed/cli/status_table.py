@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assumed.arn import Arn
 from assumed.cli.output import format_failure
-from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
+from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status, StorageMode
 from assumed.text import format_duration, printable, printable_lines
 
 if TYPE_CHECKING:
@@ -228,12 +229,19 @@ def _summary(others: Sequence[ProfileStatus], now: datetime) -> Sequence[str]:
     return (f"and {len(others)} more: {states}{following}",)
 
 
+def _role(role_arn: str | None) -> str:
+    if role_arn is None:
+        return "-"
+    arn = Arn.parse(role_arn)
+    return f"{arn.account}:{arn.resource}"
+
+
 def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
     next_in = status.next_attempt_at - now if status.next_attempt_at else None
     in_memory = ", in memory" if status.store == StorageMode.MEMORY else ""
     cells = {
         "PROFILE": status.profile,
-        "ROLE": status.role_arn.split(":", 4)[4] if status.role_arn else "-",
+        "ROLE": _role(status.role_arn),
         "SOURCE": status.source,
         "STATE": f"{status.state}{in_memory}",
         "EXPIRES IN": _remaining(status),
@@ -262,7 +270,7 @@ def _login_warnings(profiles: Sequence[ProfileStatus], now: datetime) -> Iterato
         (profile.mfa_serial, profile.login_expires_at): profile.profile
         for profile in reversed(profiles)
         if profile.login_expires_at is not None
-        and timedelta(0) < profile.login_expires_at - now <= LOGIN_ENDS_SOON
+        and timedelta(0) < profile.login_expires_at - now <= LOGIN_EXPIRY_WARNING
     }
     for (serial, expires_at), profile in expiring.items():
         assert expires_at is not None  # noqa: S101 - by the filter above

@@ -19,6 +19,7 @@ from assumed.models import (
     SourceProfile,
     WebIdentity,
 )
+from assumed.paths import expand_home
 
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
 _MAX_SESSION_NAME_CHARACTERS = 64
@@ -95,7 +96,7 @@ def _definition(
 
 def _source(profile: ProfileModel, profiles: Mapping[str, ProfileModel]) -> Source:
     if profile.web_identity_token_file:
-        return WebIdentity(Path(profile.web_identity_token_file).expanduser())
+        return WebIdentity(Path(expand_home(profile.web_identity_token_file)))
     if profile.credential_source is not None:
         return profile.credential_source
     if profile.source_profile in profiles:
@@ -107,4 +108,4 @@ def _source(profile: ProfileModel, profiles: Mapping[str, ProfileModel]) -> Sour
 
 
 def _expanded(path: str) -> Path | None:
-    return Path(path).expanduser() if path else None
+    return Path(expand_home(path)) if path else None

@@ -17,8 +17,10 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from assumed.logs.events import redact
+from assumed.arn import Arn, is_arn
+from assumed.logs import redact
 from assumed.models import CredentialSource, LifetimeFraction, RefreshBefore, StorageMode, WriteMode
+from assumed.paths import expand_home
 from assumed.text import truncate
 
 MIN_SESSION_SECONDS = 900
@@ -94,7 +96,7 @@ def _text(value: object) -> str:
 
 def _absolute_path(value: object) -> str:
     text = _text(value)
-    if not Path(text).expanduser().is_absolute():
+    if not Path(expand_home(text)).is_absolute():
         raise field_error("not an absolute path: begin it with / or ~")
     return text
 
@@ -104,25 +106,24 @@ def _role_arn(value: object) -> str:
     if _ROLE_ARN.fullmatch(text):
         return text
     hint = f"write {_ROLE_ARN_FORM}"
-    parts = text.split(":", 5)
-    if len(parts) != 6 or parts[0] != "arn":  # noqa: PLR2004 - arn:PARTITION:SERVICE:REGION:ACCOUNT:NAME
+    if not is_arn(text):
         raise field_error(f"not an ARN: {hint}")
-    _, partition, service, region, account, name = parts
-    if service == "sts" and name.startswith("assumed-role/"):
+    arn = Arn.parse(text)
+    if arn.role is not None:
         raise field_error(f"this is the ARN of a role session, not of a role: {hint}")
-    if service != "iam":
-        raise field_error(f"this is an ARN of service {_quoted(service)}, not of iam: {hint}")
-    kind = name.partition("/")[0]
+    if arn.service != "iam":
+        raise field_error(f"this is an ARN of service {_quoted(arn.service)}, not of iam: {hint}")
+    kind = arn.resource.partition("/")[0]
     if kind != "role":
         raise field_error(
             f"this is the ARN of a {truncate_for_display(kind)}, not of a role: {hint}"
         )
-    if not re.fullmatch(_PARTITION, partition):
-        raise field_error(f"{_quoted(partition)} is not a partition such as aws: {hint}")
-    if region:
+    if not re.fullmatch(_PARTITION, arn.partition):
+        raise field_error(f"{_quoted(arn.partition)} is not a partition such as aws: {hint}")
+    if arn.region:
         raise field_error(f"the ARN of a role has no region: {hint}")
-    if not re.fullmatch(r"\d{12}", account, re.ASCII):
-        raise field_error(f"{_quoted(account)} is not an account ID, which has twelve digits")
+    if not re.fullmatch(r"\d{12}", arn.account, re.ASCII):
+        raise field_error(f"{_quoted(arn.account)} is not an account ID, which has twelve digits")
     raise field_error("invalid role name: use letters, digits and +=,.@-_ after the last /")
 
 
@@ -177,7 +178,7 @@ def _hook(value: object) -> tuple[str, ...]:
     if not value:
         raise field_error("no command: write one, such as [notify-send, hello]")
     command, *words = [_text(word) for word in value]
-    return str(Path(command).expanduser()), *words
+    return str(Path(expand_home(command))), *words
 
 
 def _port(value: object) -> int:

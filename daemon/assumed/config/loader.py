@@ -28,6 +28,7 @@ from assumed.config.validation import ConfigProblem, ConfigurationValidator
 from assumed.config.yaml_loader import KeyPath, LocatedProblem, YamlDocument
 from assumed.errors import ConfigurationError, InvalidConfigurationError
 from assumed.models import Configuration
+from assumed.paths import configuration_files
 from assumed.text import join_words
 
 _MAX_BYTES = 16 << 20
@@ -79,13 +80,8 @@ def places(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...
         explicit: `--config`.
         environ: for `ASSUMED_CONFIG`, `XDG_CONFIG_HOME`.
     """
-    named = explicit or environ.get("ASSUMED_CONFIG")
-    if named:
-        return (Path(named).expanduser(),)
-    config_home = environ.get("XDG_CONFIG_HOME", "")
-    # The XDG base directory specification: ignore a relative path.
-    base = Path(config_home) if config_home.startswith("/") else Path("~/.config").expanduser()
-    return base / "assumed" / "config.yaml", Path("/etc/assumed/config.yaml")
+    named = None if explicit is None else str(explicit)
+    return tuple(Path(path) for path in configuration_files(environ, named))
 
 
 def load(

@@ -1,7 +1,6 @@
-"""The reference of the configuration file as Markdown.
+"""The reference of the configuration file as Markdown: the last part of `docs/configuration.md`.
 
-`python -m assumed.config.reference > docs/configuration.md` generates it from the same models as
-the JSON Schema.
+It is generated from the same models as the JSON Schema.
 """
 
 from __future__ import annotations
@@ -19,25 +18,24 @@ from assumed.config import schema
 from assumed.config.json_schema import json_schema
 from assumed.text import duration_literal
 
-_HEAD = """# Configuration reference
+_HEAD = """## Reference
 
-Every key of the configuration file, generated from the models that validate it. The README says
-where the file is; [config/](../config) has an example of each key, and a JSON Schema for editors.
-An unknown key is an error, and the message suggests the closest known one.
+This part is generated from the models that validate the file. Any other key is an error; the
+message suggests the closest key that exists.
 """
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
-    ("At the top level", "", schema.ConfigurationModel),
+    ("Top level", "", schema.ConfigurationModel),
     (
-        "Under a profile, or under `defaults`",
-        "A value under a profile overrides the one under `defaults`.",
+        "A profile, or `defaults`",
+        "A key of a profile takes precedence over the same key of `defaults`.",
         schema.ProfileModel,
     ),
-    ("Under `credentials_file`", "", schema.CredentialsFileModel),
-    ("Under `hooks`", "", schema.HooksModel),
-    ("Under `metrics`", "", schema.MetricsModel),
+    ("`credentials_file`", "", schema.CredentialsFileModel),
+    ("`hooks`", "", schema.HooksModel),
+    ("`metrics`", "", schema.MetricsModel),
 )
 _TYPES = {
-    "string": "a text",
+    "string": "a string",
     "integer": "a number",
     "number": "a number",
     "boolean": "`true` or `false`",
@@ -54,7 +52,7 @@ def reference() -> str:
     schemas = {**definitions["$defs"], schema.ConfigurationModel.__name__: definitions}
     lines = [_HEAD]
     for title, note, model in _SECTIONS:
-        lines += [f"## {title}", ""]
+        lines += [f"### {title}", ""]
         lines += [note, ""] if note else []
         lines += ["| key | value | default | description |", "| --- | --- | --- | --- |"]
         lines += _rows(model, schemas[model.__name__]["properties"], schemas)

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
+from assumed.arn import partition_of, partition_of_region
 from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
 from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
 from assumed.config.yaml_loader import KeyPath
 from assumed.models import is_profile_name
 
-_PARTITION_OF_REGION = {
-    "cn-": "aws-cn",
-    "us-gov-": "aws-us-gov",
-    "us-iso-": "aws-iso",
-    "us-isob-": "aws-iso-b",
-    "eu-isoe-": "aws-iso-e",
-    "us-isof-": "aws-iso-f",
-    "eusc-": "aws-eusc",
-}
 # AssumeRoleWithWebIdentity takes tags and the like from the claims of the token.
 _NOT_FOR_WEB_IDENTITY = ("external_id", "tags", "transitive_tag_keys", "source_identity")
 # Only AssumeRole uses these.
@@ -194,7 +186,7 @@ class ConfigurationValidator:
             (region, (*fallback, index)) for index, region in enumerate(profile.fallback_regions)
         ]
         for region, where in regions:
-            if _partition_of_region(region) != partition:
+            if partition_of_region(region) != partition:
                 yield ConfigProblem(
                     where,
                     f"{region} is not in {partition}, the partition of the role_arn: name a region "
@@ -209,7 +201,7 @@ class ConfigurationValidator:
                 "across partitions",
             )
         for index, arn in enumerate(profile.policy_arns):
-            if arn.split(":")[1] != partition:
+            if partition_of(arn) != partition:
                 yield ConfigProblem(
                     (*self._where(name, "policy_arns"), index),
                     f"the policy is not in {partition}, the partition of the role_arn",
@@ -260,10 +252,4 @@ def check_single_source(model: ProfileModel, where: KeyPath) -> Iterator[ConfigP
 
 
 def _partition(profile: ProfileModel) -> str:
-    return profile.role_arn.split(":")[1] if profile.role_arn else ""
-
-
-def _partition_of_region(region: str) -> str:
-    return next(
-        (name for prefix, name in _PARTITION_OF_REGION.items() if region.startswith(prefix)), "aws"
-    )
+    return partition_of(profile.role_arn) if profile.role_arn else ""

@@ -1,1 +1,17 @@
 """Log events: names, fields, formatters, redaction, handlers."""
+
+from assumed.logs.events import event, event_fields
+from assumed.logs.formatters import LogFormat, event_text, timestamp
+from assumed.logs.handlers import configure
+from assumed.logs.redaction import escape_unprintable, redact
+
+__all__ = [
+    "LogFormat",
+    "configure",
+    "escape_unprintable",
+    "event",
+    "event_fields",
+    "event_text",
+    "redact",
+    "timestamp",
+]

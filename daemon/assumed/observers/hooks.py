@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from assumed.engine.events import EventType, ProfileEvent
-from assumed.logs.events import event, printable, redact, timestamp
-from assumed.observers.hook_process import HookFailedError, HookProcess
+from assumed.errors import HookFailedError
+from assumed.logs import escape_unprintable, event, redact, timestamp
+from assumed.observers.hook_process import HookProcess
 
 _HOOKS: Mapping[EventType, str] = {
     EventType.REFRESHED: "on_refresh",
@@ -72,7 +73,7 @@ class Hooks:
 
     def tell(self, notice: ProfileEvent) -> None:
         """Have the hook run that is for what has happened, if there is one; returns at once."""
-        hook = _HOOKS[notice.happening]
+        hook = _HOOKS[notice.event_type]
         if notice.is_repeat or hook not in self.commands:
             return
         with self._changed:
@@ -90,7 +91,7 @@ class Hooks:
             self._changed.wait_for(lambda: not self._running, self._grace_seconds)
             for process in self._running.values():
                 if process is not None:
-                    process.end()
+                    process.stop()
             self._changed.wait_for(lambda: not self._running, _END_SECONDS)
 
     def _start_what_may(self) -> None:
@@ -104,7 +105,8 @@ class Hooks:
                 ).start()
             except RuntimeError as error:  # the limit of threads
                 del self._running[key]
-                self._tell_failure(key, HookFailedError(str(error)), 0.0)
+                failure = HookFailedError(str(error), hint="raise the limit on threads")
+                self._tell_failure(key, failure, 0.0)
 
     def _next(self) -> _Key | None:
         """Return the first that waits, whose profile has none before it, and whose hook is free."""
@@ -124,7 +126,7 @@ class Hooks:
         except HookFailedError as error:
             self._tell_failure(key, error, time.monotonic() - began_at)
         except Exception as error:  # noqa: BLE001 - the hooks that wait still have to run
-            event(logging.ERROR, "defect", profile=notice.profile, defect=error)
+            event(logging.ERROR, "internal_error", profile=notice.profile, exc_info=error)
         finally:
             with self._changed:
                 del self._running[key]
@@ -140,7 +142,7 @@ class Hooks:
         with self._changed:
             self._running[key] = process
             if self._is_stopped:  # while it was being started
-                process.end()
+                process.stop()
         level = logging.INFO if self._is_shown(hook) else logging.DEBUG
         lines = 0
         try:
@@ -148,11 +150,11 @@ class Hooks:
                 if lines <= _MOST_LINES:
                     # What is cut could not be recognised as a secret any more.
                     text = redact(line)[:_MOST_CHARACTERS]
-                    event(level, "hook_said", profile=profile, hook=hook, line=text)
+                    event(level, "hook_output", profile=profile, hook=hook, line=text)
         finally:
             if lines > _MOST_LINES:
                 left_out = lines - _MOST_LINES
-                event(level, "hook_said", profile=profile, hook=hook, left_out=left_out)
+                event(level, "hook_output", profile=profile, hook=hook, left_out=left_out)
         event(logging.DEBUG, "hook_done", profile=profile, hook=hook, command=command[0])
 
     def _is_shown(self, hook: str) -> bool:
@@ -170,10 +172,10 @@ class Hooks:
             hook=hook,
             command=command[0] if command else None,
             error=str(error),
-            exit_status=error.exit_status,
+            exit_status=error.hook_status,
             failures=self._failures[hook] + 1,
             took_seconds=round(took_seconds, 3),
-            hint="run it by hand, as the user and with the PATH of the daemon",
+            hint=error.hint,
         )
         self._failures[hook] += 1
 
@@ -182,7 +184,7 @@ def hook_environ(environ: Mapping[str, str], notice: ProfileEvent) -> dict[str, 
     """Return the environment of a hook: the daemon's, and what has happened; never a secret."""
     failure = notice.failure
     own = {
-        "ASSUMED_EVENT": notice.happening,
+        "ASSUMED_EVENT": notice.event_type,
         "ASSUMED_PROFILE": notice.profile,
         "ASSUMED_ROLE_ARN": notice.role_arn,
         "ASSUMED_EXPIRATION": notice.expires_at and timestamp(notice.expires_at),
@@ -200,4 +202,4 @@ def hook_environ(environ: Mapping[str, str], notice: ProfileEvent) -> dict[str, 
 
 def _told(text: str) -> str:
     """Return what a server or a program may have said, in one line that no terminal obeys."""
-    return printable(redact(text).strip())[:_MOST_CHARACTERS_OF_A_TEXT]
+    return escape_unprintable(redact(text).strip())[:_MOST_CHARACTERS_OF_A_TEXT]

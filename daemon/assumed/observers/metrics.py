@@ -41,7 +41,7 @@ class Metrics:
     def tell(self, notice: ProfileEvent) -> None:
         """Count what has happened to a profile."""
         with self._lock:
-            if notice.happening in _FAILURES and notice.failure is not None:
+            if notice.event_type in _FAILURES and notice.failure is not None:
                 self._failures[notice.failure.code] += 1
             if notice.late is not None:
                 self._lateness.add(notice.late.total_seconds())

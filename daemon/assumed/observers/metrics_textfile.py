@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import suppress
 from pathlib import Path
 
-from assumed.logs.events import event
+from assumed.fsutil import replace_file
+from assumed.logs import event
 
 _READABLE = 0o644
 
@@ -20,16 +19,9 @@ class MetricsTextfile:
 
     def write(self, path: Path, text: bytes) -> None:
         """Have the file hold `text`."""
-        # The collector reads what ends in .prom.
-        new = path.with_name(f".{path.name}.new")
         try:
-            with suppress(FileNotFoundError):
-                new.unlink()
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READABLE)
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, _READABLE)
-                file.write(text)
-            new.replace(path)
+            # The new file ends in .new: the collector reads what ends in .prom.
+            replace_file(path, text, mode=_READABLE)
         except OSError as error:
             reason = f"{path}: {error.strerror}"
             if reason != self._told:
@@ -40,7 +32,5 @@ class MetricsTextfile:
                     hint="its folder has to be there, and this user has to be able to write in it",
                 )
             self._told = reason
-            with suppress(OSError):
-                new.unlink()
         else:
             self._told = None

@@ -57,10 +57,10 @@ def samples(metrics: Metrics, status: Status = STATUS) -> dict[str, float]:
     }
 
 
-def failed(happening: EventType, code: str) -> ProfileEvent:
+def failed(event_type: EventType, code: str) -> ProfileEvent:
     failure = Failure(code=code, message="", hint="", at=NOON)
     return ProfileEvent(
-        happening=happening, profile="p", role_arn=None, expires_at=None, failure=failure
+        event_type=event_type, profile="p", role_arn=None, expires_at=None, failure=failure
     )
 
 
@@ -134,7 +134,7 @@ def test_a_histogram_counts_what_is_not_above_each_bound() -> None:
 def test_the_lateness_of_a_new_session_is_counted() -> None:
     metrics = Metrics()
     late = ProfileEvent(
-        happening=EventType.REFRESHED,
+        event_type=EventType.REFRESHED,
         profile="p",
         role_arn=None,
         expires_at=NOON,
@@ -163,7 +163,7 @@ def test_every_series_of_the_alert_rules_is_there() -> None:
     assert named <= shown
 
 
-def test_the_readme_explains_every_series() -> None:
+def test_the_page_of_operations_explains_every_series() -> None:
     text = Metrics().text(STATUS, commits=0).decode()
     families = re.findall(r"^# TYPE (\w+) ", text, re.M)
     assert len(families) > 10

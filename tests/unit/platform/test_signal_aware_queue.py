@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from assumed.platform.signal_queue import SignalAwareQueue
+from assumed.platform.signal_aware_queue import SignalAwareQueue
 
 
 @pytest.fixture
 def inbox() -> Iterator[SignalAwareQueue[str]]:
     inbox = SignalAwareQueue[str]()
     before = signal.signal(signal.SIGUSR1, lambda *_: inbox.put("signal"))
-    inbox.hear_signals()
+    inbox.enable_signal_wakeup()
     yield inbox
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGUSR1, before)

@@ -118,7 +118,7 @@ def test_a_command_that_cant_be_started_is_told_as_a_shell_tells_it(world: World
         assert missing.stderr.startswith("assumed: no-such-command: there is no such command\n")
         folder = world.run("exec", "reports", "--", str(world.home))
         assert folder.returncode == 126
-        assert "can't be executed: Permission denied" in folder.stderr
+        assert "cannot be executed: Permission denied" in folder.stderr
     wait_until(lambda: left_behind(world) == [], "the files to go")
 
 

@@ -179,7 +179,7 @@ def test_the_statement_of_a_denial_is_what_the_trust_policy_lacks(
     assert told.startswith("denied: AccessDenied: profile denied: ")
     assert f" {source}: arn:aws:" in told
     assert "In the trust policy: {" not in told
-    assert "  - it sends tags: sts:TagSession has to be allowed" in told
+    assert "  - the definition has tags: the same two places must allow sts:TagSession" in told
     statement = json.loads(told[told.index("\n{\n") : told.rindex("\n}") + 2])
     principal = {"AWS": caller}
     assert statement == {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}

@@ -39,7 +39,7 @@ class TestWait:
         else:
             waited = world.run("wait", "--min-left", "2h")
         assert (waited.returncode, waited.stdout) == (1, "")
-        assert "profile reports: a session that was issued just now has less left" in waited.stderr
+        assert "reports: MinLeft: even a new session has less remaining" in waited.stderr
         assert "raise duration_seconds" in waited.stderr
         assert world.server.calls(role) <= 3
 
@@ -63,7 +63,7 @@ class TestWait:
         waited = world.run("wait", "--timeout", "1s")
         assert waited.returncode == 1
         assert waited.stdout == "reports: valid, expires in 59m\n"
-        assert "held: DaemonNeeded: profile held: it is kept in memory alone" in waited.stderr
+        assert "held: DaemonNeeded: it is kept in memory only" in waited.stderr
         with world.running():
             assert world.run("wait", "--min-left", "45m").returncode == 0
 
@@ -89,7 +89,7 @@ class TestWait:
         world.server.disturb(role, "hang")
         alone = world.run("wait", "--timeout", "1s")
         assert alone.returncode == 1
-        assert "reports: Timeout: profile reports: the refresh is still under way" in alone.stderr
+        assert "reports: Timeout: the refresh has not finished in time" in alone.stderr
         with world.daemon() as daemon:
             wait_until(lambda: world.status()["daemon"] is not None, "the daemon")
             through = world.run("wait", "--timeout", "1s")

@@ -26,7 +26,7 @@ from bench.stub import Call, Settings, StubSts, issued_at
 from bench.world import Home, wait_until
 
 if TYPE_CHECKING:
-    from assumed.engine.scheduler import HeartbeatScheduler
+    from assumed.engine.heartbeat import HeartbeatScheduler
 
 _LOOK_SECONDS = 0.05
 _HUNG = "role-hangs"

@@ -15,11 +15,12 @@ from botocore.session import Session as BotocoreSession
 from freezegun.api import FrozenDateTimeFactory
 
 from assumed.engine.events import ProfileEvent
+from assumed.engine.executor import SLOW_LANE
+from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.refresher import Refresher
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, RefreshScheduler
+from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
 from assumed.models import (
-    Caller,
     Credentials,
     ManagedProfile,
     MfaSession,
@@ -27,6 +28,7 @@ from assumed.models import (
     ProfileStatus,
     RootSource,
     SessionTokenResponse,
+    SourceAuthentication,
     SourceCredentials,
     SourceProfile,
     TemporaryCredentials,
@@ -62,7 +64,7 @@ class FakeSource:
     def __init__(self, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.session = BotocoreSession()
+        self.botocore_session = BotocoreSession()
         self.times_forgotten = 0
         self.own: TemporaryCredentials | None = None
         self.replaced: list[str | None] = []
@@ -91,7 +93,7 @@ class FakeLogins:
     def expires_at(self, source: MfaSession) -> datetime | None:
         return self.ends_at
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         if self.ends_at is None or self.clock is None:
             return timedelta(0)
         return self.ends_at - self.clock.now()
@@ -105,7 +107,7 @@ class FakeLogins:
 class FakeSources:
     """Source profiles by name; one that is not there is missing until it is added."""
 
-    folders: frozenset[Path] = frozenset()
+    directories: frozenset[Path] = frozenset()
 
     @property
     def mfa(self) -> FakeLogins:
@@ -143,10 +145,13 @@ class FakeSts:
         self.during_call: Callable[[ProfileDefinition], None] = lambda _: None
 
     def assume_role(
-        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
     ) -> AssumedRole:
-        assert isinstance(caller, SourceCredentials)
-        self.calls.append((definition, caller))
+        assert isinstance(credentials, SourceCredentials)
+        self.calls.append((definition, credentials))
         self.during_call(definition)
         if definition.profile in self.failing:
             raise self.failing[definition.profile]
@@ -159,28 +164,31 @@ class FakeSts:
         )
 
     def get_caller_identity(
-        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> CallerIdentity:
-        self.calls.append((definition, caller))
-        arn = f"arn:aws:sts::111122223333:assumed-role/own/{caller.access_key_id}"
+        self.calls.append((definition, credentials))
+        arn = f"arn:aws:sts::111122223333:assumed-role/own/{credentials.access_key_id}"
         return CallerIdentity(arn, (self._clock.now() + self.skew).replace(microsecond=0))
 
     def get_session_token(
         self,
         source: MfaSession,
         code: str,
-        caller: SourceCredentials,
-        session: BotocoreSession,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> SessionTokenResponse:
         self.codes.append((source.serial, code))
         if self.failures:
             raise self.failures.pop(0)
         now = (self._clock.now() + self.skew).replace(microsecond=0)
         number = len(self.codes)
-        credentials = TemporaryCredentials(
+        issued = TemporaryCredentials(
             f"ASIAMFA{number}", f"mfa-secret-{number}", "mfa-token", now + source.lifetime
         )
-        return SessionTokenResponse(credentials, now)
+        return SessionTokenResponse(issued, now)
 
     @property
     def number(self) -> int:
@@ -301,7 +309,7 @@ class Simulation:
             clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
         )
         self.notices: list[ProfileEvent] = []
-        self.scheduler.tell = self.notices.append
+        self.scheduler.subscribe(self.notices.append)
 
     def start(
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
@@ -314,7 +322,7 @@ class Simulation:
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
         by_profile = {definition.profile: definition for definition in definitions}
-        self.scheduler.apply(by_profile, stored or {})
+        self.scheduler.update_definitions(by_profile, stored or {})
 
     def run_for(self, span: timedelta, *, at_each_stop: Callable[[], None] = lambda: None) -> None:
         """Move from job to job and heartbeat to heartbeat, as the real scheduler wakes."""

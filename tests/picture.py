@@ -16,7 +16,7 @@ from freezegun import freeze_time
 from rich.console import Console
 
 from assumed import __version__
-from assumed.cli.status_view import show
+from assumed.cli.status_table import show
 from assumed.credential_sources.errors import source_error
 from assumed.errors import AssumedError
 from assumed.models import DaemonStatus, ProfileDefinition, Status

@@ -10,7 +10,9 @@ from enum import StrEnum, unique
 from pathlib import Path
 from types import MappingProxyType
 
-LOGIN_ENDS_SOON = timedelta(hours=2)
+from assumed.arn import Arn
+
+LOGIN_EXPIRY_WARNING = timedelta(hours=2)
 """So long before the end of an MFA session somebody should give the code of the next one."""
 
 _UNWRITABLE_NAME = re.compile(
@@ -210,7 +212,7 @@ class WebIdentityToken:
     token: str = field(repr=False)
 
 
-Caller = SourceCredentials | WebIdentityToken
+SourceAuthentication = SourceCredentials | WebIdentityToken
 """On whose behalf a role is assumed."""
 
 
@@ -239,7 +241,7 @@ class Credentials:
     @property
     def account_id(self) -> str:
         """The twelve digits of the account that the role is in."""
-        return self.principal_arn.split(":")[4]
+        return Arn.parse(self.principal_arn).account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

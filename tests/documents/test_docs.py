@@ -11,7 +11,7 @@ import click
 import pytest
 
 from assumed.cli import _COMMANDS, _assumed
-from assumed.cli.status_view import print_status
+from assumed.cli.status_table import print_status
 from assumed.config import loader
 from assumed.config.schema import (
     ConfigurationModel,

@@ -31,9 +31,11 @@ WITHOUT_A_CODE_ON_THE_SCREEN = {
     "Error",
     "Unexpected",
     "CredentialsFile",
-    "NothingToPropose",
+    "NoRoleProfiles",
     "ConfigurationNotWritten",
     "CommandNotStarted",
+    "HookFailed",
+    "ServiceManager",
 }
 
 

@@ -40,7 +40,7 @@ def test_a_reload_of_a_wrong_configuration_tells_what_is_wrong_and_changes_nothi
         world.write_config("profiles:\n  one:\n    role_arn: nonsense\n")
         status, shape = answer_of(world, "POST", "/v1/reload")
         assert status == 200
-        assert "config.yaml:3: profiles.one.role_arn: this is no ARN" in shape["config_error"]
+        assert "config.yaml:3: profiles.one.role_arn: not an ARN" in shape["config_error"]
         assert answer_of(world, "GET", "/v1/credentials?profile=one")[0] == 200
 
 

@@ -113,14 +113,14 @@ def test_a_wrong_configuration_ends_every_command_with_78(world: World) -> None:
     for command in ("run", "check", "status", "refresh"):
         done = world.run(command)
         assert done.returncode == 78
-        assert f"{world.config}:3: profiles.a.role_arn: this is no ARN" in done.stderr
-        assert f"{world.config}:4: profiles.a.source_profile: there is no profile" in done.stderr
+        assert f"{world.config}:3: profiles.a.role_arn: not an ARN" in done.stderr
+        assert f"{world.config}:4: profiles.a.source_profile: profile" in done.stderr
 
 
 def test_no_configuration_is_told_with_an_example(world: World) -> None:
     done = world.run("run")
     assert done.returncode == 78
-    assert f"there is no configuration: looked for {world.config} and" in done.stderr
+    assert f"there is no configuration file: looked for {world.config} and" in done.stderr
     assert "profiles:\n  my-profile:\n" in done.stderr
 
 
@@ -234,8 +234,8 @@ def test_why_a_daemon_did_not_start_is_in_its_log(world: World) -> None:
     assert done.returncode == 78
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["daemon_not_started"] * 2
-    assert "profiles.a.role_arn: this is no ARN" in lines[0]["error"]
+    assert "profiles.a.role_arn: not an ARN" in lines[0]["error"]
     log = world.home / "a.log"
     shown = world.run("run", "--log-file", str(log))
-    assert "profiles.a.role_arn: this is no ARN" in shown.stderr
+    assert "profiles.a.role_arn: not an ARN" in shown.stderr
     assert log.read_text().count("daemon_not_started") == 2

@@ -155,6 +155,34 @@ def test_remove_raises_what_it_had_to_leave_once_all_else_is_gone(file: Path) ->
     assert list(as_botocore_reads(file)) == ["default", "deploy"]
 
 
+@pytest.mark.parametrize("profiles", [None, ["default"]], ids=["all", "named"])
+def test_remove_leaves_a_file_without_managed_profiles_alone(
+    file: Path, profiles: list[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.chmod(0o644)
+    before = file.stat()
+
+    assert CredentialsFile(file).remove(profiles) == ()
+
+    after = file.stat()
+    assert (after.st_mode, after.st_ctime_ns) == (before.st_mode, before.st_ctime_ns)
+    assert file.read_bytes() == LONG_TERM
+    assert [path.name for path in file.parent.iterdir()] == ["credentials"], "not even a lock"
+    assert events(caplog) == []
+
+
+def test_remove_makes_a_file_private_that_it_changes(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(file)
+    file.chmod(0o644)
+
+    assert CredentialsFile(file).remove() == ("deploy",)
+
+    assert mode(file) == 0o600
+    assert events(caplog) == ["credentials_file_permissions_tightened"]
+
+
 def test_a_refused_profile_leaves_the_file_and_the_refusal_names_the_mend(file: Path) -> None:
     before = file.stat()
 
@@ -381,7 +409,7 @@ def test_a_file_that_others_may_read_is_tightened_with_a_warning(
 
     assert mode(file) == 0o600
     warnings = [
-        event_fields(record)["mode"]
+        event_fields(record)["old_mode"]
         for record in caplog.records
         if record.getMessage() == "credentials_file_permissions_tightened"
     ]

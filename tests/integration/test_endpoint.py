@@ -26,7 +26,7 @@ from assumed.server.container_credentials import (
     ContainerCredentialsEndpoint,
     CredentialsHandler,
 )
-from assumed.server.loopback_http import LoopbackServer, listen
+from assumed.server.http import HttpServer, Limits, listen_on_loopback
 from assumed.server.tokens import TokenStore
 from tests.fakes import issued, role
 
@@ -381,10 +381,10 @@ def test_hundreds_that_connect_and_say_nothing_keep_nobody_out(client: Client) -
 
 
 def test_whoever_came_first_and_says_nothing_has_to_go(source: FakeSource, folder: Path) -> None:
-    listener = listen()
+    listener = listen_on_loopback()
     port = listener.getsockname()[1]
-    answers = CredentialsHandler(source, TokenStore(folder), port=port)
-    server = LoopbackServer(listener, answers.answer, most=3)
+    handler = CredentialsHandler(source, TokenStore(folder), port=port)
+    server = HttpServer(listener, handler.handle, name="test", limits=Limits(connections=3))
     server.start()
     try:
         with ExitStack() as stack:
@@ -403,10 +403,10 @@ def test_whoever_came_first_and_says_nothing_has_to_go(source: FakeSource, folde
 def test_who_says_nothing_or_half_of_it_is_given_up(
     source: FakeSource, folder: Path, sent: bytes
 ) -> None:
-    listener = listen()
+    listener = listen_on_loopback()
     port = listener.getsockname()[1]
-    answers = CredentialsHandler(source, TokenStore(folder), port=port)
-    server = LoopbackServer(listener, answers.answer, idle_seconds=0.01)
+    handler = CredentialsHandler(source, TokenStore(folder), port=port)
+    server = HttpServer(listener, handler.handle, name="test", limits=Limits(timeout_seconds=0.01))
     server.start()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -461,10 +461,10 @@ def test_a_refresh_that_takes_long_is_no_reason_to_withhold_the_old_session(
 ) -> None:
     source.is_slow = True
     tokens = TokenStore(folder)
-    listener = listen()
+    listener = listen_on_loopback()
     port = listener.getsockname()[1]
-    answers = CredentialsHandler(source, tokens, port=port, patience_seconds=0.01)
-    server = LoopbackServer(listener, answers.answer)
+    handler = CredentialsHandler(source, tokens, port=port, refresh_timeout_seconds=0.01)
+    server = HttpServer(listener, handler.handle, name="test")
     server.start()
     try:
         url = f"http://127.0.0.1:{port}/v1/credentials/deploy"
@@ -485,7 +485,7 @@ def test_a_daemon_that_starts_again_is_where_it_was(source: FakeSource, folder: 
         Client(address).status()
 
     second = ContainerCredentialsEndpoint(source, folder)
-    second.resume()
+    second.restore()
     assert Client(address).status() == 200
     assert second.address("deploy") == address
     # Somebody else may have listened there in between, and have been sent the token.
@@ -499,9 +499,9 @@ def test_where_another_process_took_the_port_no_token_is_sent_to_it(
     first = ContainerCredentialsEndpoint(source, folder)
     address = first.address("deploy")
     first.close()
-    with listen(urlsplit(address.url).port or 0):
+    with listen_on_loopback(urlsplit(address.url).port or 0):
         second = ContainerCredentialsEndpoint(source, folder)
-        second.resume()
+        second.restore()
         assert not address.token_file.exists()
         assert second.address("deploy").url != address.url
         second.close()
@@ -509,7 +509,7 @@ def test_where_another_process_took_the_port_no_token_is_sent_to_it(
 
 def test_a_start_with_nothing_to_go_on_with_opens_nothing(source: FakeSource, folder: Path) -> None:
     endpoint = ContainerCredentialsEndpoint(source, folder)
-    endpoint.resume()
+    endpoint.restore()
     endpoint.close()
     assert not folder.exists()
 
@@ -518,7 +518,7 @@ def test_a_start_with_nothing_to_go_on_with_opens_nothing(source: FakeSource, fo
 def test_a_folder_of_no_port_is_removed(source: FakeSource, folder: Path, name: str) -> None:
     (folder / name).mkdir(parents=True)
     endpoint = ContainerCredentialsEndpoint(source, folder)
-    endpoint.resume()
+    endpoint.restore()
     endpoint.close()
     assert list(folder.iterdir()) == []
 
@@ -565,7 +565,7 @@ def test_a_folder_that_cant_be_made_is_told(source: FakeSource, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     endpoint = ContainerCredentialsEndpoint(source, tmp_path / "file")
     with pytest.raises(
-        DaemonUnreachableError, match="profile deploy: the endpoint can't be opened"
+        DaemonUnreachableError, match="profile deploy: cannot open the container cred"
     ):
         endpoint.address("deploy")
     endpoint.close()

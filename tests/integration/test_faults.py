@@ -137,7 +137,7 @@ def test_a_section_of_somebody_else_is_told_with_the_mend(world: World) -> None:
     before = world.credentials.read_text()
     refused = world.run("refresh")
     assert refused.returncode == 1
-    assert f"{SOURCE}: ProfileNotOurs" in refused.stderr
+    assert f"{SOURCE}: ProfileNotManaged" in refused.stderr
     assert "overwrite: true" in refused.stderr
     assert world.credentials.read_text() == before
 
@@ -149,7 +149,7 @@ def test_the_document_has_every_code_that_was_seen() -> None:
         "SourceUnavailable",
         "SourceMissing",
         "ParentNotReady",
-        "ProfileNotOurs",
+        "ProfileNotManaged",
         "CredentialsFileUnwritable",
         "CredentialsFileMalformed",
         "InvalidClientTokenId",

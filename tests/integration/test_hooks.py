@@ -27,10 +27,10 @@ FAILURE = Failure(code="AccessDenied", message="profile deploy: no", hint="ask",
 
 
 def profile_event(
-    profile: str = "deploy", happening: EventType = EventType.REFRESHED, **changes: Any
+    profile: str = "deploy", event_type: EventType = EventType.REFRESHED, **changes: Any
 ) -> ProfileEvent:
     fields = {"role_arn": "arn:aws:iam::111122223333:role/deploy", "expires_at": NOON}
-    return ProfileEvent(happening=happening, profile=profile, **{**fields, **changes})
+    return ProfileEvent(event_type=event_type, profile=profile, **{**fields, **changes})
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_hook_environ_has_the_event_and_no_variables_of_systemd(
         "ASSUMED_EXPIRATION": "2026-11-24T12:00:00Z",
     }
     assert hook_environ(daemon, profile_event()) == given
-    failed = profile_event(happening=EventType.FAILED, failure=FAILURE)
+    failed = profile_event(event_type=EventType.FAILED, failure=FAILURE)
     assert hook_environ(daemon, failed) == given | {
         "ASSUMED_EVENT": "failed",
         "ASSUMED_ERROR_CODE": "AccessDenied",
@@ -99,7 +99,7 @@ def test_a_hook_is_started_with_any_text_in_the_error(
     hooks.configure({"on_failure": ("sh", "-c", script)})
     message = "no\0\x1b]0;title\a\nforged " + "no " * 50_000 + "\n"
     failure = replace(FAILURE, message=message, hint=message, code="\0")
-    hooks.on_event(profile_event(happening=EventType.FAILED, failure=failure))
+    hooks.on_event(profile_event(event_type=EventType.FAILED, failure=failure))
     wait_until(lambda: bool(events(caplog, "hook_done") + events(caplog, "hook_failed")), "its end")
     assert not events(caplog, "hook_failed")
     text = output.read_text()
@@ -108,7 +108,7 @@ def test_a_hook_is_started_with_any_text_in_the_error(
 
 
 @pytest.mark.parametrize(
-    ("happening", "hook"),
+    ("event_type", "hook"),
     [
         (EventType.REFRESHED, "on_refresh"),
         (EventType.RECOVERED, "on_recovered"),
@@ -119,29 +119,29 @@ def test_a_hook_is_started_with_any_text_in_the_error(
     ],
 )
 def test_each_event_runs_its_hook(
-    hooks: Hooks, caplog: pytest.LogCaptureFixture, happening: EventType, hook: str
+    hooks: Hooks, caplog: pytest.LogCaptureFixture, event_type: EventType, hook: str
 ) -> None:
     hooks.configure({hook: ("sh", "-c", 'echo "$ASSUMED_EVENT of $ASSUMED_PROFILE"')})
     for repeated in EventType:
-        hooks.on_event(profile_event(happening=repeated, is_repeat=True))
-    hooks.on_event(profile_event(happening=happening))
+        hooks.on_event(profile_event(event_type=repeated, is_repeat=True))
+    hooks.on_event(profile_event(event_type=event_type))
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
     (output,) = events(caplog, "hook_output")
     assert output == {
         "level": logging.INFO,
         "profile": "deploy",
         "hook": hook,
-        "line": f"{happening} of deploy",
+        "line": f"{event_type} of deploy",
     }
 
 
 @pytest.mark.parametrize(
     ("command", "error", "exit_status"),
     [
-        (("sh", "-c", "exit 3"), "it ended with status 3", 3),
-        (("sh", "-c", "kill -9 $$"), "it was ended by signal 9", None),
-        (("/nowhere/hook",), "/nowhere/hook can't be started: No such file or directory", None),
-        (("a\0b",), "a\0b can't be started: it can be no command", None),
+        (("sh", "-c", "exit 3"), "exited with status 3", 3),
+        (("sh", "-c", "kill -9 $$"), "was killed by signal 9", None),
+        (("/nowhere/hook",), "could not be started: No such file or directory", None),
+        (("a\0b",), "could not be started: invalid command", None),
     ],
 )
 def test_a_failed_hook_logs_one_warning(
@@ -222,16 +222,16 @@ def test_a_hook_that_hangs_is_killed_with_its_process_group(
             "on_needs_login": ("sh", "-c", "exec >/dev/null 2>&1; sleep 1000"),
         }
     )
-    for happening in (
+    for event_type in (
         EventType.REFRESHED,
         EventType.FAILED,
         EventType.RECOVERED,
         EventType.NEEDS_LOGIN,
     ):
-        hooks.on_event(profile_event(str(happening), happening))
+        hooks.on_event(profile_event(str(event_type), event_type))
     wait_until(lambda: len(events(caplog, "hook_failed")) == 4, "the end of all hooks")
     for failed in events(caplog, "hook_failed"):
-        assert failed["error"] == "it was not done within 0.5 s, and was ended"
+        assert failed["error"] == "did not finish within 0.5 s"
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 4
     wait_until(lambda: not any(map(is_alive, started)), "the end of their children")
@@ -310,8 +310,8 @@ def test_the_last_run_of_a_profile_is_for_its_latest_event(
         }
     )
     hooks.on_event(profile_event())
-    for happening in (EventType.FAILED, EventType.RECOVERED, EventType.FAILED):
-        hooks.on_event(profile_event(happening=happening))
+    for event_type in (EventType.FAILED, EventType.RECOVERED, EventType.FAILED):
+        hooks.on_event(profile_event(event_type=event_type))
     proceed.touch()
     wait_until(lambda: len(events(caplog, "hook_done")) == 3, "all")
     assert output.read_text() == "recovered\nfailed\n"
@@ -329,7 +329,7 @@ def test_stop_kills_running_hooks_and_starts_no_more(
     hooks.stop()
     hooks.on_event(profile_event("late"))
     errors = [failed["error"] for failed in events(caplog, "hook_failed")]
-    assert errors == ["it was ended, for assumed stops"] * 4
+    assert errors == ["was stopped"] * 4
     assert not any(is_alive(int(process.name)) for process in started.iterdir())
     assert len(list(started.iterdir())) == 4
 
@@ -346,7 +346,7 @@ def test_stop_kills_a_hook_that_is_being_started(
     hooks.configure({"on_refresh": ("sleep", "60")})
     hooks.on_event(profile_event())
     wait_until(lambda: bool(events(caplog, "hook_failed")), "the end of the hook")
-    assert events(caplog, "hook_failed")[0]["error"] == "it was ended, for assumed stops"
+    assert events(caplog, "hook_failed")[0]["error"] == "was stopped"
 
 
 def test_only_the_daemon_runs_the_hooks_of_the_configuration(

@@ -132,7 +132,7 @@ def test_what_init_leaves_out_is_told_with_its_line(world: World) -> None:
     made = world.run("init")
     assert made.returncode == 0
     assert made.stderr == (
-        f"{aws_config}:5: profile lost is left out: role_arn: this is no ARN: write "
+        f"{aws_config}:5: profile lost is left out: role_arn: not an ARN: write "
         "arn:aws:iam::ACCOUNT:role/NAME\n"
     )
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from assumed.config.definitions import default_session_name
 from assumed.config.schema import ProfileModel
-from assumed.config.validation import default_session_name
 from tests.integration.test_web_identity import PROVIDER, write_token
 from tests.integration.world import SOURCE, World
 

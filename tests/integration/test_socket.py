@@ -41,21 +41,15 @@ from assumed.models import (
     ProfileStatus,
     Status,
 )
-from assumed.server.api_server import ApiServer
+from assumed.paths import daemon_socket
+from assumed.server.api import ApiServer
 from assumed.server.serialization import (
     outcome_from_json,
     outcome_to_json,
     status_from_json,
     status_to_json,
 )
-from assumed.server.unix_socket import (
-    client_sockets,
-    connect,
-    daemon_socket,
-    listen,
-    private_folder,
-    state_folder,
-)
+from assumed.server.unix_socket import connect, listen, private_directory
 from tests.fakes import NOON
 
 NOBODY = 65534
@@ -620,7 +614,7 @@ def test_a_folder_that_is_a_link_is_refused(path: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(0o755)
     path.parent.symlink_to(elsewhere)
-    with pytest.raises(DaemonUnreachableError, match="not a folder of this user"):
+    with pytest.raises(DaemonUnreachableError, match="not a directory of this user"):
         listen(path)
     assert list(elsewhere.iterdir()) == []
     assert elsewhere.stat().st_mode & 0o777 == 0o755
@@ -636,8 +630,8 @@ def test_a_file_in_the_folders_place_is_an_error_of_the_system(path: Path) -> No
 def test_a_folder_of_another_user_is_refused(path: Path) -> None:
     path.parent.mkdir(0o700)
     os.chown(path.parent, NOBODY, NOBODY)
-    with pytest.raises(DaemonUnreachableError, match="not a folder of this user") as raised:
-        private_folder(path.parent)
+    with pytest.raises(DaemonUnreachableError, match="not a directory of this user") as raised:
+        private_directory(path.parent)
     assert "XDG_RUNTIME_DIR" in raised.value.hint
 
 
@@ -646,7 +640,7 @@ def test_a_folder_of_root_is_refused_to_anybody_else(tmp_path: Path) -> None:
     folder = tmp_path / "assumed"
     folder.mkdir()
     folder.chmod(0o755)
-    with as_another_user("private_folder", folder) as child:
+    with as_another_user("private_directory", folder) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "DaemonUnreachableError\n"
 
@@ -673,10 +667,10 @@ def test_a_socket_that_another_user_listens_at_is_not_trusted(path: Path, tmp_pa
 ANOTHER_USER = """
 import os, socket, sys
 from pathlib import Path
-from assumed.server.unix_socket import private_folder
+from assumed.server.unix_socket import private_directory
 from assumed.errors import DaemonUnreachableError
 does, path, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.chdir(path if does == "private_folder" else os.path.dirname(path))
+os.chdir(path if does == "private_directory" else os.path.dirname(path))
 listener = socket.socket(socket.AF_UNIX)
 if does == "listen":
     listener.bind(path)
@@ -689,7 +683,7 @@ if does == "listen":
     sys.stdin.read()
 else:
     try:
-        private_folder(Path("."))
+        private_directory(Path("."))
     except DaemonUnreachableError as error:
         print(type(error).__name__, flush=True)
 listener.close()
@@ -738,34 +732,11 @@ def test_a_client_finds_the_daemon_where_the_daemon_says_that_it_is(tmp_path: Pa
         {"XDG_RUNTIME_DIR": str(tmp_path / "run")},
         {"XDG_STATE_HOME": str(tmp_path / "state")},
     ):
-        with listen(daemon_socket(environ)):
+        path = Path(daemon_socket(environ))
+        with listen(path):
             client = find_daemon(environ, "no-such-user")
             assert client is not None
-            assert client.path == daemon_socket(environ)
-
-
-def test_the_socket_is_looked_for_in_the_users_folders_and_the_systems(tmp_path: Path) -> None:
-    environ = {"XDG_RUNTIME_DIR": "/run/user/1000", "XDG_STATE_HOME": str(tmp_path)}
-    assert client_sockets(environ, "me") == (
-        Path("/run/user/1000/assumed/assumed.sock"),
-        Path("/run/assumed/me/assumed.sock"),
-        tmp_path / "assumed" / "run" / "assumed.sock",
-    )
-    assert client_sockets({"XDG_STATE_HOME": str(tmp_path)}, "me")[0].parts[1] == "run"
-
-
-def test_systemds_own_runtime_folder_comes_first_for_the_daemon() -> None:
-    environ = {"RUNTIME_DIRECTORY": "/run/assumed/me:/run/more", "XDG_RUNTIME_DIR": "/run/user/1"}
-    assert daemon_socket(environ) == Path("/run/assumed/me/assumed.sock")
-
-
-@pytest.mark.parametrize("state_home", ["", "relative/state"])
-def test_a_state_home_that_is_no_absolute_path_is_passed_over(
-    state_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    found = state_folder({"XDG_STATE_HOME": state_home})
-    assert found == tmp_path / ".local" / "state" / "assumed"
+            assert client.path == path
 
 
 @pytest.mark.parametrize("name", ["x" * 100, "ö" * 50])

@@ -112,7 +112,7 @@ class TestWait:
         ("arguments", "expected"),
         [
             (["nope"], "profile nope is not in the configuration"),
-            (["--min-left", "soon"], "Invalid value for '--min-left': soon is no duration"),
+            (["--min-left", "soon"], '"soon" is not a duration: write seconds'),
             (["--timeout", ""], "Invalid value for '--timeout'"),
         ],
     )

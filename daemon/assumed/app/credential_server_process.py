@@ -73,7 +73,7 @@ class CredentialServerProcess:
             definitions: the definitions of the profile and its parents.
             stored: the managed credentials in the credentials file.
         """
-        self._scheduler.apply(definitions, stored)
+        self._scheduler.update_definitions(definitions, stored)
 
     def start(self) -> Provided:
         """Start the process; return what it provides as soon as it has credentials.

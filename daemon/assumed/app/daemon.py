@@ -29,7 +29,8 @@ from assumed.app.reloader import ConfigReloader
 from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
-from assumed.engine.scheduler import HEARTBEAT, RefreshScheduler
+from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import DaemonUnreachableError
 from assumed.logs import event
 from assumed.models import Configuration
@@ -37,14 +38,15 @@ from assumed.observers.composite import CompositeObserver
 from assumed.observers.hooks import Hooks
 from assumed.observers.metrics import Metrics
 from assumed.observers.metrics_textfile import MetricsTextfile
+from assumed.paths import daemon_socket
 from assumed.platform.base import Notifier
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
-from assumed.server.api_server import ApiServer
+from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.metrics_endpoint import MetricsServer
-from assumed.server.unix_socket import daemon_socket, listen, private_folder
+from assumed.server.unix_socket import listen, private_directory
 from assumed.storage.credentials_file import hold
 from assumed.sts.timed import TimedStsClient
 
@@ -104,7 +106,7 @@ class Daemon:
             self._notifier, summary=self._engine.summary, config_error=lambda: self._reloader.error
         )
         self._endpoint = ContainerCredentialsEndpoint(
-            self._engine.scheduler, daemon_socket(environ).parent
+            self._engine.scheduler, Path(daemon_socket(environ)).parent
         )
         self._api = DaemonApiBackend(
             self._engine, self._reloader, self._endpoint, metrics, self._monitor.request_check
@@ -142,14 +144,14 @@ class Daemon:
         scheduler = RefreshScheduler(
             clock=clock, refresher=refresher, jobs=jobs, jitter=random.random
         )
-        scheduler.tell = self._observers.on_event
+        scheduler.subscribe(self._observers.on_event)
         scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
     def _listen(self, stack: ExitStack) -> socket.socket:
-        path = daemon_socket(self._environ)
+        path = Path(daemon_socket(self._environ))
         try:
-            private_folder(path.parent)
+            private_directory(path.parent)
             stack.enter_context(hold(path.with_suffix(".lock"), str(self._reloader.initial.path)))
             listener = listen(path)
         except OSError as error:
@@ -176,7 +178,7 @@ class Daemon:
         stack.callback(self._observers.stop)
         self._engine.load(configuration)
         stack.callback(server.stop)
-        self._endpoint.resume()
+        self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._monitor.start()
         stack.callback(self._monitor.stop)

@@ -20,9 +20,11 @@ from shutil import rmtree
 from typing import Any
 from zlib import crc32
 
+from assumed import paths
+from assumed.fsutil import create_directory, write_new_file
 from assumed.models import EndpointAddress
-from assumed.server.loopback_http import ADDRESS
-from assumed.server.unix_socket import private_folder, state_folder
+from assumed.server.http import LOOPBACK
+from assumed.server.unix_socket import private_directory
 
 # Variables that select other credentials, or another profile.
 _CREDENTIAL_VARIABLES = (
@@ -45,10 +47,7 @@ _CREDENTIAL_VARIABLES = (
     "AWS_SESSION_TOKEN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
-_REPLACED = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 _OUTER = "ASSUMED_OUTER_"
-# botocore reads the keys of boto 2 from there, and prefers them to an endpoint.
-_BOTO_2_FILES = ("/etc/boto.cfg", "~/.boto")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 _STATIC = {
@@ -88,8 +87,9 @@ class IsolatedAwsFiles:
         settings = sections.get("profile", {})
         named = {name: block for name, block in sections.items() if name != "profile"}
         all_sections = {"default": settings, f'profile "{profile}"': settings, **named}
-        _write(self.config, "".join(_section(name, block) for name, block in all_sections.items()))
-        _write(self.credentials, "")
+        text = "".join(_section(name, block) for name, block in all_sections.items())
+        write_new_file(self.config, text.encode())
+        write_new_file(self.credentials, b"")
 
     def remove(self) -> None:
         """Remove the directory; a second call does nothing."""
@@ -113,7 +113,7 @@ def child_environ(
     """
     environ = {**environ, **original_environ(environ)}
     child = {name: value for name, value in environ.items() if name not in _CREDENTIAL_VARIABLES}
-    for name in _REPLACED:
+    for name in paths.AWS_FILES:
         child[_OUTER + name] = environ.get(name, "")
     child["AWS_CONFIG_FILE"] = str(files.config)
     child["AWS_SHARED_CREDENTIALS_FILE"] = str(files.credentials)
@@ -123,7 +123,7 @@ def child_environ(
         # Otherwise an HTTP proxy would get the path and the token.
         for name in ("NO_PROXY", "no_proxy"):
             present = [environ[name]] if environ.get(name) else []
-            child[name] = ",".join([*present, ADDRESS])
+            child[name] = ",".join([*present, LOOPBACK])
         return child | {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": provided.url,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(provided.token_file),
@@ -149,10 +149,9 @@ def original_environ(environ: Mapping[str, str]) -> dict[str, str]:
     Used if this program is started under `assumed exec`. Elsewhere the result is empty. A variable
     that was not set has botocore's default.
     """
-    defaults = dict(zip(_REPLACED, ("~/.aws/config", "~/.aws/credentials"), strict=True))
     return {
-        name: environ[_OUTER + name] or defaults[name]
-        for name in _REPLACED
+        name: environ[_OUTER + name] or default
+        for name, default in paths.AWS_FILES.items()
         if _OUTER + name in environ
     }
 
@@ -164,11 +163,11 @@ def create_isolated_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
         DaemonUnreachableError: its parent directory belongs to another user.
         OSError: it cannot be created.
     """
-    private_folder(state_folder(environ))
+    private_directory(Path(paths.state_directory(environ)))
     parent = _exec_directory(environ)
-    private_folder(parent)
+    private_directory(parent)
     directory = parent / f"{_process_name(os.getpid())}-{token_hex(4)}"
-    directory.mkdir(mode=0o700)
+    create_directory(directory, exist_ok=False)
     return IsolatedAwsFiles(directory)
 
 
@@ -186,7 +185,7 @@ def remove_stale_exec_dirs(environ: Mapping[str, str]) -> None:
 def _exec_directory(environ: Mapping[str, str]) -> Path:
     # Not in XDG_RUNTIME_DIR: systemd removes it when the user logs out, but commands in tmux go on
     # and still read these files.
-    return state_folder(environ) / "exec"
+    return Path(paths.state_directory(environ), "exec")
 
 
 def _process_name(pid: int) -> str:
@@ -212,10 +211,10 @@ def _host_name() -> str:
 
 
 def _boto_2_has_keys(environ: Mapping[str, str]) -> bool:
-    named = environ.get("BOTO_CONFIG")
-    for path in [named] if named is not None else _BOTO_2_FILES:
+    # botocore prefers the keys of boto 2 to an endpoint.
+    for path in paths.boto_2_files(environ):
         with suppress(OSError):
-            if b"aws_access_key_id" in Path(path).expanduser().read_bytes().lower():
+            if b"aws_access_key_id" in Path(path).read_bytes().lower():
                 return True
     return False
 
@@ -233,9 +232,3 @@ def _lines(settings: Settings) -> Iterator[str]:
             first, *rest = str(value).split("\n")
             yield f"{key} = {first}\n"
             yield from (f"  {line}\n" for line in rest if line)
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from assumed import paths
 from assumed.clock import Clock
 from assumed.config import loader
 from assumed.credential_sources.base import CredentialSources, SourceProfiles
 from assumed.credential_sources.mfa import MfaSessions
-from assumed.engine.executor import WorkerPool
+from assumed.engine.executor import SLOW_LANE, WorkerPool
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.engine.refresher import Refresher, Store
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
-from assumed.fastpath.unix_http import user_name
+from assumed.errors import ConfigurationError
 from assumed.models import Configuration, Credentials
-from assumed.server.unix_socket import state_folder
 from assumed.storage.credentials_file import CredentialsFile
 from assumed.sts.client import StsClient
 
@@ -34,7 +34,7 @@ def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
     """
     known = frozenset(sources.names())
     return loader.load(
-        path, user=user_name(), host=socket.gethostname(), source_exists=known.__contains__
+        path, user=paths.user_name(), host=socket.gethostname(), source_exists=known.__contains__
     )
 
 
@@ -42,12 +42,22 @@ def credentials_path(configuration: Configuration, environ: Mapping[str, str]) -
     """Return the path of the credentials file to write."""
     if configuration.credentials_file is not None:
         return configuration.credentials_file
-    return Path(environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
+    return Path(paths.aws_credentials_file(environ))
 
 
 def credentials_file(configuration: Configuration, environ: Mapping[str, str]) -> CredentialsFile:
-    """Return the credentials file to write, in the mode of the configuration."""
-    return CredentialsFile(credentials_path(configuration, environ), write=configuration.write)
+    """Return the credentials file to write, in the mode of the configuration.
+
+    Raises:
+        ConfigurationError: `AWS_SHARED_CREDENTIALS_FILE` is empty.
+    """
+    path = credentials_path(configuration, environ)
+    if path == Path():
+        raise ConfigurationError(
+            ["AWS_SHARED_CREDENTIALS_FILE is empty, so AWS tools read no credentials file"],
+            hint="unset it, or set it to the path of a file",
+        )
+    return CredentialsFile(path, write=configuration.write)
 
 
 def stored_credentials(file: CredentialsFile) -> Mapping[str, Credentials]:
@@ -71,7 +81,7 @@ def make_refresher(
 
 def mfa_directory(environ: Mapping[str, str]) -> Path:
     """Return the directory of the MFA sessions."""
-    return state_folder(environ) / "mfa"
+    return Path(paths.state_directory(environ), "mfa")
 
 
 def make_jobs(

@@ -8,8 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from assumed.app.factory import stored_credentials
+from assumed.engine.heartbeat import HeartbeatScheduler
 from assumed.engine.refresher import Refresher
-from assumed.engine.scheduler import HeartbeatScheduler, RefreshScheduler, Summary
+from assumed.engine.scheduler import RefreshScheduler
+from assumed.engine.status import Summary
 from assumed.errors import AssumedError
 from assumed.logs import event
 from assumed.models import Configuration, Credentials
@@ -60,7 +62,7 @@ class RefreshEngine:
     @property
     def source_directories(self) -> Set[Path]:
         """The directories in which a change may mean new source credentials."""
-        return self._refresher.source_folders
+        return self._refresher.source_directories
 
     @property
     def clock_skew(self) -> timedelta:
@@ -87,7 +89,7 @@ class RefreshEngine:
 
     def configure(self, configuration: Configuration) -> None:
         """Apply a configuration; sessions in the credentials file that are fresh are kept."""
-        self.scheduler.apply(configuration.profiles, self._stored() or {})
+        self.scheduler.update_definitions(configuration.profiles, self._stored() or {})
 
     def reconcile(self) -> None:
         """Compare the credentials file with the sessions, and restore overwritten profiles."""

@@ -18,13 +18,14 @@ from assumed.app.factory import (
     stored_credentials,
 )
 from assumed.app.live_check import LiveCheck
-from assumed.aws_files.profiles import config_path, read_aws_files
+from assumed.aws_files.profiles import read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
+from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
 from assumed.sts.client import StsClient
 from assumed.sts.tracing import CallTrace, TracingStsClient
@@ -64,7 +65,7 @@ class Standalone:
             jitter=lambda: 0,
             repeats=False,
         )
-        scheduler.apply(self.configuration.profiles, stored_credentials(self._file))
+        scheduler.update_definitions(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
     def log_in(self, profile: str, code: str) -> Login:
@@ -168,7 +169,7 @@ class Standalone:
             CredentialsFileMalformedError: one of the AWS files has a syntax error.
         """
         path = credentials_path(self.configuration, environ)
-        files = read_aws_files(config_path(environ), path)
+        files = read_aws_files(Path(aws_config_file(environ)), path)
         return find_clashes(files, self.configuration, environ)
 
     @contextmanager
@@ -185,7 +186,7 @@ class Standalone:
         scheduler = RefreshScheduler(
             clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
         )
-        scheduler.apply(self.configuration.profiles, stored)
+        scheduler.update_definitions(self.configuration.profiles, stored)
         jobs.start()
         try:
             yield scheduler, refresher

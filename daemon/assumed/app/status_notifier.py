@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from assumed.engine.scheduler import Summary
+from assumed.engine.status import Summary
 from assumed.platform.base import Notifier
 
 

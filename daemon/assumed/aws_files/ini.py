@@ -61,7 +61,7 @@ class IniDocument:
 
     def _malformed(self, index: int, problem: str, mend: str) -> NoReturn:
         raise CredentialsFileMalformedError(
-            path=self.path, line=index + 1, problem=problem, mend=mend
+            path=self.path, line=index + 1, problem=problem, hint=mend
         ) from None
 
     def _decode(self, data: bytes) -> str:

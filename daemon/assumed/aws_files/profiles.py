@@ -5,7 +5,6 @@ What the entries mean for a refresh is for botocore to say (`sources`). It tells
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,16 +94,6 @@ class AwsFiles:
     misplaced: Mapping[str, SourceLocation]
 
 
-def config_path(environ: Mapping[str, str]) -> Path:
-    """Return where the SDKs look for the config file."""
-    return _expanded(environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
-
-
-def credentials_path(environ: Mapping[str, str]) -> Path:
-    """Return where the SDKs look for the credentials file."""
-    return _expanded(environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials")
-
-
 def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
     """Read both files by botocore's rules; one that is not there is empty.
 
@@ -131,11 +120,10 @@ def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
     return AwsFiles(config, credentials, profiles, misplaced)
 
 
-def _expanded(text: str) -> Path:
-    return Path(os.path.expandvars(text)).expanduser()
-
-
 def _sections(path: Path) -> list[tuple[str, Section, Mapping[str, ConfigValue]]]:
+    if path == Path():
+        # The variable that names it is empty: botocore reads no file.
+        return []
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue
-from assumed.config.fields import shown
+from assumed.config.fields import truncate_for_display
 
 _SSO_KEYS = ("sso_account_id", "sso_role_name")
 _SSO_KEYS_OF_JAVASCRIPT = (*_SSO_KEYS, "sso_session", "sso_start_url", "sso_region")
@@ -124,7 +124,11 @@ def _described(used: CredentialChoice, profile: AwsProfile, files: AwsFiles) -> 
     what = _WORDS[used.kind]
     if used.kind is CredentialKind.ROLE:
         source = profile.value("source_profile")
-        lender = f"profile {shown(source)}" if source else profile.value("credential_source")
+        lender = (
+            f"profile {truncate_for_display(source)}"
+            if source
+            else profile.value("credential_source")
+        )
         if source and source not in files.profiles:
             what = f"nothing, and stop, for there is no {lender}"
         else:

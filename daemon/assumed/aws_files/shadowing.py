@@ -17,7 +17,7 @@ from assumed.aws_files.sdk_precedence import (
     use_today,
     used_by_botocore,
 )
-from assumed.config.fields import shown
+from assumed.config.fields import truncate_for_display
 from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProfile, StorageMode
 
 Link = SourceProfile | ManagedProfile
@@ -215,7 +215,7 @@ def _in_environment(
     )
     if environ.get("AWS_ACCESS_KEY_ID"):
         javascript = (
-            f"the JavaScript SDK uses profile {shown(named)}, for AWS_PROFILE is set"
+            f"the JavaScript SDK uses profile {truncate_for_display(named)}, for AWS_PROFILE is set"
             if named
             else "the JavaScript SDK likewise"
         )
@@ -263,9 +263,9 @@ def _in_environment(
 
 def _named(name: str, files: AwsFiles, configuration: Configuration) -> str:
     if name in configuration.profiles:
-        return f"{shown(name)}, which is kept fresh here"
+        return f"{truncate_for_display(name)}, which is kept fresh here"
     known = "is not kept fresh here" if name in files.profiles else "is in no AWS file"
-    return f"{shown(name)}, which {known}"
+    return f"{truncate_for_display(name)}, which {known}"
 
 
 def _with_keys(profile: AwsProfile, credentials: Path) -> AwsProfile:

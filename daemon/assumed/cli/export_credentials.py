@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import click
 
+from assumed.cli.completion import complete_profile
 from assumed.cli.options import Options, common_options
-from assumed.cli.profile_names import profile_names
 from assumed.fastpath.formats import FORMATS, formatted
 from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export
 
@@ -18,7 +18,7 @@ from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export
     "--profile",
     metavar="NAME",
     required=True,
-    shell_complete=profile_names,
+    shell_complete=complete_profile,
     help="Whose credentials.",
 )
 @click.option(

@@ -9,7 +9,7 @@ import click
 
 from assumed.aws_files.shadowing import FRESH_SUFFIX
 from assumed.cli.options import Options, common_options
-from assumed.cli.output import harmless
+from assumed.cli.output import printable_lines
 
 
 @click.command("init")
@@ -41,7 +41,7 @@ def command(options: Options, output: str | None, suffix: str) -> None:
     proposed = proposal(os.environ, suffix=suffix)
     for each in proposed.left_out:
         text = f"{each.place}: profile {each.profile} is left out: {each.reason}"
-        click.echo(harmless(text), err=True)
+        click.echo(printable_lines(text), err=True)
     if output == "-":
         click.echo(proposed.text, nl=False)
         return
@@ -49,7 +49,7 @@ def command(options: Options, output: str | None, suffix: str) -> None:
     path = first_place(named, os.environ)
     distrusted = write_new(path, proposed.text)
     for name, profile in proposed.profiles.items():
-        click.echo(harmless(f"profile {profile}: from now on --profile {name}"))
+        click.echo(printable_lines(f"profile {profile}: from now on --profile {name}"))
     if distrusted is not None:
         click.echo(f"{path} will not be read as it is: {distrusted}", err=True)
     chosen = f" --config {path}" if path != first_place(None, os.environ) else ""

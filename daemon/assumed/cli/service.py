@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from assumed.cli import status
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options
-from assumed.cli.output import harmless
-from assumed.cli.reach import daemon_of
+from assumed.cli.output import printable_lines
 from assumed.config import loader
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
-from assumed.fastpath.unix_http import user_name
+from assumed.paths import user_name
 from assumed.platform.systemd.installation import SystemdService, system_service, user_service
 from assumed.platform.systemd.linger import disable_linger, enable_linger, is_lingering
 from assumed.platform.systemd.target_user import TargetUser
@@ -88,7 +88,7 @@ def install(
     # It is a process of theirs that has printed it, onto root's terminal.
     for text, is_error in ((shown.stdout, False), (shown.stderr, True)):
         if text:
-            click.echo(harmless(text), err=is_error)
+            click.echo(printable_lines(text), err=is_error)
     context.exit(shown.returncode)
 
 
@@ -147,7 +147,7 @@ def _install_for_me(options: Options, program: list[str], *, also_linger: bool) 
 
 def _require_no_other_daemon(options: Options, service: SystemdService) -> None:
     """One that somebody started by hand holds the file, and the service could not start."""
-    daemon = daemon_of(options)
+    daemon = connect_to_daemon(options)
     told = daemon.status().daemon if daemon is not None else None
     if told is not None and told.pid != service.main_pid():
         raise AlreadyRunningError(

@@ -13,13 +13,14 @@ from urllib.parse import urlencode
 
 from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
 from assumed.models import EndpointAddress, Login, Outcome, Status
+from assumed.paths import client_sockets
 from assumed.server.serialization import (
     endpoint_from_json,
     login_from_json,
     outcome_from_json,
     status_from_json,
 )
-from assumed.server.unix_socket import client_sockets, connect
+from assumed.server.unix_socket import connect
 
 _STATUS_TIMEOUT_SECONDS = 5.0
 
@@ -31,7 +32,7 @@ def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
         DaemonUnreachableError: another user listens where the daemon should, or the socket is
             broken.
     """
-    for path in client_sockets(environ, user):
+    for path in map(Path, client_sockets(environ, user)):
         try:
             connection = connect(path)
         except OSError as error:

@@ -1,6 +1,6 @@
-"""The keys of the configuration file and what each holds: the JSON Schema is made of these.
+"""The keys of the configuration file; the JSON Schema and the reference are generated from them.
 
-A text that is not written is empty.
+A text that is not set is empty.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from assumed.config.fields import (
     AbsolutePath,
     Boolean,
     Command,
+    CredentialSourceValue,
     DurationSeconds,
     ExternalId,
     Hook,
-    Machine,
     MetricsTextfile,
     MfaSerial,
     MfaSessionLength,
@@ -28,13 +28,16 @@ from assumed.config.fields import (
     Region,
     RoleArn,
     SessionName,
-    Store,
+    StorageModeValue,
     TagKey,
     TagValue,
     Text,
-    Write,
+    WriteModeValue,
 )
 from assumed.models import StorageMode, WriteMode
+
+SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
+"""The keys that name where the source credentials come from; a profile has one of them."""
 
 
 class _StrictModel(BaseModel):
@@ -47,179 +50,187 @@ class ProfileModel(_StrictModel):
     role_arn: Annotated[
         RoleArn,
         Field(
-            description="The role to assume. Without it the profile holds the temporary "
-            "credentials of its source (SSO, an MFA session, a credential_process with an "
-            "Expiration, the EC2 instance), for tools that only read the credentials file. "
+            description="The role to assume. Without it, the profile holds the temporary "
+            "credentials of the source itself (SSO, an MFA session, a credential_process that "
+            "reports an Expiration, an instance role), for tools that cannot use that source. "
             "Long-term keys are never copied."
         ),
     ] = ""
     source_profile: Annotated[
         Text,
         Field(
-            description="The profile whose credentials call AssumeRole: a profile of the AWS files "
-            "(keys, SSO, `aws login`, a credential_process), or another profile of this file "
-            "(a chain)."
+            description="The profile whose credentials assume the role: a profile of the AWS files "
+            "(keys, SSO, `aws login`, a credential_process), or another profile of this file (role "
+            "chaining)."
         ),
     ] = ""
     credential_source: Annotated[
-        Machine,
+        CredentialSourceValue,
         Field(
             description="Instead of source_profile: the role of the EC2 instance, of the ECS task "
-            "or the EKS pod, or the keys in the environment of assumed itself."
+            "or the EKS pod, or the keys in the environment of assumed."
         ),
     ] = None
     web_identity_token_file: Annotated[
         AbsolutePath,
         Field(
             description="Instead of source_profile: a file with a token of an identity provider "
-            "(EKS, GitLab, GitHub) for AssumeRoleWithWebIdentity. The file is read at every call. "
-            "Cannot be combined with external_id, tags, transitive_tag_keys or "
-            "source_identity."
+            "(EKS, GitLab, GitHub) for AssumeRoleWithWebIdentity. It is read for each call. "
+            "Excludes external_id, tags, transitive_tag_keys and source_identity."
         ),
     ] = ""
     mfa_serial: Annotated[
         MfaSerial,
         Field(
-            description="The MFA device of the source profile's user. One code starts an MFA "
-            "session, from which the roles are assumed."
+            description="The MFA device of the source profile's user. One code starts a session "
+            "(see mfa_session) that assumes the roles."
         ),
     ] = ""
     mfa_session: Annotated[
         MfaSessionLength,
-        Field(description="Lifetime of the MFA session that one code starts."),
+        Field(description="How long the session that an MFA code starts is valid."),
     ] = timedelta(hours=12)
     mfa_process: Annotated[
         Command,
         Field(
-            description="A command that prints the MFA code, such as `ykman oath accounts code "
+            description="A command that prints an MFA code, such as `ykman oath accounts code "
             "--single AWS`. It runs without a shell for at most 30 s, and its output is never "
-            "logged. Without this key, `assumed login` asks for the code."
+            "logged. Without it, `assumed login` asks for the code."
         ),
     ] = ()
     role_session_name: Annotated[
         SessionName,
-        Field(description="The name of the role session. Default: assumed-USER@HOST."),
+        Field(description="The name of the role session; by default assumed-USER@HOST."),
     ] = ""
     duration_seconds: Annotated[
         DurationSeconds,
         Field(
-            description="Lifetime of a role session: at most what the role allows, and at most 1h "
-            "for a chained role."
+            description="The lifetime of a session. The role may limit it, and STS limits chained "
+            "roles to 1h."
         ),
     ] = 3600
     refresh_before: Annotated[
         RefreshBeforeValue,
         Field(
-            description="How long before its expiration a session is refreshed: a duration or a "
-            "percentage of its lifetime, at most half of the lifetime."
+            description="How long before its expiration a session is refreshed, as a duration or a "
+            "percentage of its lifetime; never more than half of it."
         ),
     ] = timedelta(minutes=15)
     region: Annotated[
         Region,
         Field(
-            description="The region whose STS endpoint is called. Default: the region of the "
-            "source profile, else the first region of the partition."
+            description="The region of the STS endpoint; by default the region of the source "
+            "profile, or else the first of the partition."
         ),
     ] = ""
     fallback_regions: Annotated[
         tuple[Region, ...],
-        Field(description="Regions to call, in this order, while `region` is down."),
+        Field(description="Regions to try in this order while the STS of `region` is unavailable."),
     ] = ()
     external_id: Annotated[
         ExternalId, Field(description="The external ID that the role's trust policy requires.")
     ] = ""
     policy: Annotated[
         Policy,
-        Field(description="A session policy that narrows the role, as JSON or as a mapping."),
+        Field(
+            description="A session policy, as JSON or as a mapping, that limits the permissions of "
+            "the role."
+        ),
     ] = ""
     policy_arns: Annotated[
         tuple[PolicyArn, ...],
-        Field(max_length=10, description="ARNs of managed policies that narrow the role."),
+        Field(
+            max_length=10, description="Managed policies that limit the permissions of the role."
+        ),
     ] = ()
     tags: Annotated[dict[TagKey, TagValue], Field(max_length=50, description="Session tags.")] = {}
     transitive_tag_keys: Annotated[
         tuple[TagKey, ...],
-        Field(max_length=50, description="Tags that are passed on to roles chained to this one."),
+        Field(max_length=50, description="The session tags that chained roles inherit."),
     ] = ()
     source_identity: Annotated[
-        SessionName, Field(description="The source identity that CloudTrail records.")
+        SessionName,
+        Field(description="The source identity of the session, which CloudTrail records."),
     ] = ""
     store: Annotated[
-        Store,
+        StorageModeValue,
         Field(
-            description="Where the session is kept. With memory it is never written to disk: only "
-            "the daemon has it (export-credentials, credential_process, exec)."
+            description="Where the session is kept: in the credentials file, or in memory only, "
+            "where the daemon serves it to export-credentials, credential_process and exec."
         ),
     ] = StorageMode.FILE
     overwrite: Annotated[
         Boolean,
         Field(
-            description="Also replace long-term keys in this profile, or credentials that another "
-            "tool manages. Long-term keys are backed up first."
+            description="Replace long-term keys and the credentials of other tools in this profile "
+            "too; long-term keys are backed up first."
         ),
     ] = False
     enabled: Annotated[
-        Boolean, Field(description="Whether to refresh this profile. With false it is not touched.")
+        Boolean, Field(description="Whether the profile is refreshed; false leaves it as it is.")
     ] = True
 
 
 class CredentialsFileModel(_StrictModel):
-    """Which credentials file to write, and how."""
+    """Which credentials file is written, and how."""
 
     path: Annotated[
-        Text,
+        AbsolutePath,
         Field(
-            description="The credentials file. Default: $AWS_SHARED_CREDENTIALS_FILE, else "
+            description="The credentials file; by default $AWS_SHARED_CREDENTIALS_FILE, or else "
             "~/.aws/credentials."
         ),
     ] = ""
     write: Annotated[
-        Write,
+        WriteModeValue,
         Field(
-            description="How to write it: replace swaps in a new file; in-place overwrites the "
-            "file, for one that is mounted into a container, and is less safe."
+            description="How the file is written: replaced atomically, or in-place, which is less "
+            "safe, for a file that is mounted into a container."
         ),
     ] = WriteMode.REPLACE
 
 
 class HooksModel(_StrictModel):
-    """Commands that the daemon runs on events of a profile: lists, run without a shell."""
+    """Commands that the daemon runs on events of a profile: lists of words, without a shell."""
 
     on_refresh: Annotated[Hook, Field(description="A profile has a new session.")] = ()
     on_failure: Annotated[
         Hook,
         Field(
-            description="A refresh failed for the first time; once more when the session expires."
+            description="A refresh failed for the first time, or a session expired while refreshes "
+            "failed."
         ),
     ] = ()
     on_needs_login: Annotated[
         Hook,
-        Field(description="A login is required; also two hours before an MFA session expires."),
+        Field(description="A login is required, or an MFA session expires within two hours."),
     ] = ()
-    on_recovered: Annotated[Hook, Field(description="A refresh succeeded after failures.")] = ()
+    on_recovered: Annotated[Hook, Field(description="A refresh succeeded after failed ones.")] = ()
 
 
 class MetricsModel(_StrictModel):
-    """Where Prometheus finds the metrics, besides the API socket."""
+    """Where the daemon publishes Prometheus metrics, besides the API socket."""
 
     port: Annotated[
-        Port, Field(description="Serve http://127.0.0.1:PORT/metrics. Example: 9464.")
+        Port, Field(description="A port for http://127.0.0.1:PORT/metrics, such as 9464.")
     ] = None
     textfile: Annotated[
         MetricsTextfile,
-        Field(description="Write a *.prom file for the textfile collector of the node exporter."),
+        Field(
+            description="A file for the textfile collector of the node exporter; it ends in .prom."
+        ),
     ] = ""
 
 
 class ConfigurationModel(_StrictModel):
-    """The configuration of assumed."""
+    """The configuration of assumed: the profiles to refresh."""
 
     defaults: Annotated[
-        ProfileModel, Field(description="Values for every profile that does not set its own.")
+        ProfileModel, Field(description="Values for all profiles that do not set them themselves.")
     ] = ProfileModel()
     profiles: Annotated[
         dict[str, ProfileModel],
-        Field(min_length=1, description="Definitions by profile name in the credentials file."),
+        Field(min_length=1, description="Profiles by their name in the credentials file."),
     ]
     credentials_file: CredentialsFileModel = CredentialsFileModel()
     hooks: HooksModel = HooksModel()

@@ -37,12 +37,12 @@ class AmbientCredentialSource(BotocoreSource):
 
     Args:
         kind: which one.
-        session: a botocore session of no profile.
+        botocore_session: a botocore session of no profile.
     """
 
-    def __init__(self, kind: CredentialSource, session: BotocoreSession) -> None:
-        provider = create_credential_resolver(session).get_provider(_PROVIDERS[kind])
-        super().__init__(f"credential_source {kind}", session, provider.load)
+    def __init__(self, kind: CredentialSource, botocore_session: BotocoreSession) -> None:
+        provider = create_credential_resolver(botocore_session).get_provider(_PROVIDERS[kind])
+        super().__init__(f"credential_source {kind}", botocore_session, provider.load)
         self.kind = kind
 
     def _found(self, find: Callable[[], FoundT | None]) -> FoundT:

@@ -14,8 +14,9 @@ The environment of the daemon never decides whose credentials are used: the defi
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from botocore.session import Session as BotocoreSession
 
@@ -24,10 +25,10 @@ from assumed.credential_sources.mfa import MfaSessions
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles, file_state
 from assumed.credential_sources.web_identity import WebIdentitySource
 from assumed.models import (
-    Caller,
     CredentialSource,
     MfaSession,
     RootSource,
+    SourceAuthentication,
     SourceProfile,
     TemporaryCredentials,
     WebIdentity,
@@ -40,11 +41,11 @@ class CredentialProvider(Protocol):
     """One source, of whatever kind; safe to use from many threads."""
 
     @property
-    def session(self) -> BotocoreSession:
+    def botocore_session(self) -> BotocoreSession:
         """A botocore session, for region, endpoint and CA settings."""
         ...
 
-    def credentials(self) -> Caller:
+    def credentials(self) -> SourceAuthentication:
         """Return what makes calls now, as one set.
 
         Raises:
@@ -94,7 +95,7 @@ class CredentialSources:
             case MfaSession():
                 return self.mfa.resolve(source)
             case WebIdentity(path):
-                return WebIdentitySource(path, self._profiles.plain_session())
+                return WebIdentitySource(path, self._profiles.plain_botocore_session())
             case CredentialSource():
                 return self._machine_source(source)
 
@@ -112,17 +113,48 @@ class CredentialSources:
             case CredentialSource():
                 return str(source)
 
+    def account_id(self, source: RootSource) -> str | None:
+        """Return the account that a source's calls count against; None if the files don't say.
+
+        Raises:
+            SourceUnavailableError: the AWS files can't be read.
+        """
+        match source:
+            case SourceProfile(name):
+                return _account_of(self._profiles.entries(name))
+            case MfaSession(profile, serial):
+                return _account_of_arn(serial) or _account_of(self._profiles.entries(profile.name))
+            case WebIdentity() | CredentialSource():
+                return None
+
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         with self._lock:
             token_files = {path.parent for path in self._token_files}
-        return self._profiles.folders | token_files | {self.mfa.folder}
+        return self._profiles.directories | token_files | {self.mfa.directory}
 
     def _machine_source(self, kind: CredentialSource) -> AmbientCredentialSource:
-        session = self._profiles.plain_session()
+        botocore_session = self._profiles.plain_botocore_session()
         with self._lock:
             known = self._machine.get(kind)
-            if known is None or known.session is not session:
-                known = self._machine[kind] = AmbientCredentialSource(kind, session)
+            if known is None or known.botocore_session is not botocore_session:
+                known = self._machine[kind] = AmbientCredentialSource(kind, botocore_session)
             return known
+
+
+def _account_of(entries: Mapping[str, Any]) -> str | None:
+    """Return the account of a profile of the AWS files, by the first key that names one."""
+    role_arn = str(entries.get("role_arn", ""))
+    named = (
+        _account_of_arn(role_arn),
+        entries.get("sso_account_id"),
+        entries.get("aws_account_id"),
+    )
+    return next((str(account) for account in named if account), None)
+
+
+def _account_of_arn(arn: str) -> str | None:
+    """Return the account in an ARN; None if it has none."""
+    parts = arn.split(":")
+    return parts[4] or None if len(parts) > 5 else None  # noqa: PLR2004 - arn:…:account:resource

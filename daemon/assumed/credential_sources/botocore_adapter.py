@@ -107,17 +107,17 @@ class BotocoreSource(ABC):
 
     Args:
         label: names the source in messages.
-        session: a botocore session, for its region, endpoint and CA settings.
+        botocore_session: a botocore session, for its region, endpoint and CA settings.
         load: finds the credentials; None where there are none.
     """
 
     def __init__(
         self,
         label: str,
-        session: BotocoreSession,
+        botocore_session: BotocoreSession,
         load: Callable[[], BotocoreCredentials | None],
     ) -> None:
-        self.session = session
+        self.botocore_session = botocore_session
         self._label = label
         self._held = CachedCredentials(load)
 

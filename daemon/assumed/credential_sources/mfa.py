@@ -6,7 +6,6 @@ no role itself, so that the hour of chained roles does not count.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
 from assumed.credential_sources.mfa_cache import MfaCacheFile
-from assumed.credential_sources.mfa_command import printed_code
+from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
 from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
 from assumed.errors import (
     AssumedError,
@@ -30,7 +29,6 @@ from assumed.errors import (
 )
 from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
 
-_CODE = re.compile(r"[0-9]{6}")
 # RFC 6238: how long a device shows one code. STS takes each once.
 _STEP_SECONDS = 30.0
 _NEVER = float("-inf")
@@ -48,8 +46,8 @@ class SessionTokenIssuer(Protocol):
         self,
         source: MfaSession,
         code: str,
-        caller: SourceCredentials,
-        session: BotocoreSession,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> SessionTokenResponse:
         """Call GetSessionToken once."""
         ...
@@ -82,7 +80,7 @@ class MfaSessions:
         profiles: hold the long-term keys.
         sts: starts sessions.
         clock: the source of time.
-        folder: of the files, ours alone; it need not be there yet.
+        directory: of the files, ours alone; it need not be there yet.
         run: runs the command that prints a code.
     """
 
@@ -91,15 +89,15 @@ class MfaSessions:
         profiles: SourceProfiles,
         sts: SessionTokenIssuer,
         clock: Clock,
-        folder: Path,
+        directory: Path,
         *,
-        run: Callable[[tuple[str, ...]], str] = printed_code,
+        run: Callable[[tuple[str, ...]], str] = read_mfa_code,
     ) -> None:
         self._profiles = profiles
         self._sts = sts
         self._clock = clock
         self._run = run
-        self.folder = folder
+        self.directory = directory
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], _MfaSessionState] = {}
         self._used: dict[str, float] = {}
@@ -128,7 +126,7 @@ class MfaSessions:
             found = self._living(source, held)
             return found.expiration if found else None
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         """Return what is left of the session; zero where there is none."""
         held = self._of(source)
         with held.lock:
@@ -144,7 +142,7 @@ class MfaSessions:
             MfaCodeRejectedError: it was used already, or STS does not take it.
             AssumedError: the long-term keys can't be had, STS can't be reached.
         """
-        if not _CODE.fullmatch(code):
+        if not is_mfa_code(code):
             raise UsageError(
                 f"{source}: an MFA code is six digits", hint="give what the device shows now"
             )
@@ -214,7 +212,7 @@ class MfaSessions:
             )
         self._use_up(source, code)
         asked_at = self._clock.boottime()
-        issued = self._sts.get_session_token(source, code, keys, resolved.session)
+        issued = self._sts.get_session_token(source, code, keys, resolved.botocore_session)
         lifetime = issued.credentials.expiration - issued.answered_at
         held.failure = None
         with held.lock:
@@ -284,7 +282,7 @@ class MfaSessions:
         key = (source.profile.name, source.serial)
         with self._lock:
             if key not in self._held:
-                self._held[key] = _MfaSessionState(MfaCacheFile.of(self.folder, source))
+                self._held[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
             return self._held[key]
 
 
@@ -299,9 +297,9 @@ class MfaSource:
         """The access key id of the session that was asked for last."""
 
     @property
-    def session(self) -> BotocoreSession:
+    def botocore_session(self) -> BotocoreSession:
         """The botocore session of the source profile."""
-        return self._resolved.session
+        return self._resolved.botocore_session
 
     def credentials(self) -> SourceCredentials:
         """Return what signs calls now.

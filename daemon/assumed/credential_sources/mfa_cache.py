@@ -1,4 +1,4 @@
-"""The file that an MFA session survives a restart in: mode 0600, in a folder of mode 0700."""
+"""The file that an MFA session survives a restart in: mode 0600, in a directory of mode 0700."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import hashlib
 import json
 import logging
 import os
-import stat
-import tempfile
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from assumed.fsutil import ensure_private_directory, open_regular, replace_file
 from assumed.logs.events import event
 from assumed.models import MfaSession, TemporaryCredentials
 
@@ -25,22 +24,20 @@ class MfaCacheFile:
         self.path = path
 
     @classmethod
-    def of(cls, folder: Path, source: MfaSession) -> MfaCacheFile:
+    def of(cls, directory: Path, source: MfaSession) -> MfaCacheFile:
         """Return the file of the session of this profile and device."""
         name = hashlib.sha256(f"{source.profile.name}\n{source.serial}".encode()).hexdigest()
-        return cls(folder / f"{name[:32]}.json")
+        return cls(directory / f"{name[:32]}.json")
 
     def read(self, source: MfaSession) -> TemporaryCredentials | None:
         """Return what is in the file; None where that is nothing that we wrote."""
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags)
+            descriptor = open_regular(self.path)
         except OSError:
             return None
         try:
             found = os.fstat(descriptor)
-            is_ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077
-            if not stat.S_ISREG(found.st_mode) or not is_ours:
+            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 return None
             data = os.pread(descriptor, _MOST_BYTES, 0)
         except OSError:
@@ -66,7 +63,9 @@ class MfaCacheFile:
             "expiration": credentials.expiration.isoformat(),
         }
         try:
-            self._replace(json.dumps(shape).encode())
+            ensure_private_directory(self.path.parent)
+            # A daemon and a command may write it at once.
+            replace_file(self.path, json.dumps(shape).encode(), sync=True, unique=True)
         except OSError as error:
             event(
                 logging.WARNING,
@@ -75,23 +74,3 @@ class MfaCacheFile:
                 error=error.strerror,
                 hint="the session is in memory alone: a restart asks for a code again",
             )
-
-    def _replace(self, data: bytes) -> None:
-        folder = self.path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(0, "its folder is another user's, or a link")
-        folder.chmod(0o700)
-        # mkstemp's files are 0600 from the first moment on.
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".")
-        new = Path(name)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            new.replace(self.path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise

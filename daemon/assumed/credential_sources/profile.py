@@ -22,6 +22,7 @@ from botocore.credentials import create_credential_resolver
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
+from assumed import paths
 from assumed.aws_files.credentials_text import read
 from assumed.aws_files.normalize import without_sessions
 from assumed.credential_sources.botocore_adapter import BotocoreSource, FoundT
@@ -58,15 +59,17 @@ class ResolvedSource(BotocoreSource):
 
     Args:
         name: of the profile.
-        session: a botocore session of that profile: its region, endpoint and CA settings.
+        botocore_session: a botocore session of that profile: its region, endpoint and CA settings.
         fingerprint: changes when anything that the credentials depend on does.
         login: the command that a login of it takes, if it takes one.
     """
 
     def __init__(
-        self, name: str, session: BotocoreSession, fingerprint: str, login: str = ""
+        self, name: str, botocore_session: BotocoreSession, fingerprint: str, login: str = ""
     ) -> None:
-        super().__init__(f"profile {name}", session, lambda: _load_credentials(session))
+        super().__init__(
+            f"profile {name}", botocore_session, lambda: _load_credentials(botocore_session)
+        )
         self.name = name
         self.fingerprint = fingerprint
         self._login = login
@@ -92,10 +95,8 @@ class SourceProfiles:
     def __init__(self) -> None:
         self._loader = create_loader()
         self._lock = threading.Lock()
-        session = self._new_session(None)
         self._paths = tuple(
-            Path(os.path.expandvars(session.get_config_variable(key))).expanduser()
-            for key in ("config_file", "credentials_file")
+            Path(find(os.environ)) for find in (paths.aws_config_file, paths.aws_credentials_file)
         )
         self._signature: tuple[FileState, ...] | None = None
         self._digest: bytes | None = None
@@ -117,11 +118,11 @@ class SourceProfiles:
             known = self._resolved.get(name)
             if known is None or known.fingerprint != fingerprint:
                 login = _login_command(name, self._profiles())
-                known = ResolvedSource(name, self._new_session(name), fingerprint, login)
+                known = ResolvedSource(name, self._new_botocore_session(name), fingerprint, login)
                 self._resolved[name] = known
             return known
 
-    def plain_session(self) -> BotocoreSession:
+    def plain_botocore_session(self) -> BotocoreSession:
         """Return a botocore session of no profile, for sources that are none.
 
         Its region, endpoint and CA settings are those of the default profile, as in every AWS
@@ -135,7 +136,7 @@ class SourceProfiles:
             if self._plain is None or self._plain[0] != settings:
                 # Not even AWS_PROFILE names one.
                 nobody = {"profile": (None, None, None, None)}
-                self._plain = settings, self._new_session(None, nobody)
+                self._plain = settings, self._new_botocore_session(None, nobody)
             return self._plain[1]
 
     def fingerprint(self, name: str) -> str | None:
@@ -147,12 +148,12 @@ class SourceProfiles:
                 return None
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         real = {Path(os.path.realpath(path)) for path in self._paths}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}
-        # A cache that is not there yet begins with the folders above it.
-        home = Path.home() / ".aws"
+        # A cache that is not there yet begins with the directories above it.
+        home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
         return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
 
@@ -204,7 +205,7 @@ class SourceProfiles:
             digest = self._digest_of_files()
             if digest is None or digest != self._digest:
                 try:
-                    self._config = self._new_session(None).full_config
+                    self._config = self._new_botocore_session(None).full_config
                 except exceptions.ConfigParseError as error:
                     raise self._unreadable(error) from error
             self._signature, self._digest = signature, digest
@@ -236,7 +237,7 @@ class SourceProfiles:
         digest = hashlib.sha256()
         try:
             for path in self._paths:
-                data = path.read_bytes() if path.exists() else b""
+                data = path.read_bytes() if path.is_file() else b""
                 # Of what others have their credentials from the keys count too.
                 kept = without_sessions(data, keep=sources | self._resolved.keys())
                 digest.update(hashlib.sha256(kept).digest())
@@ -271,22 +272,21 @@ class SourceProfiles:
             self._fingerprints[name] = fingerprint
         return fingerprint
 
-    def _new_session(
+    def _new_botocore_session(
         self, name: str | None, variables: dict[str, Any] | None = None
     ) -> BotocoreSession:
         # A session of its own reads the files anew; the loader, which holds botocore's big
         # models, is shared.
-        session = BotocoreSession(variables, profile=name)
-        session.register_component("data_loader", self._loader)
+        botocore_session = BotocoreSession(variables, profile=name)
+        botocore_session.register_component("data_loader", self._loader)
         # botocore assumes the role of a source profile, or asks SSO, by clients of its own.
-        session.register("before-send", refuse_plain_http)
-        return session
+        botocore_session.register("before-send", refuse_plain_http)
+        return botocore_session
 
 
 def _token_cache(key: str) -> Path:
     """Return where a login that a key of a profile names is kept, by botocore and the AWS CLI."""
-    named = os.environ.get("AWS_LOGIN_CACHE_DIRECTORY") if key == "login_session" else None
-    return Path(os.path.expandvars(named or f"~/.aws/{_TOKEN_CACHES[key]}/cache")).expanduser()
+    return Path(paths.login_cache_directory(os.environ, _TOKEN_CACHES[key]))
 
 
 def _is_setting(key: str) -> bool:
@@ -295,8 +295,8 @@ def _is_setting(key: str) -> bool:
     )
 
 
-def _load_credentials(session: BotocoreSession) -> BotocoreCredentials | None:
-    resolver = create_credential_resolver(session)
+def _load_credentials(botocore_session: BotocoreSession) -> BotocoreCredentials | None:
+    resolver = create_credential_resolver(botocore_session)
     for provider in _OUTSIDE_THE_PROFILE:
         resolver.remove(provider)
     return resolver.load_credentials()
@@ -366,5 +366,5 @@ def file_state(path: Path) -> FileState:
     return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 
-def _files_in(folder: Path) -> list[FileState]:
-    return sorted(file_state(path) for path in folder.glob("*.json"))
+def _files_in(directory: Path) -> list[FileState]:
+    return sorted(file_state(path) for path in directory.glob("*.json"))

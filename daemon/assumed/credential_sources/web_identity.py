@@ -21,12 +21,12 @@ class WebIdentitySource:
 
     Args:
         path: of the file, absolute.
-        session: a botocore session for region, endpoint and CA settings.
+        botocore_session: a botocore session for region, endpoint and CA settings.
     """
 
-    def __init__(self, path: Path, session: BotocoreSession) -> None:
+    def __init__(self, path: Path, botocore_session: BotocoreSession) -> None:
         self.path = path
-        self.session = session
+        self.botocore_session = botocore_session
 
     def credentials(self) -> WebIdentityToken:
         """Return the token that the file holds now.

@@ -14,7 +14,7 @@ from assumed.engine.status import StatusView, whole_seconds
 from assumed.engine.words import still_failing
 from assumed.errors import AssumedError, RetryPolicy
 from assumed.logs.events import event
-from assumed.models import LOGIN_ENDS_SOON, MfaSession, RoleSession, Source
+from assumed.models import LOGIN_EXPIRY_WARNING, MfaSession, RoleSession, Source
 
 _NOW = timedelta(0)
 # The machine slept, or something held it up.
@@ -31,14 +31,17 @@ class EventLog:
         self._clock = clock
         self._refresher = refresher
         self._readers = readers
-        self.tell: Callable[[ProfileEvent], None] = lambda _: None
-        """Called with each notice; it has to return at once."""
+        self._observers: list[Callable[[ProfileEvent], None]] = []
         self._hanging: Mapping[MfaSession, Sequence[ScheduledProfile]] = {}
         """Which profiles hang on each MFA session that somebody has to start."""
         self._login_ends: dict[MfaSession, datetime | None] = {}
         """Of which end of each MFA session was told."""
         self._needs_login: set[Source] = set()
         """Of which sources was told that somebody has to log in."""
+
+    def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
+        """Call `observer` with each event; it must return at once."""
+        self._observers.append(observer)
 
     def refreshed(
         self,
@@ -190,8 +193,8 @@ class EventLog:
         )
 
     def _say_if_ending(self, login: MfaSession, hanging: Sequence[ScheduledProfile]) -> None:
-        left = self._refresher.logins.left(login)
-        if not _NOW < left <= min(LOGIN_ENDS_SOON, login.lifetime / 2):
+        left = self._refresher.logins.remaining(login)
+        if not _NOW < left <= min(LOGIN_EXPIRY_WARNING, login.lifetime / 2):
             return
         expires_at = self._refresher.logins.expires_at(login)
         if self._login_ends.get(login) == expires_at:
@@ -209,9 +212,9 @@ class EventLog:
             hint=f"`assumed login {definition.profile}` starts the next session at any "
             "time before that",
         )
-        self.tell(
+        self._emit(
             ProfileEvent(
-                happening=EventType.LOGIN_ENDS_SOON,
+                event_type=EventType.LOGIN_ENDS_SOON,
                 profile=definition.profile,
                 role_arn=definition.role_arn,
                 expires_at=expires_at,
@@ -219,28 +222,32 @@ class EventLog:
         )
 
     def _notice_failure(self, entry: ScheduledProfile, error: AssumedError) -> None:
-        happening, is_repeat = EventType.FAILED, EventType.FAILED in entry.told
+        event_type, is_repeat = EventType.FAILED, EventType.FAILED in entry.told
         if isinstance(error, WAITS_FOR_LOGIN):
             # One login serves all profiles of a source.
             source = entry.definition.source
             is_repeat = EventType.NEEDS_LOGIN in entry.told or source in self._needs_login
             self._needs_login.add(source)
-            happening = EventType.NEEDS_LOGIN
-        entry.told.add(happening)
-        self._notice(entry, happening, is_repeat=is_repeat)
+            event_type = EventType.NEEDS_LOGIN
+        entry.told.add(event_type)
+        self._notice(entry, event_type, is_repeat=is_repeat)
+
+    def _emit(self, profile_event: ProfileEvent) -> None:
+        for observer in self._observers:
+            observer(profile_event)
 
     def _notice(
         self,
         entry: ScheduledProfile,
-        happening: EventType,
+        event_type: EventType,
         *,
         is_repeat: bool = False,
         late: timedelta | None = None,
     ) -> None:
         session = self._readers.session(entry)
-        self.tell(
+        self._emit(
             ProfileEvent(
-                happening=happening,
+                event_type=event_type,
                 profile=entry.definition.profile,
                 role_arn=entry.definition.role_arn,
                 expires_at=session.credentials.expiration if session else None,

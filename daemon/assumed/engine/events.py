@@ -32,7 +32,7 @@ class ProfileEvent:
     """One thing that has happened to one profile.
 
     Args:
-        happening: what.
+        event_type: what.
         profile: to which.
         role_arn: of that profile; None where no role is assumed.
         expires_at: the end of the session that it has, or of the login that ends soon; aware UTC,
@@ -42,7 +42,7 @@ class ProfileEvent:
         late: from the moment when the refresh was due until it was done, failed tries and all.
     """
 
-    happening: EventType
+    event_type: EventType
     profile: str
     role_arn: str | None
     expires_at: datetime | None

@@ -13,6 +13,8 @@ from typing import Any
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
 
+SLOW_LANE = "slow lane"
+"""The executor of profiles whose last call hung."""
 _STUCK_SECONDS = 1.0
 _MOST_THREADS = 256
 

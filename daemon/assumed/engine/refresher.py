@@ -12,18 +12,19 @@ from typing import Protocol
 
 from botocore.session import Session as BotocoreSession
 
+from assumed.arn import Arn
 from assumed.clock import Clock
 from assumed.credential_sources.base import CredentialProvider
 from assumed.engine.refresh_policy import refresh_due_in
 from assumed.errors import ParentNotReadyError, SourceRejectedError, SourceUnavailableError
 from assumed.models import (
-    Caller,
     Credentials,
     ManagedProfile,
     MfaSession,
     ProfileDefinition,
     RoleSession,
     RootSource,
+    SourceAuthentication,
     SourceCredentials,
     StorageMode,
 )
@@ -41,7 +42,7 @@ class MfaSessionStore(Protocol):
         """Return when a session ends, by STS's clock; None where there is none."""
         ...
 
-    def left(self, source: MfaSession) -> timedelta:
+    def remaining(self, source: MfaSession) -> timedelta:
         """Return what is left of a session; zero where there is none."""
         ...
 
@@ -67,7 +68,7 @@ class Sources(Protocol):
         ...
 
     @property
-    def folders(self) -> frozenset[Path]:
+    def directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
         ...
 
@@ -81,13 +82,19 @@ class Sts(Protocol):
         ...
 
     def assume_role(
-        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
     ) -> AssumedRole:
         """Call AssumeRole, or AssumeRoleWithWebIdentity, once."""
         ...
 
     def get_caller_identity(
-        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> CallerIdentity:
         """Ask once whose credentials these are."""
         ...
@@ -259,9 +266,9 @@ class Refresher:
         return root if isinstance(root, MfaSession) else None
 
     @property
-    def source_folders(self) -> frozenset[Path]:
+    def source_directories(self) -> frozenset[Path]:
         """Where something changes when the credentials of a source may have."""
-        return self._sources.folders
+        return self._sources.directories
 
     def _found(self, definition: ProfileDefinition, credentials: Credentials) -> RoleSession:
         self._uncorrected.add(definition.profile)
@@ -306,7 +313,7 @@ class Refresher:
             else:
                 caller = self._caller(definition, source)
                 asked_at = self._clock.boottime()
-                answer = self._sts.assume_role(definition, caller, source.session)
+                answer = self._sts.assume_role(definition, caller, source.botocore_session)
         except SourceRejectedError:
             # What a process or a login gave may have been revoked: the next try asks for it anew.
             source.forget()
@@ -338,7 +345,7 @@ class Refresher:
         held = self.session(definition.profile)
         own = source.temporary(other_than=held.credentials.access_key_id if held else None)
         caller = SourceCredentials(own.access_key_id, own.secret_access_key, own.session_token)
-        identity = self._sts.get_caller_identity(definition, caller, source.session)
+        identity = self._sts.get_caller_identity(definition, caller, source.botocore_session)
         if own.expiration - identity.answered_at < _LEAST_LIFETIME:
             # With less at each time it would be asked for ever faster.
             raise SourceUnavailableError(
@@ -362,7 +369,9 @@ class Refresher:
             if now_defined is not None and now_defined.is_same_call(definition):
                 self._sessions[definition.profile] = session
 
-    def _caller(self, definition: ProfileDefinition, source: CredentialProvider) -> Caller:
+    def _caller(
+        self, definition: ProfileDefinition, source: CredentialProvider
+    ) -> SourceAuthentication:
         if definition.parent is None:
             return source.credentials()
         parent = self.session(definition.parent)
@@ -410,14 +419,8 @@ def is_session_of(definition: ProfileDefinition, credentials: Credentials) -> bo
     """Whether credentials are of this very role and session name.
 
     Never where no role is assumed: nothing in the file tells which source they were of.
-
-    Source: the assumed-role ARN in the IAM user guide's "IAM identifiers": it has the role's
-    name, not its path.
     """
     if definition.role_arn is None:
         return False
-    _, partition, _, _, account, role = definition.role_arn.split(":", 5)
-    role_name = role.rsplit("/", 1)[-1]
-    session_name = definition.role_session_name
-    expected = f"arn:{partition}:sts::{account}:assumed-role/{role_name}/{session_name}"
-    return credentials.principal_arn == expected
+    expected = Arn.parse(definition.role_arn).session(definition.role_session_name)
+    return credentials.principal_arn == str(expected)

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from math import inf
 
 from apscheduler.jobstores.base import JobLookupError
@@ -20,11 +20,11 @@ from apscheduler.schedulers.base import BaseScheduler
 from assumed.clock import Clock
 from assumed.engine.event_log import EventLog
 from assumed.engine.events import ProfileEvent
-from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
+from assumed.engine.executor import SLOW_LANE
 from assumed.engine.profile_state import WAITS_FOR_LOGIN, ScheduledProfile, StsEndpoint
 from assumed.engine.refresh_policy import retry_delay
 from assumed.engine.refresher import Refresher
-from assumed.engine.status import StatusView
+from assumed.engine.status import StatusView, Summary
 from assumed.errors import (
     AssumedError,
     AwsFilesUnreadableError,
@@ -48,8 +48,6 @@ from assumed.models import (
     RoleSession,
 )
 
-__all__ = ["HEARTBEAT", "SLOW_LANE", "HeartbeatScheduler", "RefreshScheduler", "Summary"]
-
 _NOTABLE_STEP_SECONDS = 1.0
 # Beats are that much apart where nobody slept.
 _NOTABLE_PAUSE_SECONDS = 60.0
@@ -58,23 +56,10 @@ _NOW = timedelta(0)
 # Longer than this no call takes whose endpoint is well.
 _HANGS = timedelta(seconds=2)
 _OUTAGE_SECONDS = 1.0
-SLOW_LANE = "slow lane"
-"""The executor of profiles whose last call hung."""
 # What is left of a session that could not be refreshed is given to a caller down to this.
 _LEAST_GIVEN = timedelta(minutes=1)
 # What another try can't mend, and a change of the source can.
 _CHANGES_WITH_SOURCE = WAITS_FOR_LOGIN | AwsFilesUnreadableError
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What is shown of all profiles together."""
-
-    valid: int
-    enabled: int
-    next_attempt_at: datetime | None
-    good_until: float
-    """When the first of the valid sessions ends, in seconds of `Clock.boottime()`."""
 
 
 class RefreshScheduler:
@@ -120,16 +105,11 @@ class RefreshScheduler:
         self._readers = StatusView(clock, refresher)
         self._chronicle = EventLog(clock, refresher, self._readers)
 
-    @property
-    def tell(self) -> Callable[[ProfileEvent], None]:
-        """Called with what happens to the profiles, under the lock: it has to return at once."""
-        return self._chronicle.tell
+    def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
+        """Call `observer` with each event, under the lock: it must return at once."""
+        self._chronicle.subscribe(observer)
 
-    @tell.setter
-    def tell(self, tell: Callable[[ProfileEvent], None]) -> None:
-        self._chronicle.tell = tell
-
-    def apply(
+    def update_definitions(
         self, definitions: Mapping[str, ProfileDefinition], stored: Mapping[str, Credentials]
     ) -> None:
         """Take over a configuration, the first or a changed one; only what differs is planned.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assumed.clock import Clock
@@ -10,6 +11,17 @@ from assumed.engine.refresher import Refresher
 from assumed.models import ProfileState, ProfileStatus, RoleSession, StorageMode
 
 _NOW = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The figures of all profiles together."""
+
+    valid: int
+    enabled: int
+    next_attempt_at: datetime | None
+    good_until: float
+    """When the first of the valid sessions ends, in seconds of `Clock.boottime()`."""
 
 
 class StatusView:

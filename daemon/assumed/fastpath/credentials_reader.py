@@ -8,9 +8,11 @@ that stands plainly, and tells nothing of all else: the caller then asks who kno
 import os
 import time
 
+from assumed.paths import aws_credentials_file
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     Sections = dict[bytes, dict[str, str] | None]
 
@@ -46,8 +48,7 @@ class CredentialsReader:
             configuration: the configuration file, as it is; a profile of a role that it does not
                 name is as good as none.
         """
-        named = environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
-        self._path = os.path.expanduser(named)  # noqa: PTH111
+        self._path = aws_credentials_file(environ)
         self._newer_than = newer_than
         self._configuration = configuration
         self._all: Sections | None = None
@@ -192,7 +193,7 @@ def seconds_left(credentials: "Mapping[str, str]") -> int:
     return ((days * 24 + hour) * 60 + minute) * 60 + second - int(time.time())
 
 
-def configured(environ: "Mapping[str, str]", config: "str | None") -> tuple[int, bytes | None]:
+def configured(files: "Iterable[str]") -> tuple[int, bytes | None]:
     """Return when the configuration was changed, in nanoseconds, and the file as it is.
 
     0 and None where there is none.
@@ -201,15 +202,9 @@ def configured(environ: "Mapping[str, str]", config: "str | None") -> tuple[int,
     counts is the change time, for nothing can set it back; of a link and of what it leads to.
 
     Args:
-        environ: says where the configuration is.
-        config: `--config`.
+        files: where the configuration may be, in order.
     """
-    named = config or environ.get("ASSUMED_CONFIG")
-    base = environ.get("XDG_CONFIG_HOME", "")
-    if not base.startswith("/"):
-        base = "~/.config"
-    places = [named] if named else [f"{base}/assumed/config.yaml", "/etc/assumed/config.yaml"]
-    for place in map(os.path.expanduser, places):
+    for place in files:
         try:
             changed_at = max(os.stat(place).st_ctime_ns, os.lstat(place).st_ctime_ns)  # noqa: PTH116
             with open(place, "rb", buffering=0) as file:  # noqa: PTH123

@@ -18,6 +18,7 @@ from assumed.fastpath.credentials_reader import (
     is_whole,
     seconds_left,
 )
+from assumed.paths import configuration_files, expand_home, state_directory, user_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,10 +159,11 @@ def status_json(profiles: "Sequence[str]", *, config: str | None) -> tuple[str |
 
 
 def _stored(profile: str, config: str | None, least: int) -> "dict[str, str] | None":
-    if config is not None or os.environ.get("ASSUMED_CONFIG"):
-        # The file was likely written by the usual configuration, whose profiles are others.
+    files = configuration_files(os.environ, config)
+    if len(files) == 1:
+        # It is named: the file was likely written by the usual one, whose profiles are others.
         return None
-    changed_at, configuration = configured(os.environ, config)
+    changed_at, configuration = configured(files)
     glance = CredentialsReader(os.environ, newer_than=changed_at, configuration=configuration)
     credentials = glance.credentials(profile)
     if credentials is None or seconds_left(credentials) < least:
@@ -198,10 +200,10 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
 
 def _ask(target: str, query: "Mapping[str, object]", timeout_seconds: float) -> "Any":
     """Return the daemon's answer; None where none runs, or not with this `--config`."""
-    from assumed.fastpath.unix_http import DaemonNotAnsweringError, ask, user_name  # noqa: PLC0415
+    from assumed.fastpath.unix_http import DaemonNotAnsweringError, ask  # noqa: PLC0415
 
     config = query.get("config")
-    named = {**query, "config": os.path.abspath(str(config)) if config else None}  # noqa: PTH100
+    named = {**query, "config": os.path.abspath(expand_home(str(config))) if config else None}  # noqa: PTH100
     try:
         answered = ask(os.environ, user_name(), target, named, timeout_seconds=timeout_seconds)
         if answered is None or answered[0] in {_NOT_FOUND, _CONFLICT}:
@@ -228,8 +230,9 @@ def _take_turn(profile: str) -> None:
     """Wait until no other process is about to assume this role; the turn ends with the process."""
     import fcntl  # noqa: PLC0415 - not needed where the file or the daemon has the answer
     from hashlib import sha256  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
 
-    from assumed.fastpath.unix_http import state_folder  # noqa: PLC0415
+    from assumed.fsutil import create_directory, open_or_create  # noqa: PLC0415
 
     if profile in _turns:
         return
@@ -242,10 +245,10 @@ def _take_turn(profile: str) -> None:
         )
     # For the credential_process of the source, which this process may start.
     os.environ[_CHAIN] = " ".join([*chain, profile])
-    folder = state_folder(os.environ)
+    folder = Path(state_directory(os.environ))
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-        descriptor = os.open(f"{folder}/export.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        create_directory(folder)
+        descriptor = open_or_create(folder / "export.lock")
         # One byte a profile, so that none waits for another's endpoint, nor for itself where the
         # source of one is another.
         byte = int.from_bytes(sha256(os.fsencode(profile)).digest()[:7], "big")

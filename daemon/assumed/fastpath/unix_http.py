@@ -12,15 +12,13 @@ try:
 except ImportError:  # another Python than CPython
     import socket as plain_socket  # type: ignore[no-redef]
 
+from assumed.paths import MAX_SOCKET_PATH_BYTES, client_sockets
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-SOCKET = "assumed.sock"
-LONGEST_SOCKET_PATH = 107  # sockaddr_un(7): 108 bytes with the final NUL
-
-_SYSTEM_FOLDER = "/run/assumed"
 _READ_BYTES = 1 << 16
 _PLAIN_IN_A_QUERY = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
@@ -38,32 +36,6 @@ class DaemonNotAnsweringError(Exception):
     ) -> None:
         super().__init__(message)
         self.hint = hint
-
-
-def state_folder(environ: "Mapping[str, str]") -> str:
-    """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
-    base = environ.get("XDG_STATE_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    if not base.startswith("/"):
-        base = os.path.expanduser("~/.local/state")  # noqa: PTH111
-    return f"{base}/assumed"
-
-
-def user_name() -> str:
-    """Return the name of this user; the number where it has none, as in many containers."""
-    import pwd  # noqa: PLC0415 - not needed where the file has the answer
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def client_sockets(environ: "Mapping[str, str]", user: str) -> tuple[str, ...]:
-    """Return where a client looks for the daemon of `user`, in order."""
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    own = (f"{runtime}/assumed/{SOCKET}",) if runtime else ()
-    return (*own, f"{_SYSTEM_FOLDER}/{user}/{SOCKET}", f"{state_folder(environ)}/run/{SOCKET}")
 
 
 def owner(connection: "plain_socket.socket", path: str) -> int:
@@ -98,7 +70,7 @@ def ask(
         DaemonNotAnsweringError: none that makes sense, or it would be another user's.
     """
     for path in client_sockets(environ, user):
-        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
             continue
         connection = plain_socket.socket(plain_socket.AF_UNIX, plain_socket.SOCK_STREAM)
         # A daemon that is stopped takes no connections, and its queue may be full.

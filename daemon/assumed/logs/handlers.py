@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import logging.handlers
-import os
-import stat
 import sys
 from io import TextIOWrapper
 from pathlib import Path
 
+from assumed.fsutil import ensure_private_file
 from assumed.logs.events import is_event, set_event_level
 from assumed.logs.formatters import FORMATTERS, LogFormat
 
@@ -62,17 +60,7 @@ class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
     """A log file that only its owner can read, also after log rotation."""
 
     def _open(self) -> TextIOWrapper:
-        path = Path(self.baseFilename)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-        try:
-            # A symbolic link of another user could lead to any file of this user.
-            owners = {path.lstat().st_uid, os.fstat(descriptor).st_uid}
-            if not owners <= {os.geteuid(), 0} or not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PermissionError(
-                    errno.EPERM, "it belongs to another user or is not a regular file"
-                )
-        finally:
-            os.close(descriptor)
+        ensure_private_file(Path(self.baseFilename))
         return super()._open()
 
 

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from assumed.engine.events import EventType, ProfileEvent
-from assumed.logs import escape_unprintable, event, redact, timestamp
-from assumed.observers.hook_process import HookFailedError, HookProcess
+from assumed.errors import HookFailedError
+from assumed.logs import event, redact, timestamp
+from assumed.observers.hook_process import HookProcess
+from assumed.text import printable
 
 _HOOKS: Mapping[EventType, str] = {
     EventType.REFRESHED: "on_refresh",
@@ -77,7 +79,7 @@ class Hooks:
 
     def on_event(self, profile_event: ProfileEvent) -> None:
         """Run the hook for an event, if one is configured; return at once."""
-        hook = _HOOKS[profile_event.happening]
+        hook = _HOOKS[profile_event.event_type]
         if profile_event.is_repeat or hook not in self._commands:
             return
         with self._changed:
@@ -96,7 +98,7 @@ class Hooks:
             self._changed.wait_for(lambda: not self._running, self._grace_seconds)
             for process in self._running.values():
                 if process is not None:
-                    process.end()
+                    process.stop()
             self._changed.wait_for(lambda: not self._running, _KILL_TIMEOUT_SECONDS)
 
     def _start_runs(self) -> None:
@@ -110,7 +112,8 @@ class Hooks:
                 ).start()
             except RuntimeError as error:  # the limit of threads
                 del self._running[key]
-                self._log_failure(key, HookFailedError(str(error)), 0.0)
+                failure = HookFailedError(str(error), hint="raise the limit on threads")
+                self._log_failure(key, failure, 0.0)
 
     def _next(self) -> _Key | None:
         """Return the first waiting run that may start.
@@ -149,7 +152,7 @@ class Hooks:
         with self._changed:
             self._running[key] = process
             if self._is_stopped:  # while the process was started
-                process.end()
+                process.stop()
         level = logging.INFO if self._is_next_run_logged(hook) else logging.DEBUG
         lines = 0
         try:
@@ -179,10 +182,10 @@ class Hooks:
             hook=hook,
             command=command[0] if command else None,
             error=str(error),
-            exit_status=error.exit_status,
+            exit_status=error.hook_status,
             failures=self._failures[hook] + 1,
             took_seconds=round(took_seconds, 3),
-            hint="run it by hand, as the user and with the PATH of the daemon",
+            hint=error.hint,
         )
         self._failures[hook] += 1
 
@@ -191,7 +194,7 @@ def hook_environ(environ: Mapping[str, str], profile_event: ProfileEvent) -> dic
     """Return the environment of a hook: the daemon's, and the event; never a secret."""
     failure = profile_event.failure
     own = {
-        "ASSUMED_EVENT": profile_event.happening,
+        "ASSUMED_EVENT": profile_event.event_type,
         "ASSUMED_PROFILE": profile_event.profile,
         "ASSUMED_ROLE_ARN": profile_event.role_arn,
         "ASSUMED_EXPIRATION": profile_event.expires_at and timestamp(profile_event.expires_at),
@@ -209,4 +212,4 @@ def hook_environ(environ: Mapping[str, str], profile_event: ProfileEvent) -> dic
 
 def _sanitize(text: str) -> str:
     """Return the text of a server or a program as one line without control characters."""
-    return escape_unprintable(redact(text).strip())[:_MAX_VARIABLE_CHARACTERS]
+    return printable(redact(text).strip())[:_MAX_VARIABLE_CHARACTERS]

@@ -41,7 +41,7 @@ class Metrics:
     def on_event(self, profile_event: ProfileEvent) -> None:
         """Count an event of a profile."""
         with self._lock:
-            if profile_event.happening in _FAILURES and profile_event.failure is not None:
+            if profile_event.event_type in _FAILURES and profile_event.failure is not None:
                 self._failures[profile_event.failure.code] += 1
             if profile_event.late is not None:
                 self._lateness.add(profile_event.late.total_seconds())

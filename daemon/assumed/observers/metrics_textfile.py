@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from assumed.clock import Clock
 from assumed.engine.heartbeat import HEARTBEAT
+from assumed.fsutil import replace_file
 from assumed.logs import event
 
 _MODE = 0o644
@@ -50,7 +49,8 @@ class MetricsTextfile:
             return
         self._written_at = self._clock.boottime()
         try:
-            _replace(self._path, self._render())
+            # The new file ends in .new, and the collector only reads files that end in .prom.
+            replace_file(self._path, self._render(), mode=_MODE)
         except OSError as error:
             self._log_failure(f"{self._path}: {error.strerror}")
         else:
@@ -65,20 +65,3 @@ class MetricsTextfile:
                 hint="create its directory, and let this user write to it",
             )
         self._logged_error = error
-
-
-def _replace(path: Path, text: bytes) -> None:
-    # The collector only reads files that end in .prom.
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with suppress(FileNotFoundError):
-            new.unlink()
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, _MODE)
-            file.write(text)
-        new.replace(path)
-    except OSError:
-        with suppress(OSError):
-            new.unlink()
-        raise

@@ -19,11 +19,12 @@ from functools import cache
 from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
+from assumed.fsutil import PRIVATE_MODE, create_file, sync_directory, write_all
 from assumed.storage.errors import during
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.lease import LeaseKind, LeaseState, take_lease
 from assumed.storage.locks import overwrite, read_all
-from assumed.storage.permissions import PRIVATE, copy_attributes, own, owner_of_new_files
+from assumed.storage.permissions import copy_attributes, own, owner_of_new_files
 from assumed.storage.reader import FileSignature, OpenFile, open_settled
 from assumed.storage.renameat2 import ExchangeUnsupportedError, exchange, place_new
 from assumed.storage.warn_once import WarnOnce
@@ -91,7 +92,7 @@ class AtomicReplacer:
                             file.let_others_write()
                     if is_done:
                         with during("write", self.place.folder):
-                            sync_folder(self.place.folder)
+                            sync_directory(self.place.folder)
                         return new.signature
             self.sleep(_BETWEEN_ROUNDS_SECONDS)
         raise CredentialsFileUnwritableError(
@@ -201,10 +202,10 @@ def write_new(path: Path, data: bytes, *, like: int | None) -> OpenFile:
     Raises:
         OSError: anything that the system refuses.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE)
+    descriptor = create_file(path)
     try:
         if like is None:
-            os.fchmod(descriptor, PRIVATE)
+            os.fchmod(descriptor, PRIVATE_MODE)
             own(descriptor, *owner_of_new_files(path.parent))
         else:
             copy_attributes(like, descriptor)
@@ -220,33 +221,6 @@ def write_new(path: Path, data: bytes, *, like: int | None) -> OpenFile:
         status=os.fstat(descriptor),
         data=data,
     )
-
-
-def write_all(descriptor: int, data: bytes, *, offset: int = 0) -> None:
-    """Write these bytes into a file from `offset` on; what is behind them stays.
-
-    Raises:
-        OSError: anything that the system refuses.
-    """
-    written = 0
-    while written < len(data):
-        written += os.pwrite(descriptor, data[written:], offset + written)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last, where the file system knows how to.
-
-    Raises:
-        OSError: the disk refuses.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def put_back(place: CredentialsFilePaths, ours: FileSignature) -> None:

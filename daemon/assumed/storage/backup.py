@@ -8,7 +8,7 @@ from itertools import count
 
 from assumed.aws_files.credentials_text import read
 from assumed.errors import CredentialsFileMalformedError
-from assumed.storage.atomic_replace import sync_folder, write_all
+from assumed.fsutil import sync_directory, write_all
 from assumed.storage.errors import during
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.locks import open_private
@@ -45,7 +45,7 @@ def back_up(place: CredentialsFilePaths, replaced_keys: Mapping[str, Mapping[str
             except OSError:
                 os.ftruncate(descriptor, len(data))
                 raise
-            sync_folder(place.folder)
+            sync_directory(place.folder)
     finally:
         os.close(descriptor)
     return True

@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -30,6 +29,7 @@ from assumed.aws_files import credentials_text
 from assumed.aws_files.credentials_text import RemoveCredentials, SetCredentials, is_ours
 from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
+from assumed.fsutil import PRIVATE_MODE, open_regular
 from assumed.logs.events import event
 from assumed.models import Credentials, WriteMode
 from assumed.storage.atomic_replace import AtomicReplacer, MountPointError, repair
@@ -39,7 +39,7 @@ from assumed.storage.errors import during, unwritable
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.in_place import InPlaceWriter, repair_in_place
 from assumed.storage.locks import DaemonLock, commit_lock
-from assumed.storage.permissions import PRIVATE, access_list, is_private
+from assumed.storage.permissions import access_list, is_private
 from assumed.storage.reader import FileSignature, open_settled, refuse_no_file
 from assumed.storage.stored_profile import StoredProfile
 from assumed.storage.warn_once import WarnOnce
@@ -120,14 +120,9 @@ class CredentialsFile:
             CredentialsFileMalformedError: botocore can't read the file either.
             CredentialsFileUnwritableError: the system refuses to open or to read it.
         """
-        path = self.path
-        file = open_settled(path, sleep=self._sleep)
-        if file is None:
-            return {}
-        with file:
-            sections = credentials_text.read(file.data, path=str(path))
         return {
-            name: StoredProfile.from_section(name, section) for name, section in sections.items()
+            name: StoredProfile.from_section(name, section)
+            for name, section in self._read_sections().items()
         }
 
     def write(
@@ -165,7 +160,9 @@ class CredentialsFile:
                 else was to go is gone.
             CredentialsFileUnwritableError: the system refuses. The file is as it was.
         """
-        if not self.exists():
+        # Not under the lock: a file that needs no change gets no lock file and no other mode.
+        self.recover()
+        if not _managed_profiles(self._read_sections(must_be_still=True), profiles):
             return ()
         result: credentials_text.EditResult | None = None
         with self._committing() as (place, replacer):
@@ -173,10 +170,8 @@ class CredentialsFile:
             def edit(data: bytes) -> bytes:
                 nonlocal result
                 sections = credentials_text.read(data, path=str(place.file))
-                chosen = [name for name, section in sections.items() if is_ours(section)]
-                if profiles is not None:
-                    chosen = [name for name in chosen if name in profiles]
-                changes = {name: RemoveCredentials() for name in chosen}
+                managed = _managed_profiles(sections, profiles)
+                changes = {name: RemoveCredentials() for name in managed}
                 result = credentials_text.edit(data, changes, path=str(place.file))
                 return result.data
 
@@ -215,6 +210,15 @@ class CredentialsFile:
             configuration. CredentialsFileUnwritableError: the lock can't be had.
         """
         return hold(CredentialsFilePaths.of(self._path).daemon, config)
+
+    def _read_sections(self, *, must_be_still: bool = False) -> Mapping[str, Mapping[str, str]]:
+        path = self.path
+        with during("read", path):
+            file = open_settled(path, sleep=self._sleep, must_be_still=must_be_still)
+            if file is None:
+                return {}
+            with file:
+                return credentials_text.read(file.data, path=str(path))
 
     def _refuse_foreign_link(self, place: CredentialsFilePaths) -> None:
         """As root, follow no link of a user to a file that is somebody else's.
@@ -273,21 +277,20 @@ class CredentialsFile:
     def _tighten(self, place: CredentialsFilePaths) -> None:
         """Take the file away from everybody else's eyes, even before it is written."""
         try:
-            descriptor = os.open(place.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = open_regular(place.file)
         except OSError:
             # The commit meets the same refusal, and says so.
             return
         try:
             status = os.fstat(descriptor)
             acl = access_list(descriptor)
-            is_file = stat.S_ISREG(status.st_mode)
-            if is_file and not is_private(status, acl) and acl is None:
-                os.fchmod(descriptor, PRIVATE)
+            if not is_private(status, acl) and acl is None:
+                os.fchmod(descriptor, PRIVATE_MODE)
                 event(
                     logging.WARNING,
                     "credentials_file_permissions_tightened",
                     path=place.file,
-                    mode=f"{status.st_mode & 0o777:04o}",
+                    old_mode=f"{status.st_mode & 0o777:04o}",
                 )
         except OSError as error:
             if error.errno not in {errno.EPERM, errno.EROFS}:
@@ -318,3 +321,13 @@ class CredentialsFile:
         for profile in result.taken_over:
             event(logging.INFO, "profile_taken_over", profile=profile, path=place.file)
         return [result.refused.get(write.profile) for write in group]
+
+
+def _managed_profiles(
+    sections: Mapping[str, Mapping[str, str]], profiles: Sequence[str] | None
+) -> list[str]:
+    return [
+        name
+        for name, section in sections.items()
+        if is_ours(section) and (profiles is None or name in profiles)
+    ]

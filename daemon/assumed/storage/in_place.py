@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.storage.atomic_replace import EditResult, sync_folder, write_all, write_new
+from assumed.fsutil import NotRegularFileError, open_regular, sync_directory, write_all
+from assumed.storage.atomic_replace import EditResult, write_new
 from assumed.storage.errors import during
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.lease import LeaseKind, LeaseState
@@ -124,7 +124,7 @@ def repair_in_place(place: CredentialsFilePaths, notices: WarnOnce) -> None:
 
 def _finish(place: CredentialsFilePaths, old: bytes, new: bytes, notices: WarnOnce) -> None:
     with suppress(FileNotFoundError):
-        descriptor = os.open(place.file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_regular(place.file, os.O_RDWR)
         try:
             data = _read(descriptor)
             if data not in {old, new} and _is_between(data, old, new):
@@ -155,7 +155,7 @@ def _write_journal(place: CredentialsFilePaths, old: bytes, new: bytes) -> None:
     head = {"old": len(old), "sha256": hashlib.sha256(payload).hexdigest()}
     try:
         write_new(place.journal, json.dumps(head).encode() + b"\n" + payload, like=None).close()
-        sync_folder(place.folder)
+        sync_directory(place.folder)
     except OSError:
         place.journal.unlink(missing_ok=True)
         raise
@@ -163,11 +163,13 @@ def _write_journal(place: CredentialsFilePaths, old: bytes, new: bytes) -> None:
 
 def _read_journal(path: Path) -> tuple[bytes, bytes] | None:
     """Return the old bytes and the new ones; None where it was not whole when we were killed."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        status = os.fstat(descriptor)
+        descriptor = open_regular(path)
+    except NotRegularFileError:
+        return None  # Somebody else put it there.
+    try:
         owner, _ = owner_of_new_files(path.parent)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid not in {os.geteuid(), owner}:
+        if os.fstat(descriptor).st_uid not in {os.geteuid(), owner}:
             return None  # Somebody else put it there.
         head, _, payload = _read(descriptor).partition(b"\n")
     finally:

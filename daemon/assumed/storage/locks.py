@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 
 from assumed.errors import AlreadyRunningError, CredentialsFileUnwritableError
+from assumed.fsutil import PRIVATE_MODE, create_directory, open_or_create
 from assumed.storage.errors import during
-from assumed.storage.permissions import PRIVATE, PRIVATE_FOLDER, own, owner_of_new_files
+from assumed.storage.permissions import own, owner_of_new_files
 
 _TURN_SECONDS = 0.005
 _PATIENCE_SECONDS = 30
@@ -104,13 +105,9 @@ def open_private(path: Path) -> int:
             then somebody wants us to write elsewhere.
     """
     with during("create the folder", path.parent):
-        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        create_directory(path.parent)
     with during("open", path):
-        try:
-            descriptor = os.open(path, flags | os.O_EXCL, PRIVATE)
-        except FileExistsError:
-            descriptor = os.open(path, flags & ~os.O_CREAT)
+        descriptor = open_or_create(path)
     try:
         with during("open", path):
             user, group = owner_of_new_files(path.parent)
@@ -125,7 +122,7 @@ def open_private(path: Path) -> int:
                     hint="remove it: assumed makes its own",
                 )
             own(descriptor, user, group)
-            os.fchmod(descriptor, PRIVATE)
+            os.fchmod(descriptor, PRIVATE_MODE)
     except BaseException:
         os.close(descriptor)
         raise

@@ -8,8 +8,7 @@ import stat
 import struct
 from pathlib import Path
 
-PRIVATE = 0o600
-PRIVATE_FOLDER = 0o700
+from assumed.fsutil import PRIVATE_MODE
 
 _OTHERS = 0o077
 _ACL = "system.posix_acl_access"
@@ -48,7 +47,7 @@ def copy_attributes(source: int, target: int) -> None:
     """
     status = os.fstat(source)
     own(target, status.st_uid, status.st_gid)
-    os.fchmod(target, PRIVATE)
+    os.fchmod(target, PRIVATE_MODE)
     if hasattr(os, "listxattr"):
         _copy_extended(source, target)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from assumed.arn import is_arn
 from assumed.aws_files.credentials_text import is_long_term, is_ours
 from assumed.models import Credentials
 
@@ -55,7 +56,7 @@ class StoredProfile:
             and self.session_token
             and self.expiration
             and self.principal_arn
-            and self.principal_arn.count(":") >= 5  # noqa: PLR2004 -- arn:aws:sts::ACCOUNT:…
+            and is_arn(self.principal_arn)
         ):
             return None
         return Credentials(

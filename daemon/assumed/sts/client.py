@@ -16,12 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 from botocore.session import Session as BotocoreSession
 
 from assumed import __version__
+from assumed.arn import default_region, partition_of
 from assumed.clock import Clock
 from assumed.errors import (
     AssumeRoleDeniedError,
@@ -32,11 +34,11 @@ from assumed.errors import (
 )
 from assumed.logs.events import event
 from assumed.models import (
-    Caller,
     MfaSession,
     ProfileDefinition,
     SessionTokenResponse,
     Source,
+    SourceAuthentication,
     SourceCredentials,
     WebIdentityToken,
 )
@@ -64,18 +66,6 @@ _SAFE_SECONDS = 3600
 # For so long a region that was down comes last.
 _AVOIDED_SECONDS = 60.0
 
-# Where nobody names a region: the first one of the role's partition.
-_FIRST_REGION = {
-    "aws": "us-east-1",
-    "aws-cn": "cn-north-1",
-    "aws-us-gov": "us-gov-west-1",
-    "aws-iso": "us-iso-east-1",
-    "aws-iso-b": "us-isob-east-1",
-    "aws-iso-e": "eu-isoe-west-1",
-    "aws-iso-f": "us-isof-south-1",
-    "aws-eusc": "eusc-de-east-1",
-}
-
 
 AnswerT = TypeVar("AnswerT")
 
@@ -90,7 +80,7 @@ class _SessionCall:
 @dataclass(frozen=True, slots=True)
 class _Client:
     signer: SourceCredentials | None
-    session: BotocoreSession
+    botocore_session: BotocoreSession
     client: STSClient
 
 
@@ -111,17 +101,46 @@ class StsClient:
         self._clients: dict[tuple[Source, str], _Client] = {}
         self._avoided_until: dict[tuple[Source, str], float] = {}
         self._too_long: set[tuple[str, int]] = set()
+        self._endpoint_urls: WeakKeyDictionary[BotocoreSession, dict[str, str]] = (
+            WeakKeyDictionary()
+        )
 
     @property
     def clock_ahead(self) -> timedelta:
         """By how much STS's clock is ahead of this machine's; zero where it is under a minute."""
         return self._skew.ahead
 
+    def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
+        """Return the URL that calls for a profile are sent to, as botocore resolves it.
+
+        It is that of the profile's own region; a fallback region has another one. The network is
+        not used, and the URL is cached for as long as the session exists.
+
+        Args:
+            definition: whose region counts.
+            session: as for `assume_role`.
+
+        Raises:
+            AssumedError: the settings lead to no usable endpoint.
+        """
+        try:
+            region = _region(definition, session)
+            with self._lock:
+                urls = self._endpoint_urls.setdefault(session, {})
+                if region not in urls:
+                    client = self._new_client(region, None, session)
+                    urls[region] = client.meta.endpoint_url.rstrip("/")
+                return urls[region]
+        except ValueError as error:
+            raise bad_endpoint(definition, error) from None
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise sort(definition, error) from None
+
     def assume_role(
         self,
         definition: ProfileDefinition,
-        caller: Caller,
-        session: BotocoreSession,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
     ) -> AssumedRole:
         """Call AssumeRole once, with no retry: when to try again is the scheduler's to say.
 
@@ -130,8 +149,8 @@ class StsClient:
 
         Args:
             definition: the role and the parameters of the call.
-            caller: what signs it, or the token that stands in for a signature.
-            session: the botocore session of the source profile, for its region, endpoint and
+            credentials: what signs it, or the token that stands in for a signature.
+            botocore_session: of the source profile, for its region, endpoint and
                 CA settings.
 
         Raises:
@@ -143,57 +162,56 @@ class StsClient:
         """
         return self._in_a_region(
             definition,
-            session,
-            lambda region: self._assume_role(definition, caller, session, region),
+            botocore_session,
+            lambda region: self._assume_role(definition, credentials, botocore_session, region),
         )
 
     def get_caller_identity(
         self,
         definition: ProfileDefinition,
-        caller: SourceCredentials,
-        session: BotocoreSession,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> CallerIdentity:
         """Ask once whose credentials these are; every caller may.
 
         Args:
             definition: whose region and fallback regions are called.
-            caller: the credentials.
-            session: as for `assume_role`.
+            credentials: the credentials.
+            botocore_session: as for `assume_role`.
 
         Raises:
             AssumedError: as `assume_role`.
         """
 
         def ask(region: str) -> CallerIdentity:
-            client = self._client(definition, caller, session, region)
+            client = self._client(definition, credentials, botocore_session, region)
             return caller_identity(self._answer(definition, client.get_caller_identity))
 
-        return self._in_a_region(definition, session, ask)
+        return self._in_a_region(definition, botocore_session, ask)
 
     def get_session_token(
         self,
         source: MfaSession,
         code: str,
-        caller: SourceCredentials,
-        session: BotocoreSession,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> SessionTokenResponse:
         """Start a session with an MFA code; in one region alone, for a code is good for one call.
 
         Args:
             source: the device, and how long the session is to last.
             code: six digits.
-            caller: long-term keys, which sign the call.
-            session: as for `assume_role`.
+            credentials: long-term keys, which sign the call.
+            botocore_session: as for `assume_role`.
 
         Raises:
             MfaCodeRejectedError: STS does not take the code.
             AssumedError: as `assume_role`.
         """
         call = _SessionCall(source.profile.name, source.profile)
-        partition = source.serial.split(":")[1] if ":" in source.serial else "aws"
-        named = session.get_config_variable("region")
-        region = named or _FIRST_REGION.get(partition, "us-east-1")
-        client = self._client(call, caller, session, region)
+        named = botocore_session.get_config_variable("region")
+        region = named or default_region(partition_of(source.serial))
+        client = self._client(call, credentials, botocore_session, region)
         try:
             answer = self._answer(
                 call,
@@ -211,11 +229,14 @@ class StsClient:
         return issued_session(answer)
 
     def _in_a_region(
-        self, definition: ProfileDefinition, session: BotocoreSession, ask: Callable[[str], AnswerT]
+        self,
+        definition: ProfileDefinition,
+        botocore_session: BotocoreSession,
+        ask: Callable[[str], AnswerT],
     ) -> AnswerT:
         """Return the answer of the first region that is not down."""
         first_error: StsUnavailableError | None = None
-        for region in self._regions(definition, session):
+        for region in self._regions(definition, botocore_session):
             place = (definition.source, region)
             try:
                 answer = ask(region)
@@ -228,10 +249,12 @@ class StsClient:
         assert first_error is not None  # noqa: S101 - there is at least one region
         raise first_error
 
-    def _regions(self, definition: ProfileDefinition, session: BotocoreSession) -> list[str]:
+    def _regions(
+        self, definition: ProfileDefinition, botocore_session: BotocoreSession
+    ) -> list[str]:
         """Return the regions to call, those that were down a moment ago last."""
         now = self._clock.boottime()
-        regions = [_region(definition, session), *definition.fallback_regions]
+        regions = [_region(definition, botocore_session), *definition.fallback_regions]
         return sorted(
             regions,
             key=lambda region: self._avoided_until.get((definition.source, region), now) > now,
@@ -240,17 +263,17 @@ class StsClient:
     def _assume_role(
         self,
         definition: ProfileDefinition,
-        caller: Caller,
-        session: BotocoreSession,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
         region: str,
     ) -> AssumedRole:
-        signer = caller if isinstance(caller, SourceCredentials) else None
-        client = self._client(definition, signer, session, region)
+        signer = credentials if isinstance(credentials, SourceCredentials) else None
+        client = self._client(definition, signer, botocore_session, region)
         assume: Callable[..., Mapping[str, Any]] = client.assume_role
         parameters = _parameters(definition)
-        if isinstance(caller, WebIdentityToken):
+        if isinstance(credentials, WebIdentityToken):
             assume = client.assume_role_with_web_identity
-            parameters["WebIdentityToken"] = caller.token
+            parameters["WebIdentityToken"] = credentials.token
         seconds = definition.duration_seconds
         asked = (str(definition.role_arn), seconds)
         if asked in self._too_long:
@@ -281,7 +304,7 @@ class StsClient:
         try:
             return self._answer_once(call, ask, parameters)
         except ClockSkewedError as error:
-            if not error.is_news:
+            if not error.is_new:
                 raise
             return self._answer_once(call, ask, parameters)
 
@@ -294,9 +317,9 @@ class StsClient:
         try:
             answer = ask(**parameters)
         except Exception as error:  # noqa: BLE001 - the parser of botocore raises what it likes
-            is_news = self._learn_time(error)
+            is_new = self._learn_time(error)
             # botocore quotes an answer that it can't read, and the answer is the secret.
-            raise sort(call, error, is_news=is_news) from None
+            raise sort(call, error, is_new=is_new) from None
         # An answer with no time is refused by whoever reads it.
         with suppress(LookupError, TypeError, ValueError):
             self._skew.learn(date(answer))
@@ -314,11 +337,11 @@ class StsClient:
         self,
         call: Call,
         signer: SourceCredentials | None,
-        session: BotocoreSession,
+        botocore_session: BotocoreSession,
         region: str,
     ) -> STSClient:
         try:
-            return self._known_client(call, signer, session, region)
+            return self._known_client(call, signer, botocore_session, region)
         except ValueError as error:
             raise bad_endpoint(call, error) from None
         except (exceptions.BotoCoreError, OSError) as error:
@@ -328,25 +351,29 @@ class StsClient:
         self,
         call: Call,
         signer: SourceCredentials | None,
-        session: BotocoreSession,
+        botocore_session: BotocoreSession,
         region: str,
     ) -> STSClient:
         key = (call.source, region)
         with self._lock:
             known = self._clients.get(key)
-            if known is None or known.signer != signer or known.session is not session:
-                client = self._new_client(region, signer, session)
+            if (
+                known is None
+                or known.signer != signer
+                or known.botocore_session is not botocore_session
+            ):
+                client = self._new_client(region, signer, botocore_session)
                 if signer is not None:
                     self._skew.sign(client)
-                known = _Client(signer, session, client)
+                known = _Client(signer, botocore_session, client)
                 self._clients[key] = known
             return known.client
 
     def _new_client(
-        self, region: str, signer: SourceCredentials | None, session: BotocoreSession
+        self, region: str, signer: SourceCredentials | None, botocore_session: BotocoreSession
     ) -> STSClient:
         def create(settings: Config) -> STSClient:
-            client = session.create_client(
+            client = botocore_session.create_client(
                 "sts",
                 region,
                 config=settings,
@@ -375,10 +402,9 @@ class StsClient:
         return create(settings.merge(Config(proxies={})))
 
 
-def _region(definition: ProfileDefinition, session: BotocoreSession) -> str:
-    partition = (definition.role_arn or "arn:aws").split(":")[1]
-    region: str | None = definition.region or session.get_config_variable("region")
-    return region or _FIRST_REGION.get(partition, "us-east-1")
+def _region(definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:
+    region: str | None = definition.region or botocore_session.get_config_variable("region")
+    return region or default_region(partition_of(definition.role_arn))
 
 
 def _parameters(definition: ProfileDefinition) -> dict[str, Any]:

@@ -65,9 +65,9 @@ class ClockSkewTracker:
         ahead = _notable(answered_at - self._clock.now())
         with self._lock:
             self._answered_at, self._boottime = answered_at, self._clock.boottime()
-            is_news = self._is_told is not bool(ahead)
+            is_new = self._is_told is not bool(ahead)
             self._is_told = bool(ahead)
-        if is_news:
+        if is_new:
             event(
                 logging.WARNING if ahead else logging.INFO,
                 "clock_skew_detected" if ahead else "clock_skew_resolved",

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
+from assumed.arn import Arn, is_arn
 from assumed.errors import (
     AssumedError,
     AssumeRoleDeniedError,
@@ -81,17 +82,17 @@ class Call(Protocol):
         ...
 
 
-def sort(call: Call, error: Exception, *, is_news: bool = False) -> AssumedError:
+def sort(call: Call, error: Exception, *, is_new: bool = False) -> AssumedError:
     """Return what botocore raised as an error of ours.
 
     Args:
         call: that came to this.
         error: any.
-        is_news: STS's own time is another than it was known to be.
+        is_new: STS's own time is another than it was known to be.
     """
     match error:
         case exceptions.ClientError():
-            return _refusal(call, error, is_news=is_news)
+            return _refusal(call, error, is_new=is_new)
         case exceptions.ParamValidationError():
             return StsRequestRejectedError(
                 f"profile {call.profile}: {error}",
@@ -122,7 +123,7 @@ def bad_endpoint(call: Call, error: ValueError) -> StsRequestRejectedError:
     )
 
 
-def _refusal(call: Call, error: exceptions.ClientError, *, is_news: bool) -> AssumedError:
+def _refusal(call: Call, error: exceptions.ClientError, *, is_new: bool) -> AssumedError:
     code = str(error.response.get("Error", {}).get("Code") or "Unknown")
     text = str(error.response.get("Error", {}).get("Message") or "no reason given")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -135,7 +136,7 @@ def _refusal(call: Call, error: exceptions.ClientError, *, is_news: bool) -> Ass
         return ClockSkewedError(
             message,
             hint="this machine's clock is wrong by minutes: set it (`timedatectl set-ntp true`)",
-            is_news=is_news,
+            is_new=is_new,
         )
     if code in _REJECTED_KEYS:
         return SourceRejectedError(
@@ -189,7 +190,5 @@ def _principal(caller: str) -> str:
 
     A role's path is not in the ARN of its sessions, so it may have to be added.
     """
-    _, partition, service, _, account_id, name = caller.split(":", 5)
-    if service != "sts" or not name.startswith("assumed-role/"):
-        return caller
-    return f"arn:{partition}:iam::{account_id}:role/{name.split('/')[1]}"
+    role = Arn.parse(caller).role if is_arn(caller) else None
+    return str(role) if role else caller

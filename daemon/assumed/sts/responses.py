@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from assumed.arn import Arn
 from assumed.errors import StsUnavailableError
 from assumed.models import Credentials, SessionTokenResponse, TemporaryCredentials
 
@@ -94,7 +95,7 @@ def caller_identity(answer: Mapping[str, Any]) -> CallerIdentity:
         arn = answer["Arn"]
         answered_at = date(answer)
         is_whole = (
-            arn.isascii() and arn.isprintable() and " " not in arn and bool(arn.split(":")[5])
+            arn.isascii() and arn.isprintable() and " " not in arn and bool(Arn.parse(arn).resource)
         )
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise garbage(f"{type(error).__name__} in it") from None

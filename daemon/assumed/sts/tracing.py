@@ -13,7 +13,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
 from assumed.errors import AssumedError
-from assumed.models import Caller, ProfileDefinition, SourceCredentials
+from assumed.models import ProfileDefinition, SourceAuthentication, SourceCredentials
 from assumed.sts.client import StsClient
 from assumed.sts.responses import AssumedRole, CallerIdentity
 
@@ -47,7 +47,10 @@ class TracingStsClient(StsClient):
         return MappingProxyType(self._observed)
 
     def assume_role(
-        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
     ) -> AssumedRole:
         """Call GetCallerIdentity and then AssumeRole.
 
@@ -55,16 +58,21 @@ class TracingStsClient(StsClient):
             AssumedError: as AssumeRole does; the identity is left open where it can't be had.
         """
         arn = None
-        if isinstance(caller, SourceCredentials):
+        if isinstance(credentials, SourceCredentials):
             # AssumeRole meets the same trouble, with better words for it; but the policy of a VPC
             # endpoint may forbid this one alone.
             with suppress(AssumedError):
-                arn = super().get_caller_identity(definition, caller, session).arn
+                arn = super().get_caller_identity(definition, credentials, botocore_session).arn
         assume = super().assume_role
-        return self._timed(definition, arn, lambda: assume(definition, caller, session))
+        return self._timed(
+            definition, arn, lambda: assume(definition, credentials, botocore_session)
+        )
 
     def get_caller_identity(
-        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> CallerIdentity:
         """Call it for a profile that assumes no role.
 
@@ -72,7 +80,9 @@ class TracingStsClient(StsClient):
             AssumedError: as the call does.
         """
         ask = super().get_caller_identity
-        identity = self._timed(definition, None, lambda: ask(definition, caller, session))
+        identity = self._timed(
+            definition, None, lambda: ask(definition, credentials, botocore_session)
+        )
         took = self._observed[definition.profile].took
         self._observed[definition.profile] = CallTrace(identity.arn, took)
         return identity

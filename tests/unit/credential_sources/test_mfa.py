@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +14,6 @@ from assumed.config import loader
 from assumed.credential_sources.base import SourceProfiles
 from assumed.credential_sources.mfa import MfaSessions
 from assumed.credential_sources.mfa_cache import MfaCacheFile
-from assumed.credential_sources.mfa_command import printed_code
 from assumed.errors import (
     MfaCodeNeededError,
     MfaCodeRejectedError,
@@ -87,7 +84,7 @@ def test_a_code_starts_a_session_that_lasts_until_it_ends(folder: Path) -> None:
     assert bench.sessions.start(PHONE, "111111") == bench.clock.now() + timedelta(hours=12)
     assert bench.credentials(PHONE) == "ASIAMFA1"
     bench.clock.advance(timedelta(hours=12))
-    assert bench.sessions.left(PHONE) == timedelta(0)
+    assert bench.sessions.remaining(PHONE) == timedelta(0)
     with pytest.raises(MfaCodeNeededError):
         bench.credentials(PHONE)
 
@@ -97,7 +94,7 @@ def test_a_lifetime_is_told_by_the_clock_of_sts(folder: Path) -> None:
     bench.sts.skew = timedelta(hours=5)
     bench.sessions.start(PHONE, "111111")
     bench.clock.step_wall_clock(timedelta(days=-1))
-    assert bench.sessions.left(PHONE) == timedelta(hours=12)
+    assert bench.sessions.remaining(PHONE) == timedelta(hours=12)
 
 
 def test_a_session_survives_a_restart_in_a_file_that_nobody_else_can_read(folder: Path) -> None:
@@ -109,7 +106,7 @@ def test_a_session_survives_a_restart_in_a_file_that_nobody_else_can_read(folder
     bench.clock.advance(timedelta(hours=1))
     bench.sessions = bench.restarted()
     assert bench.credentials(PHONE) == "ASIAMFA1"
-    assert bench.sessions.left(PHONE) == timedelta(hours=11)
+    assert bench.sessions.remaining(PHONE) == timedelta(hours=11)
 
 
 def test_a_session_that_another_process_has_started_is_a_change_and_is_taken(
@@ -117,7 +114,7 @@ def test_a_session_that_another_process_has_started_is_a_change_and_is_taken(
 ) -> None:
     bench = Bench(folder)
     before = bench.sessions.fingerprint(PHONE)
-    assert bench.sessions.left(PHONE) == timedelta(0)
+    assert bench.sessions.remaining(PHONE) == timedelta(0)
     bench.restarted().start(PHONE, "111111")
     assert bench.sessions.fingerprint(PHONE) != before
     assert bench.credentials(PHONE) == "ASIAMFA1"
@@ -279,53 +276,6 @@ def test_the_session_itself_is_renewed_where_a_command_can(folder: Path) -> None
     assert typed.temporary(other_than="ASIAMFA3").access_key_id == "ASIAMFA3"
 
 
-def test_a_command_is_run_without_a_shell_and_prints_a_code() -> None:
-    program = "import sys; print(f' {sys.argv[1]} ')"
-    assert printed_code((sys.executable, "-c", program, "012345")) == "012345"
-
-
-@pytest.mark.parametrize(
-    ("program", "said"),
-    [
-        ("print('secret-output')", "no code: six digits"),
-        ("print('123456 654321')", "no code: six digits"),
-        ("", "no code: six digits"),
-        ("import sys; sys.exit('secret-output')", "status 1"),
-    ],
-)
-def test_what_a_command_says_is_told_to_nobody(
-    program: str, said: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SourceUnavailableError, match=said) as failed:
-        printed_code((sys.executable, "-c", program))
-    assert "secret-output" not in str(failed.value)
-    assert "654321" not in str(failed.value)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_command_that_is_not_there_is_no_traceback() -> None:
-    with pytest.raises(SourceUnavailableError, match="can't be started: No such file"):
-        printed_code(("/nowhere/ykman",))
-
-
-def test_a_command_that_hangs_ends_with_all_that_it_has_started(tmp_path: Path) -> None:
-    child = "import time; time.sleep(600)"
-    program = (
-        "import pathlib, subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
-        "pathlib.Path(sys.argv[1]).write_text(str(child.pid))\n"
-        "child.wait()\n"
-    )
-    pid_file = tmp_path / "pid"
-    with pytest.raises(SourceUnavailableError, match="within 2 s"):
-        printed_code((sys.executable, "-c", program, str(pid_file)), timeout=2)
-    status = Path(f"/proc/{pid_file.read_text()}/status")
-    give_up_at = time.monotonic() + 30
-    while status.exists() and "State:\tZ" not in status.read_text():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
-
-
 def test_the_end_of_a_login_is_told_once_two_hours_ahead(
     simulation: Simulation, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -390,7 +340,8 @@ def test_nobody_who_looks_waits_for_a_login_that_hangs(folder: Path, hanging: st
     def look() -> None:
         looking = Thread(
             target=lambda: seen.extend(
-                (bench.sessions.left(other), bench.sessions.fingerprint(other)) for other in others
+                (bench.sessions.remaining(other), bench.sessions.fingerprint(other))
+                for other in others
             ),
             daemon=True,
         )

@@ -165,7 +165,7 @@ def test_region_and_endpoint_are_those_of_the_source_profile(
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     files.config("[profile keys]\nregion = eu-west-3\nendpoint_url = https://sts.example.com\n")
     files.credentials(f"[keys]\n{KEYS}")
-    session = SourceProfiles().resolve("keys").session
+    session = SourceProfiles().resolve("keys").botocore_session
     client = session.create_client(
         "sts",
         session.get_config_variable("region"),

@@ -93,7 +93,7 @@ def test_a_token_behind_links_that_is_rotated_is_a_change(tmp_path: Path) -> Non
     (tmp_path / "new").symlink_to("..2")
     (tmp_path / "new").rename(tmp_path / "..data")
     assert sources.fingerprint(WebIdentity(path)) != before
-    assert tmp_path in sources.folders
+    assert tmp_path in sources.directories
 
 
 def test_region_and_endpoint_are_those_of_the_default_profile(
@@ -103,11 +103,11 @@ def test_region_and_endpoint_are_those_of_the_default_profile(
     aws_config.write_text("[default]\nregion = eu-west-3\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(aws_config))
     profiles = SourceProfiles()
-    session = profiles.plain_session()
+    session = profiles.plain_botocore_session()
     assert session.get_config_variable("region") == "eu-west-3"
-    assert profiles.plain_session() is session
+    assert profiles.plain_botocore_session() is session
     aws_config.write_text("[default]\nregion = eu-west-1\n")
-    assert profiles.plain_session().get_config_variable("region") == "eu-west-1"
+    assert profiles.plain_botocore_session().get_config_variable("region") == "eu-west-1"
 
 
 def test_a_profile_of_its_own_source_takes_no_part_in_that_of_the_defaults() -> None:

@@ -18,7 +18,7 @@ LOGIN = MfaSession(SourceProfile("keys"), "arn:aws:iam::111122223333:mfa/jane")
 def told(simulation: Simulation) -> list[tuple[str, str]]:
     """What was told since this was asked last, repeats left out."""
     found = [
-        (str(each.happening), each.profile) for each in simulation.notices if not each.is_repeat
+        (str(each.event_type), each.profile) for each in simulation.notices if not each.is_repeat
     ]
     simulation.notices.clear()
     return found
@@ -27,7 +27,7 @@ def told(simulation: Simulation) -> list[tuple[str, str]]:
 def test_each_new_session_is_told_with_its_end(simulation: Simulation) -> None:
     simulation.start(DEPLOY)
     (notice,) = simulation.notices
-    assert (notice.happening, notice.profile) == (EventType.REFRESHED, "deploy")
+    assert (notice.event_type, notice.profile) == (EventType.REFRESHED, "deploy")
     assert (notice.role_arn, notice.expires_at) == (DEPLOY.role_arn, NOON + HOUR)
     assert (notice.failure, notice.late) == (None, timedelta(0))
 
@@ -48,14 +48,14 @@ def test_a_streak_of_failures_is_told_once_and_once_more_at_the_end_of_the_sessi
     told(simulation)
     simulation.sts.failing["deploy"] = StsUnavailableError("no answer", hint="wait")
     simulation.run_for(3 * HOUR)
-    failures = [each.failure for each in simulation.notices if each.happening is EventType.FAILED]
+    failures = [each.failure for each in simulation.notices if each.event_type is EventType.FAILED]
     assert len(failures) > 20
     assert {each.code for each in failures if each} == {"StsUnavailable"}
     assert told(simulation) == [("failed", "deploy"), ("expired", "deploy")]
 
     del simulation.sts.failing["deploy"]
     simulation.run_for(6 * MINUTE)
-    late = [each.late for each in simulation.notices if each.happening is EventType.REFRESHED]
+    late = [each.late for each in simulation.notices if each.event_type is EventType.REFRESHED]
     assert late[0] is not None
     assert timedelta(0) <= late[0] - (3 * HOUR - DUE) <= 6 * MINUTE
     assert told(simulation) == [("refreshed", "deploy"), ("recovered", "deploy")]
@@ -108,9 +108,9 @@ def test_the_end_of_a_login_is_told_two_hours_before_it_once_a_session(
     simulation.sources.logins.ends_at = NOON + 4 * HOUR
     simulation.start(*[role(name, source=LOGIN) for name in ("deploy", "read")])
     simulation.run_for(2 * HOUR - MINUTE)
-    assert not any(happening == "login-ends-soon" for happening, _ in told(simulation))
+    assert not any(event_type == "login-ends-soon" for event_type, _ in told(simulation))
     simulation.run_for(HOUR)
-    (notice,) = [each for each in simulation.notices if each.happening == "login-ends-soon"]
+    (notice,) = [each for each in simulation.notices if each.event_type == "login-ends-soon"]
     assert (notice.profile, notice.expires_at) == ("deploy", NOON + 4 * HOUR)
     simulation.sources.logins.ends_at = NOON + 5 * HOUR
     told(simulation)

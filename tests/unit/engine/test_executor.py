@@ -14,7 +14,7 @@ from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
 from assumed.engine.executor import WorkerPool
-from assumed.engine.scheduler import HeartbeatScheduler
+from assumed.engine.heartbeat import HeartbeatScheduler
 
 # Only a test that fails waits for so long.
 A_WHILE = 20
@@ -227,7 +227,7 @@ def test_a_stop_at_the_moment_when_a_job_is_handed_out_is_no_traceback() -> None
 
 HANGS_FOR_GOOD = """
 from threading import Event
-from assumed.engine.scheduler import HeartbeatScheduler
+from assumed.engine.heartbeat import HeartbeatScheduler
 from assumed.engine.executor import WorkerPool
 is_running = Event()
 def hang():

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from assumed.engine.scheduler import HEARTBEAT, SLOW_LANE, HeartbeatScheduler
+from assumed.engine.executor import SLOW_LANE
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.errors import (
     AssumeRoleDeniedError,
     CredentialsFileMalformedError,
@@ -464,7 +465,7 @@ class TestLog:
         simulation.start(DEPLOY, CHILD)
         assert [event["error"] for event in events(caplog, "refresh_failed")] == [
             "no",
-            "profile child: its source profile deploy has no valid session: AccessDenied",
+            "its source profile deploy has no valid session: AccessDenied",
         ]
 
 
@@ -737,7 +738,7 @@ class TestOtherWriters:
     ) -> None:
         simulation.start(DEPLOY)
         simulation.store.failures = [
-            CredentialsFileMalformedError(path="f", line=3, problem="no key", mend="mend it")
+            CredentialsFileMalformedError(path="f", line=3, problem="no key", hint="fix it")
         ] * 3
         simulation.scheduler.reconcile(None)
         simulation.jobs.run_due()

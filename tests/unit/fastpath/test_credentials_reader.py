@@ -180,29 +180,26 @@ def test_a_file_from_before_is_as_good_as_empty(tmp_path: Path) -> None:
     assert CredentialsReader(environ, newer_than=written_at + 1).credentials("deploy") is None
 
 
-def test_the_configuration_is_looked_for_where_every_command_looks(tmp_path: Path) -> None:
-    config = tmp_path / "assumed" / "config.yaml"
-    config.parent.mkdir()
-    config.touch()
-    stamp = config.stat().st_ctime_ns
-    nowhere = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "nowhere")}
-    assert configured({"XDG_CONFIG_HOME": str(tmp_path)}, None)[0] == stamp
-    assert configured({**nowhere, "ASSUMED_CONFIG": str(config)}, None)[0] == stamp
-    assert configured(nowhere, str(config))[0] == stamp
-    assert configured({"XDG_CONFIG_HOME": str(tmp_path)}, str(tmp_path / "nowhere"))[0] == 0
+def test_the_first_configuration_that_exists_is_the_one_in_force(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_bytes(b"profiles:")
+    found = str(config.stat().st_ctime_ns)
+    missing = str(tmp_path / "missing.yaml")
+    assert configured([missing, str(config), str(tmp_path)]) == (int(found), b"profiles:")
+    assert configured([missing]) == (0, None)
 
 
 def test_a_time_that_was_set_back_and_a_link_that_was_set_anew_are_changes(tmp_path: Path) -> None:
     config, link = tmp_path / "old.yaml", tmp_path / "config.yaml"
     config.touch()
-    stamp = configured({}, str(config))[0]
-    while configured({}, str(config))[0] == stamp:
+    stamp = configured([str(config)])[0]
+    while configured([str(config)])[0] == stamp:
         os.utime(config, (1, 1))
-    stamp = configured({}, str(config))[0]
+    stamp = configured([str(config)])[0]
     while not link.is_symlink() or link.lstat().st_ctime_ns == stamp:
         link.unlink(missing_ok=True)
         link.symlink_to("old.yaml")
-    assert configured({}, str(link))[0] > configured({}, str(config))[0]
+    assert configured([str(link)])[0] > configured([str(config)])[0]
 
 
 def test_a_profile_of_a_role_that_the_configuration_does_not_name_is_as_good_as_none(

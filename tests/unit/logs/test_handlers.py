@@ -22,7 +22,7 @@ def usual_umask() -> Iterator[None]:
 def test_configure_debug_shows_debug_events_and_warnings_of_libraries(output: Output) -> None:
     configure(level="debug")
     event(logging.DEBUG, "planned", profile="deploy")
-    for name in ("botocore", "botocore.parsers", "urllib3.util", "asyncio", "hypercorn"):
+    for name in ("botocore", "botocore.parsers", "urllib3.util", "asyncio", "watchdog"):
         logging.getLogger(name).debug("the response is %s", "private")
         logging.getLogger(name).info("the response is %s", "private")
         logging.getLogger(name).warning("pool of %s is full", name)

@@ -52,10 +52,10 @@ def samples(metrics: Metrics, status: Status = STATUS) -> dict[str, float]:
     }
 
 
-def failed(happening: EventType, code: str) -> ProfileEvent:
+def failed(event_type: EventType, code: str) -> ProfileEvent:
     failure = Failure(code=code, message="", hint="", at=NOON)
     return ProfileEvent(
-        happening=happening, profile="p", role_arn=None, expires_at=None, failure=failure
+        event_type=event_type, profile="p", role_arn=None, expires_at=None, failure=failure
     )
 
 
@@ -129,7 +129,7 @@ def test_record_sts_request_fills_a_histogram() -> None:
 def test_on_event_records_the_lateness_of_a_session() -> None:
     metrics = Metrics()
     late = ProfileEvent(
-        happening=EventType.REFRESHED,
+        event_type=EventType.REFRESHED,
         profile="p",
         role_arn=None,
         expires_at=NOON,

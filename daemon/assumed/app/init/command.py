@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
+from assumed import paths
 from assumed.app.init.generator import Definition, GeneratedConfig, propose
-from assumed.aws_files.profiles import config_path, credentials_path, read_aws_files
+from assumed.aws_files.profiles import read_aws_files
 from assumed.config import loader
-from assumed.config.permissions import distrust
+from assumed.config.permissions import insecure_reason
 from assumed.config.schema import ProfileModel
 from assumed.errors import (
     ConfigurationError,
@@ -20,6 +20,7 @@ from assumed.errors import (
     UnexpectedError,
     UsageError,
 )
+from assumed.fsutil import create_file, create_private_parents
 from assumed.models import is_profile_name
 
 _TRIAL = Path("proposal")
@@ -48,13 +49,15 @@ def proposal(environ: Mapping[str, str], *, suffix: str) -> GeneratedConfig:
             f"--suffix {suffix!r}: no profile can have a name that ends in it",
             hint="use letters, digits and any of ._-/@+",
         )
-    files = read_aws_files(config_path(environ), credentials_path(environ))
+    files = read_aws_files(
+        Path(paths.aws_config_file(environ)), Path(paths.aws_credentials_file(environ))
+    )
     proposed = propose(
         files,
         suffix=suffix,
         known=ProfileModel.model_fields.keys(),
         find_mistake=find_mistake,
-        home=Path.home(),
+        home=Path(paths.home_directory()),
     )
     if not proposed.profiles:
         left_out = [
@@ -103,11 +106,8 @@ def write_new(path: Path, text: str) -> str | None:
         ConfigurationNotWrittenError: the operating system refused.
     """
     try:
-        for folder in reversed([path.parent, *path.parent.parents]):
-            with suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        create_private_parents(path)
+        descriptor = create_file(path)
     except FileExistsError:
         raise UsageError(
             f"{path} is there already, and is never overwritten",
@@ -123,7 +123,7 @@ def write_new(path: Path, text: str) -> str | None:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise _not_written(path, error) from error
-        return distrust(path, file.fileno())
+        return insecure_reason(path, file.fileno())
 
 
 def _not_written(path: Path, error: OSError) -> ConfigurationNotWrittenError:

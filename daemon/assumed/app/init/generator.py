@@ -14,9 +14,9 @@ from assumed.aws_files.ownership import other_manager
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, SourceLocation
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from assumed.aws_files.shadowing import free_name
-from assumed.config.fields import MOST_CHAINED_SECONDS, shown
+from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
+from assumed.config.schema import SOURCE_KEYS
 
-_SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
 _CARRIED = ("external_id", "mfa_serial", "role_session_name", "duration_seconds", "region")
 # What AssumeRoleWithWebIdentity takes none of; the AWS tools leave them out there too.
 _NOT_WITH_A_TOKEN = {"external_id", "mfa_serial"}
@@ -157,10 +157,10 @@ class _Generator:
 
     def _carry_over(self, draft: _DraftDefinition) -> None:
         profile = draft.profile
-        source = self._lender(profile, _SOURCE_KEYS)
+        source = self._lender(profile, SOURCE_KEYS)
         has_token = source.value("web_identity_token_file") is not None
-        for key in ("role_arn", *_SOURCE_KEYS, *_CARRIED):
-            lender = source if key in _SOURCE_KEYS else self._lender(profile, [key])
+        for key in ("role_arn", *SOURCE_KEYS, *_CARRIED):
+            lender = source if key in SOURCE_KEYS else self._lender(profile, [key])
             value = lender.value(key)
             if value is not None and not (has_token and key in _NOT_WITH_A_TOKEN):
                 draft.keys[key] = value
@@ -183,7 +183,7 @@ class _Generator:
             draft.keys = {"source_profile": draft.profile.name}
             self._note_source(draft, draft.profile)
             return None
-        sources = [key for key in _SOURCE_KEYS if key in draft.keys]
+        sources = [key for key in SOURCE_KEYS if key in draft.keys]
         if not sources:
             return "it has a role_arn, and no source_profile whose credentials may assume it"
         if len(sources) > 1:
@@ -202,8 +202,12 @@ class _Generator:
         if found is None:
             misplaced = self._files.misplaced.get(source)
             where = "in the AWS files" if misplaced is None else f"but for {self._at(misplaced)}"
-            also = "" if misplaced is None else f", where it has to be [{shown(source)}]"
-            return f"there is no profile {shown(source)} {where}{also}"
+            also = (
+                ""
+                if misplaced is None
+                else f", where it has to be [{truncate_for_display(source)}]"
+            )
+            return f"there is no profile {truncate_for_display(source)} {where}{also}"
         if source in self._names and found.has_keys:
             return (
                 f"profile {source} has keys and a role_arn under one name: move the keys to a "
@@ -225,7 +229,7 @@ class _Generator:
 
     def _shorten_chained(self, draft: _DraftDefinition) -> None:
         seconds = draft.keys.get("duration_seconds", "")
-        if seconds.isascii() and seconds.isdigit() and int(seconds) > MOST_CHAINED_SECONDS:
+        if seconds.isascii() and seconds.isdigit() and int(seconds) > MAX_CHAINED_SECONDS:
             del draft.keys["duration_seconds"]
             draft.notes.append(
                 f"duration_seconds = {seconds} is not carried over: STS gives a chained role an "

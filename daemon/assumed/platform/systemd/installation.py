@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assumed.errors import UsageError
+from assumed.errors import ServiceManagerError, UsageError
+from assumed.fsutil import replace_file
+from assumed.paths import AWS_FILES, config_home
 from assumed.platform.systemd.systemctl import (
-    ServiceManagerError,
     Systemctl,
     require_systemd,
     require_user_manager,
@@ -20,8 +21,7 @@ _SYSTEM_UNIT_DIRECTORY = Path("/etc/systemd/system")
 # The variables that the daemon reads. Only their names are printed: a proxy URL may contain a
 # password.
 _VARIABLES = (
-    "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE",
-    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS",
+    *AWS_FILES, "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
 )  # fmt: skip
 
@@ -49,12 +49,9 @@ class SystemdService:
         """
         present = self._installed_text()
         if present != text:
-            new = self.file.with_name(f".{self.file.name}.new")
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
-                new.write_text(text, encoding="utf-8")
-                new.chmod(0o644)
-                new.replace(self.file)
+                replace_file(self.file, text.encode(), mode=0o644)
             except OSError as error:
                 raise _file_error(self.file, error) from error
         self.manager.reload()
@@ -144,9 +141,7 @@ def user_service(environ: Mapping[str, str]) -> SystemdService:
     """
     require_systemd()
     require_user_manager(environ)
-    config_home = environ.get("XDG_CONFIG_HOME", "")
-    base = Path(config_home) if config_home.startswith("/") else Path.home() / ".config"
-    directory = base / "systemd" / "user"
+    directory = Path(config_home(environ), "systemd", "user")
     manager = Systemctl(is_user=True)
     if str(directory) not in manager.show("UnitPath").split():
         raise ServiceManagerError(

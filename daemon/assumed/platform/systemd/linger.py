@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from assumed.paths import state_directory
 from assumed.platform.systemd.systemctl import run_command
-from assumed.server.unix_socket import private_folder, state_folder
+from assumed.server.unix_socket import private_directory
 
 _LINGERING_USERS = Path("/var/lib/systemd/linger")
 
@@ -29,7 +30,7 @@ def enable_linger(user: str, environ: Mapping[str, str]) -> bool:
         return False
     _set_linger("enable-linger", user)
     mark = _mark(environ)
-    private_folder(mark.parent)
+    private_directory(mark.parent)
     mark.touch()
     return True
 
@@ -54,4 +55,4 @@ def _set_linger(verb: str, user: str) -> None:
 
 
 def _mark(environ: Mapping[str, str]) -> Path:
-    return state_folder(environ) / "linger-enabled"
+    return Path(state_directory(environ), "linger-enabled")

@@ -8,19 +8,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from assumed.errors import AssumedError
-from assumed.fastpath.unix_http import user_name
+from assumed.errors import ServiceManagerError
+from assumed.paths import runtime_directory, user_name
 
 _TIMEOUT_SECONDS = 30
 # TimeoutStopSec= and TimeoutStartSec= of the units, plus the time that systemd needs.
 _START_TIMEOUT_SECONDS = 100
 _RUN_HINT = "run `assumed run` in a terminal or in tmux instead"
-
-
-class ServiceManagerError(AssumedError):
-    """systemd does not run, or it rejected the request."""
-
-    code = "ServiceManager"
 
 
 class Systemctl:
@@ -158,7 +152,7 @@ def require_user_manager(environ: Mapping[str, str]) -> None:
     Raises:
         ServiceManagerError: it cannot.
     """
-    if environ.get("XDG_RUNTIME_DIR") or environ.get("DBUS_SESSION_BUS_ADDRESS"):
+    if runtime_directory(environ) or environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return
     user = user_name()
     if os.geteuid() == 0 and (caller := environ.get("SUDO_USER")):

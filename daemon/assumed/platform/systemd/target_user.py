@@ -9,8 +9,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from assumed.errors import ConfigurationError, UsageError
-from assumed.platform.systemd.systemctl import ServiceManagerError
+from assumed.errors import ConfigurationError, ServiceManagerError, UsageError
 
 _TIMEOUT_SECONDS = 60
 _INSTALL_HINT = "install it for all users with `pipx install --global`, and run that program"

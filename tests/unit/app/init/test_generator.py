@@ -263,7 +263,8 @@ def test_a_place_where_it_would_not_be_read_is_told(home: Home) -> None:
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
     reason = write_new(open_to_all / "config.yaml", "text")
-    assert reason == f"{open_to_all} is writable by everybody: `chmod go-w {open_to_all}`"
+    expected = f"its directory {open_to_all} is writable by everyone: `chmod go-w {open_to_all}`"
+    assert reason == expected
 
 
 def test_it_is_written_where_a_configuration_is_looked_for_first(home: Home) -> None:

@@ -12,6 +12,8 @@ from enum import IntEnum, unique
 from fnmatch import fnmatchcase
 from typing import Any
 
+from assumed.arn import Arn
+
 Policy = Mapping[str, Any]
 
 
@@ -41,7 +43,7 @@ class Caller:
     @property
     def account_id(self) -> str | None:
         """The twelve digits of the caller's account."""
-        return self.arn.split(":")[4] if self.arn else None
+        return Arn.parse(self.arn).account if self.arn else None
 
 
 WEB_IDENTITY = Caller(arn=None)
@@ -81,7 +83,7 @@ def trust(
         if statement["Effect"] == "Deny":
             return Trust.REFUSED
         answer = max(answer, found)
-    if answer is Trust.NAMED and caller.account_id not in {role_arn.split(":")[4], None}:
+    if answer is Trust.NAMED and caller.account_id not in {Arn.parse(role_arn).account, None}:
         return Trust.DELEGATED
     return answer
 
@@ -91,7 +93,7 @@ def _found_in(principal: Any, caller: Caller) -> Trust:
         return Trust.DELEGATED
     if caller.arn is None:
         return Trust.NAMED if "Federated" in principal else Trust.REFUSED
-    partition, account_id = caller.arn.split(":")[1], caller.account_id
+    partition, account_id = Arn.parse(caller.arn).partition, caller.account_id
     named = set(_listed(principal.get("AWS", [])))
     if named & {caller.arn, caller.role_arn}:
         return Trust.NAMED

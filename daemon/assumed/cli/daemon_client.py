@@ -6,10 +6,10 @@ import os
 
 from assumed.cli.options import Options
 from assumed.client.api_client import DaemonClient, find_daemon
-from assumed.fastpath.unix_http import user_name
+from assumed.paths import user_name
 
 
-def daemon_of(options: Options) -> DaemonClient | None:
+def connect_to_daemon(options: Options) -> DaemonClient | None:
     """Return the running daemon of this user; None where none runs, or not with this `--config`.
 
     Raises:

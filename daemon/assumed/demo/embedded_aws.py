@@ -33,7 +33,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from assumed.demo.trust import WEB_IDENTITY, Caller, Trust, trust
+from assumed.arn import Arn
+from assumed.demo.trust_policy import WEB_IDENTITY, Caller, Trust, trust
 from assumed.models import SourceCredentials
 
 if TYPE_CHECKING:
@@ -318,16 +319,14 @@ def _trust(request: Any, role_arn: str) -> Trust:
 
 
 def _caller(arn: str) -> Caller:
-    _, partition, service, _, account_id, name = arn.split(":", 5)
-    if service != "sts":
-        return Caller(arn)
-    return Caller(arn, role_arn=f"arn:{partition}:iam::{account_id}:role/{name.split('/')[1]}")
+    role = Arn.parse(arn).role
+    return Caller(arn, role_arn=str(role) if role else None)
 
 
 def _role(arn: str) -> Role | None:
-    _, partition, _, _, account_id, _ = arn.split(":", 5)
+    parsed = Arn.parse(arn)
     try:
-        return iam_backends[account_id][partition].get_role_by_arn(arn)
+        return iam_backends[parsed.account][parsed.partition].get_role_by_arn(arn)
     except NotFoundException:
         return None
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.output import duration, explained, harmless
-from assumed.logs import escape_unprintable
-from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status, StorageMode
+from assumed.arn import Arn
+from assumed.cli.output import duration, format_failure, printable_lines
+from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status, StorageMode
+from assumed.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +81,7 @@ def screen(status: Status, console: Console, *, now: datetime, notes: Sequence[s
     lines += [_one_line(line, console) for line in table.rest]
     for profile, _ in table.rows:
         if profile.last_error is not None:
-            text = explained(profile.profile, profile.last_error)
+            text = format_failure(profile.profile, profile.last_error)
             lines += [Text(), *_wrapped(text, console)]
     return Text("\n", no_wrap=True, end="").join(lines[: console.height])
 
@@ -93,7 +94,7 @@ def _print_plain(status: Status, *, now: datetime) -> None:
         click.echo(line.rstrip())
     for profile in status.profiles:
         if profile.last_error is not None:
-            click.echo(f"\n{explained(profile.profile, profile.last_error)}")
+            click.echo(f"\n{format_failure(profile.profile, profile.last_error)}")
     for line in _logins_that_end(status.profiles, now):
         click.echo(f"\n{line}")
     for line in _notes(status):
@@ -108,7 +109,8 @@ def show(status: Status, console: Console, *, now: datetime, is_whole: bool = Fa
     for profile, line in table.rows:
         console.print(line)
         if profile.last_error is not None:
-            console.print(*_wrapped(explained(None, profile.last_error), console, "  "), sep="\n")
+            text = format_failure(None, profile.last_error)
+            console.print(*_wrapped(text, console, "  "), sep="\n")
     for text in (*table.rest, *_logins_that_end(status.profiles, now)):
         console.print(text, markup=False, highlight=False)
     for text in _notes(status):
@@ -196,7 +198,7 @@ def _line(
 def _one_line(text: str, console: Console, style: str = "") -> Text:
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for it
 
-    line = Text(escape_unprintable(text), style=style, no_wrap=True)
+    line = Text(printable(text), style=style, no_wrap=True)
     line.truncate(console.width, overflow="ellipsis")
     return line
 
@@ -218,19 +220,26 @@ def _summed_up(others: Sequence[ProfileStatus], now: datetime) -> Sequence[str]:
     return (f"and {len(others)} more: {states}{following}",)
 
 
+def _role(role_arn: str | None) -> str:
+    if role_arn is None:
+        return "-"
+    arn = Arn.parse(role_arn)
+    return f"{arn.account}:{arn.resource}"
+
+
 def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
     next_in = status.next_attempt_at - now if status.next_attempt_at else None
     in_memory = ", in memory" if status.store == StorageMode.MEMORY else ""
     cells = {
         "PROFILE": status.profile,
-        "ROLE": status.role_arn.split(":", 4)[4] if status.role_arn else "-",
+        "ROLE": _role(status.role_arn),
         "SOURCE": status.source,
         "STATE": f"{status.state}{in_memory}",
         "EXPIRES IN": _left(status),
         "NEXT REFRESH": f"in {duration(next_in)}" if next_in is not None else "-",
         "LAST ERROR": status.last_error.code if status.last_error else "-",
     }
-    return {name: escape_unprintable(text) for name, text in cells.items()}
+    return {name: printable(text) for name, text in cells.items()}
 
 
 def _left(status: ProfileStatus) -> str:
@@ -252,7 +261,7 @@ def _logins_that_end(profiles: Sequence[ProfileStatus], now: datetime) -> Iterat
         (profile.mfa_serial, profile.login_expires_at): profile.profile
         for profile in reversed(profiles)
         if profile.login_expires_at is not None
-        and timedelta(0) < profile.login_expires_at - now <= LOGIN_ENDS_SOON
+        and timedelta(0) < profile.login_expires_at - now <= LOGIN_EXPIRY_WARNING
     }
     for (serial, expires_at), profile in ending.items():
         assert expires_at is not None  # noqa: S101 - by the filter above
@@ -270,7 +279,7 @@ def _notes(status: Status) -> Iterator[str]:
             yield "what is kept in memory, a daemon alone has"
         return
     if status.daemon.config_error is not None:
-        error = harmless(status.daemon.config_error)
+        error = printable_lines(status.daemon.config_error)
         yield f"the configuration on disk is wrong and not used:\n{error}"
     if status.daemon.clock_skew_seconds:
         ahead = timedelta(seconds=abs(status.daemon.clock_skew_seconds))

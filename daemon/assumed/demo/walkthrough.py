@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from assumed.errors import UsageError
 
 if TYPE_CHECKING:
-    from assumed.demo.aws import EmbeddedAws
+    from assumed.demo.embedded_aws import EmbeddedAws
     from assumed.models import SourceCredentials
 
 Write = Callable[[str], None]
@@ -42,14 +42,14 @@ class _NotAsToldError(Exception):
     """A step that did not go as it should."""
 
 
-def tell(write: Write) -> bool:
+def run_demo(write: Write) -> bool:
     """Tell the story line by line; return whether every step went as told.
 
     Raises:
         UsageError: moto or the AWS CLI is not installed.
     """
     try:
-        from assumed.demo.aws import EmbeddedAws  # noqa: PLC0415 - it takes seconds
+        from assumed.demo.embedded_aws import EmbeddedAws  # noqa: PLC0415 - it takes seconds
     except ImportError as error:
         raise _not_installed() from error
     with (
@@ -103,7 +103,7 @@ class _Story:
             self._expect("valid", "assumed status")
 
     def _a_user_with_no_permissions(self) -> str:
-        from assumed.demo.aws import user_arn  # noqa: PLC0415 - `tell` has paid for it
+        from assumed.demo.embedded_aws import user_arn  # noqa: PLC0415 - `tell` has paid for it
 
         user: SourceCredentials = self._aws.add_user(_USER)
         self._aws.add_bucket(_BUCKET, {"q3.csv": b"region,total\neu,42\n"})

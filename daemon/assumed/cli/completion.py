@@ -10,7 +10,9 @@ from assumed.config import loader
 from assumed.errors import AssumedError
 
 
-def profile_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_profile(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
     """Return the profiles of the configuration that begin so; none where there is none to read."""
     try:
         path = loader.find(context.params.get("config"), os.environ)

@@ -103,7 +103,7 @@ def test_init_prints_or_writes_where_it_is_told(world: World) -> None:
 @pytest.mark.parametrize(
     ("text", "status", "expected"),
     [
-        ("", 1, "there is no role profile in {config} to keep fresh"),
+        ("", 1, "there is no role profile in {config} to generate from"),
         ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is no `key = value`"),
         (
             "[profile a]\nrole_arn = arn:aws:iam::111122223333:role/a\nsource_profile = b\n",
@@ -132,7 +132,7 @@ def test_what_init_leaves_out_is_told_with_its_line(world: World) -> None:
     made = world.run("init")
     assert made.returncode == 0
     assert made.stderr == (
-        f"{aws_config}:5: profile lost is left out: role_arn: not an ARN: write "
+        f"{aws_config}:5: profile lost is skipped: role_arn: not an ARN: write "
         "arn:aws:iam::ACCOUNT:role/NAME\n"
     )
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Set
 from enum import Enum, auto
 from pathlib import Path
+from typing import Protocol
 
-from assumed.app.refresh_engine import RefreshEngine
 from assumed.clock import Clock
 from assumed.platform.base import FileWatcher
 from assumed.storage.credentials_file import FileSignature
@@ -21,6 +21,29 @@ class FileChange(Enum):
 
     CONFIG = auto()
     CREDENTIALS = auto()
+
+
+class MonitoredEngine(Protocol):
+    """What the monitor needs of `RefreshEngine`."""
+
+    @property
+    def credentials_path(self) -> Path:
+        """The credentials file, with symbolic links resolved."""
+        ...
+
+    @property
+    def own_last_write(self) -> FileSignature | None:
+        """The signature of the credentials file after the last write of this process."""
+        ...
+
+    @property
+    def source_directories(self) -> Set[Path]:
+        """The directories in which a change may mean new source credentials."""
+        ...
+
+    def request_heartbeat(self) -> None:
+        """Request a heartbeat within a second."""
+        ...
 
 
 class FileMonitor:
@@ -37,7 +60,7 @@ class FileMonitor:
     def __init__(
         self,
         config_path: Path,
-        engine: RefreshEngine,
+        engine: MonitoredEngine,
         watch_files: Callable[[Callable[[], None]], FileWatcher],
         clock: Clock,
     ) -> None:

@@ -10,6 +10,7 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.errors import AlreadyRunningError
 from assumed.models import Configuration, ProfileState, Status
 from assumed.platform.systemd.process_unit import stop_command
+from assumed.text import join_words
 
 
 def log_out(
@@ -62,7 +63,8 @@ def _require_not_refreshed(daemon_status: Status, profiles: Sequence[str]) -> No
     if refreshed and daemon_status.daemon is not None:
         pid = daemon_status.daemon.pid
         raise AlreadyRunningError(
-            f"the daemon with pid {pid} refreshes {', '.join(refreshed)} and would write it again",
+            f"the daemon with pid {pid} would write the credentials of {join_words(refreshed)} "
+            "again",
             hint=f"stop it first (`{stop_command(pid)}`), or set `enabled: false` for the profile "
             "in the configuration",
         )

@@ -69,6 +69,11 @@ def is_arn(text: str) -> bool:
     return True
 
 
+def account_of(text: str) -> str | None:
+    """Return the account of an ARN; None if it names none, and for any other text."""
+    return (Arn.parse(text).account or None) if is_arn(text) else None
+
+
 def partition_of(text: str | None) -> str:
     """Return the partition of an ARN; `aws` for any other text, such as a token's serial number."""
     return Arn.parse(text).partition if text and is_arn(text) else _DEFAULT_PARTITION

@@ -2,8 +2,8 @@
 
 Variables of AWS and of assumed itself follow botocore's rule (`configloader.raw_config_parse`):
 `$VAR` and `${VAR}` are expanded, then `~` and `~user`, and a relative path is relative to the
-working directory. An empty value is a path too, of no file. Variables of the XDG Base Directory
-Specification are never expanded, and a relative path in them is ignored.
+working directory. An empty value names no file. Variables of the XDG Base Directory Specification
+are never expanded, and a relative path in them is ignored.
 
 The fast path imports this module, so it imports nothing but `os`, and paths are plain text.
 """

@@ -9,7 +9,7 @@ from botocore.loaders import create_loader
 from botocore.session import Session
 
 from assumed import arn
-from assumed.arn import Arn, default_region, is_arn, partition_of, partition_of_region
+from assumed.arn import Arn, account_of, default_region, is_arn, partition_of, partition_of_region
 
 ROLE = "arn:aws:iam::111122223333:role/team/deploy"
 SESSION = "arn:aws:sts::111122223333:assumed-role/deploy/assumed-me@here"
@@ -71,6 +71,20 @@ def test_partition_of_an_arn_or_of_a_serial_number(text: str | None, partition: 
     assert partition_of(text) == partition
 
 
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        (SESSION, "111122223333"),
+        ("arn:aws:iam::aws:policy/ReadOnlyAccess", "aws"),
+        ("arn:aws:s3:::bucket", None),
+        ("GAHT12345678", None),
+        ("", None),
+    ],
+)
+def test_account_of_an_arn_or_of_a_serial_number(text: str, account: str | None) -> None:
+    assert account_of(text) == account
+
+
 REGIONS = [name for partition in PARTITIONS["partitions"] for name in partition["regions"]]
 
 
@@ -106,3 +120,22 @@ def test_importing_the_module_does_not_import_botocore() -> None:
     imported = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert imported
     assert not any("botocore" in ast.unparse(node) for node in imported)
+
+
+def test_no_other_module_splits_an_arn() -> None:
+    def splits(tree: ast.AST) -> list[str]:
+        found = [
+            (ast.unparse(node.func.value), node.lineno)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in {"split", "rsplit", "partition", "rpartition"}
+            and [ast.unparse(argument) for argument in node.args[:1]] == ["':'"]
+        ]
+        return [f"{text}:{line}" for text, line in found if "arn" in text.lower()]
+
+    assert splits(ast.parse('role_arn.split(":", 5)\nself.arn.partition(":")')) != []
+    package = Path(arn.__file__).parent
+    # Importing `arn` would cost the fast path more than everything else it does.
+    for file in {*package.rglob("*.py")} - {package / "fastpath" / "credentials_reader.py"}:
+        assert splits(ast.parse(file.read_text())) == [], file

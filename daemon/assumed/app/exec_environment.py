@@ -21,6 +21,7 @@ from typing import Any
 from zlib import crc32
 
 from assumed import paths
+from assumed.fastpath.formats import VARIABLES
 from assumed.fsutil import create_directory, write_new_file
 from assumed.models import EndpointAddress
 from assumed.server.http import LOOPBACK
@@ -49,13 +50,6 @@ _CREDENTIAL_VARIABLES = (
 )
 _OUTER = "ASSUMED_OUTER_"
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
-
-_STATIC = {
-    "AWS_ACCESS_KEY_ID": "AccessKeyId",
-    "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
-    "AWS_SESSION_TOKEN": "SessionToken",
-    "AWS_CREDENTIAL_EXPIRATION": "Expiration",
-}
 
 Settings = Mapping[str, Any]
 """A section of the AWS config file; a value that is a mapping is a nested block."""
@@ -130,7 +124,7 @@ def child_environ(
             # SDKs from before 2024 do not support the file, such as the AWS CLI of Debian 12.
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": provided.token_file.read_text(),
         }
-    return child | {variable: provided[name] for variable, name in _STATIC.items()}
+    return child | {variable: provided[name] for variable, name in VARIABLES.items()}
 
 
 def with_region(environ: dict[str, str], region: str | None) -> dict[str, str]:

@@ -31,7 +31,7 @@ def command(
     daemon = connect_to_daemon(options)
     if daemon is not None:
         with progress(len(profiles or daemon.status().profiles)) as told:
-            outcomes = daemon.refresh(profiles, force=force, told=told)
+            outcomes = daemon.refresh(profiles, force=force, on_outcome=told)
     else:
         from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 

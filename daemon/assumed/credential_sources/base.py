@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from botocore.session import Session as BotocoreSession
 
+from assumed.arn import account_of
 from assumed.credential_sources.ambient import AmbientCredentialSource
 from assumed.credential_sources.mfa import MfaSessions
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles, file_state
@@ -121,9 +122,11 @@ class CredentialSources:
         """
         match source:
             case SourceProfile(name):
-                return _account_of(self._profiles.entries(name))
+                return _account_of_profile(self._profiles.entries(name))
             case MfaSession(profile, serial):
-                return _account_of_arn(serial) or _account_of(self._profiles.entries(profile.name))
+                return account_of(serial) or _account_of_profile(
+                    self._profiles.entries(profile.name)
+                )
             case WebIdentity() | CredentialSource():
                 return None
 
@@ -143,18 +146,12 @@ class CredentialSources:
             return known
 
 
-def _account_of(entries: Mapping[str, Any]) -> str | None:
+def _account_of_profile(entries: Mapping[str, Any]) -> str | None:
     """Return the account of a profile of the AWS files, by the first key that names one."""
     role_arn = str(entries.get("role_arn", ""))
     named = (
-        _account_of_arn(role_arn),
+        account_of(role_arn),
         entries.get("sso_account_id"),
         entries.get("aws_account_id"),
     )
     return next((str(account) for account in named if account), None)
-
-
-def _account_of_arn(arn: str) -> str | None:
-    """Return the account in an ARN; None if it has none."""
-    parts = arn.split(":")
-    return parts[4] or None if len(parts) > 5 else None  # noqa: PLR2004 - arn:…:account:resource

@@ -34,6 +34,7 @@ from assumed.errors import (
     SourceMissingError,
 )
 from assumed.sts.tls import refuse_plain_http
+from assumed.sts.tls_context import SharedTlsSession
 
 # botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
 # which is not what the configuration names.
@@ -277,7 +278,7 @@ class SourceProfiles:
     ) -> BotocoreSession:
         # A session of its own reads the files anew; the loader, which holds botocore's big
         # models, is shared.
-        botocore_session = BotocoreSession(variables, profile=name)
+        botocore_session = SharedTlsSession(variables, profile=name)
         botocore_session.register_component("data_loader", self._loader)
         # botocore assumes the role of a source profile, or asks SSO, by clients of its own.
         botocore_session.register("before-send", refuse_plain_http)

@@ -75,7 +75,7 @@ def connect(path: Path) -> socket.socket | None:
     connection.settimeout(_CONNECT_TIMEOUT_SECONDS)
     try:
         connection.connect(os.fspath(path))
-        owner = unix_http.owner(connection, os.fspath(path))
+        owner = unix_http.peer_uid(connection, os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         return None

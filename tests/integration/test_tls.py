@@ -394,7 +394,7 @@ def test_clients_share_a_context_also_those_that_botocore_creates(
         source = profiles.resolve(name)
         for region in ("eu-central-1", "eu-west-1"):
             definition = role("deploy", source=SourceProfile(name), region=region)
-            client.assume_role(definition, source.credentials(), source.session)
+            client.assume_role(definition, source.credentials(), source.botocore_session)
     assert len(sts.requests) == spy.connections == 5
     assert spy.loads == [str(bundle)]
     assert len(spy.contexts) == 1

@@ -152,7 +152,7 @@ class Standalone:
                 LiveCheck(
                     definition=definitions[outcome.profile],
                     outcome=outcome,
-                    session=refresher.session(outcome.profile) if outcome.ok else None,
+                    session=refresher.sessions.get(outcome.profile) if outcome.ok else None,
                     trace=sts.observed.get(outcome.profile, CallTrace()),
                 )
                 for outcome in outcomes

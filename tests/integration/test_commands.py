@@ -225,7 +225,9 @@ def test_logout_fails_while_a_daemon_refreshes_the_profile(world: World) -> None
     with world.running() as daemon:
         refused = world.run("logout")
         assert refused.returncode == 1
-        assert f"pid {daemon.pid} keeps one, two fresh" in refused.stderr
+        assert (
+            f"pid {daemon.pid} would write the credentials of one and two again" in refused.stderr
+        )
         assert "[one]" in world.credentials.read_text()
         disabled = {"role_arn": role, "source_profile": SOURCE, "enabled": "false"}
         world.configure({"one": disabled, "two": world.add_role()})

@@ -160,7 +160,7 @@ class TestWithoutADaemon:
         for shape in FORMATS:
             done = exporting(world, "--profile", "reports", "--format", shape)
             assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.startswith("reports: InternalFailure: ")
+            assert done.stderr.startswith("assumed: InternalFailure: profile reports: ")
 
     def test_a_session_of_fifteen_minutes_is_used_again(self, world: World) -> None:
         role = world.add_role()
@@ -288,8 +288,7 @@ class TestThroughTheDaemon:
         with world.running():
             done = exporting(world, "--profile", "denied")
             assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.startswith("denied: AccessDenied: ")
-            assert "profile denied: " not in done.stderr
+            assert done.stderr.startswith("assumed: AccessDenied: profile denied: User: ")
             assert "two places must allow sts:AssumeRole" in done.stderr
             assert exporting(world, "--profile", "nope").returncode == 2
 

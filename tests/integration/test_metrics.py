@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,10 +19,12 @@ import pytest
 
 from assumed.logs import event_fields
 from assumed.observers.metrics_textfile import MetricsTextfile
+from tests.fakes import FakeClock
 from tests.integration.world import SOURCE, Daemon, World, wait_until
 from tests.repository import REPOSITORY
 
 ALERTS = REPOSITORY / "config" / "alerts.yml"
+CASES = Path(__file__).with_name("alerts_cases.yml")
 Reply = tuple[int, str, str]
 """Status, content type and text."""
 
@@ -140,28 +145,66 @@ def is_open(port: int) -> bool:
     return True
 
 
-def test_a_file_that_can_not_be_written_is_told_once_until_it_can(
+def test_metrics_textfile_logs_a_failure_once_until_it_succeeds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, textfile = tmp_path / "metrics" / "assumed.prom", MetricsTextfile()
+    path = tmp_path / "metrics" / "assumed.prom"
+    contents = iter([b"one\n", b"one\n", b"one\n", b"one\n", b"two\n", b"three\n"])
+    textfile = MetricsTextfile(lambda: next(contents), FakeClock())
+    textfile.configure(path)
 
-    def told() -> list[str]:
+    def logged() -> list[str]:
         found = [str(event_fields(record)["error"]) for record in caplog.records]
         caplog.clear()
         return found
 
     for _ in range(3):
-        textfile.write(path, b"one\n")
-    assert told() == [f"{path}: No such file or directory"]
+        textfile.write()
+    assert logged() == [f"{path}: No such file or directory"]
     path.parent.mkdir()
-    textfile.write(path, b"one\n")
+    textfile.write()
     before = path.open("rb")
-    textfile.write(path, b"two\n")
+    textfile.write()
     with before:
-        # Whoever reads it has the old one or the new one, whole.
+        # A reader sees the whole old file or the whole new one.
         assert (before.read(), path.read_bytes()) == (b"one\n", b"two\n")
     path.unlink()
     path.mkdir()
-    textfile.write(path, b"three\n")
-    assert told() == [f"{path}: Is a directory"]
+    textfile.write()
+    assert logged() == [f"{path}: Is a directory"]
     assert [file.name for file in path.parent.iterdir()] == ["assumed.prom"]
+
+
+def test_a_daemon_without_a_reader_of_its_metrics_does_not_import_the_library() -> None:
+    script = "import sys, assumed.app.daemon; print('prometheus_client' in sys.modules)"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("NOT TESTED: config/alerts.yml by promtool, which is in Debian's `prometheus`")
+    return found
+
+
+@pytest.mark.parametrize("arguments", [["check", ALERTS], ["test", CASES]], ids=["check", "test"])
+def test_promtool_accepts_the_alert_rules(promtool: str, arguments: list[str | Path]) -> None:
+    command, file = arguments
+    done = subprocess.run(  # noqa: S603
+        [promtool, command, "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_accepts_the_names_of_the_metrics(world: World, promtool: str) -> None:
+    configure(world, {"good": world.add_role()})
+    with world.running():
+        text = scrape_socket(world)[2]
+    done = subprocess.run(  # noqa: S603
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

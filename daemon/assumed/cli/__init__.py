@@ -57,10 +57,10 @@ def _assumed() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return the exit status, and print expected errors without a traceback."""
     if any(name.startswith("ASSUMED_OUTER_") for name in os.environ):
-        from assumed.app.exec_environment import outer_environ  # noqa: PLC0415 - rarely needed
+        from assumed.app.exec_environment import original_environ  # noqa: PLC0415 - rarely needed
 
         # A command within `assumed exec` uses the AWS files of the user, not those of that exec.
-        os.environ.update(outer_environ(os.environ))
+        os.environ.update(original_environ(os.environ))
     try:
         status = _assumed.main(list(arguments), prog_name="assumed", standalone_mode=False)
         sys.stdout.flush()

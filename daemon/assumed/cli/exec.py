@@ -9,7 +9,6 @@ import click
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
-from assumed.cli.output import print_refresh_errors
 
 
 @click.command(
@@ -42,9 +41,8 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
 
     options.configure_log()
     daemon = connect_to_daemon(options)
-    with print_refresh_errors(profile):
-        ExecEnvironment(profile, os.environ, static=static).become(
-            command_line,
-            daemon=daemon,
-            config_path=options.config_path() if daemon is None else None,
-        )
+    ExecEnvironment(profile, os.environ, static=static).exec(
+        command_line,
+        daemon=daemon,
+        config_path=options.config_path() if daemon is None else None,
+    )

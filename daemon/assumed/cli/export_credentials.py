@@ -9,7 +9,7 @@ import click
 
 from assumed.cli.completion import complete_profile
 from assumed.cli.options import Command, Options, common_options
-from assumed.cli.output import format_failure, print_refresh_errors
+from assumed.cli.output import format_failure
 from assumed.fastpath.formats import FORMATS, format_credentials
 from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
 
@@ -57,10 +57,9 @@ def command(context: click.Context, options: Options, profile: str, output_forma
         from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
         from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
 
-        with print_refresh_errors(profile):
-            credentials, failure = Standalone(options.config_path(), os.environ).credentials(
-                profile, min_left=timedelta(seconds=FRESH_SECONDS)
-            )
+        credentials, failure = Standalone(options.config_path(), os.environ).credentials(
+            profile, min_left=timedelta(seconds=FRESH_SECONDS)
+        )
         if failure is not None:
             click.echo(
                 f"{format_failure(profile, failure)}\n"

@@ -37,24 +37,24 @@ def command(options: Options, output: str | None, suffix: str) -> None:
     overwrites a file.
     """
     from assumed.app.init.command import (  # noqa: PLC0415 - botocore is slow to import
-        first_place,
-        proposal,
-        write_new,
+        default_path,
+        generate_from_aws_files,
+        write_new_config,
     )
 
     options.configure_log()
-    generated = proposal(os.environ, suffix=suffix)
-    for skipped in generated.left_out:
-        text = f"{skipped.place}: profile {skipped.profile} is left out: {skipped.reason}"
+    generated = generate_from_aws_files(os.environ, suffix=suffix)
+    for skipped in generated.skipped:
+        text = f"{skipped.place}: profile {skipped.profile} is skipped: {skipped.reason}"
         click.echo(printable_lines(text), err=True)
     if output == "-":
         click.echo(generated.text, nl=False)
         return
-    path = first_place(Path(output) if output is not None else options.config, os.environ)
-    insecure = write_new(path, generated.text)
+    path = default_path(Path(output) if output is not None else options.config, os.environ)
+    insecure = write_new_config(path, generated.text)
     for name, profile in generated.profiles.items():
         click.echo(printable_lines(f"profile {profile}: use --profile {name} instead"))
     if insecure is not None:
         click.echo(f"{path}: not safe to read: {insecure}", err=True)
-    chosen = f" --config {path}" if path != first_place(None, os.environ) else ""
+    chosen = f" --config {path}" if path != default_path(None, os.environ) else ""
     click.echo(f"{path}: written; review it, then test it with `assumed check --live{chosen}`")

@@ -1,20 +1,18 @@
 """What commands print: results to standard output, errors to standard error.
 
-An error is two lines: `SUBJECT: CODE: message` and, indented, the hint. The subject is the profile,
-or `assumed` for all other errors. Messages do not begin with the profile or the code, so a line has
-each of them once.
+An error is two lines: `SUBJECT: CODE: message` and, indented, the hint. The subject of a failed
+refresh is its profile, and its message does not name it again. The subject of all other errors is
+`assumed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from assumed.errors import AssumedError, ConfigurationError, RefreshFailedError
+from assumed.errors import AssumedError, ConfigurationError
 from assumed.models import Failure, Login, Outcome
 from assumed.text import format_duration, printable_lines
 
@@ -34,17 +32,6 @@ def print_error(error: AssumedError) -> None:
         count = f"{len(problems)} problems"
         text = _error_text("assumed", error.code, "\n".join([count, *problems]), error.hint)
     click.echo(text, err=True)
-
-
-@contextmanager
-def print_refresh_errors(profile: str) -> Iterator[None]:
-    """Print the failure of a profile as `refresh` does, and exit with its status."""
-    try:
-        yield
-    except RefreshFailedError as error:
-        message = _without_repetition(profile, error.code, error.message)
-        click.echo(_error_text(profile, error.code, message, error.hint), err=True)
-        raise click.exceptions.Exit(error.exit_status) from None
 
 
 def format_failure(profile: str, failure: Failure, *, below_profile: bool = False) -> str:
@@ -78,8 +65,8 @@ def format_finding(finding: Finding) -> str:
 def format_live_check(check: LiveCheck) -> str:
     """Return the result of a live check: the role session and its caller, or why it failed."""
     definition, failure = check.definition, check.outcome.failure
-    caller = f": {check.seen.caller_arn}" if check.seen.caller_arn is not None else ""
-    took = f", answered in {check.seen.took / _MILLISECOND:.0f} ms" if check.seen.took else ""
+    caller = f": {check.trace.caller_arn}" if check.trace.caller_arn is not None else ""
+    took = f", answered in {check.trace.took / _MILLISECOND:.0f} ms" if check.trace.took else ""
     source = f"  from {definition.source}{caller}"
     if failure is None:
         assert check.session is not None  # noqa: S101 - a check that succeeded has a session

@@ -49,8 +49,9 @@ def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
 class DaemonClient:
     """Sends requests to the daemon that listens at `path`, each on a connection of its own.
 
-    All methods raise UsageError for a profile that the daemon does not know, and
-    DaemonUnreachableError if there is no valid response, or for an error that it reports.
+    All methods raise UsageError for a profile that the daemon does not know,
+    DaemonUnreachableError if there is no valid response, and RefreshFailedError with the code of
+    any other error that the daemon reports.
     """
 
     def __init__(self, path: Path) -> None:

@@ -62,30 +62,20 @@ class CommandFailedError(Exception):
         hint: what to do about it.
         code: that of `assumed.errors`.
         status: the exit status of the command.
-        profile: whose refresh failed; None if the error is another one.
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        hint: str,
-        code: str = _UNREACHABLE,
-        status: int = _FAILED,
-        profile: str | None = None,
+        self, message: str, *, hint: str, code: str = _UNREACHABLE, status: int = _FAILED
     ) -> None:
         super().__init__(message)
         self.message, self.hint, self.code, self.status = message, hint, code, status
-        self.profile = profile
 
     @property
     def text(self) -> str:
         """The error as `cli.output` prints errors."""
         from assumed.text import printable_lines  # noqa: PLC0415 - only a failure needs it
 
-        message = self.message.removeprefix(f"profile {self.profile}: ")
-        subject = self.profile or "assumed"
-        return printable_lines(f"{subject}: {self.code}: {message}\n  {self.hint}")
+        return printable_lines(f"assumed: {self.code}: {self.message}\n  {self.hint}")
 
 
 def main(arguments: "Sequence[str]") -> int | None:
@@ -213,12 +203,10 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
     query = {"profile": profile, "min_left": FRESH_SECONDS}
     try:
         response = _request("/v1/credentials", query, config, _CREDENTIALS_TIMEOUT_SECONDS)
-    except CommandFailedError as error:
+    except CommandFailedError:
         # Credentials that are still valid are better than an error.
         credentials = _from_file(profile, config, MIN_SECONDS)
         if credentials is None:
-            if error.code not in {_USAGE, _UNREACHABLE}:
-                error.profile = profile
             raise
         return credentials
     if response is None:

@@ -6,16 +6,14 @@ import inspect
 import re
 from typing import Any
 
-import click
 import pytest
 
 from assumed import errors
-from assumed.cli.output import format_failure, print_error, print_refresh_errors
+from assumed.cli.output import format_failure, print_error
 from assumed.errors import (
     AssumedError,
     ConfigurationError,
     InvalidConfigurationError,
-    RefreshFailedError,
 )
 from assumed.models import Failure
 from tests.fakes import NOON
@@ -88,13 +86,3 @@ def test_print_error_lists_every_problem_of_a_configuration(
         r"config.yaml:4: b\x1b[2J: unknown key",
         "  fix the file",
     ]
-
-
-def test_print_refresh_errors_prints_the_row_of_the_profile(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    error = RefreshFailedError("profile deploy: denied", hint="ask", code="AccessDenied")
-    with pytest.raises(click.exceptions.Exit) as caught, print_refresh_errors("deploy"):
-        raise error
-    assert caught.value.exit_code == error.exit_status
-    assert capsys.readouterr().err == "deploy: AccessDenied: denied\n  ask\n"

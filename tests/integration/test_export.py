@@ -341,7 +341,7 @@ class TestMemory:
         assert world.run("refresh").returncode == 0
         refused = world.run("refresh", "held")
         assert refused.returncode == 1
-        assert "held: DaemonNeeded: it is kept in memory alone" in refused.stderr
+        assert "held: DaemonNeeded: it is kept in memory only" in refused.stderr
         assert world.server.calls(held) == 0
 
     def test_without_a_daemon_it_is_assumed_at_each_use(self, world: World, held: str) -> None:

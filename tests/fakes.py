@@ -17,6 +17,7 @@ from freezegun.api import FrozenDateTimeFactory
 from assumed.engine.events import ProfileEvent
 from assumed.engine.executor import SLOW_LANE
 from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
@@ -298,7 +299,11 @@ class Simulation:
     """The real scheduler and refresher in a time that only the test moves."""
 
     def __init__(
-        self, frozen: FrozenDateTimeFactory, *, jitter: Callable[[], float] = lambda: 0.5
+        self,
+        frozen: FrozenDateTimeFactory,
+        *,
+        jitter: Callable[[], float] = lambda: 0.5,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         self._frozen = frozen
         self.clock = FakeClock()
@@ -311,7 +316,11 @@ class Simulation:
         )
         self.jobs = SteppedJobs()
         self.scheduler = RefreshScheduler(
-            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
+            clock=self.clock,
+            refresher=self.refresher,
+            jobs=self.jobs,
+            jitter=jitter,
+            retried_by=retried_by,
         )
         self.events: list[ProfileEvent] = []
         self.scheduler.subscribe(self.events.append)

@@ -16,7 +16,7 @@ from botocore.session import Session
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from tests.integration.world import SOURCE, World
 from tests.unit.app.init.test_generator import EXAMPLES, Home
-from tests.unit.aws_files.test_shadowing import asked_of_botocore
+from tests.unit.aws_files.test_shadowing import resolve_with_botocore
 
 
 def write_aws_config(world: World, text: str) -> Path:
@@ -110,7 +110,7 @@ def test_init_prints_or_writes_to_the_output(world: World) -> None:
     ("text", "status", "expected"),
     [
         ("", 1, "there is no role profile in {config} to generate from"),
-        ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is no `key = value`"),
+        ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is not `key = value`"),
         (
             "[profile a]\nrole_arn = arn:aws:iam::111122223333:role/a\nsource_profile = b\n",
             1,
@@ -180,7 +180,7 @@ def test_the_statement_for_a_denial_makes_the_trust_policy_work(world: World, so
     denied = check_live("arn:aws:iam::123456789012:user/other")
     assert denied.returncode == 1
     printed = denied.stderr
-    assert printed.startswith("denied: AccessDenied: profile denied: ")
+    assert printed.startswith("denied: AccessDenied: User: arn:")
     assert f" {source}: arn:aws:" in printed
     assert "In the trust policy: {" not in printed
     assert "  - the definition has tags: the same two places must allow sts:TagSession" in printed
@@ -238,7 +238,7 @@ def test_used_by_botocore_agrees_with_botocore(aws_home: Home, name: str) -> Non
     misplaced = [f"profile {each}" for each in files.misplaced]
     assert {*files.profiles, *misplaced} == {*Session().full_config["profiles"]}
     for profile in files.profiles.values():
-        expected, found = used_by_botocore(profile).kind, asked_of_botocore(profile.name)
+        expected, found = used_by_botocore(profile).kind, resolve_with_botocore(profile.name)
         # botocore raises an error for a role whose source is missing.
         is_broken_role = (found, expected) == (CredentialKind.BROKEN, CredentialKind.ROLE)
         assert found is expected or is_broken_role, profile.name

@@ -21,7 +21,13 @@ from assumed.app.factory import make_jobs, make_refresher
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.scheduler import RefreshScheduler
-from assumed.errors import AssumedError, RefreshFailedError, UnexpectedError, UsageError
+from assumed.errors import (
+    AssumedError,
+    RefreshFailedError,
+    UnexpectedError,
+    UsageError,
+    retry_advice,
+)
 from assumed.logs import event
 from assumed.models import Credentials, EndpointAddress, ProfileDefinition
 from assumed.platform.hardening import harden_process
@@ -162,7 +168,9 @@ def parse_reply(text: str) -> Provided:
         case {"code": UsageError.code, "message": str(message), "hint": str(hint)}:
             raise UsageError(message, hint=hint)
         case {"code": str(code), "message": str(message), "hint": str(hint)}:
-            raise RefreshFailedError(message, hint=hint, code=code)
+            error = RefreshFailedError(message, hint=hint, code=code)
+            error.hint += f"; {retry_advice(error, by_daemon=False)}"
+            raise error
     raise UnexpectedError(
         "the process that keeps the credentials refreshed has ended",
         hint="run it again with `--log-level debug` to see why, and please report it",

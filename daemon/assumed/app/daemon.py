@@ -30,6 +30,7 @@ from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import DaemonUnreachableError
 from assumed.logs import event
@@ -47,8 +48,8 @@ from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.metrics_endpoint import MetricsServer
 from assumed.server.unix_socket import listen, private_directory
-from assumed.storage.credentials_file import hold
-from assumed.sts.timed import TimedStsClient
+from assumed.storage import DaemonLock
+from assumed.sts.client import StsClient
 
 _READY_TIMEOUT_SECONDS = 20
 _INTERRUPTED = 130
@@ -125,7 +126,7 @@ class Daemon:
             signal.signal(number, lambda *_, posted=main_loop_event: self._post(posted))
         self._queue.enable_signal_wakeup()
         with ExitStack() as stack:
-            stack.enter_context(self._engine.hold(str(self._reloader.initial.path)))
+            stack.enter_context(self._engine.acquire_daemon_lock(str(self._reloader.initial.path)))
             server = ApiServer(self._api, self._listen(stack))
             self._start(stack, server)
             return self._main_loop(server)
@@ -139,10 +140,18 @@ class Daemon:
             interval=min(HEARTBEAT, watchdog_interval(self._environ, os.getpid()) or HEARTBEAT),
         )
         file = credentials_file(configuration, self._environ)
-        sts = TimedStsClient(clock, connections=MAX_THREADS, took=metrics.record_sts_request)
+        sts = StsClient(
+            clock,
+            connections=MAX_THREADS,
+            on_request=lambda request: metrics.record_sts_request(request.took.total_seconds()),
+        )
         refresher = make_refresher(clock, sources, file, sts=sts)
         scheduler = RefreshScheduler(
-            clock=clock, refresher=refresher, jobs=jobs, jitter=random.random
+            clock=clock,
+            refresher=refresher,
+            jobs=jobs,
+            jitter=random.random,
+            retried_by=RetriedBy.DAEMON,
         )
         scheduler.subscribe(self._observers.on_event)
         scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
@@ -152,7 +161,9 @@ class Daemon:
         path = Path(daemon_socket(self._environ))
         try:
             private_directory(path.parent)
-            stack.enter_context(hold(path.with_suffix(".lock"), str(self._reloader.initial.path)))
+            stack.enter_context(
+                DaemonLock(path.with_suffix(".lock"), config=str(self._reloader.initial.path))
+            )
             listener = listen(path)
         except OSError as error:
             raise DaemonUnreachableError(

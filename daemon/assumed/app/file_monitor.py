@@ -10,7 +10,7 @@ from typing import Protocol
 
 from assumed.clock import Clock
 from assumed.platform.base import FileWatcher
-from assumed.storage.credentials_file import FileSignature
+from assumed.storage import FileSignature
 
 # A directory that is created, or a command that is killed, causes no file event.
 _UPDATE_INTERVAL_SECONDS = 60.0
@@ -73,8 +73,8 @@ class FileMonitor:
         self._engine = engine
         self._watcher = watch_files(self.request_check)
         self._clock = clock
-        self._config_seen = self._config_pending = FileSignature.behind(config_path)
-        self._credentials_seen = FileSignature.behind(engine.credentials_path)
+        self._config_seen = self._config_pending = FileSignature.stat(config_path)
+        self._credentials_seen = FileSignature.stat(engine.credentials_path)
         self._updated_at = -math.inf
         self._has_changes = False
 
@@ -93,14 +93,14 @@ class FileMonitor:
 
     def config_is_read(self) -> None:
         """Record that the current configuration is about to be read, so it is not reported."""
-        self._config_seen = self._config_pending = FileSignature.behind(self._config_path)
+        self._config_seen = self._config_pending = FileSignature.stat(self._config_path)
 
     def check(self) -> Set[FileChange]:
         """Return which files have changed since the last call."""
         changes = set()
         if self._has_new_config():
             changes.add(FileChange.CONFIG)
-        credentials = FileSignature.behind(self._engine.credentials_path)
+        credentials = FileSignature.stat(self._engine.credentials_path)
         if credentials != self._credentials_seen:
             self._credentials_seen = credentials
             self._has_changes = True
@@ -121,7 +121,7 @@ class FileMonitor:
         return True
 
     def _has_new_config(self) -> bool:
-        config = FileSignature.behind(self._config_path)
+        config = FileSignature.stat(self._config_path)
         if config == self._config_seen:
             return False
         if config != self._config_pending:

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from assumed.errors import AssumeRoleDeniedError
 from assumed.models import Outcome, ProfileDefinition, RoleSession, WebIdentity
+from assumed.sts.client import StsRequest
 from assumed.sts.errors import split_statement
-from assumed.sts.tracing import CallTrace
+
+
+@dataclass(frozen=True, slots=True)
+class CallTrace:
+    """The requests to STS for one profile.
+
+    Args:
+        caller_arn: the identity of the source credentials, by GetCallerIdentity; None for a
+            token, or if that call failed.
+        took: how long AssumeRole took, or GetCallerIdentity if no role is assumed; None if the
+            request was not made.
+    """
+
+    caller_arn: str | None = None
+    took: timedelta | None = None
+
+
+def trace_calls(definition: ProfileDefinition, requests: Iterable[StsRequest]) -> CallTrace:
+    """Return what the requests for a profile show, with the time of all fallback regions."""
+    own = [request for request in requests if request.profile == definition.profile]
+    arns = [request.identity_arn for request in own if request.identity_arn is not None]
+    took = [
+        request.took
+        for request in own
+        if definition.role_arn is None or request.operation != "GetCallerIdentity"
+    ]
+    return CallTrace(arns[-1] if arns else None, sum(took, timedelta()) if took else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from assumed.engine.status import Summary
 from assumed.errors import AssumedError
 from assumed.logs import event
 from assumed.models import Configuration, Credentials
-from assumed.storage.credentials_file import CredentialsFile, FileSignature
+from assumed.storage import CredentialsFile, FileSignature
 from assumed.storage.locks import DaemonLock
 
 
@@ -62,7 +62,7 @@ class RefreshEngine:
     @property
     def file_writes(self) -> int:
         """How many times this process has written the credentials file."""
-        return self._file.commits
+        return self._file.writes
 
     @property
     def source_directories(self) -> Set[Path]:
@@ -74,14 +74,14 @@ class RefreshEngine:
         """How far the local clock is ahead of STS; zero if less than a minute."""
         return self._refresher.clock_skew
 
-    def hold(self, config: str) -> DaemonLock:
+    def acquire_daemon_lock(self, config: str) -> DaemonLock:
         """Lock the credentials file for this daemon, with the path of its configuration.
 
         Raises:
             AlreadyRunningError: another daemon holds it.
             CredentialsFileError: the lock cannot be created.
         """
-        return self._file.hold(config)
+        return self._file.acquire_daemon_lock(config)
 
     def load(self, configuration: Configuration) -> None:
         """Complete a write that a crash interrupted, then schedule the first refreshes.

@@ -17,18 +17,18 @@ from assumed.app.factory import (
     make_refresher,
     stored_credentials,
 )
-from assumed.app.live_check import LiveCheck
+from assumed.app.live_check import LiveCheck, trace_calls
 from assumed.aws_files.profiles import read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
 from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
-from assumed.sts.client import StsClient
-from assumed.sts.tracing import CallTrace, TracingStsClient
+from assumed.sts.client import StsClient, StsRequest
 
 
 class Standalone:
@@ -63,7 +63,7 @@ class Standalone:
             refresher=make_refresher(clock, self._sources, self._file),
             jobs=make_jobs(),
             jitter=lambda: 0,
-            repeats=False,
+            retried_by=RetriedBy.USER,
         )
         scheduler.update_definitions(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
@@ -145,7 +145,13 @@ class Standalone:
             on_outcome: called with each outcome as soon as it is known.
         """
         definitions = self.configuration.profiles
-        sts = TracingStsClient(SystemClock(), connections=len(definitions))
+        requests: list[StsRequest] = []
+        sts = StsClient(
+            SystemClock(),
+            connections=len(definitions),
+            on_request=requests.append,
+            reports_identity=True,
+        )
         with self._scheduler(NullStore(), {}, sts=sts) as (scheduler, refresher):
             outcomes = _wait_for_outcomes(scheduler.refresh((), force=True), None, on_outcome)
             return tuple(
@@ -153,7 +159,7 @@ class Standalone:
                     definition=definitions[outcome.profile],
                     outcome=outcome,
                     session=refresher.sessions.get(outcome.profile) if outcome.ok else None,
-                    trace=sts.observed.get(outcome.profile, CallTrace()),
+                    trace=trace_calls(definitions[outcome.profile], requests),
                 )
                 for outcome in outcomes
             )
@@ -184,7 +190,11 @@ class Standalone:
         refresher = make_refresher(clock, self._sources, store, sts=sts)
         jobs = make_jobs()
         scheduler = RefreshScheduler(
-            clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
+            clock=clock,
+            refresher=refresher,
+            jobs=jobs,
+            jitter=random.random,
+            retried_by=RetriedBy.USER,
         )
         scheduler.update_definitions(self.configuration.profiles, stored)
         jobs.start()

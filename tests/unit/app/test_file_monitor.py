@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assumed.app.file_monitor import FileChange, FileMonitor
-from assumed.storage.credentials_file import FileSignature
+from assumed.storage import FileSignature
 from tests.fakes import FakeClock
 
 
@@ -83,14 +83,14 @@ def test_check_reports_changed_credentials_except_for_own_writes(files: Monitore
     assert files.monitor.check() == {FileChange.CREDENTIALS}
     assert files.monitor.check() == set()
     files.engine.credentials_path.write_text("of this process")
-    files.engine.own_last_write = FileSignature.behind(files.engine.credentials_path)
+    files.engine.own_last_write = FileSignature.stat(files.engine.credentials_path)
     assert files.monitor.check() == set()
 
 
 def test_check_reports_an_own_write_to_a_file_that_was_unreadable(files: Monitored) -> None:
     files.engine.is_file_unreadable = True
     files.engine.credentials_path.write_text("of this process")
-    files.engine.own_last_write = FileSignature.behind(files.engine.credentials_path)
+    files.engine.own_last_write = FileSignature.stat(files.engine.credentials_path)
     assert files.monitor.check() == {FileChange.CREDENTIALS}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assumed.app.live_check import LiveCheck
+from assumed.app.live_check import CallTrace, LiveCheck
 from assumed.cli.output import live_check_lines
 from assumed.errors import AssumeRoleDeniedError
 from assumed.models import (
@@ -21,7 +21,6 @@ from assumed.models import (
     SourceProfile,
     WebIdentity,
 )
-from assumed.sts.tracing import CallTrace
 from tests.fakes import NOON
 
 DEFINITION = ProfileDefinition(

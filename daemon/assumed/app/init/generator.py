@@ -14,7 +14,7 @@ from assumed.app.init.yaml_writer import comment, inline_comment, scalar
 from assumed.aws_files.ownership import other_manager
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, SourceLocation
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
-from assumed.aws_files.shadowing import free_name
+from assumed.aws_files.shadowing import unique_name
 from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
 from assumed.config.schema import SOURCE_KEYS
 
@@ -122,7 +122,7 @@ class _Generator:
             text="\n".join(self._lines(drafts)) + "\n",
             profiles={draft.name: draft.profile.name for draft in drafts if draft.reason is None},
             skipped=[
-                SkippedProfile(draft.profile.name, draft.profile.place, draft.reason)
+                SkippedProfile(draft.profile.name, draft.profile.location, draft.reason)
                 for draft in drafts
                 if draft.reason is not None
             ],
@@ -134,7 +134,7 @@ class _Generator:
         taken = {
             name
             for name, profile in self._files.profiles.items()
-            if profile.config or not profile.is_ours
+            if profile.config or not profile.is_managed
         }
         profiles = self._files.profiles.items()
         roles = [name for name, profile in profiles if profile.value("role_arn")]
@@ -143,7 +143,7 @@ class _Generator:
         ]
         names: dict[str, str] = {}
         for name in roles or logins:
-            names[name] = free_name(name, suffix, taken)
+            names[name] = unique_name(name, suffix, taken)
             taken.add(names[name])
         return names
 
@@ -314,7 +314,7 @@ class _Generator:
             f"{profile.name} ({_KIND_NAMES[kind]})"
             for name, profile in self._files.profiles.items()
             if name not in self._names
-            and not profile.is_ours
+            and not profile.is_managed
             and (kind := used_by_botocore(profile).kind) in _KIND_NAMES
         ]
         if others:
@@ -325,7 +325,7 @@ class _Generator:
             )
 
     def _definition(self, draft: _DraftDefinition) -> Iterator[str]:
-        location = self._location(draft.profile.place)
+        location = self._location(draft.profile.location)
         yield ""
         if draft.reason is None:
             about = f"Profile {draft.profile.name} ({location}): use `--profile {draft.name}`."

@@ -50,7 +50,7 @@ bench-quick: .venv/bench ## Run a short version of the benchmarks; write nothing
 
 bench-soak: .venv/bench ## Refresh continuously and watch for leaks (30 minutes)
 	$(BIN)/python -m bench.idle --soak 30
-	$(BIN)/python -m bench --tell
+	$(BIN)/python -m bench --readme
 
 bench-faults: .venv/bench ## Race other writers and simulate 5,000 days of faults (20 minutes)
 	$(BIN)/python -m bench.race

@@ -1,8 +1,8 @@
-"""All that is measured, one after the other; then what bench/README.md shows of it.
+"""Run all benchmarks, one after the other, and write the results into bench/README.md.
 
 `python -m bench` takes a quarter of an hour on two cores, and writes bench/results. With `--quick`
-it takes about a minute, measures once what can be measured in it, and writes nothing that stays. A
-goal that is missed fails nothing: it is in the table.
+it takes about a minute, measures a part once, and keeps no result. A goal that is missed is shown
+in the table; it is no failure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.figures import FOLDER, table
+from bench.figures import RESULTS, table
 
 _SUITES = ("refresh", "late", "export", "fleet")
 _NOT_QUICK = ("idle", "endpoint")
@@ -26,46 +26,46 @@ _TITLES = {
     "refresh": "A thousand roles",
     "late": "In time",
     "idle": "At rest",
-    "soak": "For long",
+    "soak": "Over half an hour",
     "fleet": "A fleet",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure everything; 1 where something could not be measured."""
+    """Run all benchmarks; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="in about a minute")
-    parser.add_argument("--tell", action="store_true", help="measure nothing: write README.md")
+    parser.add_argument("--quick", action="store_true", help="take about a minute")
+    parser.add_argument("--readme", action="store_true", help="only write README.md")
     options = parser.parse_args(arguments)
     failed = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         began_at = time.monotonic()
-        for suite in () if options.tell else (*_SUITES, *(() if options.quick else _NOT_QUICK)):
+        for suite in () if options.readme else (*_SUITES, *(() if options.quick else _NOT_QUICK)):
             sys.stdout.write(f"\n# {suite}\n\n")
             sys.stdout.flush()
-            quick = ["--quick", "--output", folder] if options.quick else []
+            quick = ["--quick", "--output", directory] if options.quick else []
             command = [sys.executable, "-m", f"bench.{suite}", *quick]
             if subprocess.run(command, check=False).returncode != 0:  # noqa: S603
                 failed.append(suite)
         seconds = round(time.monotonic() - began_at)
     if not options.quick:
-        tell()
-    sys.stdout.write(f"\n{seconds} s; could not be measured: {', '.join(failed) or 'nothing'}\n")
+        write_readme()
+    sys.stdout.write(f"\n{seconds} s; not measured: {', '.join(failed) or 'nothing'}\n")
     return int(bool(failed))
 
 
-def tell() -> None:
-    """Put the results into bench/README.md."""
+def write_readme() -> None:
+    """Write the results into bench/README.md."""
     parts = []
     for suite, title in _TITLES.items():
-        if not (file := FOLDER / f"{suite}.json").exists():
+        if not (file := RESULTS / f"{suite}.json").exists():
             continue  # The soak has a target of its own.
         result = json.loads(file.read_text())
         parts.append(
             f"### {title}\n\n![{title}](results/{suite}.svg)\n\n{_machine(result)}\n\n"
             f"{table(result['figures'])}\n"
         )
-    export = json.loads((FOLDER / "export.json").read_text())
+    export = json.loads((RESULTS / "export.json").read_text())
     rows = ["| command | least | median | most | to bare Python | goal | |", "| --- " * 7 + "|"]
     for row in export["commands"]:
         goal = "" if row["limit"] is None else f"≤ {row['limit']:g} x"
@@ -74,7 +74,7 @@ def tell() -> None:
         rows.append(f"| {' | '.join([row['command'], *times, str(row['ratio']), goal, verdict])} |")
     modules = export["modules_of_export_credentials"]
     parts.append(
-        f"### Commands that nobody may feel\n\n![Commands](results/export.svg)\n\n"
+        f"### Commands in prompts and SDKs\n\n![Commands](results/export.svg)\n\n"
         f"{_machine(export)} `export-credentials` from the file: {modules} modules in all.\n\n"
         + "\n".join(rows)
         + "\n"

@@ -1,9 +1,9 @@
-"""What commands cost that nobody may feel: their cold start beside Python's and the AWS CLI's.
+"""The cold start of commands that SDKs and prompts run, compared with Python and the AWS CLI.
 
 `python -m bench.export [--runs 100] [--quick]` prints a table, and writes bench/results:
-export.json and export.svg. All commands take turns in one run, and what counts is how they stand to
-`python -c pass`. The AWS CLI is the first on the PATH that has `aws configure export-credentials`,
-which version 1 has not; it reads the same profile of the same file.
+export.json and export.svg. All commands take turns, and the ratio to `python -c pass` counts. The
+AWS CLI is the first on the PATH that has `aws configure export-credentials`, which version 1 lacks;
+it reads the same profile of the same file.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.figures import FOLDER, machine, plot
+from bench.figures import RESULTS, machine, plot
 from bench.stub import StubSts
 from bench.world import Home
 
 _BARE = "python -c pass"
 _AWS = "aws configure export-credentials"
 _FROM_FILE = "export-credentials, from the file"
-# At most so many times as long as bare Python; None for what is there to compare with.
+# The limit of the ratio to bare Python; None for a baseline.
 _LIMITS: Mapping[str, float | None] = {
     _BARE: None,
     _FROM_FILE: 1.3,
@@ -47,7 +47,7 @@ _COUNT_MODULES = "import sys; from assumed.__main__ import main; main(); print(l
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is run, and in whose home."""
+    """A command, and the home directory that it runs in."""
 
     arguments: Sequence[str]
     home: Home
@@ -55,15 +55,15 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one command took.
+    """The times of one command.
 
     Args:
-        command: which.
+        command: its name.
         median_ms: of all runs.
-        least_ms: of all runs: the least disturbed one.
-        most_ms: of all runs.
+        least_ms: the minimum: of the least disturbed run.
+        most_ms: the maximum.
         ratio: of its median to that of bare Python.
-        limit: of that ratio; None where there is none.
+        limit: of that ratio; None for none.
     """
 
     command: str
@@ -75,9 +75,9 @@ class Row:
 
 
 def measure(commands: Mapping[str, Command], runs: int) -> list[Row]:
-    """Run the commands in turn, so that what disturbs one disturbs all.
+    """Run the commands in turn, so that a disturbance affects all of them.
 
-    Each round has an order of its own, for what comes behind a big program finds the caches cold.
+    The order of each round is random: a command that follows a big one finds cold caches.
     """
     took: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(runs):
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.export", description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="of each command (100)")
     parser.add_argument("--quick", action="store_true", help="5 runs")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         stub = stack.enter_context(StubSts())
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for _ in range(3)
         ]
         few, many, most = homes
-        few.configure(["stored", "held"], held=["held"])
+        few.configure(["stored", "memory"], in_memory=["memory"])
         few.store(["stored"])
         for home, count in ((many, 1000), (most, 5000)):
             home.configure(count)
@@ -157,7 +157,7 @@ def _commands(few: Home, many: Home, most: Home) -> dict[str, Command]:
     arguments = {
         _BARE: ([sys.executable, "-c", "pass"], few),
         _FROM_FILE: ([*export, "role-stored"], few),
-        "export-credentials, through the socket": ([*export, "role-held"], few),
+        "export-credentials, through the socket": ([*export, "role-memory"], few),
         "export-credentials, from a file of 5,000 profiles": ([*export, "role-4999"], most),
         "status --format, through the socket": (template, few),
         "status --json of 1,000 profiles, through the socket": (
@@ -169,7 +169,7 @@ def _commands(few: Home, many: Home, most: Home) -> dict[str, Command]:
 
 
 def _modules(home: Home) -> int:
-    """Return how many modules `export-credentials` has imported, Python's own included."""
+    """Return how many modules `export-credentials` imports, those of Python included."""
     took = home.python("-c", _COUNT_MODULES, "export-credentials", "--profile", "role-stored")
     return int(took.output.splitlines()[-1])
 
@@ -180,12 +180,12 @@ def _draw(axes: Any, rows: Sequence[Row]) -> None:
     for place, row in enumerate(shown):
         if row.limit is not None:
             axes.plot([row.limit, row.limit], [place - 0.4, place + 0.4], color="tab:red")
-    axes.set_xlabel("times as long as bare Python, median; red: the goal")
+    axes.set_xlabel("ratio to bare Python, median; red: the goal")
 
 
 def _aws(environ: Mapping[str, str]) -> Sequence[str] | None:
-    for folder in environ["PATH"].split(os.pathsep):
-        command = shutil.which("aws", path=folder)
+    for directory in environ["PATH"].split(os.pathsep):
+        command = shutil.which("aws", path=directory)
         if command is not None and _version([command], environ).startswith("aws-cli/2"):
             return [command]
     return None

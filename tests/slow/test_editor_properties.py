@@ -1,7 +1,7 @@
-"""What holds for every file that botocore can read, and for every edit of it.
+"""Properties of every file that botocore can read, and of every edit of it.
 
-The files are built section by section, so that each is readable and each of its lines is known to
-be somebody else's or one of our keys. Files of arbitrary lines are in test_profiles_file.py.
+The files are built section by section, so that each file is readable, and it is known of each line
+whether it holds one of our keys. Files of arbitrary lines are in tests/unit/aws_files.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WRITTEN = {item for number in range(6) for item in written(number).items()}
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a generated file; `key` is the key of ours that it holds, if it holds one."""
+    """A line of a generated file; `key` is our key that it holds, if it holds one."""
 
     text: str
     profile: str | None = None
@@ -51,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True)
 class File:
-    """A generated file: its lines, and what ends each of them."""
+    """A generated file: its lines, and the line ending."""
 
     lines: tuple[Line, ...]
     end: str
@@ -63,13 +63,13 @@ class File:
         return f"{text}{self.end if self.is_ended and self.lines else ''}".encode()
 
     def foreign(self, written: Mapping[str, Collection[str]]) -> list[bytes]:
-        """Return all lines but those of these keys, by profile."""
+        """Return all lines except those of the written keys."""
         lines = [
             line.text.encode()
             for line in self.lines
             if line.key is None or line.key not in written.get(line.profile or "", ())
         ]
-        # An empty last line that has no end is no line.
+        # An empty last line without an ending is no line.
         return lines[:-1] if lines and self.lines[-1].text == "" and not self.is_ended else lines
 
 
@@ -140,18 +140,18 @@ _changes = st.dictionaries(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("aws")
 
 
-def as_read(data: bytes, folder: Path) -> Mapping[str, Mapping[str, str]]:
-    path = folder / "credentials"
+def as_read(data: bytes, directory: Path) -> Mapping[str, Mapping[str, str]]:
+    path = directory / "credentials"
     path.write_bytes(data)
     return as_botocore_reads(path)
 
 
 def is_written_line(line: bytes) -> bool:
-    """Whether a line is one of ours with one of the values that the tests write."""
+    """Whether a line is one that the tests write."""
     key, equals, value = line.decode().partition("=")
     return bool(equals) and (key.strip(), value.strip()) in _WRITTEN
 
@@ -159,7 +159,7 @@ def is_written_line(line: bytes) -> bool:
 def changed_keys(
     file: File, changes: Mapping[str, Change], result: EditResult
 ) -> dict[str, set[str]]:
-    """Return the keys that the changes are to write or to take away, by profile."""
+    """Return the keys that the changes write or remove, by profile."""
     before = read(file.data, path=PATH)
     keys = {}
     for profile in changes.keys() - result.refused.keys():
@@ -173,12 +173,12 @@ def changed_keys(
 
 
 @given(file=files())
-def test_every_generated_file_is_read_as_botocore_reads_it(file: File, folder: Path) -> None:
-    assert read(file.data, path=PATH) == as_read(file.data, folder)
+def test_every_generated_file_is_read_as_botocore_reads_it(file: File, directory: Path) -> None:
+    assert read(file.data, path=PATH) == as_read(file.data, directory)
 
 
 @given(file=files(), changes=_changes)
-def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
+def test_all_other_lines_stay_byte_for_byte_in_their_order(
     file: File, changes: dict[str, Change]
 ) -> None:
     result = edit(file.data, changes, path=PATH)
@@ -196,8 +196,8 @@ def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
 
 
 @given(file=files(), changes=_changes)
-def test_botocore_reads_what_was_intended_and_all_else_as_before(
-    file: File, changes: dict[str, Change], folder: Path
+def test_botocore_reads_the_changes_and_everything_else_as_before(
+    file: File, changes: dict[str, Change], directory: Path
 ) -> None:
     before = read(file.data, path=PATH)
 
@@ -212,18 +212,18 @@ def test_botocore_reads_what_was_intended_and_all_else_as_before(
             intended[profile] |= written(int(change.credentials.access_key_id[-1]))
         elif not left and profile not in read(result.data, path=PATH):
             del intended[profile]
-    assert as_read(result.data, folder) == intended
+    assert as_read(result.data, directory) == intended
 
 
 @given(file=files(), changes=_changes)
-def test_edit_twice_is_edit_once(file: File, changes: dict[str, Change]) -> None:
+def test_an_edit_that_is_repeated_changes_nothing(file: File, changes: dict[str, Change]) -> None:
     once = edit(file.data, changes, path=PATH)
 
     assert edit(once.data, changes, path=PATH).data == once.data
 
 
 @given(file=files(), changes=_changes)
-def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Change]) -> None:
+def test_changes_at_once_are_the_same_as_one_by_one(file: File, changes: dict[str, Change]) -> None:
     one_by_one = file.data
     for profile, change in changes.items():
         one_by_one = edit(one_by_one, {profile: change}, path=PATH).data
@@ -232,7 +232,7 @@ def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Chang
 
 
 @given(file=files(), changes=_changes)
-def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change]) -> None:
+def test_a_rejected_profile_reads_as_before(file: File, changes: dict[str, Change]) -> None:
     result = edit(file.data, changes, path=PATH)
     before, after = read(file.data, path=PATH), read(result.data, path=PATH)
 
@@ -245,7 +245,7 @@ def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change
 
 
 @given(file=files())
-def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(file: File) -> None:
+def test_removing_a_new_section_restores_the_file(file: File) -> None:
     new = "new-one"
     once = set_profile(file.data, new, credentials(), path=PATH)
 
@@ -253,7 +253,7 @@ def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(fi
 
 
 @given(file=files(), number=st.integers(min_value=1, max_value=5))
-def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
+def test_only_the_last_of_many_refreshes_is_in_the_file(file: File, number: int) -> None:
     def refreshed(data: bytes, session: int) -> bytes:
         change = {"deploy": SetCredentials(credentials(session), overwrite=True)}
         return edit(data, change, path=PATH).data
@@ -266,7 +266,7 @@ def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
 
 
 @given(file=files(), changes=_changes)
-def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
+def test_other_sdks_read_the_new_credentials_and_other_profiles_as_before(
     file: File, changes: dict[str, Change]
 ) -> None:
     def others(data: bytes) -> dict[str, dict[str, str]]:
@@ -291,6 +291,6 @@ def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
 
 
 @pytest.mark.parametrize("header", ["[profile deploy]", "[profile 'deploy']"])
-def test_a_name_that_another_header_means_to_other_sdks_is_refused(header: str) -> None:
+def test_a_name_that_another_header_has_for_other_sdks_is_rejected(header: str) -> None:
     with pytest.raises(ProfileAmbiguousError):
         set_profile(f"{header}\nk = v\n".encode(), "profile.deploy", credentials(), path=PATH)

@@ -184,7 +184,7 @@ class AttemptRunner:
 
 
 def internal_error(name: str, error: BaseException | None) -> UnexpectedError:
-    """Return the failure of a profile for an error that nobody foresaw."""
+    """Return the failure of a profile for an error that is a bug in assumed."""
     return UnexpectedError(
         f"profile {name}: internal error ({type(error).__name__})",
         hint="please report it with the traceback in the log",

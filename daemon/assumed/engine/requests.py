@@ -94,7 +94,7 @@ class CredentialsRequest:
             return False
         remaining, min_served = sessions.remaining(self.profile), _min_served(session)
         if failure is not None and remaining > min_served:
-            # A retry is scheduled already, and one for each client would help nobody.
+            # A retry is scheduled already; a call for each request would not help.
             return True
         return remaining >= max(min(self.min_left, session.lifetime / 2), min_served)
 

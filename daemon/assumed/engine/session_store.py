@@ -23,7 +23,7 @@ class _Record:
         session: the newest session, expired or not, written or not.
         in_file: the last session that was known to be in the credentials file.
         delivered_key: the access key id of the last session that readers could see.
-        is_removed: the profile is kept in memory only, and the file holds nothing of it.
+        is_removed: the profile is kept in memory only, and is not in the file.
     """
 
     session: RoleSession | None = None
@@ -127,11 +127,11 @@ class SessionStore:
                 self._records[profile] = replace(record, session=session)
 
     def is_removed(self, profile: str) -> bool:
-        """Whether the file holds nothing of a profile that is kept in memory only."""
+        """Whether a profile that is kept in memory only is not in the file."""
         return self._records.get(profile, _EMPTY).is_removed
 
     def mark_removed(self, profile: str, *, is_removed: bool) -> None:
-        """Record whether the file holds nothing of a profile that is kept in memory only."""
+        """Record whether a profile that is kept in memory only is not in the file."""
         with self._lock:
             record = self._records.get(profile, _EMPTY)
             self._records[profile] = replace(record, is_removed=is_removed)

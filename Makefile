@@ -4,7 +4,7 @@ BIN := .venv/bin
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types unit search integration fmt bench bench-quick bench-soak bench-faults picture release help
+.PHONY: demo test lint types unit search integration fmt bench bench-quick bench-soak bench-faults picture reference release help
 
 demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
@@ -50,7 +50,7 @@ bench-quick: .venv/bench ## Run a short version of the benchmarks; write nothing
 
 bench-soak: .venv/bench ## Refresh continuously and watch for leaks (30 minutes)
 	$(BIN)/python -m bench.idle --soak 30
-	$(BIN)/python -m bench --readme
+	$(BIN)/python -m bench --report
 
 bench-faults: .venv/bench ## Race other writers and simulate 5,000 days of faults (20 minutes)
 	$(BIN)/python -m bench.race
@@ -58,6 +58,9 @@ bench-faults: .venv/bench ## Race other writers and simulate 5,000 days of fault
 
 picture: .venv/dev ## Draw docs/status.svg for the README
 	$(BIN)/python -m tests.picture
+
+reference: .venv/dev ## Write docs/configuration.md and the JSON Schema
+	$(BIN)/python -m tests.reference_page
 
 release: ## Build and try the distributions, then list the manual steps
 	@PYTHON=$(PYTHON) release/release.sh

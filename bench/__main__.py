@@ -1,8 +1,8 @@
-"""Run all benchmarks, one after the other, and write the results into bench/README.md.
+"""Run every measurement, and write the tables of bench/README.md.
 
-`python -m bench` takes a quarter of an hour on two cores, and writes bench/results. With `--quick`
-it takes about a minute, measures a part once, and keeps no result. A goal that is missed is shown
-in the table; it is no failure.
+`python -m bench` takes 15 minutes on two cores, and writes bench/results. With `--quick` it takes
+about a minute, measures once, and keeps no results. A missed goal is shown in the table, and is
+not an error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from pathlib import Path
 from bench.figures import RESULTS, table
 
 _SUITES = ("refresh", "late", "export", "fleet")
-_NOT_QUICK = ("idle", "endpoint")
+_NOT_QUICK = ("tls", "idle", "endpoint")
 _README = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- measured -->\n", "<!-- /measured -->"
 _TITLES = {
     "refresh": "A thousand roles",
-    "late": "In time",
-    "idle": "At rest",
-    "soak": "Over half an hour",
+    "late": "Lateness",
+    "tls": "TLS",
+    "idle": "Idle",
+    "soak": "Soak",
     "fleet": "A fleet",
 }
 
@@ -35,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run all benchmarks; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="take about a minute")
-    parser.add_argument("--readme", action="store_true", help="only write README.md")
+    parser.add_argument("--report", action="store_true", help="only write the tables of README.md")
     options = parser.parse_args(arguments)
     failed = []
     with tempfile.TemporaryDirectory() as directory:
         began_at = time.monotonic()
-        for suite in () if options.readme else (*_SUITES, *(() if options.quick else _NOT_QUICK)):
+        for suite in () if options.report else (*_SUITES, *(() if options.quick else _NOT_QUICK)):
             sys.stdout.write(f"\n# {suite}\n\n")
             sys.stdout.flush()
             quick = ["--quick", "--output", directory] if options.quick else []
@@ -49,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed.append(suite)
         seconds = round(time.monotonic() - began_at)
     if not options.quick:
-        write_readme()
+        write_tables()
     sys.stdout.write(f"\n{seconds} s; not measured: {', '.join(failed) or 'nothing'}\n")
     return int(bool(failed))
 
 
-def write_readme() -> None:
-    """Write the results into bench/README.md."""
+def write_tables() -> None:
+    """Write the results to bench/README.md."""
     parts = []
     for suite, title in _TITLES.items():
         if not (file := RESULTS / f"{suite}.json").exists():
@@ -66,16 +67,16 @@ def write_readme() -> None:
             f"{table(result['figures'])}\n"
         )
     export = json.loads((RESULTS / "export.json").read_text())
-    rows = ["| command | least | median | most | to bare Python | goal | |", "| --- " * 7 + "|"]
+    rows = ["| command | min | median | max | to bare Python | goal | |", "| --- " * 7 + "|"]
     for row in export["commands"]:
         goal = "" if row["limit"] is None else f"≤ {row['limit']:g} x"
         verdict = "" if not goal else "reached" if row["ratio"] <= row["limit"] else "**missed**"
-        times = [f"{row[key]:g} ms" for key in ("least_ms", "median_ms", "most_ms")]
+        times = [f"{row[key]:g} ms" for key in ("min_ms", "median_ms", "max_ms")]
         rows.append(f"| {' | '.join([row['command'], *times, str(row['ratio']), goal, verdict])} |")
     modules = export["modules_of_export_credentials"]
     parts.append(
-        f"### Commands in prompts and SDKs\n\n![Commands](results/export.svg)\n\n"
-        f"{_machine(export)} `export-credentials` from the file: {modules} modules in all.\n\n"
+        f"### Fast commands\n\n![Commands](results/export.svg)\n\n"
+        f"{_machine(export)} `export-credentials` from the file: {modules} modules in total.\n\n"
         + "\n".join(rows)
         + "\n"
     )

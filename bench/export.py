@@ -1,9 +1,10 @@
-"""The cold start of commands that SDKs and prompts run, compared with Python and the AWS CLI.
+"""The cold start of the fast path's commands, compared with Python and the AWS CLI.
 
-`python -m bench.export [--runs 100] [--quick]` prints a table, and writes bench/results:
-export.json and export.svg. All commands take turns, and the ratio to `python -c pass` counts. The
-AWS CLI is the first on the PATH that has `aws configure export-credentials`, which version 1 lacks;
-it reads the same profile of the same file.
+`python -m bench.export [--runs 100] [--quick]` prints a line of JSON for each command, and writes
+export.json and export.svg to bench/results. All commands take turns in one run; the result is the
+ratio to `python -c pass`. The AWS CLI is the first one on the PATH with the command
+`aws configure export-credentials`, which version 1 lacks; it reads the same profile of the same
+file.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from bench.world import Home
 _BARE = "python -c pass"
 _AWS = "aws configure export-credentials"
 _FROM_FILE = "export-credentials, from the file"
-# The limit of the ratio to bare Python; None for a baseline.
-_LIMITS: Mapping[str, float | None] = {
+# The highest ratio to bare Python; None for a command to compare with.
+LIMITS: Mapping[str, float | None] = {
     _BARE: None,
     _FROM_FILE: 1.3,
     "export-credentials, through the socket": 1.5,
@@ -47,7 +48,7 @@ _COUNT_MODULES = "import sys; from assumed.__main__ import main; main(); print(l
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, and the home directory that it runs in."""
+    """A command line, and the home that it runs in."""
 
     arguments: Sequence[str]
     home: Home
@@ -58,26 +59,26 @@ class Row:
     """The times of one command.
 
     Args:
-        command: its name.
+        command: its name in `LIMITS`.
         median_ms: of all runs.
-        least_ms: the minimum: of the least disturbed run.
-        most_ms: the maximum.
-        ratio: of its median to that of bare Python.
-        limit: of that ratio; None for none.
+        min_ms: of all runs.
+        max_ms: of all runs.
+        ratio: of its median to the median of bare Python.
+        limit: of that ratio; None for a command to compare with.
     """
 
     command: str
     median_ms: float
-    least_ms: float
-    most_ms: float
+    min_ms: float
+    max_ms: float
     ratio: float
     limit: float | None
 
 
 def measure(commands: Mapping[str, Command], runs: int) -> list[Row]:
-    """Run the commands in turn, so that a disturbance affects all of them.
+    """Run the commands in turn, so that other load on the machine affects all of them.
 
-    The order of each round is random: a command that follows a big one finds cold caches.
+    The order changes in each round: a command that follows a big program finds cold caches.
     """
     took: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(runs):
@@ -96,10 +97,10 @@ def measure(commands: Mapping[str, Command], runs: int) -> list[Row]:
         Row(
             command=name,
             median_ms=round(median(times), 2),
-            least_ms=round(min(times), 2),
-            most_ms=round(max(times), 2),
+            min_ms=round(min(times), 2),
+            max_ms=round(max(times), 2),
             ratio=round(median(times) / bare, 2),
-            limit=_LIMITS[name],
+            limit=LIMITS[name],
         )
         for name, times in took.items()
     ]
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = measure(commands, 5 if options.quick else options.runs)
         modules = _modules(few)
     for row in rows:
-        print(json.dumps(asdict(row)))  # noqa: T201 -- the result of a command
+        print(json.dumps(asdict(row)))  # noqa: T201 - the result of the command
     if aws is None:
         print(f"not measured: no {_AWS} (AWS CLI 2) on the PATH")  # noqa: T201
     options.output.mkdir(exist_ok=True)
@@ -169,9 +170,9 @@ def _commands(few: Home, many: Home, most: Home) -> dict[str, Command]:
 
 
 def _modules(home: Home) -> int:
-    """Return how many modules `export-credentials` imports, those of Python included."""
-    took = home.python("-c", _COUNT_MODULES, "export-credentials", "--profile", "role-stored")
-    return int(took.output.splitlines()[-1])
+    """Return how many modules `export-credentials` imports, including those of Python itself."""
+    done = home.python("-c", _COUNT_MODULES, "export-credentials", "--profile", "role-stored")
+    return int(done.output.splitlines()[-1])
 
 
 def _draw(axes: Any, rows: Sequence[Row]) -> None:
@@ -180,7 +181,7 @@ def _draw(axes: Any, rows: Sequence[Row]) -> None:
     for place, row in enumerate(shown):
         if row.limit is not None:
             axes.plot([row.limit, row.limit], [place - 0.4, place + 0.4], color="tab:red")
-    axes.set_xlabel("ratio to bare Python, median; red: the goal")
+    axes.set_xlabel("ratio to bare Python, median; red: the limit")
 
 
 def _aws(environ: Mapping[str, str]) -> Sequence[str] | None:

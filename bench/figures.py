@@ -88,7 +88,10 @@ def publish(name: str, figures: Sequence[Figure], *, directory: Path, **more: An
 
 def table(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return figures, as the JSON has them, as a Markdown table."""
-    rows = ["| what | min | median | max | goal | |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = [
+        "| measurement | min | median | max | goal | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for figure in figures:
         unit = figure["unit"]
         goal = "" if figure["goal"] is None else f"{'≥' if figure['at_least'] else '≤'} "

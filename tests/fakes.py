@@ -17,11 +17,11 @@ from freezegun.api import FrozenDateTimeFactory
 from assumed.engine.events import ProfileEvent
 from assumed.engine.executor import SLOW_LANE
 from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
 from assumed.models import (
-    Caller,
     Credentials,
     ManagedProfile,
     MfaSession,
@@ -29,6 +29,7 @@ from assumed.models import (
     ProfileStatus,
     RootSource,
     SessionTokenResponse,
+    SourceAuthentication,
     SourceCredentials,
     SourceProfile,
     TemporaryCredentials,
@@ -66,7 +67,7 @@ class FakeSource:
     def __init__(self, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.session = BotocoreSession()
+        self.botocore_session = BotocoreSession()
         self.times_forgotten = 0
         self.own: TemporaryCredentials | None = None
         self.replaced: list[str | None] = []
@@ -153,10 +154,13 @@ class FakeSts:
         return f"https://sts.{definition.region or 'us-east-1'}.amazonaws.com"
 
     def assume_role(
-        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceAuthentication,
+        botocore_session: BotocoreSession,
     ) -> AssumedRole:
-        assert isinstance(caller, SourceCredentials)
-        self.calls.append((definition, caller))
+        assert isinstance(credentials, SourceCredentials)
+        self.calls.append((definition, credentials))
         self.during_call(definition)
         if definition.profile in self.failing:
             raise self.failing[definition.profile]
@@ -169,28 +173,31 @@ class FakeSts:
         )
 
     def get_caller_identity(
-        self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
+        self,
+        definition: ProfileDefinition,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> CallerIdentity:
-        self.calls.append((definition, caller))
-        arn = f"arn:aws:sts::111122223333:assumed-role/own/{caller.access_key_id}"
+        self.calls.append((definition, credentials))
+        arn = f"arn:aws:sts::111122223333:assumed-role/own/{credentials.access_key_id}"
         return CallerIdentity(arn, (self._clock.now() + self.skew).replace(microsecond=0))
 
     def get_session_token(
         self,
         source: MfaSession,
         code: str,
-        caller: SourceCredentials,
-        session: BotocoreSession,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
     ) -> SessionTokenResponse:
         self.codes.append((source.serial, code))
         if self.failures:
             raise self.failures.pop(0)
         now = (self._clock.now() + self.skew).replace(microsecond=0)
         number = len(self.codes)
-        credentials = TemporaryCredentials(
+        issued = TemporaryCredentials(
             f"ASIAMFA{number}", f"mfa-secret-{number}", "mfa-token", now + source.lifetime
         )
-        return SessionTokenResponse(credentials, now)
+        return SessionTokenResponse(issued, now)
 
     @property
     def number(self) -> int:
@@ -292,7 +299,11 @@ class Simulation:
     """The real scheduler and refresher, with fakes and a clock that only the test moves."""
 
     def __init__(
-        self, frozen: FrozenDateTimeFactory, *, jitter: Callable[[], float] = lambda: 0.5
+        self,
+        frozen: FrozenDateTimeFactory,
+        *,
+        jitter: Callable[[], float] = lambda: 0.5,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         self._frozen = frozen
         self.clock = FakeClock()
@@ -305,7 +316,11 @@ class Simulation:
         )
         self.jobs = SteppedJobs()
         self.scheduler = RefreshScheduler(
-            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
+            clock=self.clock,
+            refresher=self.refresher,
+            jobs=self.jobs,
+            jitter=jitter,
+            retried_by=retried_by,
         )
         self.events: list[ProfileEvent] = []
         self.scheduler.subscribe(self.events.append)

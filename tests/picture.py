@@ -1,6 +1,7 @@
-"""Draws `docs/status.svg`: what `assumed status` shows in an afternoon with some trouble.
+"""Draws `docs/status.svg`: `assumed status` on an afternoon with two failing profiles.
 
-The scheduler and the table are the real ones; hours and STS are those of the unit tests.
+The scheduler, the errors, their hints and the table are the program's own; the clock and STS are
+those of the unit tests.
 """
 
 from __future__ import annotations
@@ -10,29 +11,22 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from botocore.exceptions import ClientError, UnauthorizedSSOTokenError
 from freezegun import freeze_time
 from rich.console import Console
 
 from assumed import __version__
-from assumed.cli.status_view import show
-from assumed.errors import AssumeRoleDeniedError, SourceMissingError
+from assumed.cli.status_table import show
+from assumed.credential_sources.errors import translate_source_error
+from assumed.errors import AssumedError
 from assumed.models import DaemonStatus, ProfileDefinition, Status
+from assumed.sts.errors import translate_error
 from tests.fakes import NOON, Simulation, role
 
 PICTURE = Path(__file__).parents[1] / "docs" / "status.svg"
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
-DENIED = AssumeRoleDeniedError(
-    "profile deploy: arn:aws:iam::222222222222:role/deploy: AccessDenied: User: "
-    "arn:aws:iam::641879703613:user/jane is not authorized to perform: sts:AssumeRole",
-    hint="two places must allow sts:AssumeRole: the trust policy of "
-    "arn:aws:iam::222222222222:role/deploy (is there such a role?), for "
-    "arn:aws:iam::641879703613:user/jane; and the policies of that caller",
-)
-LOGGED_OUT = SourceMissingError(
-    "profile analytics: source profile analytics-sso: the SSO login has run out",
-    hint="log in again: `aws sso login --sso-session work`",
-)
+SSO_LOGIN = "aws sso login --sso-session work"
 
 
 def role_of(
@@ -46,12 +40,26 @@ def role_of(
     )
 
 
+def denied(definition: ProfileDefinition) -> AssumedError:
+    """Return the error of a caller that the trust policy of a role does not name."""
+    caller = "arn:aws:iam::641879703613:user/jane"
+    text = f"User: {caller} is not authorized to perform: sts:AssumeRole"
+    response = {"Error": {"Code": "AccessDenied", "Message": text}}
+    return translate_error(definition, ClientError(response, "AssumeRole"))  # type: ignore[arg-type]  # as STS
+
+
+def logged_out() -> AssumedError:
+    """Return the error of a source profile whose SSO login has expired."""
+    return translate_source_error("analytics-sso", UnauthorizedSSOTokenError(), login=SSO_LOGIN)
+
+
 def afternoon() -> tuple[Status, datetime]:
     """Return the status of five profiles in the afternoon, and that time."""
+    deploy = role_of("deploy", "222222222222")
     definitions = (
         role_of("s3-read-only", "641879703613"),
         role_of("notebooks", "641879703613", hours=8),
-        role_of("deploy", "222222222222"),
+        deploy,
         role_of("deploy-audit", "222222222222", parent="s3-read-only"),
         role_of("analytics", "333333333333"),
     )
@@ -59,7 +67,7 @@ def afternoon() -> tuple[Status, datetime]:
         simulation = Simulation(frozen)  # type: ignore[arg-type]  # it is no ticking one
         simulation.start(*definitions)
         simulation.run_for(4 * HOUR + 10 * MINUTE)
-        simulation.sts.failing |= {"deploy": DENIED, "analytics": LOGGED_OUT}
+        simulation.sts.failing |= {"deploy": denied(deploy), "analytics": logged_out()}
         simulation.run_for(12 * MINUTE)
         daemon = DaemonStatus(pid=1, version=__version__, started_at=NOON, config="config.yaml")
         return Status(
@@ -80,7 +88,7 @@ def drawn() -> str:
     )
     show(status, console, now=now)
     svg = console.export_svg(title="assumed status", unique_id="status")
-    # No font from somewhere else: a page that shows this asks nobody for anything.
+    # Without fonts from another server: a page that shows the picture makes no request.
     return re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.S)
 
 

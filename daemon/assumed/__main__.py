@@ -7,20 +7,20 @@ def main() -> int:
     """Run the command line; return the exit status."""
     arguments = sys.argv[1:]
     if arguments[:1] in (["export-credentials"], ["status"]):
-        from assumed.fastpath.main import main as quick  # noqa: PLC0415 - what it spares is click
+        from assumed.fastpath.main import main as run_fast_path  # noqa: PLC0415 - others need none
 
-        status = quick(arguments)
+        status = run_fast_path(arguments)
         if status is not None:
             return status
-    import gc  # noqa: PLC0415 - the quick ones import nothing that they can spare
+    import gc  # noqa: PLC0415 - the fast path imports nothing that it does not need
 
-    from assumed.cli import main as command_line  # noqa: PLC0415 - click is paid for when used
+    from assumed.cli import main as run_command_line  # noqa: PLC0415 - the fast path has no click
 
     try:
-        return command_line(arguments)
+        return run_command_line(arguments)
     finally:
-        # The interpreter's end would look through all that was imported for what to free, several
-        # times over: longer than everything else that a stop takes.
+        # The interpreter would collect garbage several times at its end, which takes longer than
+        # everything else in a stop.
         gc.freeze()
 
 

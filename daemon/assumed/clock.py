@@ -1,4 +1,4 @@
-"""The one source of time. Everything else is handed a `Clock`; tests hand it a fake one."""
+"""The only source of time: everything else receives a `Clock`, and tests pass a fake one."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-# Linux only; elsewhere the monotonic clock is the nearest (on macOS it stands still in sleep).
+# Linux only. Elsewhere the monotonic clock comes closest; on macOS it stops during sleep.
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
-    """What the program may ask about time."""
+    """The wall clock, and a clock that never jumps."""
 
     def now(self) -> datetime:
-        """Return the wall clock's time, aware UTC. It can be wrong and can jump."""
+        """Return the wall clock's time, aware UTC; it can be wrong and can jump."""
         ...
 
     def boottime(self) -> float:
-        """Return seconds on a clock that never jumps and goes on while the machine sleeps."""
+        """Return seconds on a clock that never jumps and counts time in suspend."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of this machine."""
 
     def now(self) -> datetime:
         """Return the wall clock's time, aware UTC."""
         return datetime.now(UTC)
 
     def boottime(self) -> float:
-        """Return `CLOCK_BOOTTIME` in seconds (clock_gettime(2): it counts suspend)."""
+        """Return `CLOCK_BOOTTIME` in seconds; see clock_gettime(2)."""
         return time.clock_gettime(_BOOTTIME)
 
 

@@ -1,4 +1,11 @@
-"""The error tree: every error that a user can meet has a code, a message and a hint."""
+"""The exceptions of this package. Each has a code, a message and a hint for the user.
+
+The message says what happened, without the code. It names the profile only if the error can be
+shown where no profile stands beside it. The hint is true wherever the error is shown: only the
+daemon retries, so `retry_advice` says that for the daemon and for a standalone command.
+
+The fast path imports nothing, so it has two exceptions of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +15,20 @@ from enum import Enum, unique
 
 @unique
 class RetryPolicy(Enum):
-    """When trying again may help; `schedule.retry_delay` turns it into a time."""
+    """When a retry may succeed; `engine.refresh_policy.retry_delay` turns it into a delay."""
 
     BACK_OFF = "back off"
-    """Trouble that passes: a network, a throttled or broken endpoint."""
+    """A temporary failure outside this machine: the network, rate limits, a failing endpoint."""
     SOON = "soon"
-    """Trouble of this machine alone, such as a full disk: to try again costs nobody anything."""
+    """A failure of this machine alone, such as a full disk: a retry costs no API call."""
     SLOWLY = "slowly"
-    """A refusal that a person has to mend elsewhere (IAM is eventually consistent)."""
+    """A rejection that the user has to resolve elsewhere (IAM is eventually consistent)."""
     ON_CHANGE = "on change"
-    """Not before the source of the calling credentials changes."""
+    """No retry before the source of the credentials changes."""
 
 
 class AssumedError(Exception):
-    """The root of the tree.
+    """The base class of all errors that a user can meet.
 
     Args:
         message: what happened, to which file, line or profile; never a secret.
@@ -39,14 +46,14 @@ class AssumedError(Exception):
 
 
 class UsageError(AssumedError):
-    """The command line asks for something that does not exist, such as an unknown profile."""
+    """The command line or the request is wrong, such as an unknown profile."""
 
     code = "Usage"
     exit_status = 2
 
 
 class ConfigurationError(AssumedError):
-    """The configuration is wrong; `problems` holds every mistake, one line each."""
+    """The configuration is missing or invalid; `problems` has one line for each problem."""
 
     code = "Configuration"
     exit_status = 78  # EX_CONFIG of sysexits.h; the systemd units do not restart on it
@@ -56,52 +63,56 @@ class ConfigurationError(AssumedError):
         self.problems = tuple(problems)
 
 
-class NoRoleProfilesError(AssumedError):
-    """The AWS files have no role profile that a first configuration could be made of."""
+class InvalidConfigurationError(ConfigurationError):
+    """The configuration file was read, and its content is invalid."""
 
-    code = "NothingToPropose"
+
+class NoRoleProfilesError(AssumedError):
+    """The AWS files have no role profile to generate a first configuration from."""
+
+    code = "NoRoleProfiles"
 
 
 class ConfigurationNotWrittenError(AssumedError):
-    """The operating system refused to write a first configuration."""
+    """The operating system did not let us write a first configuration."""
 
     code = "ConfigurationNotWritten"
 
 
 class SourceMissingError(AssumedError):
-    """The calling credentials are not there, or not valid any more, until somebody acts."""
+    """The source credentials are missing or expired, and the user has to log in or add them."""
 
     code = "SourceMissing"
     retry = RetryPolicy.ON_CHANGE
 
 
 class LongTermKeysError(SourceMissingError):
-    """The credentials of a source are none that end: they are never copied."""
+    """The source credentials do not expire; long-term keys are never copied."""
 
     code = "LongTermKeys"
 
 
 class MfaCodeNeededError(SourceMissingError):
-    """There is no MFA session: somebody has to give a code."""
+    """There is no MFA session, and the user has to enter an MFA code."""
 
     code = "MfaCodeNeeded"
 
 
 class MfaCodeRejectedError(AssumedError):
-    """STS does not take the MFA code."""
+    """STS rejected the MFA code, or the code was used before."""
 
-    code = "MfaCodeRefused"
+    code = "MfaCodeRejected"
     retry = RetryPolicy.SLOWLY
 
 
 class SourceUnavailableError(AssumedError):
-    """The calling credentials can't be had just now: an endpoint or a process failed."""
+    """The source credentials are unavailable: an endpoint or a process failed."""
 
     code = "SourceUnavailable"
 
 
 class AwsFilesUnreadableError(SourceUnavailableError):
-    """No AWS tool can read the AWS files, until somebody mends them."""
+    """The AWS config or credentials file is malformed: no AWS tool can read it."""
 
     code = "AwsFilesUnreadable"
     retry = RetryPolicy.SOON
@@ -115,26 +126,26 @@ class ParentNotReadyError(AssumedError):
 
     def __init__(self, *, profile: str, parent: str, because: str = "") -> None:
         super().__init__(
-            f"profile {profile}: its source profile {parent} has no valid session"
+            f"its source profile {parent} has no valid session"
             + (f": {because}" if because else " yet"),
-            hint=f"it follows by itself once {parent} is refreshed: see `assumed status {parent}`",
+            hint=f"`assumed refresh {parent}` shows why",
         )
         self.profile, self.parent = profile, parent
 
     def because_of(self, code: str) -> ParentNotReadyError:
-        """Return the same, with the code of what keeps the parent from being refreshed."""
+        """Return the same error with the code of the parent's failure."""
         return ParentNotReadyError(profile=self.profile, parent=self.parent, because=code)
 
 
 class AssumeRoleDeniedError(AssumedError):
-    """STS refused AssumeRole: the trust policy or the caller's policy says no."""
+    """STS denied AssumeRole: the trust policy or an identity policy does not allow it."""
 
     code = "AccessDenied"
     retry = RetryPolicy.SLOWLY
 
 
 class StsRequestRejectedError(AssumedError):
-    """STS understood the request and refused it for what it asks, or refused the caller's keys."""
+    """STS rejected the request: invalid parameters, a disabled region, rejected credentials."""
 
     retry = RetryPolicy.SLOWLY
 
@@ -144,21 +155,21 @@ class StsRequestRejectedError(AssumedError):
 
 
 class DurationTooLongError(StsRequestRejectedError):
-    """The role allows no session of this length."""
+    """The requested duration exceeds the role's maximum session duration."""
 
 
 class SourceRejectedError(StsRequestRejectedError):
-    """STS does not accept the calling credentials: expired, deleted, mistyped, or too new."""
+    """STS rejected the source credentials: expired token, deleted or mistyped keys."""
 
 
 class StsThrottledError(AssumedError):
-    """STS asks for fewer calls."""
+    """STS throttled the request: the rate limit is exceeded."""
 
     code = "Throttling"
 
 
 class StsUnavailableError(AssumedError):
-    """No usable answer from STS: network, time-out, 5xx, or an answer that makes no sense."""
+    """STS sent no usable response: network failure, time-out, 5xx, or a malformed response."""
 
     def __init__(self, message: str, *, hint: str, code: str = "StsUnavailable") -> None:
         super().__init__(message, hint=hint)
@@ -166,15 +177,19 @@ class StsUnavailableError(AssumedError):
 
 
 class ClockSkewedError(StsUnavailableError):
-    """STS refuses what this machine's wrong clock signed; `is_news` where it was right before."""
+    """STS rejected a signature because this machine's clock is wrong.
 
-    def __init__(self, message: str, *, hint: str, is_news: bool) -> None:
+    `is_new` is True if the skew was not known before, so that one more call with the corrected
+    time can succeed.
+    """
+
+    def __init__(self, message: str, *, hint: str, is_new: bool) -> None:
         super().__init__(message, hint=hint, code="ClockSkewed")
-        self.is_news = is_news
+        self.is_new = is_new
 
 
 class RefreshFailedError(AssumedError):
-    """No credentials that last: `code`, `message` and `hint` are why the last refresh failed."""
+    """There are no valid credentials; code, message and hint are of the last failed refresh."""
 
     def __init__(self, message: str, *, hint: str, code: str) -> None:
         super().__init__(message, hint=hint)
@@ -182,50 +197,63 @@ class RefreshFailedError(AssumedError):
 
 
 class CredentialsFileError(AssumedError):
-    """The credentials file was left as it was."""
+    """The credentials file was not changed."""
 
     code = "CredentialsFile"
     retry = RetryPolicy.SOON
 
 
 class CredentialsFileMalformedError(CredentialsFileError):
-    """The credentials file can't be read by botocore either, for any profile."""
+    """The credentials file has a syntax error: botocore cannot read it for any profile."""
 
     code = "CredentialsFileMalformed"
 
-    def __init__(self, *, path: str, line: int, problem: str, mend: str) -> None:
-        super().__init__(f"{path}:{line}: {problem}", hint=mend)
+    def __init__(self, *, path: str, line: int, problem: str, hint: str) -> None:
+        super().__init__(f"{path}:{line}: {problem}", hint=hint)
         self.path, self.line = path, line
 
 
 class ProfileNotManagedError(CredentialsFileError):
-    """The section holds credentials that somebody else put there."""
+    """The profile holds credentials that assumed did not write."""
 
-    code = "ProfileNotOurs"
+    code = "ProfileNotManaged"
     retry = RetryPolicy.SLOWLY
 
 
 class ProfileAmbiguousError(CredentialsFileError):
-    """The AWS SDKs would not all read the same credentials from this section."""
+    """The AWS SDKs would read different credentials from this profile."""
 
     code = "ProfileAmbiguous"
     retry = RetryPolicy.SLOWLY
 
 
 class CredentialsFileUnwritableError(CredentialsFileError):
-    """The operating system refused to read or to replace the file."""
+    """The operating system did not let us read or replace the credentials file."""
 
     code = "CredentialsFileUnwritable"
 
 
 class CommandNotStartedError(AssumedError):
-    """`assumed exec` could not become the command: it is not there, or can't be executed."""
+    """`assumed exec` could not execute the command: not found, or permission denied."""
 
     code = "CommandNotStarted"
 
     def __init__(self, message: str, *, hint: str, exit_status: int) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = exit_status
+
+
+class HookFailedError(AssumedError):
+    """A hook could not be started, failed, or took too long.
+
+    `hook_status` is its exit status, or None if it did not exit by itself.
+    """
+
+    code = "HookFailed"
+
+    def __init__(self, message: str, *, hint: str, hook_status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.hook_status = hook_status
 
 
 class AlreadyRunningError(AssumedError):
@@ -235,12 +263,44 @@ class AlreadyRunningError(AssumedError):
 
 
 class DaemonUnreachableError(AssumedError):
-    """A daemon seems to be there and does not answer, or its socket can't be trusted."""
+    """The daemon does not respond, or its socket is not trusted."""
 
     code = "DaemonUnreachable"
 
 
+class OtherConfigurationError(AssumedError):
+    """The client asked for a daemon with another configuration file."""
+
+    code = "OtherConfiguration"
+
+
+class ServiceManagerError(AssumedError):
+    """systemd does not run, or it rejected the request."""
+
+    code = "ServiceManager"
+
+
 class UnexpectedError(AssumedError):
-    """A defect of this program, kept from taking other profiles down."""
+    """An internal error of assumed; it does not affect other profiles."""
 
     code = "Unexpected"
+
+
+def retry_advice(error: AssumedError, *, by_daemon: bool) -> str | None:
+    """Return what follows the hint: that the daemon will retry, or that the user has to.
+
+    Args:
+        error: why a refresh failed.
+        by_daemon: whether a daemon keeps the profile refreshed; else a command ends with this
+            error.
+
+    Returns:
+        None if a retry does not help: the command line or the configuration has to change.
+    """
+    if isinstance(error, UsageError | ConfigurationError):
+        return None
+    if not by_daemon:
+        return "then run the command again"
+    if error.retry is RetryPolicy.ON_CHANGE:
+        return "the daemon will retry after that"
+    return "the daemon will retry"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sts.models import sts_backends
 
-from assumed.demo.aws import EmbeddedAws, answer_error, form
+from assumed.demo.embedded_aws import EmbeddedAws, answer_error, form
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

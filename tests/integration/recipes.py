@@ -1,4 +1,4 @@
-"""What the documents tell people to write, taken from there."""
+"""Examples from the documents, for the tests that run them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ RECIPES = (REPOSITORY / "docs" / "recipes.md").read_text()
 
 
 def credential_process(world: World, name: str) -> str:
-    """Return AWS profile `NAME-live`, by which README keeps `NAME` fresh for all SDKs."""
-    (recipe,) = re.findall(r"```ini\n(\[profile deploy-live\]\n.*?)```", README, re.S)
-    return installed(world, str(recipe).replace("deploy", name))
+    """Return the AWS profile `NAME-live` of the README, with `NAME` for the managed profile."""
+    (recipe,) = re.findall(r"```ini\n(\[profile s3-read-only-live\]\n.*?)```", README, re.S)
+    return installed(world, str(recipe).replace("s3-read-only", name))
 
 
 def blocks(title: str, language: str) -> list[str]:

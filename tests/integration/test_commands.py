@@ -94,9 +94,9 @@ def test_check_finds_a_profile_whose_fresh_keys_nobody_would_look_at(world: Worl
     checked = world.run("check")
     assert checked.returncode == 1
     aws_config = world.home / ".aws" / "config"
-    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn boto3")
+    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn, boto3")
     assert f"from profile {SOURCE} ({aws_config}:2)" in checked.stderr
-    assert f"in {world.config} give profile reports another name" in checked.stderr
+    assert f"in {world.config}, give profile reports another name" in checked.stderr
 
 
 def test_check_notes_what_the_shell_sets_and_is_content(world: World) -> None:
@@ -113,14 +113,14 @@ def test_a_wrong_configuration_ends_every_command_with_78(world: World) -> None:
     for command in ("run", "check", "status", "refresh"):
         done = world.run(command)
         assert done.returncode == 78
-        assert f"{world.config}:3: profiles.a.role_arn: this is no ARN" in done.stderr
-        assert f"{world.config}:4: profiles.a.source_profile: there is no profile" in done.stderr
+        assert f"{world.config}:3: profiles.a.role_arn: not an ARN" in done.stderr
+        assert f"{world.config}:4: profiles.a.source_profile: profile" in done.stderr
 
 
 def test_no_configuration_is_told_with_an_example(world: World) -> None:
     done = world.run("run")
     assert done.returncode == 78
-    assert f"there is no configuration: looked for {world.config} and" in done.stderr
+    assert f"there is no configuration file: looked for {world.config} and" in done.stderr
     assert "profiles:\n  my-profile:\n" in done.stderr
 
 
@@ -156,7 +156,7 @@ def test_plain_http_to_another_machine_is_refused(world: World) -> None:
     world.configure({"reports": world.add_role()})
     done = world.run("check", "--live", AWS_ENDPOINT_URL="http://sts.example.com")
     assert done.returncode == 1
-    assert "reports: PlainHttp: http://sts.example.com is plain http" in done.stderr
+    assert "reports: PlainHttp: http://sts.example.com is plain HTTP" in done.stderr
 
 
 def test_an_endpoint_that_is_not_there_is_told(world: World) -> None:
@@ -219,11 +219,13 @@ def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> 
     with world.running() as daemon:
         refused = world.run("logout")
         assert refused.returncode == 1
-        assert f"pid {daemon.pid} keeps one, two fresh" in refused.stderr
+        assert (
+            f"pid {daemon.pid} would write the credentials of one and two again" in refused.stderr
+        )
         assert "[one]" in world.credentials.read_text()
         disabled = {"role_arn": role, "source_profile": SOURCE, "enabled": "false"}
         world.configure({"one": disabled, "two": world.add_role()})
-        daemon.wait_for("configuration_reloaded")
+        daemon.wait_for("config_reloaded")
         assert world.run("logout", "one").stdout == "one: removed\n"
         assert "[one]" not in world.credentials.read_text()
 
@@ -234,8 +236,8 @@ def test_why_a_daemon_did_not_start_is_in_its_log(world: World) -> None:
     assert done.returncode == 78
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["daemon_not_started"] * 2
-    assert "profiles.a.role_arn: this is no ARN" in lines[0]["error"]
+    assert "profiles.a.role_arn: not an ARN" in lines[0]["error"]
     log = world.home / "a.log"
     shown = world.run("run", "--log-file", str(log))
-    assert "profiles.a.role_arn: this is no ARN" in shown.stderr
+    assert "profiles.a.role_arn: not an ARN" in shown.stderr
     assert log.read_text().count("daemon_not_started") == 2

@@ -1,4 +1,4 @@
-"""The lines of the README that have a shell complete what is typed, in these very shells."""
+"""The completion lines of docs/cli.md, in real shells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.terminal import terminal
 from tests.integration.world import World
 from tests.repository import REPOSITORY
 
-README = (REPOSITORY / "README.md").read_text()
+COMMANDS = (REPOSITORY / "docs" / "cli.md").read_text()
 SHELLS = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], ""),
     "zsh": (["zsh", "-f", "-i"], "autoload -U compinit && compinit -u -D"),
@@ -27,7 +27,7 @@ def test_a_shell_completes_commands_options_and_profiles(world: World, shell: st
         pytest.skip(f"NOT TESTED: completion in {shell}: it is not installed here")
     world.environ["PATH"] = f"{Path(sys.executable).parent}:{world.environ['PATH']}"
     command, prepare = SHELLS[shell]
-    (line,) = re.findall(rf"^\$ (.*{shell}_source assumed.*)$", README, re.M)
+    (line,) = re.findall(rf"^\$ (.*{shell}_source assumed.*)$", COMMANDS, re.M)
     world.configure({"zebra-crossing": world.add_role()})
     with terminal(world, *command) as typed:
         typed.type(f"{prepare}\n{line}\necho rea''dy\n")

@@ -17,7 +17,7 @@ def command(context: click.Context, options: Options) -> None:
 
     Example: assumed demo
     """
-    from assumed.demo.story import tell  # noqa: PLC0415 - moto takes seconds to import
+    from assumed.demo.walkthrough import run_demo  # noqa: PLC0415 - moto takes seconds to import
 
     options.configure_log(level="error")
-    context.exit(0 if tell(click.echo) else 1)
+    context.exit(0 if run_demo(click.echo) else 1)

@@ -6,13 +6,13 @@ import os
 
 import click
 
+from assumed.cli.completion import complete_profile
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options
-from assumed.cli.profile_names import profile_names
-from assumed.cli.reach import daemon_of
 
 
 @click.command("exec")
-@click.argument("profile", shell_complete=profile_names)
+@click.argument("profile", shell_complete=complete_profile)
 @click.argument("command_line", nargs=-1, required=True, metavar="-- CMD [ARGUMENT]...")
 @click.option(
     "--env", "static", is_flag=True, help="Plain variables, good for one session: never refreshed."
@@ -30,8 +30,8 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
     from assumed.app.exec import ExecEnvironment  # noqa: PLC0415 - boto3 is slow
 
     options.configure_log(level="warning")
-    daemon = daemon_of(options)
-    ExecEnvironment(profile, os.environ, static=static).become(
+    daemon = connect_to_daemon(options)
+    ExecEnvironment(profile, os.environ, static=static).exec(
         command_line,
         daemon=daemon,
         config_path=options.config_path() if daemon is None else None,

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import click
 
+from assumed.cli.completion import complete_profile
 from assumed.cli.options import Options, common_options
-from assumed.cli.profile_names import profile_names
-from assumed.fastpath.formats import FORMATS, formatted
-from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export
+from assumed.fastpath.formats import FORMATS, format_credentials
+from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
 
 
 @click.command("export-credentials")
@@ -18,7 +18,7 @@ from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export
     "--profile",
     metavar="NAME",
     required=True,
-    shell_complete=profile_names,
+    shell_complete=complete_profile,
     help="Whose credentials.",
 )
 @click.option(
@@ -41,7 +41,8 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
     """
     options.configure_log(level="error")
     try:
-        text = export(profile, shape, config=str(options.config) if options.config else None)
+        config = str(options.config) if options.config else None
+        text = export_credentials(profile, shape, config=config)
     except CommandFailedError as error:
         click.echo(f"assumed: {error.message}\n  {error.hint}", err=True)
         context.exit(error.status)
@@ -54,9 +55,9 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
         )
         if failure is not None:
             click.echo(
-                f"assumed: {failure.message}\n  {failure.hint}\n"
+                f"assumed: profile {profile}: {failure.message}\n  {failure.hint}\n"
                 "  what is left of the session before is printed",
                 err=True,
             )
-        text = formatted(credentials_to_json(credentials), shape)
+        text = format_credentials(credentials_to_json(credentials), shape)
     click.echo(text, nl=False)

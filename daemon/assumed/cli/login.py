@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assumed.cli.completion import complete_profile
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import login_line, utc_now
-from assumed.cli.profile_names import profile_names
-from assumed.cli.reach import daemon_of
 from assumed.errors import UsageError
-from assumed.models import LOGIN_ENDS_SOON, ProfileState, ProfileStatus, Status
+from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status
 
 if TYPE_CHECKING:
     from assumed.app.standalone import Standalone
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("login")
-@click.argument("profile", required=False, shell_complete=profile_names)
+@click.argument("profile", required=False, shell_complete=complete_profile)
 @common_options
 def command(options: Options, profile: str | None) -> None:
     """Give an MFA code: it starts a session from which roles are assumed for the day.
@@ -35,7 +35,7 @@ def command(options: Options, profile: str | None) -> None:
     Example: assumed login deploy
     """
     options.configure_log(level="error")
-    place: DaemonClient | Standalone | None = daemon_of(options)
+    place: DaemonClient | Standalone | None = connect_to_daemon(options)
     if place is None:
         from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
 
@@ -88,7 +88,7 @@ def _due(status: Status, *, is_named: bool, started: set[datetime]) -> Sequence[
 
 def _ends_soon(profile: ProfileStatus) -> bool:
     ends_at = profile.login_expires_at
-    return ends_at is None or ends_at - utc_now() <= LOGIN_ENDS_SOON
+    return ends_at is None or ends_at - utc_now() <= LOGIN_EXPIRY_WARNING
 
 
 def _ask(due: Sequence[ProfileStatus]) -> str:

@@ -6,14 +6,14 @@ import os
 
 import click
 
+from assumed.cli.completion import complete_profile
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options
-from assumed.cli.output import harmless
-from assumed.cli.profile_names import profile_names
-from assumed.cli.reach import daemon_of
+from assumed.cli.output import printable_lines
 
 
 @click.command("logout")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=profile_names)
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @common_options
 def command(options: Options, profiles: tuple[str, ...]) -> None:
     """Remove from the credentials file what assumed wrote, of all profiles where none is named.
@@ -26,15 +26,15 @@ def command(options: Options, profiles: tuple[str, ...]) -> None:
     from assumed.app.logout import log_out  # noqa: PLC0415 - boto3 is paid for where it is used
 
     options.configure_log(level="warning")
-    daemon = daemon_of(options)
+    daemon = connect_to_daemon(options)
     removed = log_out(
         options.config_path_or_none(),
         os.environ,
         profiles,
-        kept_by=daemon.status() if daemon else None,
+        daemon_status=daemon.status() if daemon else None,
     )
     for profile in removed:
-        click.echo(harmless(f"{profile}: removed"))
+        click.echo(printable_lines(f"{profile}: removed"))
     for profile in profiles:
         if profile not in removed:
             click.echo(f"{profile}: nothing of assumed's is there")

@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
+from assumed import logs as log
 from assumed.config import loader
 from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
-from assumed.logs import events as log
-from assumed.platform.hardening import hide_memory
+from assumed.platform.hardening import disable_core_dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         log_file: Path | None,
         **rest: Any,
     ) -> Any:
-        hide_memory()
+        disable_core_dumps()
         options = Options(config, log_level, log.LogFormat(log_format), log_file)
         return command(options, **rest)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.logs.events import printable
 from assumed.models import Failure, Login, Outcome
+from assumed.text import printable
 
 if TYPE_CHECKING:
     from assumed.app.live_check import LiveCheck
@@ -22,7 +22,7 @@ def print_error(error: AssumedError) -> None:
         lines = [*error.problems, error.hint]
     else:
         lines = [f"assumed: {error.message}", f"  {error.hint}"]
-    click.echo(harmless("\n".join(lines)), err=True)
+    click.echo(printable_lines("\n".join(lines)), err=True)
 
 
 def outcome_line(outcome: Outcome, *, now: datetime) -> str:
@@ -37,7 +37,7 @@ def waited_line(outcome: Outcome, *, now: datetime) -> str:
 
 def _came_to(outcome: Outcome, good: str, now: datetime) -> str:
     if outcome.failure is not None:
-        return explained(outcome.profile, outcome.failure)
+        return format_failure(outcome.profile, outcome.failure)
     left = outcome.expires_at - now if outcome.expires_at else timedelta(0)
     return f"{outcome.profile}: {good}, expires in {duration(left)}"
 
@@ -45,14 +45,14 @@ def _came_to(outcome: Outcome, good: str, now: datetime) -> str:
 def finding_lines(finding: Finding) -> str:
     """Return what was found, whose credentials the AWS tools use today, and what to do."""
     where = f"note: {finding.where}" if finding.is_note else finding.where
-    return harmless(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.mend}")
+    return printable_lines(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.fix}")
 
 
 def live_check_lines(check: LiveCheck) -> str:
     """Return who asked, who a profile became and for how long, or why not and what to do."""
     definition, failure = check.definition, check.outcome.failure
-    caller = f": {check.seen.caller_arn}" if check.seen.caller_arn is not None else ""
-    took = f", in {check.seen.took / timedelta(milliseconds=1):.0f} ms" if check.seen.took else ""
+    caller = f": {check.trace.caller_arn}" if check.trace.caller_arn is not None else ""
+    took = f", in {check.trace.took / timedelta(milliseconds=1):.0f} ms" if check.trace.took else ""
     source = f"  from {definition.source}{caller}"
     if failure is None:
         assert check.session is not None  # noqa: S101 - where there is no failure there is a session
@@ -61,21 +61,22 @@ def live_check_lines(check: LiveCheck) -> str:
         asked = duration(timedelta(seconds=definition.duration_seconds))
         is_less = definition.role_arn is not None and lifetime != asked
         less = f" and not the {asked} asked for" if is_less else ""
-        return harmless(f"{definition.profile}: {became}, for {lifetime}{less}{took}\n{source}")
+        line = f"{definition.profile}: {became}, for {lifetime}{less}{took}"
+        return printable_lines(f"{line}\n{source}")
     lines = [f"{definition.profile}: {failure.code}: {failure.message}", f"{source}{took}"]
     lines += [f"  {check.hint}", *(f"  - {cause}" for cause in check.causes)]
     if check.statement is not None:
         lines += [f"  for the trust policy of {definition.role_arn}:", check.statement]
-    return harmless("\n".join(lines))
+    return printable_lines("\n".join(lines))
 
 
-def explained(profile: str | None, failure: Failure) -> str:
+def format_failure(profile: str | None, failure: Failure) -> str:
     """Return a failure with its hint below it, and nothing in it that steers a terminal."""
     whose = "" if profile is None else f"{profile}: "
-    return harmless(f"{whose}{failure.code}: {failure.message}\n  {failure.hint}")
+    return printable_lines(f"{whose}{failure.code}: {failure.message}\n  {failure.hint}")
 
 
-def harmless(text: str) -> str:
+def printable_lines(text: str) -> str:
     """Return a text of any number of lines with nothing in it that steers a terminal.
 
     A message can hold what a `credential_process` or a server has said, and the name of a profile

@@ -9,7 +9,7 @@ import click
 
 from assumed.cli.options import Options, common_options
 from assumed.errors import AssumedError, ConfigurationError
-from assumed.logs.events import LogFormat, event
+from assumed.logs import LogFormat, event
 
 
 @click.command("run")
@@ -24,10 +24,10 @@ def command(context: click.Context, options: Options) -> None:
     """
     from assumed.app.daemon import Daemon  # noqa: PLC0415 - what it imports takes most of a second
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
-    from assumed.platform.hardening import protect, share_memory  # noqa: PLC0415
+    from assumed.platform.hardening import harden_process, limit_malloc_arenas  # noqa: PLC0415
 
-    protect()
-    share_memory()
+    harden_process()
+    limit_malloc_arenas()
     journal = journal_handler(os.environ)
     options.configure_log(level="info", journal=journal)
     try:

@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from assumed.cli import status
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options
-from assumed.cli.output import harmless
-from assumed.cli.reach import daemon_of
+from assumed.cli.output import printable_lines
 from assumed.config import loader
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
-from assumed.fastpath.unix_http import user_name
-from assumed.platform.systemd.installation import Service, system_service, user_service
-from assumed.platform.systemd.linger import linger, linger_no_more, lingers
+from assumed.paths import user_name
+from assumed.platform.systemd.installation import SystemdService, system_service, user_service
+from assumed.platform.systemd.linger import disable_linger, enable_linger, is_lingering
 from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, unit_text
 
@@ -88,7 +88,7 @@ def install(
     # It is a process of theirs that has printed it, onto root's terminal.
     for text, is_error in ((shown.stdout, False), (shown.stderr, True)):
         if text:
-            click.echo(harmless(text), err=is_error)
+            click.echo(printable_lines(text), err=is_error)
     context.exit(shown.returncode)
 
 
@@ -102,14 +102,14 @@ def uninstall(options: Options, user: str | None) -> None:
     """
     options.configure_log(level="error")
     service = user_service(os.environ) if user is None else system_service(user)
-    if service.remove():
+    if service.uninstall():
         click.echo(f"{service.unit}: stopped and removed")
         if service.file.exists():
             click.echo(f"{service.file}: stays, for the instances of others")
         click.echo("the credentials stay: `assumed logout` removes them", err=True)
     else:
         click.echo(f"{service.file} is not there: nothing to remove")
-    if user is None and linger_no_more(user_name(), os.environ):
+    if user is None and disable_linger(user_name(), os.environ):
         click.echo("lingering: off again")
 
 
@@ -139,15 +139,15 @@ def _install_for_me(options: Options, program: list[str], *, also_linger: bool) 
     _start(service)
     me = user_name()
     if also_linger:
-        new = linger(me, os.environ)
+        new = enable_linger(me, os.environ)
         click.echo(f"lingering: {'on' if new else 'was on already'}; it runs from boot on")
-    if not lingers(me):
+    if not is_lingering(me):
         click.echo("it ends when you log out; to have it run on: --linger", err=True)
 
 
-def _require_no_other_daemon(options: Options, service: Service) -> None:
+def _require_no_other_daemon(options: Options, service: SystemdService) -> None:
     """One that somebody started by hand holds the file, and the service could not start."""
-    daemon = daemon_of(options)
+    daemon = connect_to_daemon(options)
     told = daemon.status().daemon if daemon is not None else None
     if told is not None and told.pid != service.main_pid():
         raise AlreadyRunningError(
@@ -156,23 +156,23 @@ def _require_no_other_daemon(options: Options, service: Service) -> None:
         )
 
 
-def _put(service: Service, text: str) -> None:
-    is_new = service.put(text)
+def _put(service: SystemdService, text: str) -> None:
+    is_new = service.install(text)
     click.echo(f"{service.file}: {'written' if is_new else 'is there already, and the same'}")
 
 
-def _tell_what_is_unseen(service: Service) -> None:
-    if unseen := service.unseen_variables(os.environ):
+def _tell_what_is_unseen(service: SystemdService) -> None:
+    if unseen := service.missing_variables(os.environ):
         click.echo(
             f"set in this shell, and unknown to the service: {', '.join(unseen)}; where it needs "
-            f"them, `{service.manager.spoken} edit {service.unit}` takes lines such as\n"
+            f"them, `{service.edit_command()}` takes lines such as\n"
             f"  [Service]\n  Environment={unseen[0]}=…\n"
-            f"and `{service.manager.spoken} restart {service.unit}`",
+            f"and `{service.restart_command()}`",
             err=True,
         )
 
 
-def _start(service: Service) -> None:
+def _start(service: SystemdService) -> None:
     service.start()
     click.echo(f"{service.unit}: started, now and from now on")
 

@@ -8,18 +8,18 @@ import sys
 
 import click
 
+from assumed.cli.completion import complete_profile
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options
 from assumed.cli.output import utc_now
-from assumed.cli.profile_names import profile_names
-from assumed.cli.reach import daemon_of
-from assumed.cli.status_view import TROUBLE, print_status
+from assumed.cli.status_table import TROUBLE, print_status
 from assumed.fastpath.main import STATUS_FIELDS
 from assumed.models import Status
 from assumed.server.serialization import status_to_json
 
 
 @click.command("status")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=profile_names)
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.option(
     "--watch",
@@ -75,7 +75,7 @@ def command(
 
 
 def _look(options: Options, profiles: tuple[str, ...]) -> Status:
-    daemon = daemon_of(options)
+    daemon = connect_to_daemon(options)
     if daemon is not None:
         return daemon.status(profiles)
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used

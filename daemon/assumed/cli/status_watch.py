@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from assumed.cli.output import utc_now
-from assumed.cli.status_view import screen
+from assumed.cli.status_table import screen
 from assumed.errors import DaemonUnreachableError
 from assumed.models import ProfileStatus, Status
 from assumed.server.serialization import status_to_json

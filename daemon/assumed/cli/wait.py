@@ -10,16 +10,16 @@ from datetime import timedelta
 import click
 
 from assumed.app.wait import wait
+from assumed.cli.completion import complete_profile
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options, duration
 from assumed.cli.output import utc_now, waited_line
-from assumed.cli.profile_names import profile_names
-from assumed.cli.reach import daemon_of
 from assumed.clock import SystemClock
 from assumed.models import Outcome
 
 
 @click.command("wait")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=profile_names)
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option(
     "--min-left",
     metavar="DURATION",
@@ -54,7 +54,7 @@ def command(
     options.configure_log(level="error")
 
     def ask(within: timedelta) -> Sequence[Outcome]:
-        daemon = daemon_of(options)
+        daemon = connect_to_daemon(options)
         if daemon is not None:
             return daemon.refresh(profiles, force=False, min_left=min_left, timeout=within)
         from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used

@@ -1,1 +1,1 @@
-"""The client of the API socket."""
+"""The client for the API socket."""

@@ -1,4 +1,4 @@
-"""The client of the local socket, which every command uses."""
+"""The client for the API socket of the daemon, used by all commands but the fast path."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
+from assumed.fastpath.unix_http import describe_failure
 from assumed.models import EndpointAddress, Login, Outcome, Status
+from assumed.paths import client_sockets
 from assumed.server.serialization import (
     endpoint_from_json,
     login_from_json,
     outcome_from_json,
     status_from_json,
 )
-from assumed.server.unix_socket import client_sockets, connect
+from assumed.server.unix_socket import connect
 
 _STATUS_TIMEOUT_SECONDS = 5.0
 
+T = TypeVar("T")
+
 
 def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
-    """Return a client of this user's daemon; None where none runs.
+    """Return a client for the daemon of `user`; None if no daemon runs.
 
     Raises:
-        DaemonUnreachableError: another user listens where the daemon should, or the socket is
-            broken.
+        DaemonUnreachableError: a process of another user listens on the socket, or the connection
+            fails.
     """
-    for path in client_sockets(environ, user):
+    for path in map(Path, client_sockets(environ, user)):
         try:
             connection = connect(path)
         except OSError as error:
@@ -43,24 +47,20 @@ def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
 
 
 class DaemonClient:
-    """Talks to the daemon at a socket; one connection a request."""
+    """Sends requests to the daemon that listens at `path`, each on a connection of its own.
+
+    All methods raise UsageError for a profile that the daemon does not know, and
+    DaemonUnreachableError if there is no valid response, or for an error that it reports.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def status(self, profiles: Sequence[str] = ()) -> Status:
-        """Return the status of the daemon and of `profiles`, of all where none is named.
-
-        Raises:
-            UsageError: a profile that the daemon does not know.
-            DaemonUnreachableError: no answer, or none that makes sense.
-        """
+        """Return the status of the daemon and of `profiles`, or of all if it is empty."""
         query = urlencode([("profile", profile) for profile in profiles])
-        shape = self._request("GET", f"/v1/status?{query}", None, _STATUS_TIMEOUT_SECONDS)
-        try:
-            return status_from_json(shape)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise _unreachable(self.path, error) from error
+        body = self._request("GET", f"/v1/status?{query}", None, _STATUS_TIMEOUT_SECONDS)
+        return self._decode(status_from_json, body)
 
     def refresh(
         self,
@@ -69,94 +69,66 @@ class DaemonClient:
         force: bool,
         min_left: timedelta | None = None,
         timeout: timedelta | None = None,
-        told: Callable[[Outcome], None] | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
     ) -> tuple[Outcome, ...]:
-        """Have profiles refreshed now, all where none is named; returns when all are tried.
+        """Refresh profiles and return their outcomes once every profile has been tried.
 
         Args:
-            profiles: names.
-            force: also refresh what is still fresh.
-            min_left: leave alone what has at least so much left, and nothing else.
-            timeout: how long to wait; None for as long as it takes.
-            told: called with each outcome as it comes; not together with `timeout`.
-
-        Raises:
-            UsageError: a profile that the daemon does not know.
-            DaemonUnreachableError: no answer in time, or none that makes sense.
+            profiles: names; empty for all.
+            force: also refresh profiles that are still fresh.
+            min_left: refresh profiles with less than this remaining, in place of those due.
+            timeout: None to wait for as long as it takes.
+            on_outcome: called with each outcome as soon as it is known; not with `timeout`.
         """
-        asked = {
+        request = {
             "profiles": list(profiles),
             "force": force,
             "min_left": None if min_left is None else round(min_left.total_seconds()),
-            "stream": told is not None,
+            "stream": on_outcome is not None,
         }
         seconds = None if timeout is None else timeout.total_seconds()
-        shapes = self._requests("POST", "/v1/refresh", asked, seconds)
-        try:
-            shape = next(shapes)
-            while told is not None and "outcomes" not in shape:
-                told(outcome_from_json(shape))
-                shape = next(shapes)
-            return tuple(outcome_from_json(outcome) for outcome in shape["outcomes"])
-        except (KeyError, TypeError, AttributeError, ValueError, StopIteration) as error:
-            raise _unreachable(self.path, error) from error
+        bodies = self._stream("POST", "/v1/refresh", request, seconds)
+        body = self._decode(next, bodies)
+        while on_outcome is not None and "outcomes" not in body:
+            on_outcome(self._decode(outcome_from_json, body))
+            body = self._decode(next, bodies)
+        return self._decode(_outcomes_from_json, body)
 
     def credentials(self, profile: str) -> Mapping[str, str]:
-        """Return a profile's credentials, by the names of a credential process.
-
-        Raises:
-            UsageError: a profile that the daemon does not know.
-            DaemonUnreachableError: no answer, or none that makes sense.
-            RefreshFailedError: there are none that last.
-        """
+        """Return a profile's credentials, by credential process key."""
         query = urlencode({"profile": profile})
-        shape = self._request("GET", f"/v1/credentials?{query}", None, None)
-        try:
-            return {key: str(value) for key, value in shape.items()}
-        except AttributeError as error:
-            raise _unreachable(self.path, error) from error
+        body = self._request("GET", f"/v1/credentials?{query}", None, None)
+        return self._decode(_credentials_from_json, body)
 
     def log_in(self, profile: str, code: str) -> Login:
-        """Start the MFA session that a profile hangs on.
+        """Start the MFA session of a profile's source.
 
         Raises:
-            UsageError: a profile that the daemon does not know, or that needs no code; no code.
-            DaemonUnreachableError: no answer, or none that makes sense.
-            RefreshFailedError: STS does not take the code, or can't be reached.
+            UsageError: also for a profile that needs no MFA code, and for an empty code.
         """
-        asked = {"profile": profile, "code": code}
-        shape = self._request("POST", "/v1/login", asked, None)
-        try:
-            return login_from_json(shape)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise _unreachable(self.path, error) from error
+        request = {"profile": profile, "code": code}
+        body = self._request("POST", "/v1/login", request, None)
+        return self._decode(login_from_json, body)
 
     def endpoint(self, profile: str) -> EndpointAddress:
-        """Return where the AWS SDKs find the credentials of a profile, which are there already.
-
-        Raises:
-            UsageError: a profile that the daemon does not know.
-            DaemonUnreachableError: no answer, or none that makes sense.
-            RefreshFailedError: there are none that last.
-        """
+        """Return the container credentials endpoint of a profile that has credentials."""
         query = urlencode({"profile": profile})
-        shape = self._request("GET", f"/v1/endpoint?{query}", None, None)
+        body = self._request("GET", f"/v1/endpoint?{query}", None, None)
+        return self._decode(endpoint_from_json, body)
+
+    def _decode(self, decode: Callable[[Any], T], body: Any) -> T:
         try:
-            return endpoint_from_json(shape)
-        except (KeyError, TypeError) as error:
+            return decode(body)
+        except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
             raise _unreachable(self.path, error) from error
 
     def _request(self, method: str, target: str, body: object, timeout: float | None) -> Any:
-        try:
-            (shape,) = self._requests(method, target, body, timeout)
-        except ValueError as error:
-            raise _unreachable(self.path, error) from error
-        return shape
+        return self._decode(_only, list(self._stream(method, target, body, timeout)))
 
-    def _requests(
+    def _stream(
         self, method: str, target: str, body: object, timeout: float | None
     ) -> Iterator[Any]:
-        """Give what each line of the answer says, as it comes."""
+        """Yield the JSON of each line of the response as it arrives."""
         connection = _Connection(self.path, timeout)
         try:
             connection.request(
@@ -165,12 +137,12 @@ class DaemonClient:
                 body=None if body is None else json.dumps(body),
                 headers={"Content-Type": "application/json", "Connection": "close"},
             )
-            with connection.getresponse() as answer:
-                for line in answer:
-                    shape = json.loads(line)
-                    if "error" in shape:
-                        raise _refusal(shape["error"])
-                    yield shape
+            with connection.getresponse() as response:
+                for line in response:
+                    decoded = json.loads(line)
+                    if "error" in decoded:
+                        raise _rejection(decoded["error"])
+                    yield decoded
         except AssumedError:
             raise
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
@@ -192,19 +164,25 @@ class _Connection(http.client.HTTPConnection):
         self.sock: socket.socket = connection
 
 
-def _refusal(error: Mapping[str, str]) -> AssumedError:
+def _only(responses: Sequence[Any]) -> Any:
+    (response,) = responses
+    return response
+
+
+def _outcomes_from_json(body: Mapping[str, Any]) -> tuple[Outcome, ...]:
+    return tuple(map(outcome_from_json, body["outcomes"]))
+
+
+def _credentials_from_json(body: Mapping[str, Any]) -> Mapping[str, str]:
+    return {key: str(value) for key, value in body.items()}
+
+
+def _rejection(error: Mapping[str, str]) -> AssumedError:
     if error["code"] == UsageError.code:
         return UsageError(error["message"], hint=error["hint"])
     return DaemonUnreachableError(error["message"], hint=error["hint"])
 
 
 def _unreachable(path: Path, error: Exception) -> DaemonUnreachableError:
-    if isinstance(error, TimeoutError):
-        return DaemonUnreachableError(
-            f"the daemon at {path} has not answered in time",
-            hint="a refresh may be under way still: see `assumed status`",
-        )
-    return DaemonUnreachableError(
-        f"the daemon at {path} does not answer: {type(error).__name__}: {error}",
-        hint="see its log: `journalctl --user -u assumed`; and restart it",
-    )
+    message, hint = describe_failure(str(path), error)
+    return DaemonUnreachableError(message, hint=hint)

@@ -1,4 +1,4 @@
-"""The values of the configuration: each takes the text of the file, or says how to mend it.
+"""Field types of the configuration: each parses the text of the file or reports a problem.
 
 The limits are those of the AssumeRole reference of STS unless another source is named.
 """
@@ -17,13 +17,16 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from assumed.logs.events import redact
+from assumed.arn import Arn, is_arn
+from assumed.logs import redact
 from assumed.models import CredentialSource, LifetimeFraction, RefreshBefore, StorageMode, WriteMode
+from assumed.paths import expand_home
+from assumed.text import truncate
 
-LEAST_SESSION_SECONDS = 900
-MOST_SESSION_SECONDS = 43_200
-MOST_CHAINED_SECONDS = 3_600
-MOST_POLICY_CHARACTERS = 2_048
+MIN_SESSION_SECONDS = 900
+MAX_SESSION_SECONDS = 43_200
+MAX_CHAINED_SECONDS = 3_600
+MAX_POLICY_CHARACTERS = 2_048
 SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+){1,3}-\d{1,2}")
 
@@ -36,61 +39,65 @@ _POLICY_ARN = re.compile(
     re.ASCII,
 )
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
-_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s?%", re.ASCII)
+_PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s?%", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/\\-]{2,1224}", re.ASCII)
 _TAG = re.compile(r"[^\W_]|[\s_.:/=+\-@]")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 # Source: SerialNumber and DurationSeconds in the reference of GetSessionToken.
 _MFA_SERIAL = re.compile(r"[\w+=/:,.@-]{9,256}", re.ASCII)
-_SHORTEST_MFA_SESSION = timedelta(minutes=15)
-_LONGEST_MFA_SESSION = timedelta(hours=36)
-_SHORTEST_REFRESH_BEFORE = timedelta(minutes=1)
-_MOST_SHARE = 50
-_MOST_PORT = 65_535
-
-T = TypeVar("T")
-
-
-def mistake(text: str) -> PydanticCustomError:
-    """Return the error for a value that has to be mended; `text` says how."""
-    return PydanticCustomError("mistake", "{text}", {"text": redact(text)})
+_MIN_MFA_SESSION = timedelta(minutes=15)
+_MAX_MFA_SESSION = timedelta(hours=36)
+_MIN_REFRESH_BEFORE = timedelta(minutes=1)
+_MAX_PERCENTAGE = 50
+_MAX_PORT = 65_535
+_MAX_DISPLAY_CHARACTERS = 80
+_ROLE_ARN_FORM = "arn:aws:iam::ACCOUNT:role/NAME"
 
 
-def shown(text: str) -> str:
-    """Return what was written as it may be repeated: short, and no secret."""
-    return redact(text if len(text) <= 80 else f"{text[:77]}…")  # noqa: PLR2004 - a line's worth
+def field_error(text: str) -> PydanticCustomError:
+    """Return the error for an invalid value; `text` says what is wrong and what to write."""
+    return PydanticCustomError("field_error", "{text}", {"text": redact(text)})
+
+
+def truncate_for_display(text: str) -> str:
+    """Return text of the file as a message may repeat it: short, and without secrets."""
+    return redact(truncate(text, _MAX_DISPLAY_CHARACTERS))
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the duration that is written `900`, `900s`, `15m` or `1h30m`.
+    """Parse a duration such as `900`, `900s`, `15m` or `1h30m`.
 
     Raises:
-        PydanticCustomError: it is written otherwise.
+        PydanticCustomError: the text is not a duration.
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise mistake(f"{shown(text)} is no duration: write seconds (900), 15m or 1h30m")
+        raise field_error(f"{_quoted(text)} is not a duration: write seconds (900), 15m or 1h30m")
     hours, minutes, seconds = (int(number or 0) for number in found.groups())
     try:
         return timedelta(hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
-        raise mistake(f"{shown(text)} is longer than anything lasts") from None
+        raise field_error(f"{_quoted(text)} is out of range") from None
+
+
+def _quoted(text: str) -> str:
+    return f'"{truncate_for_display(text)}"'
 
 
 def _text(value: object) -> str:
     if value is None:
-        raise mistake("nothing is written behind it: give it a value, or remove the key")
+        raise field_error("no value: add one, or remove the key")
     if not isinstance(value, str):
-        raise mistake("this is a list or a mapping: write one value behind the colon")
+        raise field_error("expected a single value, not a list or a mapping")
     if not value.strip():
-        raise mistake("it is empty: give it a value, or remove the key")
+        raise field_error("empty value: add one, or remove the key")
     return value
 
 
 def _absolute_path(value: object) -> str:
     text = _text(value)
-    if not Path(text).expanduser().is_absolute():
-        raise mistake("write it whole, from / or ~ on")
+    if not Path(expand_home(text)).is_absolute():
+        raise field_error("not an absolute path: begin it with / or ~")
     return text
 
 
@@ -98,41 +105,42 @@ def _role_arn(value: object) -> str:
     text = _text(value)
     if _ROLE_ARN.fullmatch(text):
         return text
-    mend = "write arn:aws:iam::ACCOUNT:role/NAME"
-    parts = text.split(":", 5)
-    if len(parts) != 6 or parts[0] != "arn":  # noqa: PLR2004 - arn:PARTITION:SERVICE:REGION:ACCOUNT:NAME
-        raise mistake(f"this is no ARN: {mend}")
-    _, partition, service, region, account, name = parts
-    if service == "sts" and name.startswith("assumed-role/"):
-        raise mistake(f"this is the ARN of a session of a role, not of the role: {mend}")
-    if service != "iam":
-        raise mistake(f"this is an ARN of {shown(service) or 'no service'}, not of iam: {mend}")
-    kind = name.partition("/")[0]
+    hint = f"write {_ROLE_ARN_FORM}"
+    if not is_arn(text):
+        raise field_error(f"not an ARN: {hint}")
+    arn = Arn.parse(text)
+    if arn.role is not None:
+        raise field_error(f"this is the ARN of a role session, not of a role: {hint}")
+    if arn.service != "iam":
+        raise field_error(f"this is an ARN of service {_quoted(arn.service)}, not of iam: {hint}")
+    kind = arn.resource.partition("/")[0]
     if kind != "role":
-        raise mistake(f"this is the ARN of a {shown(kind)}, not of a role: {mend}")
-    if not re.fullmatch(_PARTITION, partition):
-        raise mistake(f"{shown(partition) or 'nothing'} is no partition, as aws is: {mend}")
-    if region:
-        raise mistake("a role has no region: leave nothing between the two colons behind iam")
-    if not re.fullmatch(r"\d{12}", account, re.ASCII):
-        raise mistake(f"an account is twelve digits, and {shown(account) or 'nothing'} is not")
-    raise mistake("IAM has no role of such a name: letters, digits and +=,.@-_ behind the last /")
+        raise field_error(
+            f"this is the ARN of a {truncate_for_display(kind)}, not of a role: {hint}"
+        )
+    if not re.fullmatch(_PARTITION, arn.partition):
+        raise field_error(f"{_quoted(arn.partition)} is not a partition such as aws: {hint}")
+    if arn.region:
+        raise field_error(f"the ARN of a role has no region: {hint}")
+    if not re.fullmatch(r"\d{12}", arn.account, re.ASCII):
+        raise field_error(f"{_quoted(arn.account)} is not an account ID, which has twelve digits")
+    raise field_error("invalid role name: use letters, digits and +=,.@-_ after the last /")
 
 
 def _duration_seconds(value: object) -> int:
     seconds = round(parse_duration(_text(value)).total_seconds())
-    if seconds < LEAST_SESSION_SECONDS:
-        raise mistake(f"{seconds} s is below 900, the least that STS accepts: write 900 or more")
-    if seconds > MOST_SESSION_SECONDS:
-        raise mistake(f"{seconds} s is above 43200, the most that STS accepts: write 12h or less")
+    if seconds < MIN_SESSION_SECONDS:
+        raise field_error(f"{seconds} s is too short: STS accepts 900 s (15m) or more")
+    if seconds > MAX_SESSION_SECONDS:
+        raise field_error(f"{seconds} s is too long: STS accepts 43200 s (12h) or less")
     return seconds
 
 
 def _mfa_serial(value: object) -> str:
     text = _text(value)
     if not _MFA_SERIAL.fullmatch(text):
-        raise mistake(
-            "this is no MFA device: write arn:aws:iam::ACCOUNT:mfa/NAME, or the serial number of a "
+        raise field_error(
+            "not an MFA device: write arn:aws:iam::ACCOUNT:mfa/NAME, or the serial number of a "
             "hardware token"
         )
     return text
@@ -140,8 +148,8 @@ def _mfa_serial(value: object) -> str:
 
 def _mfa_session(value: object) -> timedelta:
     lifetime = parse_duration(_text(value))
-    if not _SHORTEST_MFA_SESSION <= lifetime <= _LONGEST_MFA_SESSION:
-        raise mistake("STS gives such sessions for 15m to 36h")
+    if not _MIN_MFA_SESSION <= lifetime <= _MAX_MFA_SESSION:
+        raise field_error("out of range: STS accepts 15m to 36h")
     return lifetime
 
 
@@ -153,32 +161,32 @@ def _command(value: object) -> tuple[str, ...]:
     except ValueError as error:
         if isinstance(error, PydanticCustomError):
             raise
-        raise mistake("a quotation mark in it has no end: close it, or write a list") from None
+        raise field_error("unbalanced quotation mark: close it, or write a list") from None
 
 
 def _no_command() -> NoReturn:
-    raise mistake("it is empty: write a command, such as `ykman oath accounts code --single AWS`")
+    raise field_error("no command: write one, such as `ykman oath accounts code --single AWS`")
 
 
 def _hook(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         _text(value)
-        raise mistake(
-            "a hook is run without a shell: write a list, a word each, such as [notify-send, "
-            "hello]; where it takes a shell, [sh, -c, 'echo hello | mail jane']"
+        raise field_error(
+            "a hook runs without a shell: write a list, such as [notify-send, hello]; if it needs "
+            "a shell, write [sh, -c, 'echo hello | mail jane']"
         )
     if not value:
-        raise mistake("it is empty: write a command, such as [notify-send, hello]")
+        raise field_error("no command: write one, such as [notify-send, hello]")
     command, *words = [_text(word) for word in value]
-    return str(Path(command).expanduser()), *words
+    return str(Path(expand_home(command))), *words
 
 
 def _port(value: object) -> int:
     text = _text(value)
-    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 1 <= int(text) <= _MOST_PORT:
-        raise mistake(
-            f"{shown(text)} is no port: write 9464 or another number up to 65535; it is that of "
-            "127.0.0.1, and of no other address"
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 1 <= int(text) <= _MAX_PORT:
+        raise field_error(
+            f"{_quoted(text)} is not a port: write 1 to 65535, such as 9464; the address is always "
+            "127.0.0.1"
         )
     return int(text)
 
@@ -186,44 +194,46 @@ def _port(value: object) -> int:
 def _textfile(value: object) -> str:
     text = _absolute_path(value)
     if not text.endswith(".prom"):
-        raise mistake("the node exporter reads files that end in .prom: write FOLDER/assumed.prom")
+        raise field_error(
+            "the node exporter ignores files that do not end in .prom: write DIRECTORY/assumed.prom"
+        )
     return text
 
 
 def _refresh_before(value: object) -> RefreshBefore:
     text = _text(value)
-    share = _SHARE.fullmatch(text)
-    if share is not None:
-        percent = float(share[1])
-        if not 1 <= percent <= _MOST_SHARE:
-            raise mistake(f"{shown(text)} is not between 1% and 50% of the lifetime")
+    percentage = _PERCENTAGE.fullmatch(text)
+    if percentage is not None:
+        percent = float(percentage[1])
+        if not 1 <= percent <= _MAX_PERCENTAGE:
+            raise field_error(f"{_quoted(text)} is out of range: write 1% to 50% of the lifetime")
         return LifetimeFraction(percent / 100)
     if text.endswith("%"):
-        raise mistake(f"{shown(text)} is no share of the lifetime: write 25% or 50%")
+        raise field_error(f"{_quoted(text)} is not a percentage: write 25% or 50%")
     before = parse_duration(text)
-    if before < _SHORTEST_REFRESH_BEFORE:
-        raise mistake("under a minute before the end there is no time to try again: write 15m")
+    if before < _MIN_REFRESH_BEFORE:
+        raise field_error(f"{_quoted(text)} leaves no time for a retry: write 1m or more")
     return before
 
 
 def _session_name(value: object) -> str:
     text = _text(value)
     if not SESSION_NAME.fullmatch(text):
-        raise mistake("STS takes 2 to 64 letters, digits and +=,.@-_ here")
+        raise field_error("invalid: STS accepts 2 to 64 letters, digits and +=,.@-_")
     return text
 
 
 def _region(value: object) -> str:
     text = _text(value)
     if not REGION.fullmatch(text):
-        raise mistake(f"{shown(text)} is no region: write eu-west-1 or the like")
+        raise field_error(f"{_quoted(text)} is not a region: write one such as eu-west-1")
     return text
 
 
 def _external_id(value: object) -> str:
     text = _text(value)
     if not _EXTERNAL_ID.fullmatch(text):
-        raise mistake("STS takes 2 to 1224 letters, digits and +=,.@:/\\-_ here")
+        raise field_error("invalid: STS accepts 2 to 1224 letters, digits and +=,.@:/\\-_")
     return text
 
 
@@ -233,28 +243,30 @@ def _policy(value: object) -> str:
     else:
         try:
             document = json.loads(_text(value))
-        except ValueError:
-            raise mistake("this is no JSON: write a policy as JSON text or as a mapping") from None
+        except ValueError as error:
+            if isinstance(error, PydanticCustomError):
+                raise
+            raise field_error("not JSON: write the policy as JSON text or as a mapping") from None
     if not isinstance(document, dict) or "Statement" not in document:
-        raise mistake("a policy is a mapping with a `Statement`")
-    # Packed as tightly as JSON goes: STS counts.
+        raise field_error("not a policy: it has no `Statement`")
+    # STS counts characters, so use the most compact JSON.
     text = json.dumps(document, separators=(",", ":"))
-    if len(text) > MOST_POLICY_CHARACTERS:
-        raise mistake(f"it is {len(text)} characters, and STS takes 2048: shorten it")
+    if len(text) > MAX_POLICY_CHARACTERS:
+        raise field_error(f"too long: it has {len(text)} characters, and STS accepts 2048")
     return text
 
 
 def _policy_arn(value: object) -> str:
     text = _text(value)
     if not _POLICY_ARN.fullmatch(text):
-        raise mistake("this is no ARN of a policy: write arn:aws:iam::ACCOUNT:policy/NAME")
+        raise field_error("not the ARN of a policy: write arn:aws:iam::ACCOUNT:policy/NAME")
     return text
 
 
 def _tag_key(value: object) -> str:
     text = _tag_text(value, 128)
     if text.lower().startswith("aws:"):
-        raise mistake("what begins with aws: is AWS's own: choose another key")
+        raise field_error("AWS reserves tag keys that begin with `aws:`; use another key")
     return text
 
 
@@ -262,19 +274,21 @@ def _tag_value(value: object) -> str:
     return "" if value is None or value == "" else _tag_text(value, 256)
 
 
-def _tag_text(value: object, most: int) -> str:
+def _tag_text(value: object, max_characters: int) -> str:
     text = _text(value)
-    if len(text) > most:
-        raise mistake(f"it is {len(text)} characters, and STS takes {most}: shorten it")
+    if len(text) > max_characters:
+        raise field_error(
+            f"too long: it has {len(text)} characters, and STS accepts {max_characters}"
+        )
     if not all(_TAG.fullmatch(character) for character in text):
-        raise mistake("STS takes letters, digits, spaces and _.:/=+-@ in tags")
+        raise field_error("invalid: STS accepts letters, digits, spaces and _.:/=+-@ in tags")
     return text
 
 
 def _boolean(value: object) -> bool:
     text = _text(value)
     if text.lower() not in _BOOLEANS:
-        raise mistake(f"{shown(text)} is neither true nor false")
+        raise field_error(f"{_quoted(text)} is neither true nor false")
     return _BOOLEANS[text.lower()]
 
 
@@ -286,7 +300,7 @@ def _credential_source(value: object) -> CredentialSource:
     return _choice(CredentialSource, value)
 
 
-def _stored_in(value: object) -> StorageMode:
+def _storage_mode(value: object) -> StorageMode:
     return _choice(StorageMode, value)
 
 
@@ -298,7 +312,7 @@ def _choice(choices: type[ChoiceT], value: object) -> ChoiceT:
     try:
         return choices(text)
     except ValueError:
-        raise mistake(f"{shown(text)} is none of: {', '.join(choices)}") from None
+        raise field_error(f"{_quoted(text)} is not one of {', '.join(choices)}") from None
 
 
 def _schema(parse: Callable[[object], object], **schema: object) -> tuple[Any, Any]:
@@ -317,8 +331,8 @@ DurationSeconds = Annotated[
     *_schema(
         _duration_seconds,
         **_DURATION_SCHEMA,
-        minimum=LEAST_SESSION_SECONDS,
-        maximum=MOST_SESSION_SECONDS,
+        minimum=MIN_SESSION_SECONDS,
+        maximum=MAX_SESSION_SECONDS,
     ),
 ]
 RefreshBeforeValue = Annotated[
@@ -342,7 +356,7 @@ Hook = Annotated[
     tuple[str, ...],
     *_schema(_hook, type="array", items={"type": "string"}, minItems=1),
 ]
-Port = Annotated[int | None, *_schema(_port, type="integer", minimum=1, maximum=_MOST_PORT)]
+Port = Annotated[int | None, *_schema(_port, type="integer", minimum=1, maximum=_MAX_PORT)]
 MetricsTextfile = Annotated[str, *_schema(_textfile, type="string", pattern=r"^[/~].*\.prom$")]
 SessionName = Annotated[str, *_schema(_session_name, type="string", pattern=r"^[\w+=,.@-]{2,64}$")]
 Region = Annotated[str, *_schema(_region, type="string", pattern=rf"^{REGION.pattern}$")]
@@ -351,7 +365,7 @@ ExternalId = Annotated[
     *_schema(_external_id, type=["string", "integer"], pattern=r"^[\w+=,.@:/\\-]{2,1224}$"),
 ]
 Policy = Annotated[
-    str, *_schema(_policy, type=["string", "object"], maxLength=MOST_POLICY_CHARACTERS)
+    str, *_schema(_policy, type=["string", "object"], maxLength=MAX_POLICY_CHARACTERS)
 ]
 PolicyArn = Annotated[
     str, *_schema(_policy_arn, type="string", pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/")
@@ -359,9 +373,11 @@ PolicyArn = Annotated[
 TagKey = Annotated[str, *_schema(_tag_key, type="string", maxLength=128)]
 TagValue = Annotated[str, *_schema(_tag_value, type=["string", "number", "null"], maxLength=256)]
 Boolean = Annotated[bool, *_schema(_boolean, type="boolean")]
-Machine = Annotated[
+CredentialSourceValue = Annotated[
     CredentialSource | None,
     *_schema(_credential_source, enum=[str(source) for source in CredentialSource]),
 ]
-Store = Annotated[StorageMode, *_schema(_stored_in, enum=[str(place) for place in StorageMode])]
-Write = Annotated[WriteMode, *_schema(_write_mode, enum=[str(mode) for mode in WriteMode])]
+StorageModeValue = Annotated[
+    StorageMode, *_schema(_storage_mode, enum=[str(mode) for mode in StorageMode])
+]
+WriteModeValue = Annotated[WriteMode, *_schema(_write_mode, enum=[str(mode) for mode in WriteMode])]

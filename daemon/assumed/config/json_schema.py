@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration file: `python -m assumed.config.json_schema` prints it."""
+"""The JSON Schema of the configuration file; `python -m assumed.config.json_schema` prints it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic_core import core_schema
 from assumed.config.schema import ConfigurationModel
 
 
-class _Plain(GenerateJsonSchema):
-    """A schema that says no more than the file may hold: what is not written is described."""
+class _SchemaWithoutDefaults(GenerateJsonSchema):
+    """A schema without titles and default values, which the descriptions mention."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -22,8 +22,8 @@ class _Plain(GenerateJsonSchema):
 
 
 def json_schema() -> str:
-    """Return the JSON Schema as text, as `config/assumed.schema.json` has it."""
-    generated = ConfigurationModel.model_json_schema(schema_generator=_Plain)
+    """Return the JSON Schema as `config/assumed.schema.json` contains it."""
+    generated = ConfigurationModel.model_json_schema(schema_generator=_SchemaWithoutDefaults)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(head | generated, indent=2, ensure_ascii=False) + "\n"
 

@@ -1,18 +1,9 @@
-"""The configuration file: YAML in, definitions out, or every mistake with its line.
-
-| to change | open |
-| --- | --- |
-| which keys there are | `shape` |
-| what a value may be, and what is said of a wrong one | `values` |
-| what holds between keys and between profiles | `rules` |
-| how YAML becomes values with lines | `document` |
-| whose file is read | `trust` |
-| the JSON Schema | `schema` |
-"""
+"""The configuration file: YAML in, definitions or every problem with its line out."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import stat
@@ -23,8 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from assumed.config.fields import shown
-from assumed.config.permissions import distrust
+from assumed.config.definitions import build_configuration, default_session_name, merge_defaults
+from assumed.config.fields import truncate_for_display
+from assumed.config.permissions import insecure_reason
 from assumed.config.schema import (
     ConfigurationModel,
     CredentialsFileModel,
@@ -32,28 +24,28 @@ from assumed.config.schema import (
     MetricsModel,
     ProfileModel,
 )
-from assumed.config.validation import ConfigProblem, ConfigurationValidator, default_session_name
-from assumed.config.yaml_loader import LocatedProblem, YamlDocument
-from assumed.config.yaml_loader import Path as KeyPath
-from assumed.errors import ConfigurationError
+from assumed.config.validation import ConfigProblem, ConfigurationValidator
+from assumed.config.yaml_loader import KeyPath, LocatedProblem, YamlDocument
+from assumed.errors import ConfigurationError, InvalidConfigurationError
 from assumed.models import Configuration
+from assumed.paths import configuration_files
+from assumed.text import join_words
 
-__all__ = ["find", "load", "parse", "places"]
-
-_MOST_BYTES = 16 << 20
+_MAX_BYTES = 16 << 20
 _SECRETS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
-_WRONG_KIND = {
-    "model_type": "it has to be a mapping: keys below it, indented",
-    "dict_type": "it has to be a mapping: keys below it, indented",
-    "tuple_type": "it has to be a list: [one, another]",
-    "missing": "it is missing: there is nothing to keep fresh",
+_EXPECTED_MAPPING = "expected a mapping: indent its keys below it"
+_WRONG_TYPE = {
+    "model_type": _EXPECTED_MAPPING,
+    "dict_type": _EXPECTED_MAPPING,
+    "tuple_type": "expected a list, such as [one, another]",
+    "missing": "missing: define at least one profile",
 }
-_SHAPES: Mapping[str, type[BaseModel]] = {
+_MODELS: Mapping[str, type[BaseModel]] = {
     "credentials_file": CredentialsFileModel,
     "hooks": HooksModel,
     "metrics": MetricsModel,
 }
-_EXAMPLE = """an example:
+EXAMPLE = """an example:
 profiles:
   my-profile:
     role_arn: arn:aws:iam::111122223333:role/my-role
@@ -61,11 +53,11 @@ profiles:
 
 
 def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the configuration file: the first of the places where it may be that exists.
+    """Return the configuration file: the first of `places` that exists.
 
     Args:
-        explicit: `--config`; then there is no other place.
-        environ: for `ASSUMED_CONFIG` (then there is no other place either), `XDG_CONFIG_HOME`.
+        explicit: `--config`; no other file is considered then.
+        environ: for `ASSUMED_CONFIG` (no other file is considered then) and `XDG_CONFIG_HOME`.
 
     Raises:
         ConfigurationError: there is none.
@@ -75,26 +67,21 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
         if place.exists() or len(found) == 1:
             return place
     raise ConfigurationError(
-        [f"there is no configuration: looked for {' and '.join(map(str, found))}"],
-        hint="`assumed init` writes one from the role profiles of the AWS config file; or write "
-        f"{found[0]}, or name one: `--config FILE` or ASSUMED_CONFIG; {_EXAMPLE}",
+        [f"there is no configuration file: looked for {join_words([*map(str, found)])}"],
+        hint=f"run `assumed init` to create one from the AWS config file, or write {found[0]}, or "
+        f"name one with `--config FILE` or ASSUMED_CONFIG; {EXAMPLE}",
     )
 
 
 def places(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return where a configuration may be, in order; one place where it is named.
+    """Return the paths where a configuration file may be, in order; only one if it is named.
 
     Args:
         explicit: `--config`.
         environ: for `ASSUMED_CONFIG`, `XDG_CONFIG_HOME`.
     """
-    named = explicit or environ.get("ASSUMED_CONFIG")
-    if named:
-        return (Path(named).expanduser(),)
-    config_home = environ.get("XDG_CONFIG_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    base = Path(config_home) if config_home.startswith("/") else Path("~/.config").expanduser()
-    return base / "assumed" / "config.yaml", Path("/etc/assumed/config.yaml")
+    named = None if explicit is None else str(explicit)
+    return tuple(Path(path) for path in configuration_files(environ, named))
 
 
 def load(
@@ -110,10 +97,11 @@ def load(
         path: of the file.
         user: for the default role session name, `assumed-USER@HOST`.
         host: likewise.
-        source_exists: whether the AWS files have a profile; None to take every name.
+        source_exists: whether the AWS files have a profile; None to accept every name.
 
     Raises:
-        ConfigurationError: with every mistake, `FILE:LINE: KEY: what is wrong, and the mend`.
+        InvalidConfigurationError: with every problem, `FILE:LINE: KEY: what is wrong: fix`.
+        ConfigurationError: the file cannot be read, or others can write it.
     """
     return parse(_read(path), path, user=user, host=host, source_exists=source_exists)
 
@@ -126,161 +114,171 @@ def parse(
     host: str,
     source_exists: Callable[[str], bool] | None = None,
 ) -> Configuration:
-    """Return what the bytes of a configuration file say; see `load`.
+    """Return the configuration in the bytes of a file; see `load`.
 
     Raises:
-        ConfigurationError: likewise.
+        InvalidConfigurationError: as `load`.
     """
-    document = YamlDocument(_decoded(data, path))
+    document = YamlDocument(_decode(data, path))
     problems = list(document.problems)
     if document.value is None:
         if not problems:
             problems.append(LocatedProblem(1, (), "the file is empty"))
     elif not isinstance(document.value, dict):
         problems.append(
-            LocatedProblem(document.line(()), (), "it has to begin with a key: `profiles:`")
+            LocatedProblem(document.line(()), (), "not a mapping: begin the file with `profiles:`")
         )
     else:
-        shape, mistakes = _validated(document.value)
-        if shape is not None:
-            rules = ConfigurationValidator(
-                shape,
-                default_name=default_session_name(user, host),
+        model, found = _validate(document.value)
+        if model is not None:
+            profiles = merge_defaults(model)
+            validator = ConfigurationValidator(
+                model,
+                profiles,
                 source_exists=source_exists,
-                withheld={mistake.meant for mistake in mistakes},
+                rejected={problem.meant for problem in found},
             )
-            mistakes += rules.mistakes()
+            found += validator.problems()
+        reported = {problem.where for problem in document.problems}
         problems += [
-            LocatedProblem(document.line(mistake.where), mistake.where, mistake.text)
-            for mistake in mistakes
-            # What YAML took away there is no second mistake.
-            if mistake.where not in {problem.where for problem in document.problems}
+            LocatedProblem(document.line(problem.where), problem.where, problem.text)
+            for problem in found
+            # A value that YAML rejected is missing from the model: report it once.
+            if problem.where not in reported
         ]
-        if shape is not None and not problems:
-            return rules.configuration(path)
-    raise _refused(path, problems)
+        if model is not None and not problems:
+            session_name = default_session_name(user, host)
+            return build_configuration(model, profiles, path=path, session_name=session_name)
+    raise _invalid(path, problems)
 
 
 def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        raise _unreadable(path, error.strerror) from error
+        raise _unreadable(path, error) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _unreadable(path, "it is no file")
-        if (reason := distrust(path, descriptor)) is not None:
+            raise ConfigurationError(
+                [f"{path}: not a regular file"], hint="name a file with `--config FILE`"
+            )
+        if (reason := insecure_reason(path, descriptor)) is not None:
             raise ConfigurationError(
                 [f"{path}: {reason}"],
-                hint="a configuration that others may change is not read: it decides whose "
-                "rights are used",
+                hint="the file decides which credentials are used and which commands run, so it "
+                "is not read while another user can change it",
             )
-        return os.pread(descriptor, _MOST_BYTES, 0)
+        return os.pread(descriptor, _MAX_BYTES, 0)
     except OSError as error:
-        raise _unreadable(path, error.strerror) from error
+        raise _unreadable(path, error) from error
     finally:
         os.close(descriptor)
 
 
-def _unreadable(path: Path, reason: str | None) -> ConfigurationError:
+def _unreadable(path: Path, error: OSError) -> ConfigurationError:
+    is_missing = error.errno == errno.ENOENT
     return ConfigurationError(
-        [f"{path}: it can't be read: {reason}"], hint=f"write it there; {_EXAMPLE}"
+        [f"{path}: cannot be read: {error.strerror}"],
+        hint=f"create it; {EXAMPLE}" if is_missing else "make it readable for this user",
     )
 
 
-def _decoded(data: bytes, path: Path) -> str:
+def _decode(data: bytes, path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _refused(
-            path, [LocatedProblem(line, (), "a byte that is not UTF-8: save the file as UTF-8")]
+        raise _invalid(
+            path, [LocatedProblem(line, (), "not UTF-8: save the file as UTF-8")]
         ) from None
 
 
-def _refused(path: Path, problems: list[LocatedProblem]) -> ConfigurationError:
+def _invalid(path: Path, problems: list[LocatedProblem]) -> InvalidConfigurationError:
     lines: dict[str, None] = {}
     for problem in sorted(problems, key=lambda problem: problem.line):
-        where = f"{'.'.join(shown(str(part)) for part in problem.where)}: " if problem.where else ""
-        lines[f"{path}:{problem.line}: {where}{problem.text}"] = None
-    return ConfigurationError(
-        list(lines),
-        hint="`assumed check` shows what is still wrong",
+        key = ".".join(truncate_for_display(str(part)) for part in problem.where)
+        text = f"{key}: {problem.text}" if key else problem.text
+        lines[f"{path}:{problem.line}: {text}"] = None
+    return InvalidConfigurationError(
+        list(lines), hint="fix the file, then verify it with `assumed check`"
     )
 
 
-def _validated(value: Any) -> tuple[ConfigurationModel | None, list[ConfigProblem]]:
-    """Return the shape, made without what is wrong in it, so that all the rest is looked at too."""
+def _validate(value: Any) -> tuple[ConfigurationModel | None, list[ConfigProblem]]:
+    """Return a model of the valid keys, so that the rules can be checked too, and the problems.
+
+    The model is None if the valid keys do not make one.
+    """
     try:
         return ConfigurationModel.model_validate(value), []
     except ValidationError as error:
         details = error.errors(include_url=False)
     for detail in details:
         _remove(value, _key_path(detail))
-    mistakes = [_mistake(detail) for detail in details]
+    problems = [_to_problem(detail) for detail in details]
     try:
-        return ConfigurationModel.model_validate(value), mistakes
+        return ConfigurationModel.model_validate(value), problems
     except ValidationError:
-        return None, mistakes
+        return None, problems
 
 
-def _mistake(detail: ErrorDetails) -> ConfigProblem:
+def _to_problem(detail: ErrorDetails) -> ConfigProblem:
     where = _key_path(detail)
     kind = detail["type"]
-    if kind == "mistake":
+    if kind == "field_error":
         text = detail["msg"]
     elif kind == "extra_forbidden":
-        return _unknown(where)
-    elif kind in _WRONG_KIND:
+        return _unknown_key(where)
+    elif kind in _WRONG_TYPE:
         is_empty = kind != "missing" and detail["input"] is None
-        text = "nothing is written below it" if is_empty else _WRONG_KIND[kind]
+        text = "nothing is indented below it" if is_empty else _WRONG_TYPE[kind]
     elif kind == "too_short":
-        text = "it is empty: name at least one profile"
+        text = "empty: define at least one profile"
     elif kind == "too_long":
-        text = f"STS takes at most {detail['ctx']['max_length']}: remove some"
+        text = f"too many: STS accepts {detail['ctx']['max_length']}"
     else:
-        text = "it can't be understood"
+        text = "invalid value"
     return ConfigProblem(where, text)
 
 
 def _key_path(detail: ErrorDetails) -> KeyPath:
-    # pydantic puts "[key]" behind the path of a key that is itself wrong.
+    # pydantic appends "[key]" to the path of an invalid key.
     return tuple(part for part in detail["loc"] if part != "[key]")
 
 
-def _unknown(where: KeyPath) -> ConfigProblem:
+def _unknown_key(where: KeyPath) -> ConfigProblem:
     key = str(where[-1])
-    # Spelled as the others are: `roleArn` and `role-arn` mean role_arn.
+    # `roleArn` and `role-arn` are probably meant to be role_arn.
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip()).lower().replace("-", "_")
     if plain in _SECRETS:
         return ConfigProblem(
-            where, "secrets have no place in this file: `aws configure --profile NAME` keeps them"
+            where, "this file must not hold secrets: store them with `aws configure --profile NAME`"
         )
-    known = list(_shape(where).model_fields)
+    known = list(_model_at(where).model_fields)
     nearest = difflib.get_close_matches(plain, known, 1) or [
         name for name in known if plain and name.startswith(plain)
     ]
     if nearest:
-        text = f"there is no such key; did you mean {nearest[0]}?"
+        text = f"unknown key; did you mean {nearest[0]}?"
         return ConfigProblem(where, text, meant=(*where[:-1], nearest[0]))
     if len(where) == 1 and plain in ProfileModel.model_fields:
-        return ConfigProblem(where, "it belongs under a profile, or under defaults")
+        return ConfigProblem(where, "it belongs under a profile or under defaults")
     if len(where) > 1 and plain in ConfigurationModel.model_fields:
-        return ConfigProblem(where, "it belongs at the top, beside profiles")
-    return ConfigProblem(where, f"there is no such key; known are {', '.join(known)}")
+        return ConfigProblem(where, "it belongs at the top level, beside profiles")
+    return ConfigProblem(where, f"unknown key; the keys here are {join_words(known)}")
 
 
-def _shape(where: KeyPath) -> type[BaseModel]:
-    """Return the shape that an unknown key stands in."""
-    return ConfigurationModel if len(where) == 1 else _SHAPES.get(str(where[0]), ProfileModel)
+def _model_at(where: KeyPath) -> type[BaseModel]:
+    """Return the model that has the key at `where`."""
+    return ConfigurationModel if len(where) == 1 else _MODELS.get(str(where[0]), ProfileModel)
 
 
 def _remove(value: Any, path: KeyPath) -> None:
-    """Take away the key that leads to `path`, so that what is right can be looked at further."""
-    *above, last = path
-    for index, part in enumerate(above):
+    """Remove the key that leads to `path`, so that the other keys can be checked."""
+    *parents, last = path
+    for index, part in enumerate(parents):
         if isinstance(value[part], list):
-            above, last = above[:index], part
+            parents, last = parents[:index], part
             break
         value = value[part]
     value.pop(last, None)

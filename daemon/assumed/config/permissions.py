@@ -1,6 +1,7 @@
-"""A configuration that somebody else could have written is not read: it says whose rights we use.
+"""Whether only trusted users can write the configuration file.
 
-It will also name commands to run.
+The file decides which credentials are used and which commands run, so anyone who can write it has
+the rights of the user who runs assumed.
 """
 
 from __future__ import annotations
@@ -13,55 +14,59 @@ _ALL_USERS = "0 0 4294967295"
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def distrust(path: Path, descriptor: int) -> str | None:
-    """Return why the open file at `path` is not to be trusted, and the mend; None where it is.
+def insecure_reason(path: Path, descriptor: int) -> str | None:
+    """Return why the open file at `path` is not trusted and how to fix it; None if it is.
 
-    The file itself counts, the folder that it really is in, and those above it, also of the links
-    that lead to it: who may write there may put another file in its place.
+    Checks the file, the directory that holds it, and all parents, also those of symbolic links
+    on the way: a user who can write to one of them can replace the file.
     """
     real = path.resolve()
-    for above in {*path.absolute().parents, *real.parents} - {real.parent}:
-        if (reason := _distrust_above(above)) is not None:
+    for parent in {*path.absolute().parents, *real.parents} - {real.parent}:
+        if (reason := _insecure_parent_reason(parent)) is not None:
             return reason
-    for what, status in ((path, os.fstat(descriptor)), (real.parent, real.parent.stat())):
+    directory = real.parent
+    for name, target, status in (
+        ("the file", path, os.fstat(descriptor)),
+        (f"its directory {directory}", directory, directory.stat()),
+    ):
         if status.st_uid not in _trusted_owners():
             return (
-                f"{what} belongs to another user (uid {status.st_uid}), who could change what is "
-                f"done with your credentials: `chown {os.geteuid()} {what}`"
+                f"{name} belongs to another user (uid {status.st_uid}): "
+                f"`chown {os.geteuid()} {target}`"
             )
         if status.st_mode & _WRITABLE_BY_OTHERS:
-            who = "everybody" if status.st_mode & stat.S_IWOTH else "its group"
-            return f"{what} is writable by {who}: `chmod go-w {what}`"
+            who = "everyone" if status.st_mode & stat.S_IWOTH else "its group"
+            return f"{name} is writable by {who}: `chmod go-w {target}`"
     return None
 
 
-def _distrust_above(folder: Path) -> str | None:
-    """Who may rename what is in a folder further up can put a tree of their own in its place.
+def _insecure_parent_reason(directory: Path) -> str | None:
+    """Check a directory further up, which may be writable by its group.
 
-    Its group may be the user's own, as it is by default on Debian: that one is not asked about.
+    On Debian that group is by default the user's own.
     """
-    status = folder.stat()
+    status = directory.stat()
     if status.st_uid not in _trusted_owners():
         return (
-            f"{folder}, which it is in, belongs to another user (uid {status.st_uid}), who could "
-            "put another file in its place: keep it elsewhere"
+            f"its parent directory {directory} belongs to another user (uid {status.st_uid}), who "
+            "can replace the file: move it elsewhere"
         )
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return f"{folder}, which it is in, is writable by everybody: `chmod o-w {folder}`"
+        return f"its parent directory {directory} is writable by everyone: `chmod o-w {directory}`"
     return None
 
 
 def _trusted_owners() -> set[int]:
     owners = {os.geteuid(), 0}
-    # In a user namespace (PrivateUsers=yes, a rootless container) the files of the real root seem
-    # to belong to nobody (user_namespaces(7)).
-    if _text("/proc/self/uid_map") not in {_ALL_USERS, ""}:
-        nobody = int(_text("/proc/sys/kernel/overflowuid") or 0)
-        owners |= {nobody} & {Path("/").stat().st_uid}
+    # In a user namespace (PrivateUsers=yes, a rootless container) the files of the real root
+    # appear to belong to the overflow user (user_namespaces(7)).
+    if _read_words("/proc/self/uid_map") not in {_ALL_USERS, ""}:
+        overflow_user = int(_read_words("/proc/sys/kernel/overflowuid") or 0)
+        owners |= {overflow_user} & {Path("/").stat().st_uid}
     return owners
 
 
-def _text(path: str) -> str:
+def _read_words(path: str) -> str:
     try:
         return " ".join(Path(path).read_text().split())
     except OSError:

@@ -1,6 +1,6 @@
-"""The reference of the configuration file: `python -m assumed.config.reference` prints it.
+"""The reference of the configuration file as Markdown: the last part of `docs/configuration.md`.
 
-It is made of the same types as the JSON Schema, and is `docs/configuration.md`.
+It is generated from the same models as the JSON Schema.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from pydantic import BaseModel
 
 from assumed.config import schema
 from assumed.config.json_schema import json_schema
+from assumed.text import duration_literal
 
-_HEAD = """# Configuration reference
+_HEAD = """## Reference
 
-Every key that the configuration file may have, made of the types that read it. The README says
-where the file is and what it is for; [config/](../config) has an example of each key, and a JSON
-Schema for editors. A key that is not here is an error, which names the nearest one that is.
+This part is generated from the models that validate the file. Any other key is an error; the
+message suggests the closest key that exists.
 """
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
-    ("At the top", "", schema.ConfigurationModel),
+    ("Top level", "", schema.ConfigurationModel),
     (
-        "Under a profile, or under `defaults`",
-        "What stands under a profile counts before what stands under `defaults`.",
+        "A profile, or `defaults`",
+        "A key of a profile takes precedence over the same key of `defaults`.",
         schema.ProfileModel,
     ),
-    ("Under `credentials_file`", "", schema.CredentialsFileModel),
-    ("Under `hooks`", "", schema.HooksModel),
-    ("Under `metrics`", "", schema.MetricsModel),
+    ("`credentials_file`", "", schema.CredentialsFileModel),
+    ("`hooks`", "", schema.HooksModel),
+    ("`metrics`", "", schema.MetricsModel),
 )
-_KINDS = {
-    "string": "a text",
+_TYPES = {
+    "string": "a string",
     "integer": "a number",
     "number": "a number",
     "boolean": "`true` or `false`",
@@ -49,76 +49,72 @@ _DURATION = r"(\d+h)?(\d+m)?(\d+s?)?"
 def reference() -> str:
     """Return the reference as Markdown."""
     definitions = json.loads(json_schema())
-    shapes = {**definitions["$defs"], schema.ConfigurationModel.__name__: definitions}
+    schemas = {**definitions["$defs"], schema.ConfigurationModel.__name__: definitions}
     lines = [_HEAD]
     for title, note, model in _SECTIONS:
-        lines += [f"## {title}", ""]
+        lines += [f"### {title}", ""]
         lines += [note, ""] if note else []
-        lines += [
-            "| key | may be | where nothing is given | what it is |",
-            "| --- | --- | --- | --- |",
-        ]
-        lines += _rows(model, shapes[model.__name__]["properties"], shapes)
+        lines += ["| key | value | default | description |", "| --- | --- | --- | --- |"]
+        lines += _rows(model, schemas[model.__name__]["properties"], schemas)
         lines.append("")
     return "\n".join(lines)
 
 
 def _rows(
-    model: type[BaseModel], properties: Mapping[str, Any], shapes: Mapping[str, Any]
+    model: type[BaseModel], properties: Mapping[str, Any], schemas: Mapping[str, Any]
 ) -> Iterator[str]:
-    for key, allowed in properties.items():
-        described = allowed.get("description") or shapes[_target(allowed)]["description"]
-        cells = (f"`{key}`", _allowed(allowed), _default(model, key), described)
+    for key, value in properties.items():
+        description = value.get("description") or schemas[_target(value)]["description"]
+        cells = (f"`{key}`", _value_text(value), _default_text(model, key), description)
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _target(allowed: Mapping[str, Any]) -> str:
-    return str(allowed["$ref"]).rpartition("/")[2]
+def _target(value: Mapping[str, Any]) -> str:
+    return str(value["$ref"]).rpartition("/")[2]
 
 
-def _allowed(allowed: Mapping[str, Any]) -> str:
-    """Return what a value may be, in words."""
-    if "$ref" in allowed:
+def _value_text(value: Mapping[str, Any]) -> str:
+    """Describe which values a key accepts."""
+    if "$ref" in value:
         return "the keys below"
-    if "enum" in allowed:
-        return ", ".join(f"`{value}`" for value in allowed["enum"])
-    if _DURATION in allowed.get("pattern", ""):
-        share = ", or a share: `50%`" if "%" in allowed["pattern"] else ""
-        least = _duration(allowed["minimum"])
+    if "enum" in value:
+        return ", ".join(f"`{choice}`" for choice in value["enum"])
+    if _DURATION in value.get("pattern", ""):
+        percentage = ", or a percentage: `50%`" if "%" in value["pattern"] else ""
+        shortest = _duration_text(value["minimum"])
         span = (
-            f"{least} to {_duration(allowed['maximum'])}"
-            if "maximum" in allowed
-            else f"from {least}"
+            f"{shortest} to {_duration_text(value['maximum'])}"
+            if "maximum" in value
+            else f"at least {shortest}"
         )
-        return f"a duration, {span}{share}"
-    kinds = allowed["type"] if isinstance(allowed["type"], list) else [allowed["type"]]
-    words = " or ".join(_KINDS[kind] for kind in kinds)
-    if "pattern" in allowed:
-        words += f" like `{allowed['pattern']}`"
-    if "items" in allowed:
-        words += f" of {_KINDS[allowed['items']['type']].removeprefix('a ')}s"
-    if "minimum" in allowed:
-        words += f", {allowed['minimum']} to {allowed['maximum']}"
+        return f"a duration, {span}{percentage}"
+    types = value["type"] if isinstance(value["type"], list) else [value["type"]]
+    words = " or ".join(_TYPES[each] for each in types)
+    if "pattern" in value:
+        words += f" like `{value['pattern']}`"
+    if "items" in value:
+        words += f" of {_TYPES[value['items']['type']].removeprefix('a ')}s"
+    if "minimum" in value:
+        words += f", {value['minimum']} to {value['maximum']}"
     for limit, unit in (("maxLength", " characters"), ("maxItems", ""), ("maxProperties", "")):
-        if limit in allowed:
-            words += f", at most {allowed[limit]}{unit}"
+        if limit in value:
+            words += f", at most {value[limit]}{unit}"
     return words
 
 
-def _default(model: type[BaseModel], key: str) -> str:
+def _default_text(model: type[BaseModel], key: str) -> str:
     default = model.model_fields[key].default
     if key.endswith("_seconds"):
         default = timedelta(seconds=default)
     if isinstance(default, timedelta):
-        return f"`{_duration(default.total_seconds())}`"
+        return f"`{duration_literal(default)}`"
     if isinstance(default, bool):
         return f"`{default}`".lower()
     return f"`{default.value}`" if isinstance(default, Enum) else ""
 
 
-def _duration(seconds: float) -> str:
-    hours, minutes = int(seconds) // 3600, int(seconds) // 60 % 60
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
+def _duration_text(seconds: int) -> str:
+    return duration_literal(timedelta(seconds=seconds))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The keys of the configuration file and what each holds: the JSON Schema is made of these.
+"""The keys of the configuration file; the JSON Schema and the reference are generated from them.
 
-A text that is not written is empty.
+A text that is not set is empty.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from assumed.config.fields import (
     AbsolutePath,
     Boolean,
     Command,
+    CredentialSourceValue,
     DurationSeconds,
     ExternalId,
     Hook,
-    Machine,
     MetricsTextfile,
     MfaSerial,
     MfaSessionLength,
@@ -28,13 +28,16 @@ from assumed.config.fields import (
     Region,
     RoleArn,
     SessionName,
-    Store,
+    StorageModeValue,
     TagKey,
     TagValue,
     Text,
-    Write,
+    WriteModeValue,
 )
 from assumed.models import StorageMode, WriteMode
+
+SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
+"""The keys that name where the source credentials come from; a profile has one of them."""
 
 
 class _StrictModel(BaseModel):
@@ -42,183 +45,192 @@ class _StrictModel(BaseModel):
 
 
 class ProfileModel(_StrictModel):
-    """What may stand under a profile, or under `defaults` for all of them."""
+    """The keys of a profile, or of `defaults` for all profiles."""
 
     role_arn: Annotated[
         RoleArn,
         Field(
-            description="The role that is assumed. Without one the profile holds the source's own "
-            "temporary credentials (SSO, an MFA session, a credential_process with an "
-            "Expiration, the machine's), for tools that understand nothing else; "
-            "long-term keys are never copied."
+            description="The role to assume. Without it, the profile holds the temporary "
+            "credentials of the source itself (SSO, an MFA session, a credential_process that "
+            "reports an Expiration, an instance role), for tools that cannot use that source. "
+            "Long-term keys are never copied."
         ),
     ] = ""
     source_profile: Annotated[
         Text,
         Field(
-            description="Whose credentials make the call: a profile of the AWS files (keys, SSO, "
-            "`aws login`, a credential_process), or another profile of this file (a "
-            "chain)."
+            description="The profile whose credentials assume the role: a profile of the AWS files "
+            "(keys, SSO, `aws login`, a credential_process), or another profile of this file (role "
+            "chaining)."
         ),
     ] = ""
     credential_source: Annotated[
-        Machine,
+        CredentialSourceValue,
         Field(
-            description="In place of source_profile: the role of the EC2 instance, of the ECS task "
-            "or the EKS pod, or the keys in the environment that assumed itself was "
-            "started with."
+            description="Instead of source_profile: the role of the EC2 instance, of the ECS task "
+            "or the EKS pod, or the keys in the environment of assumed."
         ),
     ] = None
     web_identity_token_file: Annotated[
         AbsolutePath,
         Field(
-            description="In place of source_profile: a file with a token of an identity provider "
-            "(EKS, GitLab, GitHub), read anew each time, for "
-            "AssumeRoleWithWebIdentity. external_id, tags, transitive_tag_keys and "
-            "source_identity can't go with it."
+            description="Instead of source_profile: a file with a token of an identity provider "
+            "(EKS, GitLab, GitHub) for AssumeRoleWithWebIdentity. It is read for each call. "
+            "Excludes external_id, tags, transitive_tag_keys and source_identity."
         ),
     ] = ""
     mfa_serial: Annotated[
         MfaSerial,
         Field(
-            description="The MFA device of the source profile's user: one code a day starts a "
-            "session from which the roles are assumed."
+            description="The MFA device of the source profile's user. One code starts a session "
+            "(see mfa_session) that assumes the roles."
         ),
     ] = ""
     mfa_session: Annotated[
         MfaSessionLength,
-        Field(description="How long one code lasts."),
+        Field(description="How long the session that an MFA code starts is valid."),
     ] = timedelta(hours=12)
     mfa_process: Annotated[
         Command,
         Field(
-            description="A command that prints a code, such as `ykman oath accounts code --single "
-            "AWS`, run without a shell, for 30 s at most; its output is never logged. "
-            "Where there is none, `assumed login` asks for the code."
+            description="A command that prints an MFA code, such as `ykman oath accounts code "
+            "--single AWS`. It runs without a shell for at most 30 s, and its output is never "
+            "logged. Without it, `assumed login` asks for the code."
         ),
     ] = ()
     role_session_name: Annotated[
         SessionName,
-        Field(description="The name of the role session; assumed-USER@HOST where none is given."),
+        Field(description="The name of the role session; by default assumed-USER@HOST."),
     ] = ""
     duration_seconds: Annotated[
         DurationSeconds,
         Field(
-            description="How long a session lasts: no longer than the role allows, and of a chain "
-            "1h at most."
+            description="The lifetime of a session. The role may limit it, and STS limits chained "
+            "roles to 1h."
         ),
     ] = 3600
     refresh_before: Annotated[
         RefreshBeforeValue,
         Field(
-            description="How long before its end a session is refreshed, as a time or as a share "
-            "of its lifetime; never more than half of it."
+            description="How long before its expiration a session is refreshed, as a duration or a "
+            "percentage of its lifetime; never more than half of it."
         ),
     ] = timedelta(minutes=15)
     region: Annotated[
         Region,
         Field(
-            description="The region whose STS endpoint is called; else that of the source profile, "
-            "else the first of the partition."
+            description="The region of the STS endpoint; by default the region of the source "
+            "profile, or else the first of the partition."
         ),
     ] = ""
     fallback_regions: Annotated[
         tuple[Region, ...],
-        Field(description="Regions that are called, in this order, while `region` is down."),
+        Field(description="Regions to try in this order while the STS of `region` is unavailable."),
     ] = ()
     external_id: Annotated[
-        ExternalId, Field(description="What the role's trust policy asks for.")
+        ExternalId, Field(description="The external ID that the role's trust policy requires.")
     ] = ""
     policy: Annotated[
         Policy,
-        Field(description="A session policy, as JSON or as a mapping, that narrows the role."),
+        Field(
+            description="A session policy, as JSON or as a mapping, that limits the permissions of "
+            "the role."
+        ),
     ] = ""
     policy_arns: Annotated[
         tuple[PolicyArn, ...],
-        Field(max_length=10, description="Managed policies that narrow the role."),
+        Field(
+            max_length=10, description="Managed policies that limit the permissions of the role."
+        ),
     ] = ()
     tags: Annotated[dict[TagKey, TagValue], Field(max_length=50, description="Session tags.")] = {}
     transitive_tag_keys: Annotated[
         tuple[TagKey, ...],
-        Field(max_length=50, description="The tags that go on to roles chained to this one."),
+        Field(max_length=50, description="The session tags that chained roles inherit."),
     ] = ()
     source_identity: Annotated[
-        SessionName, Field(description="Who stands behind the session, for CloudTrail.")
+        SessionName,
+        Field(description="The source identity of the session, which CloudTrail records."),
     ] = ""
     store: Annotated[
-        Store,
+        StorageModeValue,
         Field(
-            description="Where the session is kept: memory is never written anywhere, and had from "
-            "the daemon alone (export-credentials, credential_process, exec)."
+            description="Where the session is kept: in the credentials file, or in memory only, "
+            "where the daemon serves it to export-credentials, credential_process and exec."
         ),
     ] = StorageMode.FILE
     overwrite: Annotated[
         Boolean,
         Field(
-            description="Also replace long-term keys of that name and what another tool manages; "
-            "replaced long-term keys are backed up first."
+            description="Replace long-term keys and the credentials of other tools in this profile "
+            "too; long-term keys are backed up first."
         ),
     ] = False
     enabled: Annotated[
-        Boolean, Field(description="Whether it is kept fresh; a profile with false is left alone.")
+        Boolean, Field(description="Whether the profile is refreshed; false leaves it as it is.")
     ] = True
 
 
 class CredentialsFileModel(_StrictModel):
-    """Which credentials file is kept fresh, and how it is written."""
+    """Which credentials file is written, and how."""
 
     path: Annotated[
-        Text,
+        AbsolutePath,
         Field(
-            description="The credentials file; ~/.aws/credentials or $AWS_SHARED_CREDENTIALS_FILE "
-            "where none is given."
+            description="The credentials file; by default $AWS_SHARED_CREDENTIALS_FILE, or else "
+            "~/.aws/credentials."
         ),
     ] = ""
     write: Annotated[
-        Write,
+        WriteModeValue,
         Field(
-            description="How it is written: replaced whole, or in-place, for a file that is "
-            "mounted into a container, and less safe."
+            description="How the file is written: replaced atomically, or in-place, which is less "
+            "safe, for a file that is mounted into a container."
         ),
     ] = WriteMode.REPLACE
 
 
 class HooksModel(_StrictModel):
-    """Commands that the daemon runs when something happens to a profile: lists, with no shell."""
+    """Commands that the daemon runs on events of a profile: lists of words, without a shell."""
 
-    on_refresh: Annotated[Hook, Field(description="There is a new session.")] = ()
+    on_refresh: Annotated[Hook, Field(description="A profile has a new session.")] = ()
     on_failure: Annotated[
         Hook,
-        Field(description="A refresh failed, at the first try; and once more when a session ends."),
+        Field(
+            description="A refresh failed for the first time, or a session expired while refreshes "
+            "failed."
+        ),
     ] = ()
     on_needs_login: Annotated[
         Hook,
-        Field(description="Somebody has to log in; also two hours before an MFA session ends."),
+        Field(description="A login is required, or an MFA session expires within two hours."),
     ] = ()
-    on_recovered: Annotated[Hook, Field(description="A refresh worked after failures.")] = ()
+    on_recovered: Annotated[Hook, Field(description="A refresh succeeded after failed ones.")] = ()
 
 
 class MetricsModel(_StrictModel):
-    """Where Prometheus finds what the daemon counts, beside the local socket."""
+    """Where the daemon publishes Prometheus metrics, besides the API socket."""
 
     port: Annotated[
-        Port, Field(description="http://127.0.0.1:PORT/metrics, 9464 for instance.")
+        Port, Field(description="A port for http://127.0.0.1:PORT/metrics, such as 9464.")
     ] = None
     textfile: Annotated[
         MetricsTextfile,
-        Field(description="A file for the textfile collector of the node exporter, ….prom."),
+        Field(
+            description="A file for the textfile collector of the node exporter; it ends in .prom."
+        ),
     ] = ""
 
 
 class ConfigurationModel(_StrictModel):
-    """The configuration of assumed: the profiles that are kept fresh."""
+    """The configuration of assumed: the profiles to refresh."""
 
     defaults: Annotated[
-        ProfileModel, Field(description="What holds for every profile that says nothing else.")
+        ProfileModel, Field(description="Values for all profiles that do not set them themselves.")
     ] = ProfileModel()
     profiles: Annotated[
         dict[str, ProfileModel],
-        Field(min_length=1, description="By name of the profile in the credentials file."),
+        Field(min_length=1, description="Profiles by their name in the credentials file."),
     ]
     credentials_file: CredentialsFileModel = CredentialsFileModel()
     hooks: HooksModel = HooksModel()

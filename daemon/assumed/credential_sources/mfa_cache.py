@@ -1,4 +1,4 @@
-"""The file that an MFA session survives a restart in: mode 0600, in a folder of mode 0700."""
+"""The cache file of an MFA session, which survives a restart: mode 0600 in a 0700 directory."""
 
 from __future__ import annotations
 
@@ -6,43 +6,40 @@ import hashlib
 import json
 import logging
 import os
-import stat
-import tempfile
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from assumed.fsutil import ensure_private_directory, open_regular, replace_file
 from assumed.logs.events import event
 from assumed.models import MfaSession, TemporaryCredentials
 
-_MOST_BYTES = 1 << 16
+_MAX_BYTES = 1 << 16
 
 
 class MfaCacheFile:
-    """The file of one session. What can't be kept is asked for again after a restart."""
+    """The file of one MFA session. Without it a restart asks for a code again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
-    def of(cls, folder: Path, source: MfaSession) -> MfaCacheFile:
-        """Return the file of the session of this profile and device."""
+    def of(cls, directory: Path, source: MfaSession) -> MfaCacheFile:
+        """Return the file for this source profile and device."""
         name = hashlib.sha256(f"{source.profile.name}\n{source.serial}".encode()).hexdigest()
-        return cls(folder / f"{name[:32]}.json")
+        return cls(directory / f"{name[:32]}.json")
 
     def read(self, source: MfaSession) -> TemporaryCredentials | None:
-        """Return what is in the file; None where that is nothing that we wrote."""
+        """Return the stored session; None if the file is missing, insecure or malformed."""
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags)
+            descriptor = open_regular(self.path)
         except OSError:
             return None
         try:
             found = os.fstat(descriptor)
-            is_ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077
-            if not stat.S_ISREG(found.st_mode) or not is_ours:
+            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 return None
-            data = os.pread(descriptor, _MOST_BYTES, 0)
+            data = os.pread(descriptor, _MAX_BYTES, 0)
         except OSError:
             return None
         finally:
@@ -58,7 +55,7 @@ class MfaCacheFile:
         return credentials if expiration.tzinfo is not None else None
 
     def write(self, source: MfaSession, credentials: TemporaryCredentials) -> None:
-        """Keep a session; where that fails it lasts as long as this process."""
+        """Store a session; log a failure, since the session still works in memory."""
         shape = {
             "profile": source.profile.name,
             "serial": source.serial,
@@ -66,32 +63,14 @@ class MfaCacheFile:
             "expiration": credentials.expiration.isoformat(),
         }
         try:
-            self._replace(json.dumps(shape).encode())
+            ensure_private_directory(self.path.parent)
+            # A daemon and a command may write it at once.
+            replace_file(self.path, json.dumps(shape).encode(), sync=True, unique=True)
         except OSError as error:
             event(
                 logging.WARNING,
-                "mfa_session_not_kept",
+                "mfa_session_save_failed",
                 path=self.path,
                 error=error.strerror,
-                hint="the session is in memory alone: a restart asks for a code again",
+                hint="the MFA session is only in memory: a restart asks for a code again",
             )
-
-    def _replace(self, data: bytes) -> None:
-        folder = self.path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(0, "its folder is another user's, or a link")
-        folder.chmod(0o700)
-        # mkstemp's files are 0600 from the first moment on.
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".")
-        new = Path(name)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            new.replace(self.path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise

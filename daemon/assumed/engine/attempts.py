@@ -53,7 +53,7 @@ class Attempt:
             return self.session
         if isinstance(self.error, AssumedError):
             return self.error
-        event(logging.ERROR, "internal_error", profile=self.profile.name, defect=self.error)
+        event(logging.ERROR, "internal_error", profile=self.profile.name, exc_info=self.error)
         return internal_error(self.profile.name, self.error)
 
 

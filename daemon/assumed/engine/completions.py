@@ -9,7 +9,7 @@ from assumed.clock import Clock
 from assumed.engine.attempts import Attempt, internal_error
 from assumed.engine.event_log import EventLog
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
-from assumed.engine.refresh_policy import ZERO, retry_delay
+from assumed.engine.refresh_policy import ZERO, RetriedBy, retry_delay
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.session_store import SessionStore
 from assumed.errors import AssumedError, ParentNotReadyError, SourceUnavailableError
@@ -28,7 +28,7 @@ class CompletionHandler:
         sessions: record which session has reached its readers.
         queue: where the next attempt is scheduled.
         events: where the result is logged.
-        repeats: schedule the next refresh; else only what is asked for is done.
+        retried_by: who retries; for the user nothing is scheduled that was not asked for.
     """
 
     def __init__(
@@ -38,13 +38,14 @@ class CompletionHandler:
         queue: RefreshQueue,
         events: EventLog,
         *,
-        repeats: bool,
+        retried_by: RetriedBy,
     ) -> None:
         self._clock = clock
         self._sessions = sessions
         self._queue = queue
         self._events = events
-        self._repeats = repeats
+        self._retried_by = retried_by
+        self._repeats = retried_by is not RetriedBy.USER
 
     def apply(self, attempt: Attempt) -> bool:
         """Apply the result of an attempt.
@@ -63,7 +64,7 @@ class CompletionHandler:
         try:
             return self._apply(attempt)
         except Exception as error:  # noqa: BLE001 - an error here must not lose the profile
-            event(logging.ERROR, "internal_error", profile=profile.name, defect=error)
+            event(logging.ERROR, "internal_error", profile=profile.name, exc_info=error)
             self._recover(profile, error)
             return True
 
@@ -121,7 +122,10 @@ class CompletionHandler:
 
     def _schedule_retry(self, profile: ScheduledProfile, error: AssumedError) -> None:
         failure = Failure(
-            code=error.code, message=error.message, hint=error.hint, at=self._clock.now()
+            code=error.code,
+            message=error.message,
+            hint=self._retried_by.complete_hint(error),
+            at=self._clock.now(),
         )
         profile.failures = profile.failures.add(error, failure, now=self._clock.boottime())
         self._queue.mark_failing(profile)

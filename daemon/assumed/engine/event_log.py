@@ -14,7 +14,7 @@ from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, Schedule
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.status import StatusView, whole_seconds
 from assumed.errors import AssumedError, RetryPolicy
-from assumed.logs.events import event, timestamp
+from assumed.logs import event, timestamp
 from assumed.models import Login, MfaSession, RoleSession, Source
 
 # Later than that, the machine was suspended, or something delayed the refresh.
@@ -117,7 +117,7 @@ class EventLog:
             role_arn=profile.definition.role_arn if is_news else None,
             error_code=error.code,
             error=error.message if is_news else None,
-            hint=error.hint if is_news else None,
+            hint=failures.failure.hint if is_news and failures.failure else None,
             failed_before_with=code_before if is_news else None,
             attempt=failures.count,
             failing_since=failures.since if failures.count > 1 else None,
@@ -211,7 +211,7 @@ class EventLog:
             profile=profile.name,
             summary=_summary(profile.failures, self._view.remaining(profile)),
             error_code=error.code,
-            hint=error.hint,
+            hint=profile.failures.failure.hint if profile.failures.failure else None,
             waits_for=_waits_for(error),
         )
 

@@ -10,7 +10,7 @@ from assumed.clock import Clock
 from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresher import Refresher
-from assumed.models import LOGIN_ENDS_SOON, MfaSession, ProfileDefinition
+from assumed.models import LOGIN_EXPIRY_WARNING, MfaSession, ProfileDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class MfaSessionMonitor:
             enabled = [profile for profile in profiles if profile.definition.enabled]
             if session.process or not enabled:
                 continue
-            if not ZERO < remaining <= min(LOGIN_ENDS_SOON, session.lifetime / 2):
+            if not ZERO < remaining <= min(LOGIN_EXPIRY_WARNING, session.lifetime / 2):
                 continue
             expires_at = self.expires_at(session)
             if expires_at is not None and self._reported.get(session) != expires_at:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import Enum, unique
 
-from assumed.errors import RetryPolicy
+from assumed.errors import AssumedError, RetryPolicy, retry_advice
 from assumed.models import LifetimeFraction, RefreshBefore
 
 ZERO = timedelta(0)
@@ -20,6 +21,24 @@ _MAX_FRACTION_OF_REMAINING = 0.2
 # Without it the fractions would mean ever more retries a second as the expiration comes near.
 _MIN_STEP = timedelta(seconds=1)
 _MIN_DELAY = timedelta(milliseconds=50)
+
+
+@unique
+class RetriedBy(Enum):
+    """Who retries a failed refresh, which is added to the hint of a failure."""
+
+    DAEMON = "daemon"
+    PROCESS = "process"
+    """The process beside the command of `assumed exec`, which has no name for the user."""
+    USER = "user"
+    """A standalone command makes one attempt and ends."""
+
+    def complete_hint(self, error: AssumedError) -> str:
+        """Return the hint of an error, with who retries the refresh."""
+        if self is RetriedBy.PROCESS:
+            return error.hint
+        advice = retry_advice(error, by_daemon=self is RetriedBy.DAEMON)
+        return f"{error.hint}; {advice}" if advice else error.hint
 
 
 def refresh_due_in(

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from botocore.session import Session as BotocoreSession
 
+from assumed.arn import account_of
 from assumed.clock import Clock
 from assumed.credential_sources.base import CredentialProvider
 from assumed.engine.session_store import SessionStore
@@ -22,13 +23,13 @@ from assumed.errors import (
     SourceUnavailableError,
 )
 from assumed.models import (
-    Caller,
     Credentials,
     ManagedProfile,
     MfaSession,
     ProfileDefinition,
     RoleSession,
     RootSource,
+    SourceAuthentication,
     SourceCredentials,
     StorageMode,
     WebIdentity,
@@ -93,7 +94,7 @@ class Sts(Protocol):
         ...
 
     def assume_role(
-        self, definition: ProfileDefinition, caller: Caller, session: BotocoreSession
+        self, definition: ProfileDefinition, caller: SourceAuthentication, session: BotocoreSession
     ) -> AssumedRole:
         """Call AssumeRole, or AssumeRoleWithWebIdentity, once."""
         ...
@@ -174,7 +175,7 @@ class Refresher:
             # Before the call, so that a change while it is under way counts as a change.
             fingerprint = self._sources.fingerprint(root)
             source = self._sources.resolve(root)
-            url = self._sts.endpoint_url(definition, source.session)
+            url = self._sts.endpoint_url(definition, source.botocore_session)
             account_id = self._role_account(definition) or self._account_of(root, fingerprint)
         except AssumedError:
             return PreparedCall(fingerprint)
@@ -199,7 +200,7 @@ class Refresher:
             else:
                 credentials = self._source_credentials(definition, source)
                 asked_at = self._clock.boottime()
-                answer = self._sts.assume_role(definition, credentials, source.session)
+                answer = self._sts.assume_role(definition, credentials, source.botocore_session)
         except SourceRejectedError:
             # They may have been revoked: the next attempt has to load them again.
             source.forget()
@@ -266,7 +267,7 @@ class Refresher:
         known = self.sessions.get(definition.profile)
         own = source.temporary(other_than=known.credentials.access_key_id if known else None)
         signer = SourceCredentials(own.access_key_id, own.secret_access_key, own.session_token)
-        identity = self._sts.get_caller_identity(definition, signer, source.session)
+        identity = self._sts.get_caller_identity(definition, signer, source.botocore_session)
         if own.expiration - identity.answered_at < _MIN_LIFETIME:
             # Otherwise a source that does not renew them in time would be asked ever faster.
             raise SourceUnavailableError(
@@ -286,7 +287,7 @@ class Refresher:
 
     def _source_credentials(
         self, definition: ProfileDefinition, source: CredentialProvider
-    ) -> Caller:
+    ) -> SourceAuthentication:
         if definition.parent is None:
             return source.credentials()
         parent = self.sessions.get(definition.parent)
@@ -317,10 +318,10 @@ class Refresher:
             if parent is None:
                 return None
             if parent.role_arn is not None:
-                return parent.role_arn.split(":")[4]
+                return account_of(parent.role_arn)
             definition = parent
         if isinstance(source, WebIdentity) and definition.role_arn is not None:
-            return definition.role_arn.split(":")[4]
+            return account_of(definition.role_arn)
         return None
 
     def _account_of(self, source: RootSource, fingerprint: str | None) -> str:

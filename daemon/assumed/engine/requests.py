@@ -108,7 +108,9 @@ class CredentialsRequest:
         ):
             self.future.set_result(session.credentials)
         elif failure is not None:
-            error = RefreshFailedError(failure.message, hint=failure.hint, code=failure.code)
+            error = RefreshFailedError(
+                f"profile {self.profile}: {failure.message}", hint=failure.hint, code=failure.code
+            )
             self.future.set_exception(error)
         else:
             self.future.set_exception(

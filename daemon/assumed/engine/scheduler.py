@@ -33,7 +33,7 @@ from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
 from assumed.engine.heartbeat_checks import HeartbeatChecks
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
-from assumed.engine.refresh_policy import ZERO
+from assumed.engine.refresh_policy import ZERO, RetriedBy
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
 from assumed.engine.requests import (
@@ -92,7 +92,7 @@ class RefreshScheduler:
         refresher: Refresher,
         jobs: HeartbeatScheduler,
         jitter: Callable[[], float],
-        repeats: bool = True,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         """Create a scheduler without profiles.
 
@@ -101,18 +101,18 @@ class RefreshScheduler:
             refresher: makes the calls, and has the sessions.
             jobs: started and shut down by the caller; its beat has to call `heartbeat`.
             jitter: draws from 0 to 1.
-            repeats: schedule the next refresh of each profile; else only what is asked for is done.
+            retried_by: who retries a failed refresh; for the user no refresh is scheduled at all.
         """
         self._clock = clock
         self._refresher = refresher
-        self._repeats = repeats
+        self._repeats = retried_by is not RetriedBy.USER
         self._inbox = Inbox[Attempt | ProfileRequest](jobs.wakeup)
         self._queue = RefreshQueue(clock, refresher.sessions, jobs, jitter)
         self._mfa = MfaSessionMonitor(clock, refresher)
         self._view = StatusView(clock, refresher, self._mfa)
         self._events = EventLog(clock, self._view)
         self._completions = CompletionHandler(
-            clock, refresher.sessions, self._queue, self._events, repeats=repeats
+            clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
         )
         self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
         self._first_pass = FirstPass()
@@ -327,7 +327,7 @@ class RefreshScheduler:
                 for answer in answers:
                     answer()
             except Exception as error:  # noqa: BLE001 - it would end the scheduler's thread
-                event(logging.ERROR, "internal_error", defect=error)
+                event(logging.ERROR, "internal_error", exc_info=error)
 
     def _complete(self, attempt: Attempt) -> list[_Answer]:
         profile = attempt.profile

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from assumed.arn import Arn
 from assumed.clock import Clock
 from assumed.engine.refresh_policy import ZERO, refresh_due_in
 from assumed.models import Credentials, ProfileDefinition, RoleSession, StorageMode
@@ -244,10 +245,7 @@ def is_session_of(definition: ProfileDefinition, credentials: Credentials) -> bo
     """
     if definition.role_arn is None:
         return False
-    _, partition, _, _, account, role = definition.role_arn.split(":", 5)
-    role_name = role.rsplit("/", 1)[-1]
-    session_name = definition.role_session_name
-    expected = f"arn:{partition}:sts::{account}:assumed-role/{role_name}/{session_name}"
+    expected = str(Arn.parse(definition.role_arn).session(definition.role_session_name))
     return credentials.principal_arn == expected
 
 

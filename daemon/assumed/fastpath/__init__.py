@@ -1,1 +1,1 @@
-"""Commands that programs start often, with almost no imports."""
+"""Commands that SDKs and shell prompts start often, with almost no imports; see README.md."""

@@ -1,100 +1,105 @@
-"""Credentials as text: what `credential_process` reads, and what each shell evaluates.
+"""Credentials as text: the output of a credential process, and assignments for each shell.
 
-Names and lines are those of `aws configure export-credentials`; unlike it, what a shell would take
-for more than a value is quoted. As all that `quick` needs, this imports nothing.
+Names and lines are those of `aws configure export-credentials`, which does not quote values;
+here, special characters of the shell are quoted.
 """
+
+from assumed.fastpath.credentials_reader import FILE_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_VARIABLES = {
+PROCESS_VERSION = 1
+"""`Version` in the output of a credential process."""
+VARIABLES = {
     "AWS_ACCESS_KEY_ID": "AccessKeyId",
     "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
     "AWS_SESSION_TOKEN": "SessionToken",
     "AWS_CREDENTIAL_EXPIRATION": "Expiration",
 }
-_PROCESS_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "AccountId")
-_PLAIN_TO_SHELLS = frozenset(
+"""The environment variables of the SDKs, and the keys of a credential process."""
+
+_NEEDS_NO_QUOTES = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-.,:@"
 )
-# PowerShell takes typographic quotes for quotes too (CharExtensions.IsDoubleQuote).
-_SPECIAL_TO_POWERSHELL = frozenset('`$"\u201c\u201d\u201e')
-_SPECIAL_TO_CMD = frozenset("&|<>^()")
+# PowerShell accepts typographic quotes as quotes too (CharExtensions.IsDoubleQuote).
+_SPECIAL_IN_POWERSHELL = frozenset('`$"\u201c\u201d\u201e')
+_SPECIAL_IN_CMD = frozenset("&|<>^()")
 
 
-def formatted(credentials: "Mapping[str, str]", shape: str) -> str:
-    """Return credentials as the text that `--format` asks for, with its last line feed.
+def format_credentials(credentials: "Mapping[str, str]", output_format: str) -> str:
+    """Return credentials as text, with a final line feed.
 
     Args:
-        credentials: by the names of a credential process: `AccessKeyId`, `SecretAccessKey`,
-            `SessionToken`, `Expiration`, `AccountId`.
-        shape: one of `FORMATS`.
+        credentials: by credential process key: `AccessKeyId`, `SecretAccessKey`, `SessionToken`,
+            `Expiration`, `AccountId`.
+        output_format: one of `FORMATS`.
 
     Raises:
-        ValueError: a value with a line feed or another control character, which ends a line in
-            every shell.
+        ValueError: a value contains a line feed or another control character, which ends a line
+            in every shell.
     """
-    if not all(credentials[key].isprintable() for key in _PROCESS_KEYS):
+    if not all(credentials[key].isprintable() for key in FILE_KEYS):
         raise ValueError("a control character in credentials")
-    return FORMATS[shape](credentials)
+    return FORMATS[output_format](credentials)
 
 
-def _process(credentials: "Mapping[str, str]") -> str:
-    lines = [f'  "{key}": {_json_text(credentials[key])}' for key in _PROCESS_KEYS]
-    return "{\n" + ",\n".join(['  "Version": 1', *lines]) + "\n}\n"
+def _format_process(credentials: "Mapping[str, str]") -> str:
+    lines = [f'  "{key}": {_quote_json(credentials[key])}' for key in FILE_KEYS]
+    return "{\n" + ",\n".join([f'  "Version": {PROCESS_VERSION}', *lines]) + "\n}\n"
 
 
-def _lines(line: "Callable[[str, str], str]") -> "Callable[[Mapping[str, str]], str]":
+def _assignments(format_line: "Callable[[str, str], str]") -> "Callable[[Mapping[str, str]], str]":
     return lambda credentials: "".join(
-        line(name, credentials[key]) + "\n" for name, key in _VARIABLES.items()
+        format_line(name, credentials[key]) + "\n" for name, key in VARIABLES.items()
     )
 
 
-def _json_text(value: str) -> str:
+def _quote_json(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _posix(value: str) -> str:
-    """Quote for sh, bash and zsh: nothing is special between single quotes but the end of them."""
-    if value and _PLAIN_TO_SHELLS.issuperset(value):
+def _quote_posix(value: str) -> str:
+    """Quote for sh, bash and zsh: between single quotes only the single quote is special."""
+    if value and _NEEDS_NO_QUOTES.issuperset(value):
         return value
     return "'" + value.replace("'", "'\\''") + "'"
 
 
-def _fish(value: str) -> str:
+def _quote_fish(value: str) -> str:
     """Quote for fish: between double quotes a backslash, `"` and `$` are special."""
     return '"' + "".join(f"\\{char}" if char in '\\"$' else char for char in value) + '"'
 
 
-def _powershell(value: str) -> str:
-    """Quote for PowerShell, whose escape is the backtick."""
-    special = _SPECIAL_TO_POWERSHELL
+def _quote_powershell(value: str) -> str:
+    """Quote for PowerShell, whose escape character is the backtick."""
+    special = _SPECIAL_IN_POWERSHELL
     return '"' + "".join(f"`{char}" if char in special else char for char in value) + '"'
 
 
-def _cmd(name: str, value: str) -> str:
-    """Return the line for a batch file of cmd.
+def _assign_cmd(name: str, value: str) -> str:
+    """Return an assignment for a batch file of cmd.
 
-    `set "NAME=VALUE"` takes all up to the last quote; each quote before it turns the meaning of
-    `&` and its like on or off; and `%` is a variable anywhere, unless it is doubled.
+    `set "NAME=VALUE"` takes everything up to the last quote; each quote before it switches the
+    meaning of `&` and similar characters on or off; `%` starts a variable unless it is doubled.
     """
-    if value and _PLAIN_TO_SHELLS.issuperset(value):
+    if value and _NEEDS_NO_QUOTES.issuperset(value):
         return f"set {name}={value}"
-    written, is_quoted = "", True
+    escaped, is_quoted = "", True
     for char in value:
         is_quoted ^= char == '"'
-        written += "^" if char in _SPECIAL_TO_CMD and not is_quoted else ""
-        written += "%%" if char == "%" else char
-    return f'set "{name}={written}"'
+        escaped += "^" if char in _SPECIAL_IN_CMD and not is_quoted else ""
+        escaped += "%%" if char == "%" else char
+    return f'set "{name}={escaped}"'
 
 
 FORMATS: "Mapping[str, Callable[[Mapping[str, str]], str]]" = {
-    "process": _process,
-    "env": _lines(lambda name, value: f"export {name}={_posix(value)}"),
-    "env-no-export": _lines(lambda name, value: f"{name}={_posix(value)}"),
-    "fish": _lines(lambda name, value: f"set -gx {name} {_fish(value)}"),
-    "powershell": _lines(lambda name, value: f"$Env:{name}={_powershell(value)}"),
-    "windows-cmd": _lines(_cmd),
+    "process": _format_process,
+    "env": _assignments(lambda name, value: f"export {name}={_quote_posix(value)}"),
+    "env-no-export": _assignments(lambda name, value: f"{name}={_quote_posix(value)}"),
+    "fish": _assignments(lambda name, value: f"set -gx {name} {_quote_fish(value)}"),
+    "powershell": _assignments(lambda name, value: f"$Env:{name}={_quote_powershell(value)}"),
+    "windows-cmd": _assignments(_assign_cmd),
 }

@@ -1,12 +1,12 @@
-"""What programs and prompts start again and again, and nobody may feel.
+"""The commands that SDKs and shell prompts start again and again.
 
-`assumed export-credentials` is started by every SDK at every use of a `credential_process`,
-`assumed status --format` by each prompt, `assumed status --json` by scripts. They are answered here
-where the file or the daemon can; what is left to `cli` is help, mistakes in the usage, and to
-assume a role in this very process.
+Every SDK starts `assumed export-credentials` at each use of a `credential_process`, each prompt
+starts `assumed status --format`, and scripts start `assumed status --json`. The credentials file or
+the daemon answers them here. `cli` does the rest: help, usage errors, and assuming a role in this
+process.
 
-Nothing here or in what is imported imports an SDK, or any part of the standard library that Python
-has not loaded already; a test holds that, and bench/export.py measures what it brings.
+README.md states what this package may import and cost; tests/integration/test_export.py holds it
+to that.
 """
 
 import os
@@ -14,38 +14,46 @@ import sys
 
 from assumed.fastpath.credentials_reader import (
     CredentialsReader,
-    configured,
-    is_whole,
-    seconds_left,
+    is_complete,
+    read_configuration,
+    remaining_seconds,
 )
+from assumed.paths import configuration_files, expand_home, state_directory, user_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from assumed.fastpath.unix_http import Response
+
+    T = TypeVar("T")
 
 FRESH_SECONDS = 15 * 60
-"""Under that, SDKs ask for new credentials at each use."""
-LEAST_SECONDS = 60
+"""SDKs ask for new credentials at each use when less than this remains."""
+MIN_SECONDS = 60
+"""Credentials with less remaining are never printed."""
 STATUS_FIELDS = ("profile", "state", "minutes_left", "seconds_left", "expires_at")
 
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
-# STS may hang; a prompt must not.
+# A refresh may take long; a prompt must not.
 _CREDENTIALS_TIMEOUT_SECONDS, _STATUS_TIMEOUT_SECONDS = 120.0, 5.0
 _OK, _NOT_FOUND, _CONFLICT = 200, 404, 409
-_TROUBLE = ("failing", "expired", "needs-login")
+_FAILED_STATES = ("failing", "expired", "needs-login")
 _COMMON_OPTIONS = {
     "--config": None,
     "--log-level": ("debug", "info", "warning", "error"),
     "--log-format": ("text", "json"),
     "--log-file": None,
 }
-_CHAIN = "ASSUMED_EXPORTING"
-_turns: set[str] = set()
+_POSITIONAL = ""
+# The profiles that this process and its ancestors are exporting.
+_CHAIN_VARIABLE = "ASSUMED_EXPORTING"
+_locked_profiles: set[str] = set()
 
 
 class CommandFailedError(Exception):
-    """What a command prints instead of a result: `status` is its exit status."""
+    """What a command prints instead of a result, and its exit status."""
 
     def __init__(self, message: str, *, hint: str, status: int = _FAILED) -> None:
         super().__init__(message)
@@ -53,290 +61,322 @@ class CommandFailedError(Exception):
 
 
 def main(arguments: "Sequence[str]") -> int | None:
-    """Run a command line; return its exit status, or None where `cli` has to."""
+    """Run a command line; return its exit status, or None if `cli` has to run it."""
     try:
-        text, status = _run(*arguments)
+        text, status = _dispatch(*arguments)
         if text is None:
             return None
-        # A template may hold bytes that are no text here: they go out as they came in.
+        # A template may hold bytes that are not text in this locale: they are printed unchanged.
         sys.stdout.buffer.write(os.fsencode(text))
         sys.stdout.flush()
     except CommandFailedError as error:
-        # A message can hold what a server has said: nothing of it may steer the terminal.
-        told = f"assumed: {error.message}\n  {error.hint}\n"
-        sys.stderr.write("".join(c if c.isprintable() or c == "\n" else "?" for c in told))
+        # A message can quote a server: strip what would control the terminal.
+        text = f"assumed: {error.message}\n  {error.hint}\n"
+        sys.stderr.write("".join(c if c.isprintable() or c == "\n" else "?" for c in text))
         return error.status
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter's last flush must not complain.
+        # The reader has closed the pipe; the interpreter's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     return status
 
 
-def export(profile: str, shape: str, *, config: str | None) -> str | None:
-    """Return a profile's credentials as text, from the file or else from the daemon.
+def export_credentials(profile: str, output_format: str, *, config: str | None) -> str | None:
+    """Return a profile's credentials as text, from the credentials file or from the daemon.
 
-    Where neither has them the turn of this process is awaited, so that of many one alone assumes
-    the role, and the others find what it wrote.
+    If neither has them, wait for a lock, so that only one of many processes assumes the role and
+    the others read its session from the file.
 
     Args:
         profile: a name.
-        shape: one of `formats.FORMATS`.
+        output_format: one of `formats.FORMATS`.
         config: `--config`.
 
     Returns:
-        None where the caller has to assume the role itself; it has its turn.
+        None if the caller has to assume the role itself; this process then holds the lock.
 
     Raises:
         CommandFailedError: there are no valid credentials.
     """
-    from assumed.fastpath.formats import FORMATS, formatted  # noqa: PLC0415 - `status` needs none
+    from assumed.fastpath.formats import FORMATS, format_credentials  # noqa: PLC0415 - not for `status`
 
-    if not profile or shape not in FORMATS:
+    if not profile or output_format not in FORMATS:
         return None
-    credentials = _stored(profile, config, FRESH_SECONDS) or _from_daemon(profile, config)
+    credentials = _from_file(profile, config, FRESH_SECONDS) or _from_daemon(profile, config)
     if credentials is None:
-        _take_turn(profile)
-        credentials = _stored(profile, config, FRESH_SECONDS)
-    return None if credentials is None else formatted(credentials, shape)
+        _acquire_export_lock(profile)
+        credentials = _from_file(profile, config, FRESH_SECONDS)
+    return None if credentials is None else format_credentials(credentials, output_format)
 
 
-def status_lines(
+def format_status(
     template: str, profiles: "Sequence[str]", *, config: str | None
 ) -> tuple[str | None, int]:
     """Return a line for each profile, and the exit status.
 
-    The daemon tells; where none runs, the file does, of the profiles in it.
+    Reads from the daemon, or from the credentials file if no daemon is running.
 
     Args:
-        template: a line, with `STATUS_FIELDS` in braces; `{{` and `}}` stand for braces.
-        profiles: names; none for all.
+        template: a line with `STATUS_FIELDS` in braces; `{{` and `}}` stand for braces.
+        profiles: names; empty for all.
         config: `--config`.
 
     Raises:
-        CommandFailedError: a field that is not there, or a profile that the daemon does not know.
+        CommandFailedError: an unknown field, or a profile that the daemon does not know.
     """
-    query = {"profile": list(profiles), "config": config}
-    answer = _ask("/v1/status", query, _STATUS_TIMEOUT_SECONDS)
-    if answer is None:
-        glance = CredentialsReader(os.environ)
-        rows = [_glanced(glance, name) for name in profiles or glance.profiles()]
-    else:
-        rows = answer["profiles"]
-    lines = [_filled(template, row) for row in rows]
-    return "".join(f"{line}\n" for line in lines), int(
-        any(row["state"] in _TROUBLE for row in rows)
-    )
+    response = _request_status(profiles, config)
+    if response is None:
+        reader = CredentialsReader(os.environ)
+        rows = [_status_from_file(reader, name) for name in profiles or reader.profiles()]
+        return _format_rows(template, rows)
+    return _decode(response, lambda body: _format_rows(template, body["profiles"]))
 
 
 def status_json(profiles: "Sequence[str]", *, config: str | None) -> tuple[str | None, int]:
-    """Return what the daemon tells as JSON, a line for each profile, and the exit status.
+    """Return the status from the daemon as JSON, one profile on a line, and the exit status.
 
     Args:
-        profiles: names; none for all.
+        profiles: names; empty for all.
         config: `--config`.
 
     Returns:
-        None in place of the text where no daemon runs.
+        None instead of the text if no daemon is running.
 
     Raises:
         CommandFailedError: a profile that the daemon does not know.
     """
-    from assumed.fastpath.unix_http import to_json  # noqa: PLC0415 - not needed where the file answers
+    response = _request_status(profiles, config)
+    return (None, 0) if response is None else _decode(response, _format_json)
 
-    query = {"profile": list(profiles), "config": config}
-    answer = _ask("/v1/status", query, _STATUS_TIMEOUT_SECONDS)
-    if answer is None:
-        return None, 0
-    rows = answer.pop("profiles")
-    head = to_json(answer).removesuffix("}")
+
+def _format_json(status: "dict[str, Any]") -> tuple[str, int]:
+    from assumed.fastpath.unix_http import to_json  # noqa: PLC0415 - the file needs none
+
+    rows = status.pop("profiles")
+    head = to_json(status).removesuffix("}")
     lines = ",\n".join(f"  {to_json(row)}" for row in rows)
-    text = f'{head}, "profiles": [\n{lines}\n]}}\n'
-    return text, int(any(row["state"] in _TROUBLE for row in rows))
+    return f'{head}, "profiles": [\n{lines}\n]}}\n', _exit_status(rows)
 
 
-def _stored(profile: str, config: str | None, least: int) -> "dict[str, str] | None":
-    if config is not None or os.environ.get("ASSUMED_CONFIG"):
-        # The file was likely written by the usual configuration, whose profiles are others.
+def _format_rows(template: str, rows: "Sequence[Mapping[str, Any]]") -> tuple[str, int]:
+    lines = [f"{_fill_template(template, row)}\n" for row in rows]
+    return "".join(lines), _exit_status(rows)
+
+
+def _exit_status(rows: "Sequence[Mapping[str, Any]]") -> int:
+    return int(any(row["state"] in _FAILED_STATES for row in rows))
+
+
+def _from_file(profile: str, config: str | None, min_seconds: int) -> "dict[str, str] | None":
+    files = configuration_files(os.environ, config)
+    if len(files) == 1:
+        # It is named: the file was likely written for the usual one, with other profiles.
         return None
-    changed_at, configuration = configured(os.environ, config)
-    glance = CredentialsReader(os.environ, newer_than=changed_at, configuration=configuration)
-    credentials = glance.credentials(profile)
-    if credentials is None or seconds_left(credentials) < least:
+    changed_at, configuration = read_configuration(files)
+    reader = CredentialsReader(os.environ, newer_than=changed_at, configuration=configuration)
+    credentials = reader.credentials(profile)
+    if credentials is None or remaining_seconds(credentials) < min_seconds:
         return None
     return credentials
 
 
 def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
-    """Return what the daemon gives; None where none runs, or not with this `--config`."""
-    query = {"profile": profile, "min_left": FRESH_SECONDS, "config": config}
+    """Return the credentials that the daemon has; None if none runs with this configuration."""
+    query = {"profile": profile, "min_left": FRESH_SECONDS}
     try:
-        answer: dict[str, str] | None = _ask("/v1/credentials", query, _CREDENTIALS_TIMEOUT_SECONDS)
+        response = _request("/v1/credentials", query, config, _CREDENTIALS_TIMEOUT_SECONDS)
     except CommandFailedError:
-        # A daemon that is in a bad way is no reason to withhold what is valid.
-        left = _stored(profile, config, LEAST_SECONDS)
-        if left is None:
+        # Credentials that are still valid are better than an error.
+        credentials = _from_file(profile, config, MIN_SECONDS)
+        if credentials is None:
             raise
-        return left
-    if answer is None:
+        return credentials
+    if response is None:
         return None
-    if not is_whole(answer):
+    credentials = _decode(response, _require_complete)
+    if remaining_seconds(credentials) <= 0:
         raise CommandFailedError(
-            f"profile {profile}: the daemon's answer makes no sense",
-            hint="it may be of another version: restart it, `systemctl --user restart assumed`",
+            f"profile {profile}: its credentials, valid by the clock of STS, expired at "
+            f"{credentials['Expiration']} by this machine's clock",
+            hint="set the clock (see `timedatectl status`): AWS rejects requests with a wrong time",
         )
-    if seconds_left(answer) <= 0:
-        raise CommandFailedError(
-            f"profile {profile}: by this machine's clock its credentials expired at "
-            f"{answer['Expiration']}, and by that of STS they are valid",
-            hint="set the clock: `timedatectl status`; AWS refuses requests of another time",
-        )
-    return answer
+    return credentials
 
 
-def _ask(target: str, query: "Mapping[str, object]", timeout_seconds: float) -> "Any":
-    """Return the daemon's answer; None where none runs, or not with this `--config`."""
-    from assumed.fastpath.unix_http import DaemonNotAnsweringError, ask, user_name  # noqa: PLC0415
+def _require_complete(credentials: "dict[str, str]") -> "dict[str, str]":
+    if not is_complete(credentials):
+        raise ValueError("incomplete credentials")
+    return credentials
 
-    config = query.get("config")
-    named = {**query, "config": os.path.abspath(str(config)) if config else None}  # noqa: PTH100
+
+def _request_status(profiles: "Sequence[str]", config: str | None) -> "Response | None":
+    return _request("/v1/status", {"profile": list(profiles)}, config, _STATUS_TIMEOUT_SECONDS)
+
+
+def _request(
+    target: str, query: "Mapping[str, object]", config: str | None, timeout_seconds: float
+) -> "Response | None":
+    """Return the daemon's response; None if no daemon runs with this configuration."""
+    from assumed.fastpath.unix_http import DaemonNotAnsweringError, request_json  # noqa: PLC0415
+
+    path = os.path.abspath(expand_home(config)) if config else None  # noqa: PTH100
     try:
-        answered = ask(os.environ, user_name(), target, named, timeout_seconds=timeout_seconds)
-        if answered is None or answered[0] in {_NOT_FOUND, _CONFLICT}:
-            return None
-        status, answer = answered
-        if status == _OK:
-            return answer
-        error = answer["error"]
-        raise CommandFailedError(
-            error["message"],
-            hint=error["hint"],
-            status=_WRONG_USAGE if error["code"] == "Usage" else _FAILED,
+        response = request_json(
+            os.environ,
+            user_name(),
+            target,
+            {**query, "config": path},
+            timeout_seconds=timeout_seconds,
         )
     except DaemonNotAnsweringError as error:
-        raise CommandFailedError(str(error), hint=error.hint) from error
-    except (KeyError, TypeError) as error:
-        raise CommandFailedError(
-            "the daemon's answer makes no sense",
-            hint="it may be of another version: restart it, `systemctl --user restart assumed`",
-        ) from error
+        raise CommandFailedError(error.message, hint=error.hint) from error
+    if response is None or response.status in {_NOT_FOUND, _CONFLICT}:
+        return None
+    if response.status != _OK:
+        raise _decode(response, _rejection)
+    return response
 
 
-def _take_turn(profile: str) -> None:
-    """Wait until no other process is about to assume this role; the turn ends with the process."""
-    import fcntl  # noqa: PLC0415 - not needed where the file or the daemon has the answer
+def _rejection(body: "Mapping[str, Mapping[str, str]]") -> CommandFailedError:
+    error = body["error"]
+    status = _WRONG_USAGE if error["code"] == "Usage" else _FAILED
+    return CommandFailedError(error["message"], hint=error["hint"], status=status)
+
+
+def _decode(response: "Response", decode: "Callable[[Any], T]") -> "T":
+    """Return what `decode` makes of the response.
+
+    Raises:
+        CommandFailedError: the response is not of the expected form.
+    """
+    from assumed.fastpath.unix_http import describe_failure  # noqa: PLC0415 - the file needs none
+
+    try:
+        return decode(response.body)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        message, hint = describe_failure(response.path, error)
+        raise CommandFailedError(message, hint=hint) from error
+
+
+def _acquire_export_lock(profile: str) -> None:
+    """Wait until no other process assumes this role; the lock ends with this process."""
+    import fcntl  # noqa: PLC0415 - not needed if the file or the daemon has the credentials
     from hashlib import sha256  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
 
-    from assumed.fastpath.unix_http import state_folder  # noqa: PLC0415
+    from assumed.fsutil import create_directory, open_or_create  # noqa: PLC0415
 
-    if profile in _turns:
+    if profile in _locked_profiles:
         return
-    _turns.add(profile)
-    chain = os.environ.get(_CHAIN, "").split()
+    _locked_profiles.add(profile)
+    chain = os.environ.get(_CHAIN_VARIABLE, "").split()
     if profile in chain:
         raise CommandFailedError(
             f"profile {profile} is its own source: {' -> '.join([*chain, profile])}",
-            hint="the credential_process of a source_profile leads back to it: name another one",
+            hint="the credential_process of its source_profile exports this profile: name another "
+            "source_profile",
         )
-    # For the credential_process of the source, which this process may start.
-    os.environ[_CHAIN] = " ".join([*chain, profile])
-    folder = state_folder(os.environ)
+    # For the credential_process of the source profile, which this process may start.
+    os.environ[_CHAIN_VARIABLE] = " ".join([*chain, profile])
+    directory = Path(state_directory(os.environ))
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-        descriptor = os.open(f"{folder}/export.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        # One byte a profile, so that none waits for another's endpoint, nor for itself where the
-        # source of one is another.
+        create_directory(directory)
+        descriptor = open_or_create(directory / "export.lock")
+        # One byte for each profile, so that a profile waits neither for the endpoint of another
+        # one, nor for itself if it is the source of another.
         byte = int.from_bytes(sha256(os.fsencode(profile)).digest()[:7], "big")
         fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, byte)
     except OSError:
-        # Such as a home that can't be written: then each assumes for itself.
+        # For example a read-only home directory: each process then assumes the role itself.
         return
 
 
-def _run(command: str, *arguments: str) -> tuple[str | None, int]:
+def _dispatch(command: str, *arguments: str) -> tuple[str | None, int]:
+    """Return the output and the exit status; None instead of the output if `cli` has to run."""
     if command == "export-credentials":
-        options = _options(arguments, ("--profile", "--format"))
-        if options is None or options[""]:
+        options = _parse_options(arguments, ("--profile", "--format"))
+        if options is None or options[_POSITIONAL]:
             return None, 0
-        profile, shape = _last(options, "--profile"), _last(options, "--format")
-        return export(profile or "", shape or "process", config=_last(options, "--config")), 0
+        profile, config = _last_value(options, "--profile"), _last_value(options, "--config")
+        output_format = _last_value(options, "--format") or "process"
+        return export_credentials(profile or "", output_format, config=config), 0
     if "--json" in arguments:
-        options = _options([word for word in arguments if word != "--json"], ())
+        options = _parse_options([word for word in arguments if word != "--json"], ())
         if options is None:
             return None, 0
-        return status_json(options[""], config=_last(options, "--config"))
-    options = _options(arguments, ("--format",))
-    template = None if options is None else _last(options, "--format")
+        return status_json(options[_POSITIONAL], config=_last_value(options, "--config"))
+    options = _parse_options(arguments, ("--format",))
+    template = None if options is None else _last_value(options, "--format")
     if options is None or template is None:
         return None, 0
-    return status_lines(template, options[""], config=_last(options, "--config"))
+    return format_status(template, options[_POSITIONAL], config=_last_value(options, "--config"))
 
 
-def _options(arguments: "Sequence[str]", own: tuple[str, ...]) -> dict[str, list[str]] | None:
-    """Return the values of each option, and what is none under the empty name.
+def _parse_options(arguments: "Sequence[str]", own: tuple[str, ...]) -> dict[str, list[str]] | None:
+    """Return the values of each option, and the positional arguments under the empty name.
 
-    None where click has to look: for help, for mistakes, for other options.
+    None if click has to parse them: for help, usage errors and other options.
     """
-    options: dict[str, list[str]] = {"": []}
+    options: dict[str, list[str]] = {_POSITIONAL: []}
     words = iter(arguments)
     for word in words:
         if not word.startswith("-"):
-            options[""].append(word)
+            options[_POSITIONAL].append(word)
             continue
         name, equals, value = word.partition("=")
         if name not in own and name not in _COMMON_OPTIONS:
             return None
         if not equals:
             value = next(words, "")
-        known = _COMMON_OPTIONS.get(name)
-        if not value or (known is not None and value not in known):
+        choices = _COMMON_OPTIONS.get(name)
+        if not value or (choices is not None and value not in choices):
             return None
         options.setdefault(name, []).append(value)
     return options
 
 
-def _last(options: "Mapping[str, Sequence[str]]", name: str) -> str | None:
+def _last_value(options: "Mapping[str, Sequence[str]]", name: str) -> str | None:
     return options[name][-1] if name in options else None
 
 
-def _glanced(glance: CredentialsReader, profile: str) -> "dict[str, Any]":
-    credentials = glance.credentials(profile)
+def _status_from_file(reader: CredentialsReader, profile: str) -> "dict[str, Any]":
+    credentials = reader.credentials(profile)
     if credentials is None:
         return {"profile": profile, "state": "pending", "seconds_left": 0, "expires_at": None}
-    left = seconds_left(credentials)
+    remaining = remaining_seconds(credentials)
     return {
         "profile": profile,
-        "state": "valid" if left > 0 else "expired",
-        "seconds_left": max(0, left),
+        "state": "valid" if remaining > 0 else "expired",
+        "seconds_left": max(0, remaining),
         "expires_at": credentials["Expiration"],
     }
 
 
-def _filled(template: str, row: "Mapping[str, Any]") -> str:
-    """Fill the fields in; `str.format` would let a template look into any object."""
-    left = row["seconds_left"] or 0
+def _fill_template(template: str, row: "Mapping[str, Any]") -> str:
+    """Fill in the fields; `str.format` would let a template read attributes of any object."""
+    remaining = row["seconds_left"] or 0
     values = {
         "profile": row["profile"],
         "state": row["state"],
-        "minutes_left": str(left // 60),
-        "seconds_left": str(left),
+        "minutes_left": str(remaining // 60),
+        "seconds_left": str(remaining),
         "expires_at": row["expires_at"] or "-",
     }
-    filled, place = "", 0
-    while place < len(template):
-        if template.startswith(("{{", "}}"), place):
-            filled, place = filled + template[place], place + 2
-        elif template[place] == "{":
-            name, brace, _ = template[place + 1 :].partition("}")
+    filled, position = "", 0
+    while position < len(template):
+        if template.startswith(("{{", "}}"), position):
+            filled, position = filled + template[position], position + 2
+        elif template[position] == "{":
+            name, brace, _ = template[position + 1 :].partition("}")
             if not brace or name not in values:
                 raise CommandFailedError(
                     f"--format: there is no field {{{name}}}",
-                    hint=f"fields are {', '.join(f'{{{field}}}' for field in values)}",
+                    hint=f"the fields are {', '.join(f'{{{field}}}' for field in values)}",
                     status=_WRONG_USAGE,
                 )
-            filled, place = filled + values[name], place + len(name) + 2
+            filled, position = filled + values[name], position + len(name) + 2
         else:
-            filled, place = filled + template[place], place + 1
+            filled, position = filled + template[position], position + 1
     return filled

@@ -1,181 +1,184 @@
-"""Where a client finds the daemon's socket, whom it trusts there, and one request over it.
+"""One HTTP request over the API socket of the daemon, and JSON, with almost no imports.
 
-As all that `quick` needs, this imports only what costs nothing: `_socket` and `_json`, the C halves
-of `socket` and `json`, whose other halves take as long to import as Python takes to start.
+The imports are `_socket` and `_json`, the C halves of `socket` and `json`; importing the other
+halves takes as long as starting Python. `client` is the client for all other commands.
 """
 
 import os
 import sys
 
 try:
-    import _socket as plain_socket
+    import _socket as c_socket
 except ImportError:  # another Python than CPython
-    import socket as plain_socket  # type: ignore[no-redef]
+    import socket as c_socket  # type: ignore[no-redef]
+
+from assumed.paths import MAX_SOCKET_PATH_BYTES, client_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-SOCKET = "assumed.sock"
-LONGEST_SOCKET_PATH = 107  # sockaddr_un(7): 108 bytes with the final NUL
-
-_SYSTEM_FOLDER = "/run/assumed"
 _READ_BYTES = 1 << 16
-_PLAIN_IN_A_QUERY = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
-)
+# RFC 3986: what a query holds without percent-encoding.
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
+_LOG_HINT = "see its log (`journalctl --user -u assumed`), then restart it"
 
 
 class DaemonNotAnsweringError(Exception):
-    """A daemon seems to be there and gives no answer, or it would be another user's."""
+    """A daemon is there but does not answer, or a process of another user is in its place."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "see its log: `journalctl --user -u assumed`; and restart it",
-    ) -> None:
+    def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.message, self.hint = message, hint
 
 
-def state_folder(environ: "Mapping[str, str]") -> str:
-    """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
-    base = environ.get("XDG_STATE_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    if not base.startswith("/"):
-        base = os.path.expanduser("~/.local/state")  # noqa: PTH111
-    return f"{base}/assumed"
+class Response:
+    """The response of the daemon.
+
+    Args:
+        path: of the socket.
+        status: of HTTP.
+        body: the JSON, of any type.
+    """
+
+    __slots__ = ("body", "path", "status")
+
+    def __init__(self, path: str, status: int, body: "Any") -> None:
+        self.path, self.status, self.body = path, status, body
 
 
-def user_name() -> str:
-    """Return the name of this user; the number where it has none, as in many containers."""
-    import pwd  # noqa: PLC0415 - not needed where the file has the answer
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def client_sockets(environ: "Mapping[str, str]", user: str) -> tuple[str, ...]:
-    """Return where a client looks for the daemon of `user`, in order."""
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    own = (f"{runtime}/assumed/{SOCKET}",) if runtime else ()
-    return (*own, f"{_SYSTEM_FOLDER}/{user}/{SOCKET}", f"{state_folder(environ)}/run/{SOCKET}")
-
-
-def owner(connection: "plain_socket.socket", path: str) -> int:
-    """Return the user who listens at the other end of `connection`."""
-    if not hasattr(plain_socket, "SO_PEERCRED"):
+def peer_uid(connection: "c_socket.socket", path: str) -> int:
+    """Return the user ID of the process that listens at the other end of `connection`."""
+    if not hasattr(c_socket, "SO_PEERCRED"):
         return os.lstat(path).st_uid
     # struct ucred of unix(7): process, user, group.
-    asked = plain_socket.SOL_SOCKET, plain_socket.SO_PEERCRED, 12
-    return int.from_bytes(connection.getsockopt(*asked)[4:8], sys.byteorder)
+    option = c_socket.SOL_SOCKET, c_socket.SO_PEERCRED, 12
+    return int.from_bytes(connection.getsockopt(*option)[4:8], sys.byteorder)
 
 
-def ask(
+def describe_failure(path: str, error: Exception) -> tuple[str, str]:
+    """Return the message and the hint for a request that failed; they quote no response.
+
+    Args:
+        path: of the socket.
+        error: of the operating system, or raised because the response is invalid.
+    """
+    if isinstance(error, TimeoutError):
+        return (
+            f"the daemon at {path} has not answered in time",
+            "a refresh may still be running: see `assumed status`",
+        )
+    if isinstance(error, OSError):
+        closed = isinstance(error, ConnectionResetError | BrokenPipeError)
+        reason = "it closed the connection" if closed else error.strerror or str(error)
+        return f"the daemon at {path} does not answer: {reason}", _LOG_HINT
+    return (
+        f"the daemon at {path} sent an invalid response",
+        f"it may run another version of assumed: {_LOG_HINT}",
+    )
+
+
+def request_json(
     environ: "Mapping[str, str]",
     user: str,
     target: str,
     query: "Mapping[str, object]",
     *,
     timeout_seconds: float,
-) -> "tuple[int, Any] | None":
-    """Ask the daemon of `user` with a GET; return the HTTP status and the JSON of its answer.
-
-    None where no daemon runs.
+) -> Response | None:
+    """Send a GET request to the daemon of `user`; return None if no daemon runs.
 
     Args:
-        environ: says where sockets are.
+        environ: names the directories of sockets.
         user: a name.
         target: the path of a route.
-        query: values by name; a list for many of one name, None for none.
-        timeout_seconds: how long to wait for the answer; positive.
+        query: values by name; a list stands for several values of one name, None for no value.
+        timeout_seconds: for the connection and for each part of the response; positive.
 
     Raises:
-        DaemonNotAnsweringError: none that makes sense, or it would be another user's.
+        DaemonNotAnsweringError: there is no valid response, or a process of another user listens.
     """
     for path in client_sockets(environ, user):
-        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
             continue
-        connection = plain_socket.socket(plain_socket.AF_UNIX, plain_socket.SOCK_STREAM)
-        # A daemon that is stopped takes no connections, and its queue may be full.
+        connection = c_socket.socket(c_socket.AF_UNIX, c_socket.SOCK_STREAM)
+        # A daemon that is stopped (SIGSTOP) accepts nothing, and its queue may be full.
         connection.settimeout(timeout_seconds)
         try:
             connection.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-            connection.close()
-            continue
-        except OSError as error:
-            connection.close()
-            raise DaemonNotAnsweringError(
-                f"the daemon at {path} does not answer: {error.strerror}"
-            ) from error
-        try:
-            if owner(connection, path) != os.geteuid():
+            uid = peer_uid(connection, path)
+            if uid != os.geteuid():
                 raise DaemonNotAnsweringError(
-                    f"{path} is another user's, not yours: it is not trusted",
-                    hint="run this as the user whose daemon it is",
+                    f"{path} belongs to user {uid}, not to you: it is not trusted",
+                    hint="run this as the user of that daemon",
                 )
-            return _answer(connection, f"{target}?{_query(query)}")
+            status, body = _exchange(connection, f"{target}?{_encode_query(query)}")
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            continue
         except (OSError, ValueError) as error:
-            raise DaemonNotAnsweringError(
-                f"the daemon at {path} does not answer: {error}"
-            ) from error
+            raise failed_request(path, error) from error
         finally:
             connection.close()
+        return Response(path, status, body)
     return None
 
 
-def _answer(connection: "plain_socket.socket", target: str) -> "tuple[int, Any]":
+def failed_request(path: str, error: Exception) -> DaemonNotAnsweringError:
+    """Return the error for a request that failed; see `describe_failure`."""
+    message, hint = describe_failure(path, error)
+    return DaemonNotAnsweringError(message, hint=hint)
+
+
+def _exchange(connection: "c_socket.socket", target: str) -> "tuple[int, Any]":
     connection.sendall(
         f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     )
     parts = []
     while part := connection.recv(_READ_BYTES):
         parts.append(part)
+    if not parts:
+        raise ConnectionResetError
     head, end_of_head, body = b"".join(parts).partition(b"\r\n\r\n")
     protocol, _, status = head.partition(b" ")
     if not end_of_head or not protocol.startswith(b"HTTP/1."):
-        raise ValueError("this is no HTTP")
-    return int(status[:3]), _from_json(body.decode())
+        raise ValueError("not HTTP")
+    return int(status[:3]), _parse_json(body.decode())
 
 
-def _query(values: "Mapping[str, object]") -> str:
+def _encode_query(values: "Mapping[str, object]") -> str:
     pairs = [
         (name, str(value))
         for name, given in values.items()
         if given is not None
         for value in (given if isinstance(given, list) else [given])
     ]
-    return "&".join(f"{name}={_escaped(value)}" for name, value in pairs)
+    return "&".join(f"{name}={_percent_encode(value)}" for name, value in pairs)
 
 
-def _escaped(text: str) -> str:
+def _percent_encode(text: str) -> str:
     return "".join(
-        chr(byte) if byte in _PLAIN_IN_A_QUERY else f"%{byte:02X}" for byte in os.fsencode(text)
+        chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in os.fsencode(text)
     )
 
 
 def to_json(value: object) -> str:
-    """Return a value as JSON, in one line."""
+    """Return a value as JSON, on one line."""
     try:
         from _json import encode_basestring_ascii, make_encoder  # noqa: PLC0415 - see above
     except ImportError:
         from json import dumps  # noqa: PLC0415
 
         return dumps(value)
-    # As `json.JSONEncoder` sets it up.
+    # The arguments of `json.JSONEncoder`.
     encode: Any = make_encoder(
         None, repr, encode_basestring_ascii, None, ": ", ", ", False, False, True
     )
     return "".join(encode(value, 0))
 
 
-class _Scanner:
-    """How `json.JSONDecoder` sets the scanner up, which does all of its work."""
+class _ScannerOptions:
+    """The options that `json.JSONDecoder` gives to the scanner, which does all of its work."""
 
     strict = True
     object_hook = None
@@ -185,18 +188,18 @@ class _Scanner:
     parse_constant = float
 
 
-def _from_json(text: str) -> "Any":
+def _parse_json(text: str) -> "Any":
     try:
         from _json import make_scanner  # noqa: PLC0415 - see above
     except ImportError:
         from json import loads  # noqa: PLC0415
 
         return loads(text)
-    scan: Any = make_scanner(_Scanner())  # type: ignore[arg-type]
+    scan: Any = make_scanner(_ScannerOptions())  # type: ignore[arg-type]
     try:
         value, end = scan(text, 0)
     except StopIteration:
-        raise ValueError("this is no JSON") from None
+        raise ValueError("not JSON") from None
     if text[end:].strip():
-        raise ValueError("this is no JSON")
+        raise ValueError("not JSON")
     return value

@@ -1,1 +1,16 @@
 """Log events: names, fields, formatters, redaction, handlers."""
+
+from assumed.logs.events import event, event_fields
+from assumed.logs.formatters import LogFormat, event_text, timestamp
+from assumed.logs.handlers import configure
+from assumed.logs.redaction import redact
+
+__all__ = [
+    "LogFormat",
+    "configure",
+    "event",
+    "event_fields",
+    "event_text",
+    "redact",
+    "timestamp",
+]

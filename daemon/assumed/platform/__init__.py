@@ -1,1 +1,1 @@
-"""The operating system's side: service manager, hardening, file watching."""
+"""What differs between operating systems: service manager, file watching, process hardening."""

@@ -1,4 +1,4 @@
-"""What a process that holds secrets asks of the operating system."""
+"""Process hardening: no core file, no ptrace, private files, fewer copies of secrets."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ _M_ARENA_MAX = -8  # mallopt(3)
 _ARENAS = 2
 
 
-def protect() -> None:
-    """Leave no core file, let no other process of this user look in, make files private.
+def harden_process() -> None:
+    """Disable core files, deny ptrace by other processes of this user, create private files.
 
-    A limit of 0 alone is not enough: where `core_pattern` is a pipe, as with systemd-coredump, the
-    kernel does not look at it (core(5)). A process that is not dumpable makes no core at all, and
-    can't be traced by the user's other processes (prctl(2), PR_SET_DUMPABLE).
+    RLIMIT_CORE=0 is not enough: the kernel ignores it if `core_pattern` is a pipe, as with
+    systemd-coredump (core(5)). A process that is not dumpable creates no core at all.
     """
     os.umask(0o077)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    hide_memory()
+    disable_core_dumps()
 
 
-def hide_memory() -> None:
-    """Make no core, and let no other process of this user look in, until another program begins."""
+def disable_core_dumps() -> None:
+    """Make this process not dumpable, until it executes another program.
+
+    Other processes of this user cannot trace it then (prctl(2), PR_SET_DUMPABLE).
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def share_memory() -> None:
-    """Have all threads share two heaps.
+def limit_malloc_arenas() -> None:
+    """Make all threads share two heaps.
 
-    glibc gives threads heaps of their own, up to eight for each core, and each keeps what it had
-    at its most: a copy of the credentials file that each thread held once would stay for good.
+    By default glibc creates up to eight heaps per core for threads, and each stays at its largest
+    size: a copy of the credentials file that a thread held once would stay in memory.
     """
-    with suppress(AttributeError):  # where the C library is another
+    with suppress(AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)

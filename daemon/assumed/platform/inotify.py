@@ -1,6 +1,6 @@
-"""Tells at once when something changes in a folder, so that nothing has to look again and again.
+"""A file watcher on inotify, so that changes are noticed at once and without polling.
 
-Where the system can't tell (no inotify, or its limit is reached), the heartbeat finds the change.
+If inotify is not available or its limit is reached, the heartbeat notices changes later.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from assumed.logs.events import event
+from assumed.logs import event
 
-# Not each write, nor that somebody opens or reads: what counts is there once a file is closed,
-# or has got its name.
+# Not every write, open and read: a change is complete when the file is closed or has its name.
 _EVENTS: list[type[FileSystemEvent]] = [
-    # Such as the first login's `~/.aws/sso`: what comes to be in it counts too.
+    # Such as `~/.aws/sso` at the first login: files in it are of interest too.
     DirCreatedEvent,
     FileClosedEvent,
     FileCreatedEvent,
@@ -35,47 +34,55 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 
 class DirectoryWatcher:
-    """Calls `changed` from a thread of its own whenever files change in one of the folders."""
+    """Calls `on_change` from its own thread when files change in one of the directories."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._handler = _Handler(changed)
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._handler = _ChangeHandler(on_change)
         self._observer = Observer()
         self._watched: set[Path] = set()
-        self._is_told = False
+        self._is_failure_logged = False
 
     def start(self) -> None:
-        """Begin; folders are added by `watch`."""
+        """Start watching; `watch` adds the directories."""
         self._observer.start()
 
-    def watch(self, folders: Iterable[Path]) -> None:
-        """Watch these folders too; one that is not there yet is left out, to be named again."""
-        for folder in folders:
-            if folder in self._watched or not folder.is_dir():
+    def watch(self, directories: Iterable[Path]) -> None:
+        """Watch these directories too.
+
+        A directory that does not exist is skipped: call this again once it does.
+        """
+        for directory in directories:
+            if directory in self._watched or not directory.is_dir():
                 continue
             try:
-                self._observer.schedule(self._handler, str(folder), event_filter=_EVENTS)
+                self._observer.schedule(self._handler, str(directory), event_filter=_EVENTS)
             except OSError as error:
-                if not self._is_told:
-                    self._is_told = True
-                    event(
-                        logging.WARNING,
-                        "files_not_watched",
-                        path=folder,
-                        error=error.strerror,
-                        hint="changes are noticed within 15 s; more: fs.inotify.max_user_watches",
-                    )
+                self._log_failure(directory, error)
                 return
-            self._watched.add(folder)
+            self._watched.add(directory)
 
     def stop(self) -> None:
-        """End; returns at once."""
+        """Stop watching; return at once."""
         self._observer.stop()
 
+    def _log_failure(self, directory: Path, error: OSError) -> None:
+        if self._is_failure_logged:
+            return
+        self._is_failure_logged = True
+        event(
+            logging.WARNING,
+            "file_watch_unavailable",
+            path=directory,
+            error=error.strerror,
+            hint="changes are noticed within 15 s; to notice them at once, raise the sysctl "
+            "fs.inotify.max_user_watches",
+        )
 
-class _Handler(FileSystemEventHandler):
-    def __init__(self, changed: Callable[[], None]) -> None:
+
+class _ChangeHandler(FileSystemEventHandler):
+    def __init__(self, on_change: Callable[[], None]) -> None:
         super().__init__()
-        self._changed = changed
+        self._on_change = on_change
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        self._changed()
+        self._on_change()

@@ -1,23 +1,30 @@
-"""The routes of the local socket. Each is in the table at the end; shapes are `shapes`'s."""
+"""The API socket: its routes, their handlers and its server. docs/api.md describes them."""
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
-
-from assumed.errors import AssumedError, UsageError
+from assumed.errors import AssumedError, OtherConfigurationError, UnexpectedError, UsageError
+from assumed.logs import event
 from assumed.models import Credentials, EndpointAddress, Login, Outcome, Status
-from assumed.server.futures import follower
+from assumed.server.container_credentials import MIN_LEFT
+from assumed.server.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    Limits,
+    json_response,
+    to_json_bytes,
+)
 from assumed.server.metrics_endpoint import CONTENT_TYPE
 from assumed.server.serialization import (
     VERSION,
@@ -27,197 +34,264 @@ from assumed.server.serialization import (
     outcome_to_json,
     status_to_json,
 )
+from assumed.server.threads import WorkerThreads, completions, result_of
 
-_MOST_BODY_BYTES = 1 << 20
-_MIN_LEFT_SECONDS = 15 * 60
-_BAD_REQUEST, _CONFLICT, _INTERNAL_SERVER_ERROR = 400, 409, 500
+# The clients are the user's own programs, which may be stopped for a while (Ctrl-Z).
+_LIMITS = Limits(body_bytes=1 << 20, timeout_seconds=30.0)
 
 
 class DaemonApi(Protocol):
-    """What the socket asks of the daemon."""
+    """The daemon, as the API needs it. Its methods may block, but not for the futures."""
 
     def status(self, profiles: Sequence[str]) -> Status:
-        """Return the status of the daemon and of `profiles`, of all where none is named."""
+        """Return the status of the daemon and of `profiles`, or of all profiles if empty."""
         ...
 
     def refresh(
         self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
     ) -> dict[str, Future[Outcome]]:
-        """Refresh now; return the outcomes to come."""
+        """Refresh profiles now; return the future outcome of each."""
         ...
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
-        """Return the credentials to come of one profile."""
+        """Return the future credentials of a profile."""
         ...
 
     def log_in(self, profile: str, code: str) -> Future[Login]:
-        """Start an MFA session with a code; return what comes of it."""
+        """Start an MFA session with a code."""
         ...
 
     def endpoint(self, profile: str) -> EndpointAddress:
-        """Return where the AWS SDKs find the credentials of one profile."""
+        """Return the address of a profile at the container credentials endpoint."""
         ...
 
     def metrics(self) -> bytes:
-        """Return what is counted, in the text format of Prometheus."""
+        """Return the metrics in the text format of Prometheus."""
         ...
 
     def reload(self) -> Future[None]:
-        """Read the configuration again; done when that is."""
+        """Read the configuration again."""
         ...
 
 
-class OtherConfigurationError(AssumedError):
-    """Who asks means the daemon of another configuration than this one's."""
+class ApiServer(HttpServer):
+    """The server of the API socket.
 
-    code = "OtherConfiguration"
+    Args:
+        daemon: answers the requests.
+        listener: the API socket; the server closes it.
+    """
+
+    def __init__(self, daemon: DaemonApi, listener: socket.socket) -> None:
+        super().__init__(listener, Api(daemon).handle, name="api", limits=_LIMITS)
 
 
-def application(daemon: DaemonApi) -> Starlette:
-    """Return the ASGI application of the socket."""
+class Api:
+    """The handlers of the API, by the table `ROUTES`."""
 
-    async def status(request: Request) -> JSONResponse:
-        """GET /v1/status?profile=NAME…[&config=FILE]: the shape of `assumed status --json`."""
-        _refuse_other_configuration(daemon, request)
-        return JSONResponse(status_to_json(daemon.status(request.query_params.getlist("profile"))))
+    def __init__(self, daemon: DaemonApi) -> None:
+        self._daemon = daemon
+        self._workers = WorkerThreads("api-worker")
 
-    async def refresh(request: Request) -> Response:
-        """POST /v1/refresh {"profiles": […], "force": false}: answers when all are tried.
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Return the response of the route that a request is for."""
+        path = request.target.partition(b"?")[0].decode("latin-1")
+        if path not in ROUTES:
+            return _error_response(
+                HTTPStatus.NOT_FOUND, "NotFound", f"no route {path}", f"use {', '.join(ROUTES)}"
+            )
+        method, handler = ROUTES[path]
+        methods = ("GET", "HEAD") if method == "GET" else (method,)
+        if request.method not in methods:
+            return _error_response(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                f"{path} does not support {request.method}",
+                f"use {method}",
+                Allow=", ".join(methods),
+            )
+        try:
+            return await handler(self, request)
+        except AssumedError as error:
+            return _rejection(error)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the client without answer
+            event(logging.ERROR, "internal_error", exc_info=error)
+            hint = "please report it with the traceback in the log of the daemon"
+            return _rejection(UnexpectedError(f"internal error: {type(error).__name__}", hint=hint))
 
-        With `"stream": true` a line comes as each is tried, and the answer as the last one.
+    async def status(self, request: HttpRequest) -> HttpResponse:
+        """GET /v1/status?profile=NAME…[&config=FILE]: the content of `assumed status --json`."""
+        query = _query(request)
+
+        def answer() -> HttpResponse:
+            self._reject_other_configuration(query)
+            status = self._daemon.status(query.get("profile", []))
+            return json_response(HTTPStatus.OK, status_to_json(status))
+
+        return await self._workers.run(answer)
+
+    async def refresh(self, request: HttpRequest) -> HttpResponse:
+        """POST /v1/refresh {"profiles": […], "force": false}: answers after all attempts.
+
+        With `"stream": true`, each outcome is a line of its own, and the answer the last one.
         """
-        asked = await _body(request)
-        match asked:
-            case {"profiles": [*profiles], "force": bool(force)} if all(
-                isinstance(profile, str) for profile in profiles
-            ):
-                min_left = _min_left(asked.get("min_left"))
-                futures = daemon.refresh(profiles, force=force, min_left=min_left)
-            case _:
-                raise UsageError(
-                    "the body is not of the shape of a refresh",
-                    hint='send {"profiles": ["NAME"], "force": false}',
-                )
-        coming = [asyncio.wrap_future(follower(future)) for future in futures.values()]
-        if asked.get("stream") is True:
-            return StreamingResponse(_outcome_lines(coming), media_type="application/x-ndjson")
-        return JSONResponse(_outcomes(await asyncio.gather(*coming)))
+        body = _json_body(request)
+        profiles, force = _refresh_arguments(body)
+        seconds = body.get("min_left")
+        min_left = None if seconds is None else _min_left(seconds)
+        outcomes = await self._workers.run(
+            lambda: self._daemon.refresh(profiles, force=force, min_left=min_left)
+        )
+        futures = list(outcomes.values())
+        if body.get("stream") is True:
+            return HttpResponse(
+                HTTPStatus.OK, _outcome_lines(futures), content_type="application/x-ndjson"
+            )
+        content = _outcomes_to_json([await result_of(future) for future in futures])
+        return json_response(HTTPStatus.OK, content)
 
-    async def credentials(request: Request) -> JSONResponse:
-        """GET /v1/credentials?profile=NAME[&min_left=900][&config=FILE]: a credential process's."""
-        profile = _one_profile(request, "/v1/credentials")
-        _refuse_other_configuration(daemon, request)
-        min_left = _min_left(request.query_params.get("min_left", str(_MIN_LEFT_SECONDS)))
-        assert min_left is not None  # noqa: S101 - for there is a text
-        future = daemon.credentials(profile, min_left=min_left)
-        return JSONResponse(credentials_to_json(await asyncio.wrap_future(follower(future))))
+    async def credentials(self, request: HttpRequest) -> HttpResponse:
+        """GET /v1/credentials?profile=NAME[&min_left=900][&config=FILE]: for credential_process."""
+        query = _query(request)
+        profile = _one_profile(query, "/v1/credentials")
+        min_left = _min_left(query["min_left"][-1]) if "min_left" in query else MIN_LEFT
 
-    async def endpoint(request: Request) -> JSONResponse:
-        """GET /v1/endpoint?profile=NAME: answers when the endpoint has credentials of it."""
-        profile = _one_profile(request, "/v1/endpoint")
-        future = daemon.credentials(profile, min_left=timedelta(seconds=_MIN_LEFT_SECONDS))
-        await asyncio.wrap_future(follower(future))
-        return JSONResponse(endpoint_to_json(daemon.endpoint(profile)))
+        def start() -> Future[Credentials]:
+            self._reject_other_configuration(query)
+            return self._daemon.credentials(profile, min_left=min_left)
 
-    async def login(request: Request) -> JSONResponse:
+        credentials = await result_of(await self._workers.run(start))
+        return json_response(HTTPStatus.OK, credentials_to_json(credentials))
+
+    async def endpoint(self, request: HttpRequest) -> HttpResponse:
+        """GET /v1/endpoint?profile=NAME: answers once the endpoint has the credentials."""
+        profile = _one_profile(_query(request), "/v1/endpoint")
+        await result_of(
+            await self._workers.run(lambda: self._daemon.credentials(profile, min_left=MIN_LEFT))
+        )
+        address = await self._workers.run(lambda: self._daemon.endpoint(profile))
+        return json_response(HTTPStatus.OK, endpoint_to_json(address))
+
+    async def login(self, request: HttpRequest) -> HttpResponse:
         """POST /v1/login {"profile": NAME, "code": "123456"}: answers when STS has."""
-        match await _body(request):
+        match _json_body(request):
             case {"profile": str(profile), "code": str(code)}:
-                future = daemon.log_in(profile, code)
-            case _:
-                raise UsageError(
-                    "the body is not of the shape of a login",
-                    hint='send {"profile": "NAME", "code": "six digits"}',
+                login = await result_of(
+                    await self._workers.run(lambda: self._daemon.log_in(profile, code))
                 )
-        return JSONResponse(login_to_json(await asyncio.wrap_future(follower(future))))
-
-    async def metrics(_: Request) -> Response:
-        """GET /v1/metrics: in the text format of Prometheus."""
-        return Response(daemon.metrics(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def reload(_: Request) -> JSONResponse:
-        """POST /v1/reload: reads the configuration again, and tells what is wrong with it."""
-        await asyncio.wrap_future(follower(daemon.reload()))
-        found = daemon.status(()).daemon
-        error = None if found is None else found.config_error
-        return JSONResponse({"version": VERSION, "config_error": error})
-
-    return Starlette(
-        routes=[
-            Route("/v1/status", status, methods=["GET"]),
-            Route("/v1/refresh", refresh, methods=["POST"]),
-            Route("/v1/credentials", credentials, methods=["GET"]),
-            Route("/v1/endpoint", endpoint, methods=["GET"]),
-            Route("/v1/login", login, methods=["POST"]),
-            Route("/v1/metrics", metrics, methods=["GET"]),
-            Route("/v1/reload", reload, methods=["POST"]),
-        ],
-        exception_handlers={AssumedError: _refused},
-    )
-
-
-async def _outcome_lines(coming: Sequence[asyncio.Future[Outcome]]) -> AsyncIterator[str]:
-    try:
-        for outcome in asyncio.as_completed(coming):
-            yield f"{json.dumps(outcome_to_json(await outcome))}\n"
-        yield f"{json.dumps(_outcomes([outcome.result() for outcome in coming]))}\n"
-    except AssumedError as error:
-        yield f"{json.dumps(_refusal(error))}\n"
-
-
-def _outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    return {"version": VERSION, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
-
-
-def _refuse_other_configuration(daemon: DaemonApi, request: Request) -> None:
-    asked = request.query_params.get("config")
-    found = None if asked is None else daemon.status(()).daemon
-    if asked is None or found is None:
-        return
-    if os.path.abspath(asked) != os.path.abspath(found.config):  # noqa: PTH100
-        raise OtherConfigurationError(
-            f"the daemon's configuration is {found.config}",
-            hint="leave `config` out to be answered all the same",
+                return json_response(HTTPStatus.OK, login_to_json(login))
+        raise UsageError(
+            "the body is not a login request",
+            hint='send {"profile": "NAME", "code": "six digits"}',
         )
 
+    async def metrics(self, _: HttpRequest) -> HttpResponse:
+        """GET /v1/metrics: in the text format of Prometheus."""
+        text = await self._workers.run(self._daemon.metrics)
+        return HttpResponse(HTTPStatus.OK, text, content_type=CONTENT_TYPE)
 
-def _one_profile(request: Request, route: str) -> str:
-    profiles = request.query_params.getlist("profile")
+    async def reload(self, _: HttpRequest) -> HttpResponse:
+        """POST /v1/reload: reads the configuration again and reports its problems."""
+        await result_of(await self._workers.run(self._daemon.reload))
+        daemon = (await self._workers.run(lambda: self._daemon.status(()))).daemon
+        error = None if daemon is None else daemon.config_error
+        return json_response(HTTPStatus.OK, {"version": VERSION, "config_error": error})
+
+    def _reject_other_configuration(self, query: Mapping[str, Sequence[str]]) -> None:
+        if "config" not in query:
+            return
+        daemon = self._daemon.status(()).daemon
+        wanted = os.path.abspath(query["config"][-1])  # noqa: PTH100 - a link is not followed
+        if daemon is not None and wanted != os.path.abspath(daemon.config):  # noqa: PTH100
+            raise OtherConfigurationError(
+                f"the daemon uses the configuration {daemon.config}",
+                hint="leave `config` out to get an answer from this daemon",
+            )
+
+
+ROUTES: Mapping[str, tuple[str, Callable[[Api, HttpRequest], Awaitable[HttpResponse]]]] = {
+    "/v1/status": ("GET", Api.status),
+    "/v1/refresh": ("POST", Api.refresh),
+    "/v1/credentials": ("GET", Api.credentials),
+    "/v1/endpoint": ("GET", Api.endpoint),
+    "/v1/login": ("POST", Api.login),
+    "/v1/metrics": ("GET", Api.metrics),
+    "/v1/reload": ("POST", Api.reload),
+}
+"""The method and the handler of each route."""
+
+
+def _query(request: HttpRequest) -> Mapping[str, Sequence[str]]:
+    query = request.target.partition(b"?")[2].decode("latin-1")
+    return parse_qs(query, keep_blank_values=True)
+
+
+def _one_profile(query: Mapping[str, Sequence[str]], route: str) -> str:
+    profiles = query.get("profile", [])
     if len(profiles) != 1:
-        raise UsageError("one profile at a time", hint=f"ask for {route}?profile=NAME")
+        raise UsageError("exactly one profile is required", hint=f"use {route}?profile=NAME")
     return profiles[0]
 
 
-def _min_left(seconds: object) -> timedelta | None:
-    if seconds is None:
-        return None
+def _min_left(seconds: object) -> timedelta:
     try:
         return timedelta(seconds=int(str(seconds)))
     except (ValueError, OverflowError):
-        raise UsageError("min_left is no number of seconds", hint="such as 900") from None
+        raise UsageError("min_left is not a number of seconds", hint="use 900, say") from None
 
 
-async def _body(request: Request) -> Any:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MOST_BODY_BYTES:
-            raise UsageError("the body is too long", hint="send at most 1 MiB")
+def _json_body(request: HttpRequest) -> Any:
+    if request.body is None:
+        raise UsageError("the body is too long", hint="send at most 1 MiB")
     try:
-        return json.loads(body)
+        return json.loads(request.body)
     except (ValueError, RecursionError):
-        raise UsageError("the body is no JSON", hint="send JSON") from None
+        raise UsageError("the body is not JSON", hint="send JSON") from None
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, AssumedError)  # noqa: S101 - by the table of handlers above
-    status = _INTERNAL_SERVER_ERROR
+def _refresh_arguments(body: object) -> tuple[list[str], bool]:
+    match body:
+        case {"profiles": [*profiles], "force": bool(force)} if all(
+            isinstance(profile, str) for profile in profiles
+        ):
+            return profiles, force
+    raise UsageError(
+        "the body is not a refresh request", hint='send {"profiles": ["NAME"], "force": false}'
+    )
+
+
+async def _outcome_lines(futures: Sequence[Future[Outcome]]) -> AsyncGenerator[bytes, None]:
+    done = completions(futures)
+    try:
+        for _ in futures:
+            yield _json_line(outcome_to_json((await done.get()).result()))
+        yield _json_line(_outcomes_to_json([future.result() for future in futures]))
+    except AssumedError as error:
+        yield _json_line(_error_to_json(error.code, error.message, error.hint))
+
+
+def _json_line(content: object) -> bytes:
+    return to_json_bytes(content) + b"\n"
+
+
+def _outcomes_to_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    return {"version": VERSION, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
+
+
+def _error_to_json(code: str, message: str, hint: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "hint": hint}}
+
+
+def _error_response(
+    status: HTTPStatus, code: str, message: str, hint: str, **headers: str
+) -> HttpResponse:
+    return json_response(status, _error_to_json(code, message, hint), **headers)
+
+
+def _rejection(error: AssumedError) -> HttpResponse:
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
     if isinstance(error, UsageError):
-        status = _BAD_REQUEST
+        status = HTTPStatus.BAD_REQUEST
     elif isinstance(error, OtherConfigurationError):
-        status = _CONFLICT
-    return JSONResponse(_refusal(error), status_code=status)
-
-
-def _refusal(error: AssumedError) -> dict[str, Any]:
-    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        status = HTTPStatus.CONFLICT
+    return _error_response(status, error.code, error.message, error.hint)

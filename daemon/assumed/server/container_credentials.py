@@ -1,11 +1,12 @@
-"""The container credentials endpoint: what the AWS SDKs ask again by themselves in time.
+"""The container credentials endpoint, from which the AWS SDKs fetch credentials again in time.
 
-An SDK that finds `AWS_CONTAINER_CREDENTIALS_FULL_URI` in its environment gets the session there,
-and a new one before it ends, with the token of `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` in the
-header `Authorization`. Any process of any user of this machine can connect, a page in a browser
-among them: what is not answered is as much of the matter here as what is.
+An SDK that finds `AWS_CONTAINER_CREDENTIALS_FULL_URI` in its environment fetches the credentials
+there, and new ones before they expire. It sends the token from the file
+`AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` in the header `Authorization`. Any process of any user can
+connect to the port, a web page in a browser included, so the handler rejects every request but
+the one that an SDK sends.
 
-Source: the SDKs and Tools reference guide, "Container credential provider".
+Source: the AWS SDKs and Tools reference guide, "Container credential provider".
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import hmac
 import logging
 import socket
 import threading
-from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
@@ -25,133 +25,133 @@ from shutil import rmtree
 from typing import Protocol
 from urllib.parse import quote, unquote_to_bytes
 
-import h11
-
-from assumed.errors import (
-    AssumedError,
-    DaemonUnreachableError,
-    StsUnavailableError,
-    UnexpectedError,
-)
-from assumed.logs.events import event, timestamp
+from assumed.errors import AssumedError, DaemonUnreachableError, StsUnavailableError
+from assumed.logs import event, timestamp
 from assumed.models import Credentials, EndpointAddress
-from assumed.server.futures import follower
-from assumed.server.loopback_http import ADDRESS, HttpResponse, LoopbackServer, listen
+from assumed.server.http import (
+    LOOPBACK,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    json_response,
+    listen_on_loopback,
+    loopback_hosts,
+)
+from assumed.server.threads import WorkerThreads, result_of
 from assumed.server.tokens import TokenStore
-from assumed.server.unix_socket import private_folder
+from assumed.server.unix_socket import private_directory
 
 MIN_LEFT = timedelta(minutes=15)
-"""Under so much botocore's refreshing clients ask again at each call (`RefreshableCredentials`)."""
+"""With less remaining, botocore fetches credentials at every call (`RefreshableCredentials`)."""
 _PATH = b"/v1/credentials/"
-_FOLDER = "endpoint-"
+_DIRECTORY_PREFIX = "endpoint-"
 # botocore gives up on a request after 2 s (utils.py, ContainerMetadataFetcher).
-_PATIENCE_SECONDS = 1.5
+_REFRESH_TIMEOUT_SECONDS = 1.5
 
 
 class CredentialsSource(Protocol):
-    """What the endpoint asks of the daemon."""
+    """The source of the endpoint's credentials."""
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
-        """Return a profile's credentials, refreshed first where under `min_left` is left."""
+        """Return a profile's credentials, refreshed first if less than `min_left` remains."""
         ...
 
 
 class Tokens(Protocol):
-    """What the endpoint asks of `tokens.TokenStore`."""
+    """The tokens of `tokens.TokenStore`, as the handler needs them."""
 
     def get(self, profile: str) -> bytes | None:
-        """Return the token of a profile; None where it has none."""
+        """Return the token of a profile; None if it has none."""
         ...
 
 
 class ContainerCredentialsEndpoint:
-    """The endpoint of a process, opened when somebody asks for it; safe to use from many threads.
+    """The endpoint of a process, which opens when it is first used. It is thread-safe.
 
-    Its port is in the name of a folder that stays when the process ends, with the token files in
-    it: the commands that it serves know that port and those files and no others, and there the
-    next daemon has to be. Where another process has taken the port, the folder is removed: else
-    the tokens that are good at the new port would be sent to whoever listens at the old one.
+    The port is part of the name of a directory that holds the token files and stays when the
+    process ends: commands that use the endpoint know only this port and these files, so the next
+    daemon must listen there. If another process has taken the port, the directory is removed.
+    Otherwise SDKs would send tokens that are valid at the new port to the process at the old one.
 
     Args:
-        source: has the credentials.
-        folder: of mode 0700, for the folder of the endpoint.
+        source: of the credentials.
+        directory: with mode 0700, for the directory of the endpoint.
     """
 
-    def __init__(self, source: CredentialsSource, folder: Path) -> None:
+    def __init__(self, source: CredentialsSource, directory: Path) -> None:
         self._source = source
-        self._folder = folder
+        self._directory = directory
         self._lock = threading.Lock()
-        self._open: tuple[LoopbackServer, TokenStore, int] | None = None
+        self._open: tuple[HttpServer, TokenStore, int] | None = None
 
     def address(self, profile: str) -> EndpointAddress:
-        """Return where the credentials of a profile are from now on.
+        """Return the URL and the token file of a profile; open the endpoint if it is closed.
 
         Raises:
-            DaemonUnreachableError: the endpoint can't be opened.
+            DaemonUnreachableError: the endpoint cannot be opened.
         """
         try:
             with self._lock:
                 if self._open is None:
-                    self._open = self._start(listen())
+                    self._open = self._start(listen_on_loopback())
                 _, tokens, port = self._open
                 return EndpointAddress(
-                    url=f"http://{ADDRESS}:{port}{_PATH.decode()}{_quoted(profile)}",
+                    url=f"http://{LOOPBACK}:{port}{_PATH.decode()}{_quoted(profile)}",
                     token_file=tokens.path(profile),
                 )
         except OSError as error:
             raise DaemonUnreachableError(
-                f"profile {profile}: the endpoint can't be opened: {error}",
-                hint=f"see that {self._folder} can be written",
+                f"profile {profile}: cannot open the container credentials endpoint: {error}",
+                hint=f"check that {self._directory} is writable",
             ) from error
 
-    def resume(self) -> None:
-        """Go on where an earlier process of this user has left off; where that fails, tell."""
+    def restore(self) -> None:
+        """Listen again on the port of an earlier process of this user; log if that fails."""
         with self._lock:
-            for folder in sorted(self._folder.glob(f"{_FOLDER}*")):
+            for directory in sorted(self._directory.glob(f"{_DIRECTORY_PREFIX}*")):
                 try:
                     if self._open is None:
-                        port = int(folder.name.removeprefix(_FOLDER))
-                        self._open = self._start(listen(port))
+                        port = int(directory.name.removeprefix(_DIRECTORY_PREFIX))
+                        self._open = self._start(listen_on_loopback(port))
                         continue
                 except (OSError, ValueError, OverflowError, AssumedError) as error:
                     event(
                         logging.WARNING,
-                        "endpoint_not_resumed",
-                        error=f"{folder.name}: {error}",
-                        hint="what `assumed exec` started before has to be started again",
+                        "endpoint_restore_failed",
+                        error=f"{directory.name}: {error}",
+                        hint="restart the commands that `assumed exec` started before",
                     )
-                rmtree(folder, ignore_errors=True)
+                rmtree(directory, ignore_errors=True)
 
     def close(self) -> None:
-        """Answer no more."""
+        """Close the endpoint."""
         with self._lock:
             if self._open is not None:
                 self._open[0].stop()
                 self._open = None
 
-    def _start(self, listener: socket.socket) -> tuple[LoopbackServer, TokenStore, int]:
+    def _start(self, listener: socket.socket) -> tuple[HttpServer, TokenStore, int]:
         port: int = listener.getsockname()[1]
         try:
-            private_folder(self._folder)
-            tokens = TokenStore(self._folder / f"{_FOLDER}{port}")
+            private_directory(self._directory)
+            tokens = TokenStore(self._directory / f"{_DIRECTORY_PREFIX}{port}")
         except BaseException:
             listener.close()
             raise
-        answers = CredentialsHandler(self._source, tokens, port=port)
-        server = LoopbackServer(listener, answers.answer)
+        handler = CredentialsHandler(self._source, tokens, port=port)
+        server = HttpServer(listener, handler.handle, name="container-credentials")
         server.start()
         return server, tokens, port
 
 
 class CredentialsHandler:
-    """What is answered: one kind of path, one method, nothing else.
+    """Answers GET requests for the credentials of one profile, and rejects everything else.
 
     Args:
-        source: has the credentials.
-        tokens: one of them has to be in `Authorization`.
-        port: a request has to name it in `Host`, behind 127.0.0.1 or localhost. A page in a browser
-            whose name was made to mean 127.0.0.1 (DNS rebinding) sends its own name there.
-        patience_seconds: how long a refresh may take before the old session is given.
+        source: of the credentials.
+        tokens: `Authorization` must be the token of the profile.
+        port: `Host` must be this port at 127.0.0.1 or localhost.
+        refresh_timeout_seconds: after this time the response is the old session.
     """
 
     def __init__(
@@ -160,72 +160,67 @@ class CredentialsHandler:
         tokens: Tokens,
         *,
         port: int,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        refresh_timeout_seconds: float = _REFRESH_TIMEOUT_SECONDS,
     ) -> None:
         self._source = source
         self._tokens = tokens
-        self._hosts = {f"{name}:{port}".encode() for name in (ADDRESS, "localhost")}
-        self._patience_seconds = patience_seconds
+        self._hosts = loopback_hosts(port)
+        self._refresh_timeout_seconds = refresh_timeout_seconds
+        self._workers = WorkerThreads("container-credentials-worker")
 
-    async def answer(self, request: h11.Request) -> HttpResponse:
-        """Return the answer to a request."""
-        headers = request.headers
-        if request.method != b"GET":
-            only = "only GET is answered"
-            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", only, Allow="GET")
-        if {name for name, _ in headers} & {b"content-length", b"transfer-encoding"}:
-            why = "a request has no body here"
-            return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyNotAllowed", why)
-        if _only(headers, b"host") not in self._hosts:
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a request."""
+        if request.method != "GET":
+            why = "only GET is supported"
+            return _rejection(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", why, Allow="GET")
+        if {name for name, _ in request.headers} & {b"content-length", b"transfer-encoding"}:
+            why = "a request must not have a body"
+            return _rejection(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyNotAllowed", why)
+        if request.header(b"host") not in self._hosts:
             why = "the Host header names another server"
-            return _refusal(HTTPStatus.FORBIDDEN, "ForeignHost", why)
+            return _rejection(HTTPStatus.FORBIDDEN, "ForeignHost", why)
         profile = _profile(request.target)
-        token = _only(headers, b"authorization")
-        if profile is None or not self._is_authorized(profile, token):
-            # The same for what is not there: nobody learns the names of profiles.
-            why = "the token is not this profile's"
-            return _refusal(HTTPStatus.UNAUTHORIZED, "Unauthorized", why)
-        return await self._found(profile)
+        if profile is None or not self._is_authorized(profile, request.header(b"authorization")):
+            # The same response for an unknown profile, so that it does not reveal which exist.
+            why = "the token is not valid for this profile"
+            return _rejection(HTTPStatus.UNAUTHORIZED, "Unauthorized", why)
+        try:
+            return _credentials_response(await self._credentials(profile))
+        except AssumedError as error:
+            # Not 4xx, after which SDKs do not try again. Users see the message, so it has the hint.
+            message = f"{error.message}; {error.hint}"
+            return _rejection(HTTPStatus.SERVICE_UNAVAILABLE, error.code, message)
 
     def _is_authorized(self, profile: str, token: bytes | None) -> bool:
         expected = self._tokens.get(profile)
-        # Compared in every case and in constant time, so that nothing is told by how long it takes.
+        # Compared in every case and in constant time, so that the duration reveals nothing.
         is_same = hmac.compare_digest(token or b"", expected or b"none")
         return is_same and token is not None and expected is not None
 
-    async def _found(self, profile: str) -> HttpResponse:
-        try:
-            return _given(await self._credentials(profile))
-        except AssumedError as error:
-            # Not 4xx, at which SDKs give up for good; and the hint is for people: they see it.
-            message = f"{error.message}; {error.hint}"
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, error.code, message)
-        except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
-            event(logging.ERROR, "defect", profile=profile, defect=error)
-            why = "this is a mistake in assumed; its log has it"
-            return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, UnexpectedError.code, why)
-
     async def _credentials(self, profile: str) -> Credentials:
         with suppress(TimeoutError):
-            return await self._within(self._source.credentials(profile, min_left=MIN_LEFT))
+            return await self._fetch(profile, MIN_LEFT)
         try:
-            return await self._within(self._source.credentials(profile, min_left=timedelta(0)))
+            return await self._fetch(profile, timedelta(0))
         except TimeoutError:
             raise StsUnavailableError(
-                f"profile {profile}: its refresh is still under way",
-                hint="ask again; `assumed status` tells what it waits for",
+                f"profile {profile}: the refresh is still running",
+                hint="try again; `assumed status` shows what it waits for",
             ) from None
 
-    async def _within(self, future: Future[Credentials]) -> Credentials:
-        waiting = asyncio.wrap_future(follower(future))
-        return await asyncio.wait_for(waiting, self._patience_seconds)
+    async def _fetch(self, profile: str, min_left: timedelta) -> Credentials:
+        async with asyncio.timeout(self._refresh_timeout_seconds):
+            future = await self._workers.run(
+                lambda: self._source.credentials(profile, min_left=min_left)
+            )
+            return await result_of(future)
 
 
 def _profile(target: bytes) -> str | None:
-    """Return the profile that a request is for; None for every target but the one that we give.
+    """Return the profile of a request; None for every target but those that `address` returns.
 
-    The target as it was sent, not as a server reads it: `..`, a second slash, a query or another
-    way to write the same name is none of ours.
+    The target is compared as it was sent: `..`, a second slash, a query or another encoding of
+    the same name is rejected.
     """
     name = unquote_to_bytes(target.removeprefix(_PATH)).decode(errors="replace")
     return name if target == _PATH + _quoted(name).encode() else None
@@ -235,14 +230,8 @@ def _quoted(profile: str) -> str:
     return quote(profile, safe="")
 
 
-def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """Return the value of a header that is there once; two are no better than none."""
-    values = [value for key, value in headers if key == name]
-    return values[0] if len(values) == 1 else None
-
-
-def _given(credentials: Credentials) -> HttpResponse:
-    return HttpResponse(
+def _credentials_response(credentials: Credentials) -> HttpResponse:
+    return json_response(
         HTTPStatus.OK,
         {
             "AccessKeyId": credentials.access_key_id,
@@ -255,5 +244,5 @@ def _given(credentials: Credentials) -> HttpResponse:
     )
 
 
-def _refusal(status: HTTPStatus, code: str, message: str, **headers: str) -> HttpResponse:
-    return HttpResponse(status, {"code": code, "message": message}, headers)
+def _rejection(status: HTTPStatus, code: str, message: str, **headers: str) -> HttpResponse:
+    return json_response(status, {"code": code, "message": message}, **headers)

@@ -1,8 +1,7 @@
-"""Metrics on a port of the loopback, for a Prometheus of this machine.
+"""The metrics endpoint: a port of 127.0.0.1 for a Prometheus server on this machine.
 
-Any process of any user can ask, as at each port of the loopback; there is no secret in the answer.
-A page in a browser can't (see `MetricsHandler` of the endpoint), and whoever asks without a pause
-gets the text of a second ago.
+Any process of any user can connect to it, so the metrics contain no secret. A web page in a browser
+cannot (see `loopback_hosts`). Clients that ask without a pause get a text of the last second.
 """
 
 from __future__ import annotations
@@ -12,34 +11,40 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-import h11
-
 from assumed.logs.events import event
-from assumed.server.loopback_http import ADDRESS, HttpResponse, LoopbackServer, listen
+from assumed.server.http import (
+    LOOPBACK,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    listen_on_loopback,
+    loopback_hosts,
+)
+from assumed.server.threads import WorkerThreads
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Of the text format of Prometheus, which its client library writes."""
+"""Of the text format of Prometheus."""
 _PATH = b"/metrics"
-_GOOD_FOR_SECONDS = 1.0
+_MAX_AGE_SECONDS = 1.0
 
 
 class MetricsServer:
-    """The port, where there is one; used by one thread.
+    """The metrics endpoint, if the configuration has a port for it. It is not thread-safe.
 
     Args:
-        text: returns what is answered; called from the server's thread.
+        text: returns the metrics; called from a thread of its own.
     """
 
     def __init__(self, text: Callable[[], bytes]) -> None:
         self._text = text
         self._port: int | None = None
-        self._server: LoopbackServer | None = None
+        self._server: HttpServer | None = None
 
     def open(self, port: int | None) -> None:
-        """Answer at this port from now on and at no other; where it is another's, tell.
+        """Serve at this port and no other; log if another process has it.
 
         Args:
-            port: of 127.0.0.1; None to answer nowhere.
+            port: of 127.0.0.1; None to serve nowhere.
         """
         if port == self._port and self._server is not None:
             return
@@ -48,60 +53,60 @@ class MetricsServer:
         if port is None:
             return
         try:
-            listener = listen(port)
+            listener = listen_on_loopback(port)
         except OSError as error:
             event(
                 logging.WARNING,
-                "metrics_not_served",
-                address=f"{ADDRESS}:{port}",
+                "metrics_listen_failed",
+                address=f"{LOOPBACK}:{port}",
                 error=error.strerror,
-                hint="set another `metrics: port:`; all else goes on",
+                hint="set another `metrics: port:`; profiles are still refreshed",
             )
             return
-        self._server = LoopbackServer(listener, MetricsHandler(self._text, port=port).answer)
+        handler = MetricsHandler(self._text, port=port)
+        self._server = HttpServer(listener, handler.handle, name="metrics")
         self._server.start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop serving."""
         if self._server is not None:
             self._server.stop()
             self._server = None
 
 
 class MetricsHandler:
-    """What is answered: one path, one method, nothing else.
+    """Answers `GET /metrics`, and rejects everything else.
 
     Args:
-        text: returns the metrics.
-        port: a request has to name it in `Host`, behind 127.0.0.1 or localhost.
+        text: returns the metrics; called from a thread of its own.
+        port: `Host` must be this port at 127.0.0.1 or localhost.
     """
 
     def __init__(self, text: Callable[[], bytes], *, port: int) -> None:
         self._text = text
-        self._hosts = {f"{name}:{port}".encode() for name in (ADDRESS, "localhost")}
-        self._made: tuple[float, bytes] | None = None
+        self._hosts = loopback_hosts(port)
+        # One thread, so that requests at the same time share one text.
+        self._workers = WorkerThreads("metrics-worker", max_threads=1)
+        self._last_text = b""
+        self._last_text_at = -_MAX_AGE_SECONDS
 
-    async def answer(self, request: h11.Request) -> HttpResponse:
-        """Return the answer to a request."""
-        if request.method != b"GET":
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET is answered\n", Allow="GET")
-        hosts = [value for name, value in request.headers if name == b"host"]
-        if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return _plain(HTTPStatus.FORBIDDEN, b"another Host than this one's\n")
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a request."""
+        if request.method != "GET":
+            text = b"only GET is supported\n"
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, text, Allow="GET")
+        if request.header(b"host") not in self._hosts:
+            return _response(HTTPStatus.FORBIDDEN, b"the Host header names another server\n")
         if request.target != _PATH:
-            return _plain(HTTPStatus.NOT_FOUND, b"there is /metrics, and nothing else\n")
-        try:
-            return _plain(HTTPStatus.OK, self._recent())
-        except Exception as error:  # noqa: BLE001 - whoever asks must not wait for ever
-            event(logging.ERROR, "defect", defect=error)
-            return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, b"a mistake in assumed\n")
+            return _response(HTTPStatus.NOT_FOUND, b"the only path is /metrics\n")
+        return _response(HTTPStatus.OK, await self._workers.run(self._recent_text))
 
-    def _recent(self) -> bytes:
-        now = time.monotonic()
-        if self._made is None or now >= self._made[0] + _GOOD_FOR_SECONDS:
-            self._made = time.monotonic(), self._text()
-        return self._made[1]
+    def _recent_text(self) -> bytes:
+        if time.monotonic() >= self._last_text_at + _MAX_AGE_SECONDS:
+            self._last_text = self._text()
+            self._last_text_at = time.monotonic()
+        return self._last_text
 
 
-def _plain(status: HTTPStatus, text: bytes, **headers: str) -> HttpResponse:
-    return HttpResponse(status, text, {"Content-Type": CONTENT_TYPE, **headers})
+def _response(status: HTTPStatus, text: bytes, **headers: str) -> HttpResponse:
+    return HttpResponse(status, text, content_type=CONTENT_TYPE, headers=headers)

@@ -1,67 +1,55 @@
-"""The tokens of the endpoint, one a profile, each in a file that the SDKs read at every refresh."""
+"""The tokens of the container credentials endpoint: one for each profile, in a file of its own."""
 
 from __future__ import annotations
 
-import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from assumed.server.unix_socket import private_folder
+from assumed.fsutil import replace_file
+from assumed.server.unix_socket import private_directory
 
 _SUFFIX = ".token"
 _BYTES = 32
 
 
 class TokenStore:
-    """A folder of mode 0700 with a token file of mode 0600 for each profile that was asked for.
+    """A directory with mode 0700 and a token file with mode 0600 for each profile in use.
 
-    The files that an earlier process of this user left get new tokens. The old ones may be known:
-    while nobody of ours listened at the port, whoever did was sent them by the SDKs.
+    Token files of an earlier process of this user get new tokens. The old ones may be known to
+    others: while no daemon listened on the port, another process could, and SDKs would have sent
+    them to it.
 
     Raises:
-        DaemonUnreachableError: the folder is a link, or another user's.
-        OSError: it can't be made or read.
+        DaemonUnreachableError: the directory is a link, or belongs to another user.
+        OSError: the directory cannot be created or read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._tokens: dict[str, bytes] = {}
-        private_folder(folder)
-        for path in folder.glob(f"*{_SUFFIX}"):
-            self._make(unquote(path.name.removesuffix(_SUFFIX)), path)
+        private_directory(directory)
+        for path in directory.glob(f"*{_SUFFIX}"):
+            self._create(unquote(path.name.removesuffix(_SUFFIX)), path)
 
     def path(self, profile: str) -> Path:
-        """Return the token file of a profile, made where it is missing.
+        """Return the token file of a profile; create it if it is missing.
 
         Raises:
-            OSError: it can't be made.
+            OSError: it cannot be created.
         """
-        path = self._folder / f"{quote(profile, safe='')}{_SUFFIX}"
+        path = self._directory / f"{quote(profile, safe='')}{_SUFFIX}"
         if profile not in self._tokens or not path.exists():
-            self._make(profile, path)
+            self._create(profile, path)
         return path
 
     def get(self, profile: str) -> bytes | None:
-        """Return the token of a profile; None where nobody has asked for it yet."""
+        """Return the token of a profile; None if the profile is not in use."""
         return self._tokens.get(profile)
 
-    def _make(self, profile: str, path: Path) -> None:
+    def _create(self, profile: str, path: Path) -> None:
         token = secrets.token_urlsafe(_BYTES).encode()
-        _write(path, token)
+        # Not in place: an SDK that reads it at this moment finds a whole token or none. And with no
+        # newline, which botocore refuses (credentials.py, ContainerProvider._validate_auth_token).
+        replace_file(path, token)
         self._tokens[profile] = token
-
-
-def _write(path: Path, token: bytes) -> None:
-    # Not in place: an SDK that reads it at this moment finds a whole token or none. And with no
-    # newline, which botocore refuses (credentials.py, ContainerProvider._validate_auth_token).
-    new = path.with_suffix(".new")
-    with suppress(FileNotFoundError):
-        new.unlink()
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(descriptor, token)
-    finally:
-        os.close(descriptor)
-    new.replace(path)

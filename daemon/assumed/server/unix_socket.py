@@ -1,62 +1,38 @@
-"""Where the daemon's socket is, and who may be trusted there."""
+"""The path of the API socket, listening on it, and connecting to it."""
 
 from __future__ import annotations
 
 import os
 import socket
-import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from assumed.errors import DaemonUnreachableError
 from assumed.fastpath import unix_http
-from assumed.fastpath.unix_http import LONGEST_SOCKET_PATH, SOCKET
+from assumed.fsutil import ForeignDirectoryError, ensure_private_directory
+from assumed.paths import MAX_SOCKET_PATH_BYTES
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
 
 
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return `$XDG_STATE_HOME/assumed` (`~/.local/state/assumed`)."""
-    return Path(unix_http.state_folder(environ))
-
-
-def daemon_socket(environ: Mapping[str, str]) -> Path:
-    """Return where a daemon of this environment makes its socket.
-
-    That is in `$RUNTIME_DIRECTORY` (systemd's own, `/run/assumed/USER` for the system unit), in
-    `$XDG_RUNTIME_DIR/assumed`, or in the `run` folder of the state folder.
-    """
-    if folder := environ.get("RUNTIME_DIRECTORY"):
-        return Path(folder.split(":")[0]) / SOCKET
-    if folder := environ.get("XDG_RUNTIME_DIR"):
-        return Path(folder) / "assumed" / SOCKET
-    return state_folder(environ) / "run" / SOCKET
-
-
-def client_sockets(environ: Mapping[str, str], user: str) -> tuple[Path, ...]:
-    """Return where a client looks for the daemon of `user`, in order."""
-    return tuple(Path(path) for path in unix_http.client_sockets(environ, user))
-
-
 def listen(path: Path) -> socket.socket:
-    """Listen at `path`: mode 0600, in a folder of mode 0700 that is ours.
+    """Listen on a Unix socket with mode 0600, in a directory with mode 0700.
 
-    The caller has made sure, by a lock, that no other daemon listens there: what is at `path` is
-    what a daemon left that was killed.
+    The caller holds a lock that keeps other daemons from this path: an existing socket was left by
+    a daemon that was killed, and is replaced.
 
     Raises:
-        DaemonUnreachableError: the folder is somebody else's, or the path is too long.
-        OSError: it can't be made.
+        DaemonUnreachableError: the directory belongs to another user, or the path is too long.
+        OSError: the socket cannot be created.
     """
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise DaemonUnreachableError(
             f"{path} is too long a path for a socket",
-            hint=f"set XDG_RUNTIME_DIR to a path of under {LONGEST_SOCKET_PATH - 21} characters",
+            hint=f"set XDG_RUNTIME_DIR to a path of under {MAX_SOCKET_PATH_BYTES - 21} characters",
         )
-    private_folder(path.parent)
+    private_directory(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # The mode of a socket is its maker's umask; to set it later would leave a moment between.
+    # The umask, since chmod after bind would leave a moment in which others can connect.
     old = os.umask(0o177)
     try:
         listener.bind(os.fspath(path))
@@ -69,39 +45,37 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def private_folder(folder: Path) -> None:
-    """Make `folder`, mode 0700, or see that it is ours and make it so.
+def private_directory(path: Path) -> None:
+    """Create a directory with mode 0700, or check that it is this user's and set that mode.
 
     Raises:
-        DaemonUnreachableError: it is a link, or another user's.
-        OSError: it can't be made.
+        DaemonUnreachableError: it is a link, or belongs to another user.
+        OSError: it cannot be created.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    try:
+        ensure_private_directory(path)
+    except ForeignDirectoryError as error:
         raise DaemonUnreachableError(
-            f"{folder} is not a folder of this user: somebody else could answer in it",
-            hint="remove it, or set XDG_RUNTIME_DIR to a folder of your own",
-        )
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
+            f"{path} is not a directory of this user: another user could answer in it",
+            hint="remove it, or set XDG_RUNTIME_DIR to a directory of your own",
+        ) from error
 
 
 def connect(path: Path) -> socket.socket | None:
-    """Return a connection to the daemon at `path`; None where nothing listens.
+    """Return a connection to the daemon at `path`; None if no daemon listens there.
 
     Raises:
-        DaemonUnreachableError: another user listens there.
-        OSError: it can't be reached for another reason.
+        DaemonUnreachableError: a process of another user listens there.
+        OSError: the connection fails for another reason.
     """
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # A daemon that is stopped takes no connections, and its queue may be full.
+    # A daemon that is stopped (SIGSTOP) accepts nothing, and its queue may be full.
     connection.settimeout(_CONNECT_TIMEOUT_SECONDS)
     try:
         connection.connect(os.fspath(path))
-        owner = unix_http.owner(connection, os.fspath(path))
+        owner = unix_http.peer_uid(connection, os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         return None
@@ -112,6 +86,6 @@ def connect(path: Path) -> socket.socket | None:
         connection.close()
         raise DaemonUnreachableError(
             f"{path} belongs to user {owner}, not to you: it is not trusted",
-            hint="run this as the user whose daemon it is",
+            hint="run this as the user of that daemon",
         )
     return connection

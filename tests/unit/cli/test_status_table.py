@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from assumed.cli.status_view import print_status, screen
+from assumed.cli.status_table import print_status, screen
 from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status, StorageMode
 from tests.fakes import NOON
 

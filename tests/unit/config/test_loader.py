@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -9,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from assumed.config import loader
+from assumed.config.definitions import default_session_name
 from assumed.config.json_schema import json_schema
 from assumed.config.schema import (
+    SOURCE_KEYS,
     ConfigurationModel,
     CredentialsFileModel,
     HooksModel,
     MetricsModel,
     ProfileModel,
 )
-from assumed.config.validation import default_session_name
-from assumed.errors import ConfigurationError
+from assumed.errors import ConfigurationError, InvalidConfigurationError
 from assumed.models import (
     Configuration,
     LifetimeFraction,
@@ -47,10 +49,10 @@ def parse(text: str | bytes) -> Configuration:
 
 
 def problems(text: str | bytes) -> tuple[str, ...]:
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(InvalidConfigurationError) as caught:
         parse(text)
-    assert refused.value.exit_status == 78
-    return refused.value.problems
+    assert caught.value.exit_status == 78
+    return caught.value.problems
 
 
 def deploy(*lines: str) -> ProfileDefinition:
@@ -58,7 +60,7 @@ def deploy(*lines: str) -> ProfileDefinition:
     return parse(text).profiles["deploy"]
 
 
-def mistakes() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def invalid_configurations() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     table = (Path(__file__).parent / "problems.txt").read_text()
     for case in table.split("\n=== ")[1:]:
         name, _, body = case.partition("\n")
@@ -69,57 +71,55 @@ def mistakes() -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [pytest.param(text, said, id=name) for name, text, said in mistakes()]
+    ("text", "expected"),
+    [pytest.param(text, expected, id=name) for name, text, expected in invalid_configurations()],
 )
-def test_a_wrong_configuration_is_refused_with_its_line_and_the_mend(
+def test_parse_reports_each_problem_with_its_line_and_a_fix(
     text: str, expected: tuple[str, ...]
 ) -> None:
     assert problems(text) == expected
 
 
-def test_there_are_many_ways_to_be_wrong() -> None:
-    assert len(list(mistakes())) >= 80
+def test_the_table_of_invalid_configurations_is_read() -> None:
+    assert len(list(invalid_configurations())) >= 80
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("", "config.yaml:1: the file is empty"),
-        ("profiles:\n  de\aploy: 1\n", "config.yaml:2: a character that YAML does not allow"),
-        (
-            b"profiles:\n  d\xe9ploy: 1\n",
-            "config.yaml:2: a byte that is not UTF-8: save the file as UTF-8",
-        ),
+        ("profiles:\n  de\aploy: 1\n", "config.yaml:2: YAML does not allow this character"),
+        (b"profiles:\n  d\xe9ploy: 1\n", "config.yaml:2: not UTF-8: save the file as UTF-8"),
         (
             f"{DEPLOY}    policy: {{Statement: {'x' * 2100}}}\n",
-            "config.yaml:5: profiles.deploy.policy: it is 2116 characters, and STS takes 2048: "
-            "shorten it",
+            "config.yaml:5: profiles.deploy.policy: too long: it has 2116 characters, and STS "
+            "accepts 2048",
         ),
         (
             f"{DEPLOY}    tags: {{team: {'x' * 257}}}\n",
-            "config.yaml:5: profiles.deploy.tags.team: it is 257 characters, and STS takes 256: "
-            "shorten it",
+            "config.yaml:5: profiles.deploy.tags.team: too long: it has 257 characters, and STS "
+            "accepts 256",
         ),
         (
             f"{DEPLOY}    tags: {{{', '.join(f't{number}: x' for number in range(51))}}}\n",
-            "config.yaml:5: profiles.deploy.tags: STS takes at most 50: remove some",
+            "config.yaml:5: profiles.deploy.tags: too many: STS accepts 50",
         ),
-        ("[" * 100_000, "config.yaml:1: brackets in brackets, too many: take some away"),
+        ("[" * 100_000, "config.yaml:1: too many nested brackets"),
     ],
 )
-def test_what_no_table_holds_is_refused_too(text: str | bytes, expected: str) -> None:
+def test_parse_reports_what_the_table_cannot_hold(text: str | bytes, expected: str) -> None:
     assert problems(text) == (expected,)
 
 
-def test_aliases_of_aliases_do_not_fill_the_memory() -> None:
+def test_nested_aliases_are_limited() -> None:
     levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     for level in range(1, 12):
         aliases = ", ".join([f"*a{level - 1}"] * 10)
         levels.append(f"a{level}: &a{level} [{aliases}]")
-    assert any("over 200,000 values" in problem for problem in problems("\n".join(levels)))
+    assert any("more than 200,000 values" in problem for problem in problems("\n".join(levels)))
 
 
-def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:
+def test_parse_reports_all_problems_in_the_order_of_the_file() -> None:
     found = problems(
         f"defaults:\n  duration: 3600\nprofiles:\n  a:\n    role_arn: {ROLE}\n"
         "    source_profile: nowhere\n    policy_arns: [one]\n  b:\n    role-arn: x\n"
@@ -134,7 +134,7 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
-def test_a_secret_in_the_file_is_in_no_message() -> None:
+def test_no_message_repeats_a_secret_of_the_file() -> None:
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     for key in (*ProfileModel.model_fields, "aws_secret_access_key", "zzz"):
         text = f"{DEPLOY}    {key}: {secret}\n"
@@ -146,7 +146,7 @@ def test_a_secret_in_the_file_is_in_no_message() -> None:
     assert secret not in str(problems(f"profiles:\n  deploy: {{ {secret}\n"))
 
 
-def test_the_example_of_the_design_is_understood() -> None:
+def test_parse_returns_the_definitions_of_a_typical_file() -> None:
     configuration = parse(
         """\
 defaults:
@@ -185,24 +185,24 @@ profiles:
     ("written", "seconds"),
     [("900", 900), ("900s", 900), ("15m", 900), ("1h", 3600), ("1h30m", 5400), ("12h", 43200)],
 )
-def test_durations_are_written_in_seconds_or_with_units(written: str, seconds: int) -> None:
+def test_duration_seconds_accepts_seconds_and_units(written: str, seconds: int) -> None:
     assert deploy(f"duration_seconds: {written}").duration_seconds == seconds
 
 
-def test_a_refresh_is_before_the_end_by_a_duration_or_a_share() -> None:
+def test_refresh_before_accepts_a_duration_or_a_percentage() -> None:
     assert deploy().refresh_before == timedelta(minutes=15)
     assert deploy("refresh_before: 20m").refresh_before == timedelta(minutes=20)
     assert deploy("refresh_before: 50%").refresh_before == LifetimeFraction(0.5)
 
 
-def test_what_looks_like_a_number_or_a_truth_stays_the_text_that_was_written() -> None:
+def test_numbers_booleans_and_dates_stay_text() -> None:
     definition = deploy("external_id: 0123", "tags: {no: 007, date: 2026-11-24}")
     assert definition.external_id == "0123"
     assert dict(definition.tags) == {"no": "007", "date": "2026-11-24"}
     assert list(parse(DEPLOY.replace("deploy:", "no:", 1)).profiles) == ["no"]
 
 
-def test_a_policy_may_be_a_mapping_or_json_and_is_sent_packed() -> None:
+def test_policy_accepts_a_mapping_or_json_and_is_compacted() -> None:
     packed = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:Get*"}]}'
     mapping = "{Version: 2012-10-17, Statement: [{Effect: Allow, Action: 's3:Get*'}]}"
     assert deploy(f"policy: {mapping}").policy == packed
@@ -221,7 +221,7 @@ def test_a_profile_overrides_the_defaults_key_by_key() -> None:
     assert (two.enabled, dict(two.tags), two.region) == (True, {}, "eu-west-1")
 
 
-def test_anchors_and_merges_of_yaml_work() -> None:
+def test_yaml_anchors_and_merges_work() -> None:
     configuration = parse(
         f"profiles:\n  one: &one\n    role_arn: {ROLE}\n    source_profile: keys\n"
         "  two:\n    <<: *one\n    region: eu-west-1\n"
@@ -230,17 +230,17 @@ def test_anchors_and_merges_of_yaml_work() -> None:
     assert configuration.profiles["two"].region == "eu-west-1"
 
 
-def test_hooks_are_lists_and_a_home_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_are_lists_with_the_home_directory_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/jane")
-    text = "hooks:\n  on_refresh: [~/bin/told, '~', 1]\n  on_failure: [notify-send, 'a b']\n"
+    text = "hooks:\n  on_refresh: [~/bin/notify, '~', 1]\n  on_failure: [notify-send, 'a b']\n"
     assert parse(DEPLOY + text).hooks == {
-        "on_refresh": ("/home/jane/bin/told", "~", "1"),
+        "on_refresh": ("/home/jane/bin/notify", "~", "1"),
         "on_failure": ("notify-send", "a b"),
     }
     assert parse(DEPLOY).hooks == {}
 
 
-def test_metrics_are_where_the_file_says_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_off_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/jane")
     configuration = parse(f"{DEPLOY}metrics: {{port: 9464, textfile: ~/assumed.prom}}\n")
     assert configuration.metrics_port == 9464
@@ -249,7 +249,7 @@ def test_metrics_are_where_the_file_says_and_nowhere_else(monkeypatch: pytest.Mo
     assert (silent.metrics_port, silent.metrics_textfile) == (None, None)
 
 
-def test_the_credentials_file_may_be_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_file_sets_path_and_write_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     configuration = parse(f"{DEPLOY}credentials_file:\n  path: ~/creds\n  write: in-place\n")
     assert configuration.credentials_file == Path("/home/me/creds")
@@ -264,18 +264,18 @@ def test_the_credentials_file_may_be_another_one(monkeypatch: pytest.MonkeyPatch
         ("u" * 100, "here", f"assumed-{'u' * 56}"),
     ],
 )
-def test_the_default_session_name_is_made_valid(user: str, host: str, expected: str) -> None:
+def test_default_session_name_is_valid_for_sts(user: str, host: str, expected: str) -> None:
     assert default_session_name(user, host) == expected
     assert re.fullmatch(r"[\w+=,.@-]{2,64}", expected)
 
 
-def test_the_schema_on_disk_is_made_of_these_types() -> None:
+def test_the_schema_in_config_is_up_to_date() -> None:
     on_disk = (REPOSITORY / "config" / "assumed.schema.json").read_text()
-    mend = "python -m assumed.config.json_schema > config/assumed.schema.json"
-    assert on_disk == json_schema(), mend
+    command = "python -m assumed.config.json_schema > config/assumed.schema.json"
+    assert on_disk == json_schema(), f"run `{command}`"
 
 
-def test_the_schema_names_every_key() -> None:
+def test_the_schema_describes_every_key() -> None:
     for shape in (
         ConfigurationModel,
         ProfileModel,
@@ -288,71 +288,84 @@ def test_the_schema_names_every_key() -> None:
             assert entry.description or key in {"credentials_file", "hooks", "metrics"}
 
 
-class TestWhoseFile:
+def test_every_key_of_a_profile_reaches_its_definition() -> None:
+    of_the_source = {*SOURCE_KEYS, "mfa_serial", "mfa_session", "mfa_process"}
+    copied = {field.name for field in dataclasses.fields(ProfileDefinition)} - {"profile", "source"}
+    assert copied == ProfileModel.model_fields.keys() - of_the_source
+
+
+class TestFilePermissions:
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
-        folder = tmp_path / "assumed"
-        folder.mkdir(mode=0o700)
-        file = folder / "config.yaml"
+        directory = tmp_path / "assumed"
+        directory.mkdir(mode=0o700)
+        file = directory / "config.yaml"
         file.write_text(DEPLOY)
         file.chmod(0o644)
         return file
 
-    def refusal(self, file: Path) -> str:
-        with pytest.raises(ConfigurationError) as refused:
+    def error(self, file: Path) -> str:
+        with pytest.raises(ConfigurationError) as caught:
             loader.load(file, user="me", host="here")
-        return str(refused.value)
+        return str(caught.value)
 
-    def test_a_file_that_only_its_owner_may_write_is_read(self, file: Path) -> None:
+    def test_a_file_that_only_its_owner_can_write_is_read(self, file: Path) -> None:
         assert list(loader.load(file, user="me", host="here").profiles) == ["deploy"]
 
-    @pytest.mark.parametrize(("mode", "who"), [(0o664, "its group"), (0o646, "everybody")])
-    def test_a_file_that_others_may_write_is_refused(self, file: Path, mode: int, who: str) -> None:
+    @pytest.mark.parametrize(("mode", "who"), [(0o664, "its group"), (0o646, "everyone")])
+    def test_a_file_that_others_can_write_is_rejected(
+        self, file: Path, mode: int, who: str
+    ) -> None:
         file.chmod(mode)
-        assert self.refusal(file) == f"{file}: {file} is writable by {who}: `chmod go-w {file}`"
+        expected = f"{file}: the file is writable by {who}: `chmod go-w {file}`"
+        assert self.error(file) == expected
 
-    def test_a_folder_that_others_may_write_is_refused(self, file: Path) -> None:
+    def test_a_directory_that_others_can_write_is_rejected(self, file: Path) -> None:
         file.parent.chmod(0o775)
-        assert f"{file.parent} is writable by its group" in self.refusal(file)
+        expected = (
+            f"its directory {file.parent} is writable by its group: `chmod go-w {file.parent}`"
+        )
+        assert self.error(file) == f"{file}: {expected}"
 
-    def test_the_folder_behind_a_link_counts(self, file: Path, tmp_path: Path) -> None:
+    def test_the_directory_of_a_link_target_is_checked(self, file: Path, tmp_path: Path) -> None:
         file.parent.chmod(0o777)
         link = tmp_path / "link.yaml"
         link.symlink_to(file)
-        assert f"{file.parent} is writable by everybody" in self.refusal(link)
+        assert f"{file.parent} is writable by everyone" in self.error(link)
 
-    def test_a_folder_further_up_that_everybody_may_write_is_refused_unless_it_is_sticky(
+    def test_a_parent_directory_that_everyone_can_write_is_rejected_unless_sticky(
         self, file: Path, tmp_path: Path
     ) -> None:
         tmp_path.chmod(0o777)
-        assert f"{tmp_path}, which it is in, is writable by everybody" in self.refusal(file)
+        assert f"its parent directory {tmp_path} is writable by everyone" in self.error(file)
         tmp_path.chmod(0o1777)
         assert loader.load(file, user="me", host="here").profiles
-        # On Debian a user's folders are writable by a group that is theirs alone.
+        # On Debian the directories of a user are writable by the user's own group.
         tmp_path.chmod(0o775)
         assert loader.load(file, user="me", host="here").profiles
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-    def test_a_folder_further_up_of_another_user_is_refused(
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a directory")
+    def test_a_parent_directory_of_another_user_is_rejected(
         self, file: Path, tmp_path: Path
     ) -> None:
         os.chown(tmp_path, 12345, -1)
-        assert f"{tmp_path}, which it is in, belongs to another user" in self.refusal(file)
+        assert f"its parent directory {tmp_path} belongs to another user" in self.error(file)
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-    def test_a_file_of_another_user_is_refused(self, file: Path) -> None:
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a file")
+    def test_a_file_of_another_user_is_rejected(self, file: Path) -> None:
         os.chown(file, 12345, -1)
-        assert f"{file} belongs to another user (uid 12345)" in self.refusal(file)
+        expected = f"{file}: the file belongs to another user (uid 12345): `chown 0 {file}`"
+        assert self.error(file) == expected
 
-    def test_a_missing_file_a_folder_and_a_fifo_are_told_apart(self, file: Path) -> None:
-        assert "No such file or directory" in self.refusal(file.parent / "other.yaml")
-        assert "it is no file" in self.refusal(file.parent)
+    def test_a_missing_file_a_directory_and_a_fifo_are_distinguished(self, file: Path) -> None:
+        assert "cannot be read: No such file or directory" in self.error(file.parent / "other.yaml")
+        assert self.error(file.parent) == f"{file.parent}: not a regular file"
         fifo = file.parent / "fifo"
         os.mkfifo(fifo)
-        assert "it is no file" in self.refusal(fifo)
+        assert self.error(fifo) == f"{fifo}: not a regular file"
 
 
-class TestWhereItIs:
+class TestFind:
     @pytest.fixture
     def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -363,7 +376,7 @@ class TestWhereItIs:
         path.write_text(DEPLOY)
         return path
 
-    def test_the_option_wins_over_the_variable_and_the_variable_over_the_places(
+    def test_the_option_overrides_the_variable_and_both_override_the_default_paths(
         self, home: Path
     ) -> None:
         own = self.put(home / ".config/assumed/config.yaml")
@@ -372,33 +385,33 @@ class TestWhereItIs:
         assert loader.find(None, named) == Path("/named.yaml")
         assert loader.find(Path("/option.yaml"), named) == Path("/option.yaml")
 
-    def test_the_xdg_folder_counts_if_it_is_absolute(self, home: Path) -> None:
+    def test_xdg_config_home_is_ignored_if_it_is_relative(self, home: Path) -> None:
         own = self.put(home / ".config/assumed/config.yaml")
         xdg = self.put(home / "xdg/assumed/config.yaml")
         assert loader.find(None, {"XDG_CONFIG_HOME": str(home / "xdg")}) == xdg
         assert loader.find(None, {"XDG_CONFIG_HOME": "xdg"}) == own
 
-    def test_where_there_is_none_it_says_where_it_looked_and_shows_an_example(
-        self, home: Path
-    ) -> None:
-        with pytest.raises(ConfigurationError) as refused:
+    def test_without_a_file_the_error_lists_the_paths_and_an_example(self, home: Path) -> None:
+        with pytest.raises(ConfigurationError) as caught:
             loader.find(None, {})
-        assert str(home / ".config/assumed/config.yaml") in str(refused.value)
-        assert "/etc/assumed/config.yaml" in str(refused.value)
-        example = refused.value.hint.partition("an example:\n")[2]
+        assert str(caught.value) == (
+            f"there is no configuration file: looked for {home}/.config/assumed/config.yaml and "
+            "/etc/assumed/config.yaml"
+        )
+        example = caught.value.hint.partition("an example:\n")[2]
         assert parse(example.replace("default", "keys")).profiles
 
 
-OURS = [path for path in (REPOSITORY / "config").glob("*.yaml") if path.stem != "kubernetes"]
+SAMPLES = [path for path in (REPOSITORY / "config").glob("*.yaml") if path.stem != "kubernetes"]
 
 
-@pytest.mark.parametrize("file", sorted(OURS), ids=str)
-def test_the_files_of_the_folder_config_are_right(file: Path) -> None:
+@pytest.mark.parametrize("file", sorted(SAMPLES), ids=str)
+def test_the_samples_in_config_are_valid(file: Path) -> None:
     configuration = loader.parse(file.read_bytes(), file, user="me", host="here")
     assert configuration.profiles
 
 
-def test_the_hooks_and_metrics_of_the_documents_are_right() -> None:
+def test_the_hooks_and_metrics_of_the_documents_are_valid() -> None:
     documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
     text = "\n".join(document.read_text() for document in documents)
     examples = re.findall(r"```yaml\n((?:hooks|metrics):\n.*?)```", text, re.S)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from assumed.errors import CredentialsFileUnwritableError, SourceMissingError
-from assumed.logs.events import timestamp
+from assumed.logs import timestamp
 from assumed.models import ProfileState
 from tests.fakes import NOON, Simulation
 from tests.unit.engine.helpers import (
@@ -169,5 +169,5 @@ def test_a_child_logs_why_its_parent_failed(
     simulation.start(DEPLOY, CHILD)
     assert [event["error"] for event in logged(caplog, "refresh_failed")] == [
         "no",
-        "profile child: its source profile deploy has no valid session: AccessDenied",
+        "its source profile deploy has no valid session: AccessDenied",
     ]

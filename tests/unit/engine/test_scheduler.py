@@ -148,7 +148,7 @@ class TestReconcile:
     ) -> None:
         simulation.start(DEPLOY)
         simulation.store.failures = [
-            CredentialsFileMalformedError(path="f", line=3, problem="no key", mend="fix it")
+            CredentialsFileMalformedError(path="f", line=3, problem="no key", hint="fix it")
         ] * 3
         simulation.scheduler.reconcile(None)
         simulation.jobs.run_due()

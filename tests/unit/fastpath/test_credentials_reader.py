@@ -9,11 +9,15 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.aws_files.credentials_text import edit, read, set_profile
-from assumed.aws_files.editor import SetCredentials
-from assumed.fastpath.credentials_reader import CredentialsReader, configured, seconds_left
+from assumed.aws_files import SetCredentials, edit, read
+from assumed.fastpath.credentials_reader import (
+    CredentialsReader,
+    read_configuration,
+    remaining_seconds,
+)
 from assumed.server.serialization import credentials_to_json
-from assumed.storage.credentials_file import StoredProfile
+from assumed.storage import StoredProfile
+from tests.credentials_files import set_profile
 from tests.fakes import NOON, issued, role
 
 DEPLOY = issued(role("deploy"), NOON + timedelta(hours=1))
@@ -28,38 +32,38 @@ def process(credentials: object) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("glance")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reader")
 
 
-def glance(folder: Path, data: bytes) -> CredentialsReader:
-    file = folder / "credentials"
+def reader_of(directory: Path, data: bytes) -> CredentialsReader:
+    file = directory / "credentials"
     file.write_bytes(data)
     return CredentialsReader({"AWS_SHARED_CREDENTIALS_FILE": str(file)})
 
 
-def test_what_assumed_wrote_is_found(tmp_path: Path) -> None:
-    found = glance(tmp_path, WRITTEN)
+def test_reader_finds_what_assumed_wrote(tmp_path: Path) -> None:
+    found = reader_of(tmp_path, WRITTEN)
     assert found.credentials("deploy") == process(DEPLOY)
     assert list(found.profiles()) == ["deploy"]
 
 
-def test_one_of_many_is_found_wherever_it_stands(tmp_path: Path) -> None:
+def test_reader_finds_each_of_many_profiles(tmp_path: Path) -> None:
     changes = {
         "deploy": SetCredentials(DEPLOY, overwrite=False),
         "read": SetCredentials(READ, overwrite=False),
     }
     data = edit(b"", changes, path="credentials").data + b"\n" + MINE
-    found = glance(tmp_path, data)
+    found = reader_of(tmp_path, data)
     assert found.credentials("deploy") == process(DEPLOY)
     assert found.credentials("read") == process(READ)
     assert list(found.profiles()) == ["deploy", "read"]
-    assert glance(tmp_path, data.replace(b"\n", b"\r\n")).credentials("read") == process(READ)
+    assert reader_of(tmp_path, data.replace(b"\n", b"\r\n")).credentials("read") == process(READ)
 
 
 @pytest.mark.parametrize("profile", ["default", "nowhere", "deplo", "deploy]", "", "dépl[oy"])
-def test_what_is_not_there_or_not_ours_is_not_found(tmp_path: Path, profile: str) -> None:
-    assert glance(tmp_path, WRITTEN).credentials(profile) is None
+def test_reader_does_not_find_missing_or_foreign_profiles(tmp_path: Path, profile: str) -> None:
+    assert reader_of(tmp_path, WRITTEN).credentials(profile) is None
 
 
 @pytest.mark.parametrize(
@@ -83,16 +87,18 @@ def test_what_is_not_there_or_not_ours_is_not_found(tmp_path: Path, profile: str
         WRITTEN.replace(b"token-deploy-1", b"token\x1b[2J"),
     ],
 )
-def test_what_does_not_stand_there_plainly_is_left_to_others(tmp_path: Path, data: bytes) -> None:
-    found = glance(tmp_path, data)
+def test_reader_ignores_what_differs_from_the_way_assumed_writes(
+    tmp_path: Path, data: bytes
+) -> None:
+    found = reader_of(tmp_path, data)
     assert found.credentials("deploy") is None
     assert "deploy" not in list(found.profiles())
 
 
 @given(st.integers(min_value=0, max_value=len(WRITTEN) - 1))
-def test_a_torn_file_never_gives_torn_credentials(folder: Path, cut: int) -> None:
-    assert glance(folder, WRITTEN[:cut]).credentials("deploy") in (None, process(DEPLOY))
-    assert glance(folder, WRITTEN).credentials("deploy") == process(DEPLOY)
+def test_reader_never_returns_torn_credentials_of_a_torn_file(directory: Path, cut: int) -> None:
+    assert reader_of(directory, WRITTEN[:cut]).credentials("deploy") in (None, process(DEPLOY))
+    assert reader_of(directory, WRITTEN).credentials("deploy") == process(DEPLOY)
 
 
 LINES = st.sampled_from(
@@ -105,31 +111,31 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES, max_size=24))
-def test_what_is_found_is_what_botocore_would_read(folder: Path, lines: list[bytes]) -> None:
+def test_reader_finds_what_botocore_reads(directory: Path, lines: list[bytes]) -> None:
     data = b"".join(lines)
-    credentials = glance(folder, data).credentials("deploy")
+    credentials = reader_of(directory, data).credentials("deploy")
     if credentials is None:
         return
     try:
         sections = read(data, path="credentials")
-    except Exception:  # noqa: BLE001 - what no SDK reads is not ours to find
+    except Exception:  # noqa: BLE001 - no SDK reads the file either
         return
     stored = StoredProfile.from_section("deploy", sections["deploy"])
-    assert stored.is_ours
+    assert stored.is_managed
     assert stored.access_key_id == credentials["AccessKeyId"]
     assert stored.secret_access_key == credentials["SecretAccessKey"]
     assert stored.session_token == credentials["SessionToken"]
     assert stored.expiration == datetime.fromisoformat(credentials["Expiration"])
 
 
-def section_alone(data: bytes, name: bytes) -> bytes:
-    """Return the section of this name as the only one of a file; nothing where it is not alone."""
+def lone_section(data: bytes, name: bytes) -> bytes:
+    """Return the only section of this name as a file of its own; empty if there are several."""
     lines = data.split(b"\n")
-    headers = [place for place, line in enumerate(lines) if line.startswith(b"[")]
-    wanted = [place for place in headers if lines[place].startswith(b"[%b]" % name)]
-    if len(wanted) != 1 or any(lines[place].startswith(b"[DEFAULT]") for place in headers):
+    headers = [number for number, line in enumerate(lines) if line.startswith(b"[")]
+    wanted = [number for number in headers if lines[number].startswith(b"[%b]" % name)]
+    if len(wanted) != 1 or any(lines[number].startswith(b"[DEFAULT]") for number in headers):
         return b""
-    behind = [place for place in headers if place > wanted[0]]
+    behind = [number for number in headers if number > wanted[0]]
     return b"\n".join([*lines[wanted[0] : behind[0]], b""] if behind else lines[wanted[0] :])
 
 
@@ -145,33 +151,34 @@ PARTS = st.sampled_from(
 
 
 @given(st.lists(PARTS, max_size=8), st.integers(min_value=1, max_value=2 * len(WRITTEN)))
-def test_where_a_section_stands_in_a_big_file_makes_no_difference(
-    folder: Path, parts: list[bytes], piece_bytes: int
+def test_reader_finds_a_section_at_any_place_of_a_big_file(
+    directory: Path, parts: list[bytes], chunk_bytes: int
 ) -> None:
     data = b"".join(parts)
     headers = [line[1:] for line in data.split(b"\n") if line.startswith(b"[") and b"]" in line]
     names = {header.partition(b"]")[0].decode() for header in headers} | {"nowhere"}
     alone = {
-        name: glance(folder, section_alone(data, name.encode())).credentials(name) for name in names
+        name: reader_of(directory, lone_section(data, name.encode())).credentials(name)
+        for name in names
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assumed.fastpath.credentials_reader._PIECE_BYTES", piece_bytes)
-        found = glance(folder, data)
+        patch.setattr("assumed.fastpath.credentials_reader._CHUNK_BYTES", chunk_bytes)
+        found = reader_of(directory, data)
         assert {name: found.credentials(name) for name in alone} == alone
         assert set(found.profiles()) == {name for name, held in alone.items() if held}
         assert {name: found.credentials(name) for name in alone} == alone
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2999, 12, 31)))  # noqa: DTZ001
-def test_what_is_left_is_counted_as_datetime_counts(moment: datetime) -> None:
+def test_remaining_seconds_are_those_of_datetime(moment: datetime) -> None:
     aware = moment.replace(microsecond=0, tzinfo=UTC)
     with freeze_time(NOON):
-        left = seconds_left({"Expiration": aware.strftime("%Y-%m-%dT%H:%M:%SZ")})
+        left = remaining_seconds({"Expiration": aware.strftime("%Y-%m-%dT%H:%M:%SZ")})
     assert left == (aware - NOON).total_seconds()
 
 
-def test_a_file_from_before_is_as_good_as_empty(tmp_path: Path) -> None:
-    glance(tmp_path, WRITTEN)
+def test_reader_ignores_a_file_older_than_the_configuration(tmp_path: Path) -> None:
+    reader_of(tmp_path, WRITTEN)
     written_at = (tmp_path / "credentials").stat().st_mtime_ns
     environ = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
     assert CredentialsReader(environ, newer_than=written_at).credentials("deploy") == process(
@@ -180,32 +187,29 @@ def test_a_file_from_before_is_as_good_as_empty(tmp_path: Path) -> None:
     assert CredentialsReader(environ, newer_than=written_at + 1).credentials("deploy") is None
 
 
-def test_the_configuration_is_looked_for_where_every_command_looks(tmp_path: Path) -> None:
-    config = tmp_path / "assumed" / "config.yaml"
-    config.parent.mkdir()
-    config.touch()
-    stamp = config.stat().st_ctime_ns
-    nowhere = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "nowhere")}
-    assert configured({"XDG_CONFIG_HOME": str(tmp_path)}, None)[0] == stamp
-    assert configured({**nowhere, "ASSUMED_CONFIG": str(config)}, None)[0] == stamp
-    assert configured(nowhere, str(config))[0] == stamp
-    assert configured({"XDG_CONFIG_HOME": str(tmp_path)}, str(tmp_path / "nowhere"))[0] == 0
+def test_read_configuration_returns_the_first_file_that_exists(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_bytes(b"profiles:")
+    found = str(config.stat().st_ctime_ns)
+    missing = str(tmp_path / "missing.yaml")
+    assert read_configuration([missing, str(config), str(tmp_path)]) == (int(found), b"profiles:")
+    assert read_configuration([missing]) == (0, None)
 
 
-def test_a_time_that_was_set_back_and_a_link_that_was_set_anew_are_changes(tmp_path: Path) -> None:
+def test_read_configuration_notices_touched_files_and_replaced_links(tmp_path: Path) -> None:
     config, link = tmp_path / "old.yaml", tmp_path / "config.yaml"
     config.touch()
-    stamp = configured({}, str(config))[0]
-    while configured({}, str(config))[0] == stamp:
+    stamp = read_configuration([str(config)])[0]
+    while read_configuration([str(config)])[0] == stamp:
         os.utime(config, (1, 1))
-    stamp = configured({}, str(config))[0]
+    stamp = read_configuration([str(config)])[0]
     while not link.is_symlink() or link.lstat().st_ctime_ns == stamp:
         link.unlink(missing_ok=True)
         link.symlink_to("old.yaml")
-    assert configured({}, str(link))[0] > configured({}, str(config))[0]
+    assert read_configuration([str(link)])[0] > read_configuration([str(config)])[0]
 
 
-def test_a_profile_of_a_role_that_the_configuration_does_not_name_is_as_good_as_none(
+def test_reader_ignores_a_role_that_the_configuration_does_not_name(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "credentials"
@@ -224,7 +228,7 @@ def test_a_profile_of_a_role_that_the_configuration_does_not_name_is_as_good_as_
         assert (found is not None) is is_found
 
 
-def test_what_can_not_be_read_is_as_good_as_empty(tmp_path: Path) -> None:
+def test_reader_takes_an_unreadable_file_for_empty(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "fifo"):
         found = CredentialsReader({"AWS_SHARED_CREDENTIALS_FILE": str(path)})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.fastpath.formats import FORMATS, formatted
+from assumed.fastpath.formats import FORMATS, format_credentials
 
 CREDENTIALS = {
     "AccessKeyId": "ASIAEXAMPLE",
@@ -17,7 +17,7 @@ CREDENTIALS = {
     "Expiration": "2026-11-24T13:00:00Z",
     "AccountId": "111122223333",
 }
-# What STS issues has none of this; a format that relied on that would be a hole all the same.
+# STS issues nothing like this; a format must not rely on that.
 AWKWARD = (
     """ it's "quoted" $HOME `id` $(id) %PATH% a=b & | < > ^ ( ) ! ; * \\ \u201ccurly\u201d # ~ """
 )
@@ -34,14 +34,14 @@ def with_token(token: str) -> dict[str, str]:
     return {**CREDENTIALS, "SessionToken": token}
 
 
-def test_the_formats_are_those_of_the_aws_cli() -> None:
+def test_formats_are_those_of_the_aws_cli() -> None:
     assert list(FORMATS) == [
         "process", "env", "env-no-export", "fish", "powershell", "windows-cmd",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("shape", "line"),
+    ("output_format", "line"),
     [
         ("env", "export AWS_SECRET_ACCESS_KEY=abc/+="),
         ("env-no-export", "AWS_SECRET_ACCESS_KEY=abc/+="),
@@ -50,31 +50,31 @@ def test_the_formats_are_those_of_the_aws_cli() -> None:
         ("windows-cmd", "set AWS_SECRET_ACCESS_KEY=abc/+="),
     ],
 )
-def test_what_sts_issues_is_written_as_the_aws_cli_writes_it(shape: str, line: str) -> None:
-    lines = formatted(CREDENTIALS, shape).splitlines()
+def test_format_credentials_writes_the_lines_of_the_aws_cli(output_format: str, line: str) -> None:
+    lines = format_credentials(CREDENTIALS, output_format).splitlines()
     assert lines[1] == line
     assert [re.findall("AWS_[A-Z_]+", each)[0] for each in lines] == list(VARIABLES)
 
 
-def test_a_credential_process_gets_expiration_and_account() -> None:
-    text = formatted(CREDENTIALS, "process")
+def test_process_format_has_the_expiration_and_the_account() -> None:
+    text = format_credentials(CREDENTIALS, "process")
     assert json.loads(text) == {"Version": 1, **CREDENTIALS}
     assert text == json.dumps({"Version": 1, **CREDENTIALS}, indent=2) + "\n"
 
 
 @given(PRINTABLE)
-def test_any_value_is_json(token: str) -> None:
-    assert json.loads(formatted(with_token(token), "process"))["SessionToken"] == token
+def test_process_format_is_json_for_any_value(token: str) -> None:
+    assert json.loads(format_credentials(with_token(token), "process"))["SessionToken"] == token
 
 
 @given(PRINTABLE)
-def test_any_value_is_one_word_of_a_posix_shell(token: str) -> None:
-    line = formatted(with_token(token), "env").splitlines()[2]
+def test_env_format_is_one_word_of_a_posix_shell_for_any_value(token: str) -> None:
+    line = format_credentials(with_token(token), "env").splitlines()[2]
     assert shlex.split(line) == ["export", f"AWS_SESSION_TOKEN={token}"]
 
 
 def powershell_value(literal: str) -> str:
-    """Read an expandable string by about_Quoting_Rules: the backtick escapes, `$` expands."""
+    """Parse an expandable string by about_Quoting_Rules: the backtick escapes, `$` expands."""
     assert literal[0] == literal[-1] == '"'
     read, is_escaped = "", False
     for char in literal[1:-1]:
@@ -88,16 +88,16 @@ def powershell_value(literal: str) -> str:
 
 
 @given(PRINTABLE)
-def test_any_value_is_one_string_of_powershell(token: str) -> None:
-    line = formatted(with_token(token), "powershell").split("\n")[2]
+def test_powershell_format_is_one_string_for_any_value(token: str) -> None:
+    line = format_credentials(with_token(token), "powershell").split("\n")[2]
     assert powershell_value(line.removeprefix("$Env:AWS_SESSION_TOKEN=")) == token
 
 
 def cmd_assignment(line: str) -> str:
-    """Read a `set` line by the rules of a batch file.
+    """Parse a `set` line by the rules of a batch file.
 
-    `%%` is a percent sign and a single one a variable; outside of quotes `^` escapes and `&|<>()`
-    are operators; then `set "` takes what stands before the last quote.
+    `%%` is a percent sign and a single `%` starts a variable; outside quotes `^` escapes and
+    `&|<>()` are operators; `set "` takes everything up to the last quote.
     """
     assert "%" not in line.replace("%%", "")
     read, is_quoted, is_escaped = "", False, False
@@ -115,18 +115,20 @@ def cmd_assignment(line: str) -> str:
 
 
 @given(PRINTABLE.filter(bool))
-def test_any_value_is_one_assignment_of_cmd(token: str) -> None:
-    line = formatted(with_token(token), "windows-cmd").split("\n")[2]
+def test_windows_cmd_format_is_one_assignment_for_any_value(token: str) -> None:
+    line = format_credentials(with_token(token), "windows-cmd").split("\n")[2]
     assert cmd_assignment(line) == f"AWS_SESSION_TOKEN={token}"
 
 
-@pytest.mark.parametrize("shape", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("char", ["\n", "\r", "\0", "\x1b", "\u2028"])
-def test_a_value_that_would_end_its_line_is_refused(shape: str, char: str) -> None:
+def test_format_credentials_rejects_a_value_that_would_end_its_line(
+    output_format: str, char: str
+) -> None:
     with pytest.raises(ValueError, match="control character"):
-        formatted(with_token(f"token{char}rm -r ~"), shape)
+        format_credentials(with_token(f"token{char}rm -r ~"), output_format)
 
 
-@pytest.mark.parametrize("shape", FORMATS)
-def test_an_awkward_value_stays_in_its_line(shape: str) -> None:
-    assert len(formatted(with_token(AWKWARD), shape).splitlines()) in {4, 8}
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_format_credentials_keeps_an_awkward_value_on_its_line(output_format: str) -> None:
+    assert len(format_credentials(with_token(AWKWARD), output_format).splitlines()) in {4, 8}

@@ -1,1 +1,1 @@
-"""systemd: units, service commands, notifications, lingering."""
+"""systemd: unit files, systemctl, notifications, lingering, installation."""

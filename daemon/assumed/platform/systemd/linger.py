@@ -1,6 +1,6 @@
-"""Lingering: the manager of a user runs from boot on, and not only between login and logout.
+"""Lingering: systemd starts the user's service manager at boot and keeps it after logout.
 
-A mark of our own remembers who switched it on, so that nobody else's choice is undone.
+A mark file records that this program enabled it, so that `service uninstall` disables it only then.
 """
 
 from __future__ import annotations
@@ -8,37 +8,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from assumed.platform.systemd.systemctl import ask
-from assumed.server.unix_socket import private_folder, state_folder
+from assumed.paths import state_directory
+from assumed.platform.systemd.systemctl import run_command
+from assumed.server.unix_socket import private_directory
 
-_LINGERING = Path("/var/lib/systemd/linger")
-
-
-def lingers(user: str) -> bool:
-    """Return whether this user's manager runs from boot on, by logind's own mark."""
-    return (_LINGERING / user).exists()
+_LINGERING_USERS = Path("/var/lib/systemd/linger")
 
 
-def linger(user: str, environ: Mapping[str, str]) -> bool:
-    """Have this user's manager run from boot on; return whether that is new.
+def is_lingering(user: str) -> bool:
+    """Return whether lingering is enabled for a user, as logind records it."""
+    return (_LINGERING_USERS / user).exists()
+
+
+def enable_linger(user: str, environ: Mapping[str, str]) -> bool:
+    """Enable lingering; return False if it was enabled before.
 
     Raises:
-        ServiceManagerError: this user may not.
+        ServiceManagerError: this user is not allowed to.
     """
-    if lingers(user):
+    if is_lingering(user):
         return False
     _set_linger("enable-linger", user)
     mark = _mark(environ)
-    private_folder(mark.parent)
+    private_directory(mark.parent)
     mark.touch()
     return True
 
 
-def linger_no_more(user: str, environ: Mapping[str, str]) -> bool:
-    """Undo what `linger` did; return whether it did anything.
+def disable_linger(user: str, environ: Mapping[str, str]) -> bool:
+    """Disable lingering if `enable_linger` enabled it; return whether it did.
 
     Raises:
-        ServiceManagerError: this user may not.
+        ServiceManagerError: this user is not allowed to.
     """
     mark = _mark(environ)
     if not mark.exists():
@@ -49,9 +50,9 @@ def linger_no_more(user: str, environ: Mapping[str, str]) -> bool:
 
 
 def _set_linger(verb: str, user: str) -> None:
-    hint = f"root may: `sudo loginctl {verb} {user}`"
-    ask("loginctl", "--no-ask-password", verb, user, hint=hint)
+    hint = f"root can do it: `sudo loginctl {verb} {user}`"
+    run_command("loginctl", "--no-ask-password", verb, user, hint=hint)
 
 
 def _mark(environ: Mapping[str, str]) -> Path:
-    return state_folder(environ) / "lingers-for-us"
+    return Path(state_directory(environ), "linger-enabled")

@@ -1,4 +1,4 @@
-"""systemd's managers, asked through `systemctl` and `loginctl`; and why there may be none."""
+"""systemd's service managers, controlled with `systemctl`; and hints for machines without one."""
 
 from __future__ import annotations
 
@@ -8,98 +8,104 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from assumed.errors import AssumedError
-from assumed.fastpath.unix_http import user_name
+from assumed.errors import ServiceManagerError
+from assumed.paths import runtime_directory, user_name
 
-_QUICK_SECONDS = 30
-# TimeoutStopSec= and TimeoutStartSec= of the units, and what systemd itself takes.
-_START_SECONDS = 100
-_IN_THE_FOREGROUND = "`assumed run` does the same in a terminal or in tmux"
-
-
-class ServiceManagerError(AssumedError):
-    """There is no systemd to ask, or it refuses."""
-
-    code = "ServiceManager"
+_TIMEOUT_SECONDS = 30
+# TimeoutStopSec= and TimeoutStartSec= of the units, plus the time that systemd needs.
+_START_TIMEOUT_SECONDS = 100
+_RUN_HINT = "run `assumed run` in a terminal or in tmux instead"
 
 
 class Systemctl:
-    """One manager: the user's own, or the machine's."""
+    """One service manager: the user's own, or the system's.
+
+    Attributes:
+        command: what a user types before a verb of `systemctl`.
+    """
 
     def __init__(self, *, is_user: bool) -> None:
         self._scope = "--user" if is_user else "--system"
-        self.spoken = "systemctl --user" if is_user else "systemctl"
-        """As people type it."""
-        self.journal = "journalctl --user" if is_user else "journalctl"
+        self._journalctl = "journalctl --user" if is_user else "journalctl"
+        self.command = "systemctl --user" if is_user else "systemctl"
 
-    def show(self, what: str, *units: str) -> str:
-        """Return one property, of the manager where no unit is named.
-
-        Raises:
-            ServiceManagerError: as `ask`.
-        """
-        return self._run("show", f"--property={what}", "--value", *units).strip()
-
-    def environment(self, unit: str) -> frozenset[str]:
-        """Return the names of the variables that a unit's process is given by this manager.
+    def show(self, name: str, *units: str) -> str:
+        """Return one property of a unit, or of the manager if no unit is given.
 
         Raises:
-            ServiceManagerError: as `ask`.
+            ServiceManagerError: as `run_command`.
         """
-        given = self._run("show-environment").splitlines()
-        given += self.show("Environment", unit).split()
-        return frozenset(line.partition("=")[0].strip("\"'") for line in given)
+        return self._run("show", f"--property={name}", "--value", *units).strip()
+
+    def variables(self, unit: str) -> frozenset[str]:
+        """Return the names of the environment variables that the processes of a unit have.
+
+        Raises:
+            ServiceManagerError: as `run_command`.
+        """
+        assignments = self._run("show-environment").splitlines()
+        assignments += self.show("Environment", unit).split()
+        return frozenset(line.partition("=")[0].strip("\"'") for line in assignments)
 
     def reload(self) -> None:
-        """Have the units read again.
+        """Make the manager read its unit files again.
 
         Raises:
-            ServiceManagerError: as `ask`.
+            ServiceManagerError: as `run_command`.
         """
         self._run("daemon-reload")
 
     def enable(self, unit: str) -> None:
-        """Have a unit started from now on, at login or at boot.
+        """Start a unit at every login or boot from now on.
 
         Raises:
-            ServiceManagerError: as `ask`.
+            ServiceManagerError: as `run_command`.
         """
         self._run("--quiet", "enable", unit)
 
     def restart(self, unit: str) -> None:
-        """Start a unit anew, and return when it is ready.
+        """Start or restart a unit; return when it is ready.
 
         Raises:
             ServiceManagerError: it does not start.
         """
         hint = (
-            f"`{self.journal} -u {unit} -n 20` says why; the unit stays installed: "
-            "`assumed service uninstall` takes it away"
+            f"`{self._journalctl} -u {unit} -n 20` shows why; the unit stays installed, "
+            "`assumed service uninstall` removes it"
         )
-        self._run("restart", unit, seconds=_START_SECONDS, hint=hint)
+        self._run("restart", unit, timeout_seconds=_START_TIMEOUT_SECONDS, hint=hint)
 
-    def forget(self, unit: str) -> None:
-        """Stop a unit, start it no more, and remember no failure of it.
+    def disable_and_stop(self, unit: str) -> None:
+        """Stop a unit, do not start it any more, and reset its failure if it has failed.
 
         Raises:
-            ServiceManagerError: as `ask`.
+            ServiceManagerError: as `run_command`.
         """
         self._run("--quiet", "disable", "--now", unit)
         if self.show("ActiveState", unit) == "failed":
             self._run("reset-failed", unit)
 
-    def _run(self, *arguments: str, seconds: int = _QUICK_SECONDS, hint: str | None = None) -> str:
-        hint = hint or f"see `{self.spoken} status`; {_IN_THE_FOREGROUND}"
-        return ask("systemctl", self._scope, *arguments, seconds=seconds, hint=hint)
+    def _run(
+        self, *arguments: str, timeout_seconds: int = _TIMEOUT_SECONDS, hint: str | None = None
+    ) -> str:
+        return run_command(
+            "systemctl",
+            self._scope,
+            *arguments,
+            timeout_seconds=timeout_seconds,
+            hint=hint or f"see `{self.command} status`; or {_RUN_HINT}",
+        )
 
 
-def ask(program: str, *arguments: str, hint: str, seconds: int = _QUICK_SECONDS) -> str:
-    """Run one of systemd's own programs, and return what it prints.
+def run_command(
+    program: str, *arguments: str, hint: str, timeout_seconds: int = _TIMEOUT_SECONDS
+) -> str:
+    """Run a program of systemd and return its output.
 
     Raises:
-        ServiceManagerError: it failed, with what it said; it takes too long, or is not there.
+        ServiceManagerError: it failed, with its error output; it timed out; it does not exist.
     """
-    spoken = " ".join((program, *arguments))
+    command = " ".join((program, *arguments))
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program, and no shell
             [program, *arguments],
@@ -107,64 +113,66 @@ def ask(program: str, *arguments: str, hint: str, seconds: int = _QUICK_SECONDS)
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=seconds,
+            timeout=timeout_seconds,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ServiceManagerError(f"`{spoken}`: no answer within {seconds} s", hint=hint) from error
+        raise ServiceManagerError(
+            f"`{command}`: no response within {timeout_seconds} s", hint=hint
+        ) from error
     except OSError as error:
-        raise ServiceManagerError(f"`{spoken}`: {error.strerror}", hint=hint) from error
+        raise ServiceManagerError(f"`{command}`: {error.strerror}", hint=hint) from error
     if done.returncode:
-        said = done.stderr.strip() or f"exit status {done.returncode}"
-        raise ServiceManagerError(f"`{spoken}`: {said}", hint=hint)
+        reason = done.stderr.strip() or f"exit status {done.returncode}"
+        raise ServiceManagerError(f"`{command}`: {reason}", hint=hint)
     return done.stdout
 
 
 def require_systemd() -> None:
-    """Make sure that systemd runs this machine.
+    """Check that systemd runs this machine.
 
     Raises:
-        ServiceManagerError: it does not, and what to do instead.
+        ServiceManagerError: it does not.
     """
     if shutil.which("systemctl") is None:
         raise ServiceManagerError(
-            "there is no systemctl: no systemd on this machine", hint=_IN_THE_FOREGROUND
+            "there is no systemctl on this machine, so no systemd", hint=_RUN_HINT
         )
-    # As sd_booted(3) has it.
+    # The check of sd_booted(3).
     if not Path("/run/systemd/system").is_dir():
         raise ServiceManagerError(
             "systemd does not run this machine or container",
-            hint=without_systemd(Path("/proc/sys/kernel/osrelease").read_text()),
+            hint=hint_without_systemd(Path("/proc/sys/kernel/osrelease").read_text()),
         )
 
 
 def require_user_manager(environ: Mapping[str, str]) -> None:
-    """Make sure that this environment can lead to the user's own manager.
+    """Check that systemctl can reach the user's service manager from this environment.
 
     Raises:
-        ServiceManagerError: it can't, and what to do instead.
+        ServiceManagerError: it cannot.
     """
-    if environ.get("XDG_RUNTIME_DIR") or environ.get("DBUS_SESSION_BUS_ADDRESS"):
+    if runtime_directory(environ) or environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return
     user = user_name()
     if os.geteuid() == 0 and (caller := environ.get("SUDO_USER")):
         raise ServiceManagerError(
-            "under sudo there is no user manager",
-            hint=f"without sudo it is installed for {caller}; for a user who never logs in: "
-            "`sudo assumed service install --system USER`",
+            "there is no user manager under sudo",
+            hint=f"run this without sudo to install it for {caller}; for a user who never logs in, "
+            "run `sudo assumed service install --system USER`",
         )
     raise ServiceManagerError(
         "the user manager can't be reached: XDG_RUNTIME_DIR is not set, as in a shell of su",
-        hint=f"log in as {user} (`machinectl shell {user}@`, or ssh), or, where {user} is logged "
-        f"in or lingers, `export XDG_RUNTIME_DIR=/run/user/{os.geteuid()}`; {_IN_THE_FOREGROUND}",
+        hint=f"log in as {user} (`machinectl shell {user}@`, or ssh); if {user} is logged in or "
+        f"lingers, `export XDG_RUNTIME_DIR=/run/user/{os.geteuid()}`; or {_RUN_HINT}",
     )
 
 
-def without_systemd(kernel_release: str) -> str:
-    """Return what to do on a machine with this kernel that systemd does not run."""
+def hint_without_systemd(kernel_release: str) -> str:
+    """Return what to do on a machine that systemd does not run, by the release of its kernel."""
     if "microsoft" in kernel_release.lower():
         return (
-            "in WSL: write `[boot]` and below it `systemd=true` into /etc/wsl.conf, then "
-            f"`wsl --shutdown` in Windows; or {_IN_THE_FOREGROUND}"
+            "in WSL: add the lines `[boot]` and `systemd=true` to /etc/wsl.conf, then run "
+            f"`wsl --shutdown` in Windows; or {_RUN_HINT}"
         )
-    return f"{_IN_THE_FOREGROUND}, and as the command of a container"
+    return f"{_RUN_HINT}; in a container, make it the container's command"

@@ -1,4 +1,4 @@
-"""Whether this installation, and a configuration, are fit for another user's daemon."""
+"""Checks before the installation of a system unit that runs as another user."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from assumed.errors import ConfigurationError, UsageError
-from assumed.platform.systemd.systemctl import ServiceManagerError
+from assumed.errors import ConfigurationError, ServiceManagerError, UsageError
 
-_SECONDS = 60
-_FOR_ALL = "install it for all users: `pipx install --global`, and run that one"
+_TIMEOUT_SECONDS = 60
+_INSTALL_HINT = "install it for all users with `pipx install --global`, and run that program"
 
 
 class TargetUser:
-    """A user of this machine.
+    """The user whose daemon the system unit runs.
 
     Raises:
         UsageError: there is no such user.
@@ -29,30 +28,31 @@ class TargetUser:
         except KeyError:
             raise UsageError(
                 f"--system {name}: there is no such user on this machine",
-                hint="name the user whose credentials are to be kept fresh",
+                hint="name the user whose credentials the daemon refreshes",
             ) from None
         self.name = name
 
-    def require_program(self, command: Sequence[str], folders: Iterable[Path]) -> None:
-        """Make sure that this user can run a program, and only root or they can change it.
+    def require_program(self, command: Sequence[str], directories: Iterable[Path]) -> None:
+        """Check that this user can run a program and only root or this user can change it.
 
         Args:
-            command: what starts it, from an absolute path on.
-            folders: what it is made of.
+            command: the program, with an absolute path, and its arguments.
+            directories: what the program consists of.
 
         Raises:
-            UsageError: it is somebody else's, or does not run.
+            UsageError: another user could change it, or it does not run.
         """
-        for path in (Path(command[0]), *folders):
+        for path in (Path(command[0]), *directories):
             real = path.resolve()
             for each in (path, *path.parents, real, *real.parents):
-                # Further up that is a habit of distributions: Debian's /usr/local is its staff's.
-                who = _others(each.stat(), self._entry, with_group=each in {path, real})
-                if who is not None:
+                # Above the program, distributions allow trusted groups: staff in Debian's
+                # /usr/local.
+                writer = _other_writer(each.stat(), self._entry, with_group=each in {path, real})
+                if writer is not None:
                     raise UsageError(
-                        f"{path} is not for {self.name} to run: {each} {who}, who could act as "
+                        f"{self.name} must not run {path}: {each} {writer}, who could act as "
                         f"{self.name}",
-                        hint=_FOR_ALL,
+                        hint=_INSTALL_HINT,
                     )
         try:
             tried = self.run([*command, "--version"])
@@ -62,27 +62,27 @@ class TargetUser:
             raise self._does_not_run(command, tried.stderr.strip())
 
     def require_configuration(self, command: Sequence[str]) -> None:
-        """Make sure that this user has a configuration without mistakes.
+        """Check that this user has a valid configuration.
 
         Raises:
-            ConfigurationError: with what `check` says to this user.
+            ConfigurationError: with the problems that `check` reports to this user.
         """
         checked = self.run([*command, "check"])
         if checked.returncode == ConfigurationError.exit_status:
             raise ConfigurationError(
                 checked.stderr.splitlines(),
-                hint=f"that is what {self.name} would use; nothing was installed",
+                hint=f"{self.name} would use this configuration; nothing was installed",
             )
 
     def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command as this user, in the surroundings of a system unit.
+        """Run a command as this user, with the environment of a system unit.
 
         Raises:
-            OSError: this user can't execute it.
-            ServiceManagerError: it does not end.
+            OSError: this user cannot execute it.
+            ServiceManagerError: it timed out.
         """
         try:
-            return subprocess.run(  # noqa: S603 - this very program
+            return subprocess.run(  # noqa: S603 - this program itself
                 command,
                 user=self._entry.pw_uid,
                 group=self._entry.pw_gid,
@@ -98,29 +98,31 @@ class TargetUser:
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                # Away from root's terminal, into which it could type (TIOCSTI).
+                # Without root's terminal: it could insert input there (TIOCSTI).
                 start_new_session=True,
-                timeout=_SECONDS,
+                timeout=_TIMEOUT_SECONDS,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise ServiceManagerError(
-                f"`{' '.join(command)}` as {self.name}: no end within {_SECONDS} s",
-                hint=f"try it: `runuser -u {self.name} -- {' '.join(command)}`",
+                f"`{' '.join(command)}` as {self.name}: not finished within {_TIMEOUT_SECONDS} s",
+                hint=f"run it to see why: `runuser -u {self.name} -- {' '.join(command)}`",
             ) from error
 
     def _does_not_run(self, command: Sequence[str], reason: str) -> UsageError:
-        return UsageError(f"{self.name} can't run {command[0]}: {reason}", hint=_FOR_ALL)
+        return UsageError(f"{self.name} cannot run {command[0]}: {reason}", hint=_INSTALL_HINT)
 
 
-def _others(status: os.stat_result, user: pwd.struct_passwd, *, with_group: bool) -> str | None:
-    """Return who but root and a user may change a file or folder, as `belongs to jane`."""
+def _other_writer(
+    status: os.stat_result, user: pwd.struct_passwd, *, with_group: bool
+) -> str | None:
+    """Return why users other than root and `user` could change a file, as `belongs to jane`."""
     if status.st_uid not in {0, user.pw_uid}:
         return f"belongs to {_user_name(status.st_uid)}"
-    # In a sticky folder, such as /tmp, nobody can replace what is another's.
+    # In a sticky directory such as /tmp, users cannot replace the files of others.
     is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if status.st_mode & stat.S_IWOTH and not is_sticky:
-        return "is writable by everybody"
+        return "is writable by every user"
     if with_group and status.st_mode & stat.S_IWGRP and status.st_gid not in {0, user.pw_gid}:
         return f"is writable by group {status.st_gid}"
     return None

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from assumed.errors import UsageError
-from assumed.platform.systemd.systemctl import without_systemd
+from assumed.platform.systemd.systemctl import hint_without_systemd
 from assumed.platform.systemd.unit_file import (
     SYSTEM_UNIT,
     USER_UNIT,
     exec_line,
-    is_ours,
+    is_generated,
     template,
     unit_text,
 )
@@ -31,17 +31,17 @@ def test_an_installed_unit_is_the_one_of_this_version_with_another_program(name:
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_unit_is_ours_until_somebody_edits_it(name: str) -> None:
+def test_a_unit_is_generated_until_somebody_edits_it(name: str) -> None:
     text = unit_text(name, [PROGRAM, "run"])
-    assert is_ours(text)
-    assert not is_ours(text.replace("WatchdogSec=60", "WatchdogSec=90"))
-    assert not is_ours(text + "# mine\n")
-    assert not is_ours(template(name))
-    assert not is_ours("")
+    assert is_generated(text)
+    assert not is_generated(text.replace("WatchdogSec=60", "WatchdogSec=90"))
+    assert not is_generated(text + "# mine\n")
+    assert not is_generated(template(name))
+    assert not is_generated("")
 
 
-def test_a_unit_of_another_version_is_ours_too() -> None:
-    assert is_ours(unit_text(USER_UNIT, ["/somewhere/else/assumed", "run", "--new"]))
+def test_a_unit_of_another_version_is_generated_too() -> None:
+    assert is_generated(unit_text(USER_UNIT, ["/somewhere/else/assumed", "run", "--new"]))
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ def test_a_path_that_no_unit_can_hold_is_refused(path: str) -> None:
 
 
 def test_windows_subsystem_for_linux_is_told_how_it_has_systemd() -> None:
-    assert "/etc/wsl.conf" in without_systemd("5.15.153.1-microsoft-standard-WSL2\n")
-    assert "/etc/wsl.conf" not in without_systemd("6.1.0-28-amd64\n")
+    assert "/etc/wsl.conf" in hint_without_systemd("5.15.153.1-microsoft-standard-WSL2\n")
+    assert "/etc/wsl.conf" not in hint_without_systemd("6.1.0-28-amd64\n")

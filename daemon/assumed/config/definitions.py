@@ -1,0 +1,111 @@
+"""From validated keys to profile definitions: defaults merged in, sources resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
+from assumed.models import (
+    Configuration,
+    ManagedProfile,
+    MfaSession,
+    ProfileDefinition,
+    Source,
+    SourceProfile,
+    WebIdentity,
+)
+from assumed.paths import expand_home
+
+_NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
+_MAX_SESSION_NAME_CHARACTERS = 64
+# What a definition has by the name of its key; the rest describes its source.
+_COPIED_KEYS = [
+    field.name for field in fields(ProfileDefinition) if field.name in ProfileModel.model_fields
+]
+
+
+def default_session_name(user: str, host: str) -> str:
+    """Return `assumed-USER@HOST`, with characters that STS rejects replaced."""
+    name = f"assumed-{user}@{host.split('.', maxsplit=1)[0]}"
+    return _NOT_IN_A_SESSION_NAME.sub("-", name)[:_MAX_SESSION_NAME_CHARACTERS]
+
+
+def merge_defaults(model: ConfigurationModel) -> Mapping[str, ProfileModel]:
+    """Return the profiles with the defaults filled in.
+
+    A source of the profile replaces the source of the defaults, whichever keys name the two.
+    """
+    return {name: _merged(model.defaults, profile) for name, profile in model.profiles.items()}
+
+
+def build_configuration(
+    model: ConfigurationModel,
+    profiles: Mapping[str, ProfileModel],
+    *,
+    path: Path,
+    session_name: str,
+) -> Configuration:
+    """Return the configuration that a valid file describes.
+
+    Args:
+        model: the keys of the file.
+        profiles: those of the model, with the defaults filled in.
+        path: of the file.
+        session_name: of profiles without a `role_session_name`.
+    """
+    file, metrics = model.credentials_file, model.metrics
+    return Configuration(
+        path=path,
+        profiles=MappingProxyType(
+            {
+                name: _definition(name, profile, profiles, session_name)
+                for name, profile in profiles.items()
+            }
+        ),
+        credentials_file=_expanded(file.path),
+        write=file.write,
+        hooks=MappingProxyType({name: command for name, command in model.hooks if command}),
+        metrics_port=metrics.port,
+        metrics_textfile=_expanded(metrics.textfile),
+    )
+
+
+def _merged(defaults: ProfileModel, profile: ProfileModel) -> ProfileModel:
+    has_source = not profile.model_fields_set.isdisjoint(SOURCE_KEYS)
+    return defaults.model_copy(
+        update={key: ProfileModel.model_fields[key].default for key in SOURCE_KEYS if has_source}
+        | {key: getattr(profile, key) for key in profile.model_fields_set}
+    )
+
+
+def _definition(
+    name: str, profile: ProfileModel, profiles: Mapping[str, ProfileModel], session_name: str
+) -> ProfileDefinition:
+    values: dict[str, Any] = {key: getattr(profile, key) for key in _COPIED_KEYS}
+    # An unset text is empty in the model.
+    values |= {key: None for key, value in values.items() if value == ""}
+    values["role_session_name"] = profile.role_session_name or session_name
+    values["tags"] = MappingProxyType(dict(profile.tags))
+    return ProfileDefinition(profile=name, source=_source(profile, profiles), **values)
+
+
+def _source(profile: ProfileModel, profiles: Mapping[str, ProfileModel]) -> Source:
+    if profile.web_identity_token_file:
+        return WebIdentity(Path(expand_home(profile.web_identity_token_file)))
+    if profile.credential_source is not None:
+        return profile.credential_source
+    if profile.source_profile in profiles:
+        return ManagedProfile(profile.source_profile)
+    source = SourceProfile(profile.source_profile)
+    if not profile.mfa_serial:
+        return source
+    return MfaSession(source, profile.mfa_serial, profile.mfa_session, profile.mfa_process)
+
+
+def _expanded(path: str) -> Path | None:
+    return Path(expand_home(path)) if path else None

@@ -1,0 +1,222 @@
+"""Private files and directories, and the replacement of a small file in one step.
+
+Every file that assumed creates is created here, so that mode, `O_NOFOLLOW` and `O_EXCL` are decided
+once. The credentials file has more to keep (owner, access list, concurrent writers): see `storage`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE_MODE = 0o600
+PRIVATE_DIRECTORY_MODE = 0o700
+
+
+class ForeignDirectoryError(PermissionError):
+    """The directory belongs to another user, or is a symbolic link."""
+
+
+class NotRegularFileError(OSError):
+    """The path names a directory, a FIFO, a socket or a device."""
+
+
+def create_directory(path: Path, *, exist_ok: bool = True) -> None:
+    """Create a directory with mode 0700; missing parents get the default mode.
+
+    Raises:
+        FileExistsError: the path names a file, or a directory without `exist_ok`.
+        OSError: a system call fails.
+    """
+    path.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=exist_ok)
+
+
+def create_private_parents(path: Path) -> None:
+    """Create the missing parent directories of a file, each of them with mode 0700.
+
+    Raises:
+        OSError: a system call fails.
+    """
+    for directory in reversed(path.parents):
+        with suppress(FileExistsError):
+            directory.mkdir(mode=PRIVATE_DIRECTORY_MODE)
+
+
+def ensure_private_directory(path: Path) -> None:
+    """Create a directory with mode 0700, or check that this user owns it and set that mode.
+
+    Raises:
+        ForeignDirectoryError: it is a symbolic link, or another user's.
+        OSError: a system call fails.
+    """
+    create_directory(path)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise ForeignDirectoryError(
+            errno.EPERM, "the directory belongs to another user, or is a symbolic link", str(path)
+        )
+    if stat.S_IMODE(status.st_mode) != PRIVATE_DIRECTORY_MODE:
+        path.chmod(PRIVATE_DIRECTORY_MODE)
+
+
+def create_file(path: Path, *, mode: int = PRIVATE_MODE) -> int:
+    """Create a file and return its descriptor, open for writing.
+
+    Raises:
+        FileExistsError: something has that name, a symbolic link included.
+        OSError: a system call fails.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, mode)
+
+
+def open_or_create(path: Path) -> int:
+    """Return the descriptor of a file, open for reading and writing; a new one has mode 0600.
+
+    It follows no symbolic link, and does not wait for the other end of a FIFO. The caller checks
+    the type and the owner of the file.
+
+    Raises:
+        OSError: a system call fails.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+    except FileExistsError:
+        return os.open(path, flags)
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Return the descriptor of a regular file that exists.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        NotRegularFileError: it is a directory, a FIFO or a device.
+        OSError: it is a symbolic link, or a system call fails.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotRegularFileError(errno.EINVAL, "it is not a regular file", str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def ensure_private_file(path: Path) -> None:
+    """Create a file with mode 0600, or check that it is a regular file of this user or of root.
+
+    A symbolic link is followed if it belongs to one of the two as well: another user's link could
+    lead to any file of this user.
+
+    Raises:
+        PermissionError: it is another user's, or not a regular file.
+        OSError: a system call fails.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, PRIVATE_MODE)
+    try:
+        status = os.fstat(descriptor)
+        owners = {path.lstat().st_uid, status.st_uid}
+        if not owners <= {os.geteuid(), 0} or not stat.S_ISREG(status.st_mode):
+            raise PermissionError(
+                errno.EPERM, "it belongs to another user, or is not a regular file", str(path)
+            )
+    finally:
+        os.close(descriptor)
+
+
+def write_new_file(
+    path: Path, data: bytes, *, mode: int = PRIVATE_MODE, sync: bool = False
+) -> None:
+    """Create a file with this content.
+
+    Args:
+        path: the file; it does not exist yet.
+        data: all of its content.
+        mode: its mode; the umask does not restrict a mode other than 0600.
+        sync: return once the content is on disk.
+
+    Raises:
+        FileExistsError: something has that name, a symbolic link included.
+        OSError: a system call fails; no file remains.
+    """
+    descriptor = create_file(path, mode=mode)
+    try:
+        try:
+            if mode != PRIVATE_MODE:
+                os.fchmod(descriptor, mode)
+            write_all(descriptor, data)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def replace_file(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int = PRIVATE_MODE,
+    sync: bool = False,
+    unique: bool = False,
+) -> None:
+    """Replace a file in one step: a reader sees the old content or the new one, never a mix.
+
+    Args:
+        path: the file; it need not exist.
+        data: all of its content.
+        mode: its mode, whatever the mode of the old file.
+        sync: the content is on disk before it replaces the old one.
+        unique: several processes may replace the file at once. Otherwise the new file has one
+            fixed name, so that the next call removes what a killed process left behind.
+
+    Raises:
+        OSError: a system call fails; the old file is as it was.
+    """
+    suffix = f"{os.urandom(4).hex()}.new" if unique else "new"
+    new = path.with_name(f".{path.name}.{suffix}")
+    if not unique:
+        new.unlink(missing_ok=True)
+    write_new_file(new, data, mode=mode, sync=sync)
+    try:
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
+
+
+def write_all(descriptor: int, data: bytes, *, offset: int = 0) -> None:
+    """Write these bytes into a file from `offset` on; the bytes after them stay.
+
+    Raises:
+        OSError: a system call fails.
+    """
+    written = 0
+    while written < len(data):
+        written += os.pwrite(descriptor, data[written:], offset + written)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush the names in a directory to disk, if the file system supports it.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)

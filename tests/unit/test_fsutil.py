@@ -1,0 +1,267 @@
+"""Private files and directories, on a real file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from assumed import fsutil
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+OTHER_UID = 65534
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """Let no umask hide a mode that is too wide."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    """Return a file that a symbolic link could lead to."""
+    path = tmp_path / "precious"
+    path.write_text("precious")
+    return path
+
+
+def test_create_directory_makes_it_private_and_its_parents_default(tmp_path: Path) -> None:
+    fsutil.create_directory(tmp_path / "a" / "b")
+
+    assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o777, 0o700)
+
+
+def test_create_directory_keeps_the_mode_of_one_that_exists(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+
+    fsutil.create_directory(path)
+
+    assert mode(path) == 0o777
+    with pytest.raises(FileExistsError):
+        fsutil.create_directory(path, exist_ok=False)
+
+
+def test_create_private_parents_makes_each_missing_one_private(tmp_path: Path) -> None:
+    fsutil.create_private_parents(tmp_path / "a" / "b" / "file")
+
+    assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o700, 0o700)
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize("found", [0o777, 0o750, 0o500, 0o700])
+def test_ensure_private_directory_sets_the_mode_of_one_that_exists(
+    tmp_path: Path, found: int
+) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    path.chmod(found)
+
+    fsutil.ensure_private_directory(path)
+
+    assert mode(path) == 0o700
+
+
+def test_ensure_private_directory_rejects_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.mkdir()
+    link.symlink_to(target)
+
+    with pytest.raises(fsutil.ForeignDirectoryError, match="link"):
+        fsutil.ensure_private_directory(link)
+
+    assert mode(target) == 0o777
+
+
+@as_root
+def test_ensure_private_directory_rejects_another_users(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    os.chown(path, OTHER_UID, OTHER_UID)
+
+    with pytest.raises(fsutil.ForeignDirectoryError, match="another user"):
+        fsutil.ensure_private_directory(path)
+
+    assert mode(path) == 0o777
+
+
+def test_create_file_is_private_and_replaces_nothing(tmp_path: Path, precious: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    os.close(fsutil.create_file(path))
+    link.symlink_to(tmp_path / "nowhere")
+
+    assert mode(path) == 0o600
+    for taken in (path, link, precious):
+        with pytest.raises(FileExistsError):
+            fsutil.create_file(taken)
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_open_or_create_opens_the_same_file_twice(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for text in (b"a", b"b"):
+        descriptor = fsutil.open_or_create(path)
+        os.write(descriptor, text)
+        os.close(descriptor)
+
+    assert path.read_bytes() == b"b"
+    assert mode(path) == 0o600
+
+
+@pytest.mark.parametrize("open_", [fsutil.open_or_create, fsutil.open_regular])
+def test_no_symbolic_link_is_followed(
+    tmp_path: Path, precious: Path, open_: Callable[[Path], int]
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(precious)
+
+    with pytest.raises(OSError) as caught:
+        open_(link)
+
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_open_regular_rejects_a_fifo_without_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+
+    with pytest.raises(fsutil.NotRegularFileError):
+        fsutil.open_regular(path)
+    with pytest.raises(fsutil.NotRegularFileError):
+        fsutil.open_regular(tmp_path)
+
+
+def test_open_regular_reads_and_does_not_create(tmp_path: Path, precious: Path) -> None:
+    descriptor = fsutil.open_regular(precious)
+    assert os.read(descriptor, 100) == b"precious"
+    os.close(descriptor)
+
+    with pytest.raises(FileNotFoundError):
+        fsutil.open_regular(tmp_path / "missing")
+
+
+def test_no_descriptor_outlives_an_exec(tmp_path: Path, precious: Path) -> None:
+    for descriptor in (
+        fsutil.create_file(tmp_path / "new"),
+        fsutil.open_or_create(tmp_path / "lock"),
+        fsutil.open_regular(precious),
+    ):
+        assert not os.get_inheritable(descriptor)
+        os.close(descriptor)
+
+
+def test_ensure_private_file_creates_it_and_keeps_one_that_exists(
+    tmp_path: Path, precious: Path
+) -> None:
+    fsutil.ensure_private_file(tmp_path / "log")
+    fsutil.ensure_private_file(precious)
+
+    assert mode(tmp_path / "log") == 0o600
+    assert (precious.read_text(), mode(precious)) == ("precious", 0o666)
+
+
+def test_ensure_private_file_follows_a_link_of_ours(tmp_path: Path, precious: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(precious)
+
+    fsutil.ensure_private_file(link)
+
+    assert precious.read_text() == "precious"
+
+
+@as_root
+def test_ensure_private_file_rejects_another_users_link(tmp_path: Path, precious: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(precious)
+    os.chown(link, OTHER_UID, OTHER_UID, follow_symlinks=False)
+
+    with pytest.raises(PermissionError, match="another user"):
+        fsutil.ensure_private_file(link)
+
+
+def test_ensure_private_file_rejects_a_device() -> None:
+    with pytest.raises(PermissionError, match="not a regular file"):
+        fsutil.ensure_private_file(Path("/dev/null"))
+
+
+@pytest.mark.parametrize("unique", [False, True])
+@pytest.mark.parametrize("wanted", [0o600, 0o644])
+def test_replace_file_sets_content_and_mode_and_leaves_nothing_else(
+    tmp_path: Path, wanted: int, *, unique: bool
+) -> None:
+    os.umask(0o077)
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o666)
+    before = path.stat().st_ino
+
+    fsutil.replace_file(path, b"new", mode=wanted, unique=unique, sync=True)
+
+    assert (path.read_bytes(), mode(path)) == (b"new", wanted)
+    assert path.stat().st_ino != before, "not in place: a reader could see half of it"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_replace_file_removes_what_a_killed_process_left(tmp_path: Path, precious: Path) -> None:
+    path, left_over = tmp_path / "file", tmp_path / ".file.new"
+    left_over.symlink_to(precious)
+
+    fsutil.replace_file(path, b"new")
+
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+    assert precious.read_text() == "precious"
+    assert not left_over.is_symlink()
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_replace_file_that_fails_keeps_the_old_one(tmp_path: Path, *, unique: bool) -> None:
+    path = tmp_path / "directory"
+    path.mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        fsutil.replace_file(path, b"new", unique=unique)
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["directory"]
+
+
+def test_write_new_file_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+
+    with pytest.raises(OSError, match="No space"):
+        fsutil.write_new_file(tmp_path / "file", b"data")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_all_goes_on_after_a_short_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:2], at))
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    descriptor = os.open(path, os.O_RDWR)
+
+    fsutil.write_all(descriptor, b"abcde", offset=1)
+
+    os.close(descriptor)
+    assert path.read_bytes() == b"0abcde6789"

@@ -17,7 +17,7 @@ from assumed.errors import AssumedError, RetryPolicy
 from assumed.logs import event, timestamp
 from assumed.models import Login, MfaSession, RoleSession, Source
 
-# Later than that, the machine was suspended, or something delayed the refresh.
+# A refresh that is later was delayed, or the machine was suspended.
 _MIN_LATE = timedelta(minutes=1)
 # Repeated failures: at most one line a minute, and at least one an hour.
 _MIN_REPEAT_INTERVAL_SECONDS = 60.0
@@ -34,7 +34,7 @@ class EventLog:
         self._view = view
         self._observers: list[Callable[[ProfileEvent], None]] = []
         self._login_required: set[Source] = set()
-        """The sources whose observers know that a login is required."""
+        """The sources for which observers were notified that a login is required."""
 
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
         """Call `observer` with each event; it must return at once."""
@@ -137,7 +137,7 @@ class EventLog:
         )
 
     def check_expiry(self, profile: ScheduledProfile) -> None:
-        """Log what time alone brings to a failing profile: its expiry, a reminder each hour."""
+        """Log the expiration of a failing profile, and a reminder every hour."""
         failures = profile.failures
         if failures.failure is None:
             return
@@ -200,7 +200,7 @@ class EventLog:
         self._notify(profile, EventType.EXPIRED)
 
     def _log_reminder(self, profile: ScheduledProfile) -> None:
-        """Log a profile that is not retried by itself, and would be silent all night."""
+        """Log a profile that is not retried, and would be silent all night."""
         error = profile.failures.error
         if error is None or error.retry is not RetryPolicy.ON_CHANGE:
             return

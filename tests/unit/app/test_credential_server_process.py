@@ -22,7 +22,8 @@ def test_parse_reply_raises_the_error_of_the_process() -> None:
         parse_reply('{"code": "Usage", "message": "disabled", "hint": ""}')
     with pytest.raises(RefreshFailedError, match="denied") as raised:
         parse_reply('{"code": "AccessDenied", "message": "denied", "hint": "ask"}')
-    assert (raised.value.code, raised.value.hint) == ("AccessDenied", "ask")
+    advice = "ask; then run the command again"
+    assert (raised.value.code, raised.value.hint) == ("AccessDenied", advice)
 
 
 def test_parse_reply_fails_if_the_process_ended_without_a_reply() -> None:

@@ -16,14 +16,13 @@ from assumed.engine.status import StatusView, whole_seconds
 from assumed.errors import AssumedError, RetryPolicy
 from assumed.logs import event, timestamp
 from assumed.models import Login, MfaSession, RoleSession, Source
+from assumed.text import format_duration
 
 # A refresh that is later was delayed, or the machine was suspended.
 _MIN_LATE = timedelta(minutes=1)
 # Repeated failures: at most one line a minute, and at least one an hour.
 _MIN_REPEAT_INTERVAL_SECONDS = 60.0
 _REMINDER_INTERVAL_SECONDS = 3600.0
-_MAX_SECONDS_SPAN = timedelta(minutes=2)
-_MAX_MINUTES_SPAN = timedelta(hours=2)
 
 
 class EventLog:
@@ -261,20 +260,11 @@ def _summary(failures: FailureStreak, remaining: timedelta | None) -> str | None
     if remaining is None:
         end = "no session yet"
     elif remaining > ZERO:
-        end = f"expires in {_span(remaining)}"
+        end = f"expires in {format_duration(remaining)}"
     else:
-        end = f"expired {_span(-remaining)} ago"
+        end = f"expired {format_duration(-remaining)} ago"
     tries = "1 try" if failures.count == 1 else f"{failures.count} tries"
     return f"still failing: {tries} since {timestamp(failures.since)}, {end}"
-
-
-def _span(span: timedelta) -> str:
-    if span < _MAX_SECONDS_SPAN:
-        return f"{int(span.total_seconds())} s"
-    minutes = span // timedelta(minutes=1)
-    if span < _MAX_MINUTES_SPAN:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _waits_for(error: AssumedError) -> str | None:

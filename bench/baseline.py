@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["calls", count, threads, *retries]:
             succeeded = calls(int(count), int(threads), retries=retries[0] if retries else None)
         case ["shared", count, threads]:
-            # Imported here: the other baselines import nothing of assumed.
+            # Imported here: the other baselines do not import assumed.
             from assumed.sts.tls_context import SharedTlsSession  # noqa: PLC0415
 
             succeeded = calls(int(count), int(threads), session=SharedTlsSession())

@@ -31,10 +31,10 @@ from awscli.customizations.configure.writer import (  # type: ignore[import-unty
 from botocore.configloader import raw_config_parse
 from botocore.exceptions import ConfigNotFound, ConfigParseError
 
-from assumed.aws_files.credentials_text import set_profile
+from assumed.aws_files import SetCredentials, edit
 from assumed.errors import AssumedError, CredentialsFileUnwritableError
 from assumed.models import Credentials
-from assumed.storage.credentials_file import CredentialsFile
+from assumed.storage import CredentialsFile
 
 LONG_TERM_KEYS = {
     "aws_access_key_id": "AKIALONGTERMKEYSOFKIM",
@@ -296,7 +296,8 @@ def _write_to(path: Path, profile: str, credentials: Credentials) -> None:
 def _write_carelessly(path: Path, profile: str, credentials: Credentials) -> None:
     new = path.with_name("careless.tmp")
     with suppress(AssumedError):
-        new.write_bytes(set_profile(path.read_bytes(), profile, credentials, path=str(path)))
+        change = {profile: SetCredentials(credentials)}
+        new.write_bytes(edit(path.read_bytes(), change, path=str(path)).data)
         time.sleep(_CARELESS_SECONDS)
         new.replace(path)
 

@@ -1,4 +1,4 @@
-"""Credentials for the tests of the credentials file; none of them was ever valid."""
+"""Credentials files for tests; no credentials in them were ever valid."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from botocore.configloader import raw_config_parse
 
+from assumed.aws_files import EditResult, RemoveCredentials, SetCredentials, edit
 from assumed.models import Credentials
 
-NOBODY = 65534
+OTHER_UID = 65534
 LONG_TERM = (
     b"# mine\n[default]\naws_access_key_id = AKIALONGTERMKEYSOFKIM\n"
     b"aws_secret_access_key = the/only/copy\n"
@@ -22,7 +23,7 @@ SECRETS = ("the/only/copy", "new/secret+access/key", "new/token+of/session")
 
 
 def credentials(number: int = 0) -> Credentials:
-    """Return credentials that are different for each number, and of the same length below 10."""
+    """Return credentials that differ for each number, with the same length for numbers below 10."""
     return Credentials(
         access_key_id=f"ASIANEW{number:013}",
         secret_access_key=f"new/secret+access/key{number}",
@@ -52,33 +53,54 @@ def section(profile: str, number: int = 0) -> bytes:
     return "\n".join(lines).encode()
 
 
+def set_profile(
+    data: bytes, profile: str, new: Credentials, *, overwrite: bool = False, path: str
+) -> bytes:
+    """Return a file with credentials in one profile; raise the error of a rejected profile."""
+    return _of_one(profile, edit(data, {profile: SetCredentials(new, overwrite)}, path=path))
+
+
+def remove_profile(data: bytes, profile: str, *, path: str) -> bytes:
+    """Return a file without the managed keys of one profile; raise the error of a rejected one."""
+    return _of_one(profile, edit(data, {profile: RemoveCredentials()}, path=path))
+
+
+def _of_one(profile: str, result: EditResult) -> bytes:
+    if profile in result.rejected:
+        raise result.rejected[profile]
+    return result.data
+
+
 def as_botocore_reads(path: Path) -> Mapping[str, Mapping[str, str]]:
-    """Return the sections as they stand, nested blocks as text."""
+    """Return the sections as botocore reads them, with nested blocks as text."""
     raw_config_parse(str(path))
     sections: Mapping[str, Mapping[str, str]] = raw_config_parse(str(path), parse_subsections=False)
     return sections
 
 
 def mode(path: Path) -> int:
-    """Return the mode of what a path leads to."""
+    """Return the mode of the file behind all links."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def names_in(folder: Path, *, but: Iterable[str] = ()) -> set[str]:
-    """Return the names in a folder, without the lock file, which stays for the next commit."""
-    return {entry.name for entry in folder.iterdir()} - {".credentials.assumed-lock", *but}
+def names_in(directory: Path, *, besides: Iterable[str] = ()) -> set[str]:
+    """Return the names in a directory, without the lock file, which stays for the next write."""
+    return {entry.name for entry in directory.iterdir()} - {
+        ".credentials.assumed-lock",
+        *besides,
+    }
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
-    """Do something as a user who may not do everything; as who we are where that is no root."""
+def as_other_user() -> Iterator[None]:
+    """Run the block as an unprivileged user if the tests run as root."""
     if os.geteuid() != 0:
         yield
         return
     groups, group = os.getgroups(), os.getegid()
     os.setgroups([])
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
+    os.setegid(OTHER_UID)
+    os.seteuid(OTHER_UID)
     try:
         yield
     finally:

@@ -28,8 +28,8 @@ def create_directory(path: Path, *, exist_ok: bool = True) -> None:
     """Create a directory with mode 0700; missing parents get the default mode.
 
     Raises:
-        FileExistsError: something else than a directory is there, or anything if not `exist_ok`.
-        OSError: the system refuses.
+        FileExistsError: the path names a file, or a directory without `exist_ok`.
+        OSError: a system call fails.
     """
     path.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=exist_ok)
 
@@ -38,7 +38,7 @@ def create_private_parents(path: Path) -> None:
     """Create the missing parent directories of a file, each of them with mode 0700.
 
     Raises:
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     for directory in reversed(path.parents):
         with suppress(FileExistsError):
@@ -46,11 +46,11 @@ def create_private_parents(path: Path) -> None:
 
 
 def ensure_private_directory(path: Path) -> None:
-    """Create a directory with mode 0700, or check that it is ours and set that mode.
+    """Create a directory with mode 0700, or check that this user owns it and set that mode.
 
     Raises:
         ForeignDirectoryError: it is a symbolic link, or another user's.
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     create_directory(path)
     status = path.lstat()
@@ -67,7 +67,7 @@ def create_file(path: Path, *, mode: int = PRIVATE_MODE) -> int:
 
     Raises:
         FileExistsError: something has that name, a symbolic link included.
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, mode)
@@ -76,11 +76,11 @@ def create_file(path: Path, *, mode: int = PRIVATE_MODE) -> int:
 def open_or_create(path: Path) -> int:
     """Return the descriptor of a file, open for reading and writing; a new one has mode 0600.
 
-    Neither a symbolic link is followed nor the other end of a FIFO awaited. What kind of file it
-    is, and whose, is for the caller to check.
+    It follows no symbolic link, and does not wait for the other end of a FIFO. The caller checks
+    the type and the owner of the file.
 
     Raises:
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -95,7 +95,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     Raises:
         FileNotFoundError: it does not exist.
         NotRegularFileError: it is a directory, a FIFO or a device.
-        OSError: it is a symbolic link, or the system refuses.
+        OSError: it is a symbolic link, or a system call fails.
     """
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -111,11 +111,11 @@ def ensure_private_file(path: Path) -> None:
     """Create a file with mode 0600, or check that it is a regular file of this user or of root.
 
     A symbolic link is followed if it belongs to one of the two as well: another user's link could
-    lead to any file of ours.
+    lead to any file of this user.
 
     Raises:
         PermissionError: it is another user's, or not a regular file.
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_MODE)
@@ -138,12 +138,12 @@ def write_new_file(
     Args:
         path: the file; it does not exist yet.
         data: all of its content.
-        mode: its mode; beyond 0600 the umask does not count.
+        mode: its mode; the umask does not restrict a mode other than 0600.
         sync: return once the content is on disk.
 
     Raises:
         FileExistsError: something has that name, a symbolic link included.
-        OSError: the system refuses; no file is left behind.
+        OSError: a system call fails; no file remains.
     """
     descriptor = create_file(path, mode=mode)
     try:
@@ -180,7 +180,7 @@ def replace_file(
             fixed name, so that the next call removes what a killed process left behind.
 
     Raises:
-        OSError: the system refuses; the old file is as it was.
+        OSError: a system call fails; the old file is as it was.
     """
     suffix = f"{os.urandom(4).hex()}.new" if unique else "new"
     new = path.with_name(f".{path.name}.{suffix}")
@@ -199,7 +199,7 @@ def write_all(descriptor: int, data: bytes, *, offset: int = 0) -> None:
     """Write these bytes into a file from `offset` on; the bytes after them stay.
 
     Raises:
-        OSError: the system refuses.
+        OSError: a system call fails.
     """
     written = 0
     while written < len(data):

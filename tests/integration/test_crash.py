@@ -1,8 +1,8 @@
-"""Killed at every system call of a commit, and each of them failing: the file is whole.
+"""A write that is killed at, or fails in, each of its system calls leaves a whole file.
 
-What a commit asks of the system goes through Python's `os` and `fcntl` modules and one function of
-libc, so a kill or an error can be put at any one of those calls, on any machine. Where strace is
-there, it does the same from outside, at the border of the kernel.
+A write calls the system through Python's `os` and `fcntl` modules and one function of libc, so the
+tests can inject a kill or an error into any of those calls, on any machine. If strace is installed,
+it does the same from outside, at the boundary of the kernel.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from typing import Any
 import pytest
 
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.storage import atomic_replace, renameat2
-from assumed.storage.credentials_file import CredentialsFile, WriteMode
+from assumed.models import WriteMode
+from assumed.storage import CredentialsFile, atomic_replace, renameat2
 from tests.credentials_files import (
     LONG_TERM,
     as_botocore_reads,
@@ -42,7 +42,7 @@ from tests.repository import REPOSITORY
 
 BACKUP = "credentials.assumed-backup"
 KILLED = 77
-THEIRS = b"[theirs]\nk = v\n"
+OTHER_EDIT = b"[other]\nk = v\n"
 
 _OS_CALLS = (
     "open",
@@ -68,16 +68,16 @@ _OS_CALLS = (
 _FCNTL_CALLS = ("fcntl", "flock")
 
 Fault = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
-"""Instead of a call: is given the function and its arguments."""
+"""Replaces a call; receives the function and its arguments."""
 
 
 class Calls:
-    """The calls of a commit in their order, with a fault at one of them.
+    """The system calls of a write in their order, with a fault in one of them.
 
     Args:
-        fault: what is done instead of a call.
-        at: the number of that call, from 0; None is no fault at all.
-        is_lasting: it is done instead of all calls after that too.
+        fault: replaces a call.
+        at: the number of that call, from 0; None for no fault.
+        is_lasting: the fault replaces all later calls too.
     """
 
     def __init__(self, fault: Fault, at: int | None, *, is_lasting: bool = False) -> None:
@@ -114,14 +114,14 @@ class Calls:
 
 
 def kill(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """Die without any tidying up, as by SIGKILL."""
+    """Exit without any clean-up, as by SIGKILL."""
     os._exit(KILLED)
 
 
 def kill_half_way(
     function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> Any:
-    """Die in the middle of a write."""
+    """Exit in the middle of a `pwrite`."""
     if function.__name__ == "pwrite":
         descriptor, data, offset = arguments
         function(descriptor, data[: len(data) // 2], offset)
@@ -131,7 +131,7 @@ def kill_half_way(
 def fail(
     reason: int, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> Any:
-    """Fail for a reason; a write fails half-way, and what is to be closed is closed after all."""
+    """Raise an OSError; a `pwrite` fails half-way, and `close` closes the file first."""
     if function.__name__ == "pwrite":
         descriptor, data, offset = arguments
         function(descriptor, data[: len(data) // 2], offset)
@@ -144,14 +144,14 @@ def fail(
 
 
 @dataclass(frozen=True)
-class Commit:
+class Change:
     """A change of the file.
 
     Args:
-        before: what the file holds; None is no file.
-        after: what it holds when all went well.
+        before: the content of the file; None if it is missing.
+        after: its content after a successful change.
         make: makes the change.
-        is_in_place: readers can see something in between, until the next start.
+        is_in_place: readers can see a mix of both until the next start.
     """
 
     before: bytes | None
@@ -197,62 +197,62 @@ def _write_without_exchange(path: Path) -> None:
 
 
 NEW = LONG_TERM + section("deploy")
-COMMITS = {
-    "replace": Commit(LONG_TERM, NEW, _write),
-    "create": Commit(None, section("deploy"), _write),
-    "overwrite": Commit(
+CHANGES = {
+    "replace": Change(LONG_TERM, NEW, _write),
+    "create": Change(None, section("deploy"), _write),
+    "overwrite": Change(
         LONG_TERM, section("default").replace(b"[default]", b"# mine\n[default]"), _write_over
     ),
-    "no exchange": Commit(LONG_TERM, NEW, _write_without_exchange),
-    "create without exchange": Commit(None, section("deploy"), _write_without_exchange),
-    "in place": Commit(LONG_TERM, NEW, partial(_write, how=WriteMode.IN_PLACE), is_in_place=True),
-    "shorter in place": Commit(NEW, LONG_TERM, _remove_in_place, is_in_place=True),
-    "mounted": Commit(LONG_TERM, NEW, _write_mounted, is_in_place=True),
+    "no exchange": Change(LONG_TERM, NEW, _write_without_exchange),
+    "create without exchange": Change(None, section("deploy"), _write_without_exchange),
+    "in place": Change(LONG_TERM, NEW, partial(_write, how=WriteMode.IN_PLACE), is_in_place=True),
+    "shorter in place": Change(NEW, LONG_TERM, _remove_in_place, is_in_place=True),
+    "mounted": Change(LONG_TERM, NEW, _write_mounted, is_in_place=True),
 }
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic_replace, "_STRAGGLER_LOOKS", 2)
+    monkeypatch.setattr(atomic_replace, "_LATE_OPENER_CHECKS", 2)
 
 
-class Folder:
-    """A folder with a credentials file, made anew for each crash."""
+class Directory:
+    """A new directory with a credentials file, for one crash."""
 
-    def __init__(self, parent: Path, commit: Commit) -> None:
+    def __init__(self, parent: Path, change: Change) -> None:
         self.path = parent / "aws"
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(mode=0o700)
         self.file = self.path / "credentials"
-        self.commit = commit
-        if commit.before is not None:
-            self.file.write_bytes(commit.before)
+        self.change = change
+        if change.before is not None:
+            self.file.write_bytes(change.before)
             self.file.chmod(0o600)
 
     def content(self) -> bytes | None:
         return self.file.read_bytes() if self.file.exists() else None
 
     def check_whole(self) -> None:
-        """Check that the file is the old one or the new one, and that no key is lost."""
+        """Check that the file is the old one or the new one, and that no long-term key is lost."""
         content = self.content()
-        assert content in {self.commit.before, self.commit.after}
+        assert content in {self.change.before, self.change.after}
         if content is not None:
             as_botocore_reads(self.file)
             assert mode(self.file) == 0o600
-        if self.commit.before is not None:
+        if self.change.before is not None:
             kept = [content or b""]
             with suppress(FileNotFoundError):
                 kept.append((self.path / BACKUP).read_bytes())
             assert any(b"the/only/copy" in found for found in kept)
 
-    def check_healed(self) -> None:
-        """Start again, commit again, and check that nothing is left over."""
+    def check_recovery(self) -> None:
+        """Recover, change the file again, and check that no temporary file remains."""
         _recover(self.file)
         self.check_whole()
-        assert names_in(self.path, but=["credentials", BACKUP]) == set()
-        self.commit.make(self.file)
-        assert self.content() == self.commit.after
-        assert names_in(self.path, but=[BACKUP]) == {"credentials"}
+        assert names_in(self.path, besides=["credentials", BACKUP]) == set()
+        self.change.make(self.file)
+        assert self.content() == self.change.after
+        assert names_in(self.path, besides=[BACKUP]) == {"credentials"}
         assert all(mode(path) == 0o600 for path in self.path.iterdir())
 
 
@@ -263,14 +263,14 @@ def calls_of(action: Callable[[], object]) -> list[str]:
     return calls.names
 
 
-# A process for each kill, forked from one that has all of it imported and has no threads.
+# One process for each kill, forked from one that has the imports done and runs no threads.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
 
 
 def _killed(action: Callable[[], object], fault: Fault, at: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atomic_replace, "_STRAGGLER_LOOKS", 2)
+        patch.setattr(atomic_replace, "_LATE_OPENER_CHECKS", 2)
         with Calls(fault, at).watched():
             action()
     os._exit(0)
@@ -283,27 +283,25 @@ def kill_at(action: Callable[[], object], at: int, fault: Fault = kill) -> None:
     assert process.exitcode == KILLED
 
 
-@pytest.mark.parametrize("name", COMMITS)
-def test_killed_at_any_call_the_file_is_old_or_new_and_the_next_start_tidies_up(
-    name: str, tmp_path: Path
-) -> None:
-    commit = COMMITS[name]
-    folder = Folder(tmp_path, commit)
-    calls = calls_of(partial(commit.make, folder.file))
-    assert folder.content() == commit.after
+@pytest.mark.parametrize("name", CHANGES)
+def test_write_killed_at_any_call_leaves_the_old_or_the_new_file(name: str, tmp_path: Path) -> None:
+    change = CHANGES[name]
+    directory = Directory(tmp_path, change)
+    calls = calls_of(partial(change.make, directory.file))
+    assert directory.content() == change.after
 
     for at, call in enumerate(calls):
         for fault in (kill, kill_half_way) if call == "pwrite" else (kill,):
-            folder = Folder(tmp_path, commit)
-            kill_at(partial(commit.make, folder.file), at, fault)
-            if not commit.is_in_place:
-                folder.check_whole()
-            folder.check_healed()
+            directory = Directory(tmp_path, change)
+            kill_at(partial(change.make, directory.file), at, fault)
+            if not change.is_in_place:
+                directory.check_whole()
+            directory.check_recovery()
 
 
-def _refusal(commit: Commit, folder: Folder) -> str | None:
+def _error_message(change: Change, directory: Directory) -> str | None:
     try:
-        commit.make(folder.file)
+        change.make(directory.file)
     except CredentialsFileUnwritableError as error:
         return error.message
     return None
@@ -311,24 +309,24 @@ def _refusal(commit: Commit, folder: Folder) -> str | None:
 
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize("is_lasting", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("name", COMMITS)
-def test_when_any_call_fails_the_file_is_old_or_new_and_heals(
+@pytest.mark.parametrize("name", CHANGES)
+def test_write_with_any_call_failing_leaves_the_old_or_the_new_file(
     name: str, reason: int, *, is_lasting: bool, tmp_path: Path
 ) -> None:
-    commit = COMMITS[name]
-    calls = calls_of(partial(commit.make, Folder(tmp_path, commit).file))
+    change = CHANGES[name]
+    calls = calls_of(partial(change.make, Directory(tmp_path, change).file))
 
     for at, _call in enumerate(calls):
-        folder = Folder(tmp_path, commit)
+        directory = Directory(tmp_path, change)
         with Calls(partial(fail, reason), at, is_lasting=is_lasting).watched():
-            refusal = _refusal(commit, folder)
-        if refusal is None:
-            assert folder.content() == commit.after
+            message = _error_message(change, directory)
+        if message is None:
+            assert directory.content() == change.after
         else:
-            assert os.strerror(reason) in refusal
-        if not (commit.is_in_place and is_lasting):
-            folder.check_whole()
-        folder.check_healed()
+            assert os.strerror(reason) in message
+        if not (change.is_in_place and is_lasting):
+            directory.check_whole()
+        directory.check_recovery()
 
 
 @pytest.mark.parametrize(
@@ -336,37 +334,35 @@ def test_when_any_call_fails_the_file_is_old_or_new_and_heals(
     [errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT],
     ids=errno.errorcode.get,
 )
-def test_any_other_refusal_to_write_leaves_the_old_file_and_says_what_to_do(
-    reason: int, tmp_path: Path
-) -> None:
-    commit = COMMITS["replace"]
-    calls = calls_of(partial(commit.make, Folder(tmp_path, commit).file))
+def test_write_gives_a_hint_for_each_error_of_the_system(reason: int, tmp_path: Path) -> None:
+    change = CHANGES["replace"]
+    calls = calls_of(partial(change.make, Directory(tmp_path, change).file))
 
     for at in [at for at, call in enumerate(calls) if call in {"pwrite", "fsync", "renameat2"}]:
-        folder = Folder(tmp_path, commit)
+        directory = Directory(tmp_path, change)
         with (
             Calls(partial(fail, reason), at).watched(),
             pytest.raises(CredentialsFileUnwritableError, match=os.strerror(reason)) as caught,
         ):
-            commit.make(folder.file)
-        assert "see what is wrong" not in caught.value.hint
-        folder.check_whole()
-        folder.check_healed()
+            change.make(directory.file)
+        assert "check /" not in caught.value.hint
+        directory.check_whole()
+        directory.check_recovery()
 
 
-# Killed while another program's edit has just lost its name to our file
+# Killed when the exchange has just displaced the edit of another program
 
 
-def _write_beside_a_rename(path: Path) -> None:
-    """Write, while another program renames its file into place just before our exchange."""
+def _write_during_a_rename(path: Path) -> None:
+    """Write, while another program renames its file into place just before the exchange."""
 
     def exchange(one: Path, other: Path) -> None:
-        if other == path and not _their_mark(path).exists():
-            theirs = path.with_name("theirs")
-            theirs.write_bytes(path.read_bytes() + THEIRS)
-            theirs.chmod(0o600)
-            _their_mark(path).touch()
-            theirs.rename(path)
+        if other == path and not _other_edit_mark(path).exists():
+            edited = path.with_name("other")
+            edited.write_bytes(path.read_bytes() + OTHER_EDIT)
+            edited.chmod(0o600)
+            _other_edit_mark(path).touch()
+            edited.rename(path)
         renameat2.exchange(one, other)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -374,110 +370,112 @@ def _write_beside_a_rename(path: Path) -> None:
         _write(path)
 
 
-def _their_mark(path: Path) -> Path:
-    return path.parent.parent / "theirs-is-there"
+def _other_edit_mark(path: Path) -> Path:
+    return path.parent.parent / "other-edit-exists"
 
 
-BESIDE_A_RENAME = Commit(LONG_TERM, LONG_TERM + THEIRS + section("deploy"), _write_beside_a_rename)
+DURING_A_RENAME = Change(
+    LONG_TERM, LONG_TERM + OTHER_EDIT + section("deploy"), _write_during_a_rename
+)
 
 
-def test_killed_at_any_call_an_edit_that_had_just_lost_its_name_gets_it_back(
+def test_write_killed_at_any_call_keeps_an_edit_that_it_displaced(
     tmp_path: Path,
 ) -> None:
-    commit = BESIDE_A_RENAME
-    folder = Folder(tmp_path, commit)
-    calls = calls_of(partial(commit.make, folder.file))
-    assert folder.content() == commit.after
+    change = DURING_A_RENAME
+    directory = Directory(tmp_path, change)
+    calls = calls_of(partial(change.make, directory.file))
+    assert directory.content() == change.after
 
-    put_back = 0
+    displaced = 0
     for at, _ in enumerate(calls):
-        folder = Folder(tmp_path, commit)
-        _their_mark(folder.file).unlink(missing_ok=True)
-        kill_at(partial(commit.make, folder.file), at)
-        if not _their_mark(folder.file).exists() or (folder.path / "theirs").exists():
+        directory = Directory(tmp_path, change)
+        _other_edit_mark(directory.file).unlink(missing_ok=True)
+        kill_at(partial(change.make, directory.file), at)
+        if not _other_edit_mark(directory.file).exists() or (directory.path / "other").exists():
             continue
-        put_back += THEIRS not in (folder.content() or b"")
-        _recover(folder.file)
-        assert folder.content() in {LONG_TERM + THEIRS, commit.after}
-        assert names_in(folder.path) == {"credentials"}
-    assert put_back
+        displaced += OTHER_EDIT not in (directory.content() or b"")
+        _recover(directory.file)
+        assert directory.content() in {LONG_TERM + OTHER_EDIT, change.after}
+        assert names_in(directory.path) == {"credentials"}
+    assert displaced
 
 
 @pytest.mark.parametrize("is_lasting", [False, True], ids=["once", "from then on"])
-def test_when_any_call_fails_an_edit_that_had_just_lost_its_name_gets_it_back(
+def test_write_with_any_call_failing_keeps_an_edit_that_it_displaced(
     *, is_lasting: bool, tmp_path: Path
 ) -> None:
-    commit = BESIDE_A_RENAME
-    calls = calls_of(partial(commit.make, Folder(tmp_path, commit).file))
+    change = DURING_A_RENAME
+    calls = calls_of(partial(change.make, Directory(tmp_path, change).file))
 
     for at, _ in enumerate(calls):
-        folder = Folder(tmp_path, commit)
-        _their_mark(folder.file).unlink(missing_ok=True)
+        directory = Directory(tmp_path, change)
+        _other_edit_mark(directory.file).unlink(missing_ok=True)
         with Calls(partial(fail, errno.EIO), at, is_lasting=is_lasting).watched():
-            _refusal(commit, folder)
-        if not _their_mark(folder.file).exists() or (folder.path / "theirs").exists():
+            _error_message(change, directory)
+        if not _other_edit_mark(directory.file).exists() or (directory.path / "other").exists():
             continue
-        _recover(folder.file)
-        assert folder.content() in {LONG_TERM + THEIRS, commit.after}
-        assert names_in(folder.path) == {"credentials"}
+        _recover(directory.file)
+        assert directory.content() in {LONG_TERM + OTHER_EDIT, change.after}
+        assert names_in(directory.path) == {"credentials"}
 
 
 class Crashed:
-    """Makes the folder in which an edit has lost its name to our file and nobody tidied up yet."""
+    """Makes a directory in which an edit is displaced by a write that was killed."""
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
-        calls = calls_of(partial(BESIDE_A_RENAME.make, Folder(parent, BESIDE_A_RENAME).file))
+        calls = calls_of(partial(DURING_A_RENAME.make, Directory(parent, DURING_A_RENAME).file))
         self._after_exchange = calls.index("renameat2") + 1
 
-    def __call__(self) -> Folder:
-        folder = Folder(self._parent, BESIDE_A_RENAME)
-        _their_mark(folder.file).unlink(missing_ok=True)
-        kill_at(partial(BESIDE_A_RENAME.make, folder.file), self._after_exchange)
-        assert folder.content() == NEW
-        return folder
+    def __call__(self) -> Directory:
+        directory = Directory(self._parent, DURING_A_RENAME)
+        _other_edit_mark(directory.file).unlink(missing_ok=True)
+        kill_at(partial(DURING_A_RENAME.make, directory.file), self._after_exchange)
+        assert directory.content() == NEW
+        return directory
 
 
-def test_killed_at_any_call_of_tidying_up_the_next_start_goes_on_with_it(tmp_path: Path) -> None:
+def test_recover_killed_at_any_call_is_completed_by_the_next_one(tmp_path: Path) -> None:
     crashed = Crashed(tmp_path)
     recover = calls_of(partial(_recover, crashed().file))
     assert "renameat2" in recover
 
     for at, _ in enumerate(recover):
-        folder = crashed()
-        kill_at(partial(_recover, folder.file), at)
-        _recover(folder.file)
-        assert folder.content() == LONG_TERM + THEIRS
-        assert names_in(folder.path) == {"credentials"}
+        directory = crashed()
+        kill_at(partial(_recover, directory.file), at)
+        _recover(directory.file)
+        assert directory.content() == LONG_TERM + OTHER_EDIT
+        assert names_in(directory.path) == {"credentials"}
 
 
-def test_an_edit_that_can_not_get_its_name_back_is_kept_beside_the_file(tmp_path: Path) -> None:
+def test_recover_keeps_an_edit_beside_the_file_if_it_cannot_put_it_back(tmp_path: Path) -> None:
     crashed = Crashed(tmp_path)
     newer = NEW + b"# written after the crash\n"
 
-    def written_since() -> Folder:
-        folder = crashed()
-        folder.file.write_bytes(newer)
-        return folder
+    def edited_since() -> Directory:
+        directory = crashed()
+        directory.file.write_bytes(newer)
+        return directory
 
-    for at, _ in enumerate(calls_of(partial(_recover, written_since().file))):
-        folder = written_since()
-        kill_at(partial(_recover, folder.file), at)
-        _recover(folder.file)
-        assert folder.content() == newer
-        (kept,) = folder.path.glob("credentials.assumed-conflict-*")
-        assert kept.read_bytes() == LONG_TERM + THEIRS
-        assert names_in(folder.path) == {"credentials", kept.name}
+    for at, _ in enumerate(calls_of(partial(_recover, edited_since().file))):
+        directory = edited_since()
+        kill_at(partial(_recover, directory.file), at)
+        _recover(directory.file)
+        assert directory.content() == newer
+        (kept,) = directory.path.glob("credentials.assumed-conflict-*")
+        assert kept.read_bytes() == LONG_TERM + OTHER_EDIT
+        assert names_in(directory.path) == {"credentials", kept.name}
 
 
-# From outside: strace puts the fault at the border of the kernel
+# From outside: strace injects the fault at the boundary of the kernel
 
 _CHANGING = "openat,pwrite64,fsync,fchmod,fchown,ftruncate,rename,renameat2,link,unlink"
 _SCRIPT = """
 import sys
 from pathlib import Path
 from assumed.errors import CredentialsFileUnwritableError
-from assumed.storage.credentials_file import CredentialsFile
+from assumed.storage import CredentialsFile
 from tests.credentials_files import credentials
 try:
     CredentialsFile(Path(sys.argv[1])).write("deploy", credentials()).result()
@@ -486,17 +484,17 @@ except CredentialsFileUnwritableError as error:
 """
 
 
-def _traced(folder: Folder, *injected: str) -> tuple[int, str, list[str]]:
-    """Commit under strace; returns its status, what it said, and its calls."""
-    log = folder.path.with_suffix(".strace")
+def _traced(directory: Directory, *injected: str) -> tuple[int, str, list[str]]:
+    """Write under strace; return its exit status, its standard error, and its calls."""
+    log = directory.path.with_suffix(".strace")
     companions = ("", "credentials", ".credentials.assumed-lock", ".credentials.assumed-new")
     done = subprocess.run(  # noqa: S603
         [
             shutil.which("strace") or "strace",
             *("-f", "-o", log, "-e", f"trace={_CHANGING}"),
-            *(argument for name in companions for argument in ("-P", folder.path / name)),
+            *(argument for name in companions for argument in ("-P", directory.path / name)),
             *(argument for rule in injected for argument in ("-e", f"inject={rule}")),
-            *(sys.executable, "-c", _SCRIPT, folder.file),
+            *(sys.executable, "-c", _SCRIPT, directory.file),
         ],
         cwd=REPOSITORY,
         capture_output=True,
@@ -509,30 +507,30 @@ def _traced(folder: Folder, *injected: str) -> tuple[int, str, list[str]]:
 @pytest.mark.parametrize(
     "how", ["signal=KILL", "error=ENOSPC", "error=EIO"], ids=["killed", "ENOSPC", "EIO"]
 )
-def test_under_strace_the_file_is_old_or_new_whatever_call_is_hit(how: str, tmp_path: Path) -> None:
-    commit = COMMITS["replace"]
+def test_write_under_strace_leaves_the_old_or_the_new_file(how: str, tmp_path: Path) -> None:
+    change = CHANGES["replace"]
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    status, said, calls = _traced(Folder(tmp_path, commit))
+    status, error, calls = _traced(Directory(tmp_path, change))
     if not calls:
-        pytest.skip(f"strace may not trace here: {said}")
-    assert (status, said) == (0, "")
+        pytest.skip(f"strace may not trace here: {error}")
+    assert (status, error) == (0, "")
     assert {"pwrite64", "fsync", "renameat2", "unlink"} <= set(calls)
 
     def check(number: int) -> None:
         parent = tmp_path / str(number)
         parent.mkdir()
-        folder = Folder(parent, commit)
+        directory = Directory(parent, change)
         name = calls[number]
         when = calls[: number + 1].count(name)
-        status, said, _ = _traced(folder, f"{name}:{how}:when={when}")
+        status, error, _ = _traced(directory, f"{name}:{how}:when={when}")
         if how == "signal=KILL":
             assert status == -signal.SIGKILL
         else:
-            assert (status, bool(said)) in {(0, False), (1, True)}, said
-            assert "Traceback" not in said
-        folder.check_whole()
-        folder.check_healed()
+            assert (status, bool(error)) in {(0, False), (1, True)}, error
+            assert "Traceback" not in error
+        directory.check_whole()
+        directory.check_recovery()
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(check, range(len(calls))))

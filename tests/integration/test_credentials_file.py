@@ -1,4 +1,4 @@
-"""The credentials file on a real file system: every situation of docs/credentials-file.md."""
+"""The credentials file on a real file system: every special case of docs/credentials-file.md."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from assumed.errors import (
     ProfileNotManagedError,
 )
 from assumed.logs import event_fields
-from assumed.storage import atomic_replace, in_place, reader, renameat2
-from assumed.storage.credentials_file import CredentialsFile, WriteMode
+from assumed.models import WriteMode
+from assumed.storage import CredentialsFile, atomic_replace, in_place, reader, renameat2
 from assumed.storage.lease import LeaseKind, LeaseState
 from tests.credentials_files import (
     LONG_TERM,
-    NOBODY,
+    OTHER_UID,
     SECRETS,
     as_botocore_reads,
-    as_nobody,
+    as_other_user,
     credentials,
     mode,
     names_in,
@@ -63,16 +63,16 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nobodys_folder() -> Iterator[Path]:
-    """Yield a folder that is nobody's, where root runs the tests: pytest's own is root's alone."""
-    folder = Path(tempfile.mkdtemp())
+def other_users_directory() -> Iterator[Path]:
+    """Yield a directory of another user if root runs the tests; only root can enter pytest's."""
+    directory = Path(tempfile.mkdtemp())
     try:
         if os.geteuid() == 0:
-            os.chown(folder, NOBODY, NOBODY)
-        yield folder
+            os.chown(directory, OTHER_UID, OTHER_UID)
+        yield directory
     finally:
-        folder.chmod(0o700)
-        shutil.rmtree(folder)
+        directory.chmod(0o700)
+        shutil.rmtree(directory)
 
 
 def write(path: Path, profile: str = "deploy", number: int = 0) -> None:
@@ -86,7 +86,7 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
 # Reading and writing
 
 
-def test_what_is_written_is_read_back(file: Path) -> None:
+def test_read_returns_what_was_written(file: Path) -> None:
     store = CredentialsFile(file)
     store.write("deploy", credentials()).result()
 
@@ -94,7 +94,7 @@ def test_what_is_written_is_read_back(file: Path) -> None:
 
     assert list(profiles) == ["default", "deploy"]
     assert profiles["deploy"].credentials() == credentials()
-    assert profiles["deploy"].is_ours
+    assert profiles["deploy"].is_managed
     assert profiles["deploy"].account_id == "222222222222"
     assert profiles["default"].is_long_term
     assert profiles["default"].credentials() is None
@@ -102,7 +102,7 @@ def test_what_is_written_is_read_back(file: Path) -> None:
     assert file.read_bytes() == LONG_TERM + section("deploy")
 
 
-def test_a_missing_file_reads_as_empty_and_reading_creates_nothing(tmp_path: Path) -> None:
+def test_read_of_a_missing_file_is_empty_and_creates_nothing(tmp_path: Path) -> None:
     store = CredentialsFile(tmp_path / "aws" / "credentials")
 
     assert store.read() == {}
@@ -112,7 +112,7 @@ def test_a_missing_file_reads_as_empty_and_reading_creates_nothing(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_credentials_again_are_no_rewrite(file: Path) -> None:
+def test_write_of_the_same_credentials_leaves_the_file_alone(file: Path) -> None:
     write(file)
     before = file.stat()
 
@@ -121,7 +121,7 @@ def test_the_same_credentials_again_are_no_rewrite(file: Path) -> None:
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_another_writer_is_told_from_our_own_last_write(file: Path) -> None:
+def test_own_last_write_differs_after_another_program_writes(file: Path) -> None:
     store = CredentialsFile(file)
     assert store.own_last_write != store.signature()
 
@@ -132,7 +132,7 @@ def test_another_writer_is_told_from_our_own_last_write(file: Path) -> None:
     assert store.own_last_write != store.signature()
 
 
-def test_remove_takes_what_we_wrote_and_says_from_where(file: Path) -> None:
+def test_remove_returns_the_profiles_with_removed_keys(file: Path) -> None:
     store = CredentialsFile(file)
     store.write("deploy", credentials()).result()
     store.write("second", credentials()).result()
@@ -142,7 +142,7 @@ def test_remove_takes_what_we_wrote_and_says_from_where(file: Path) -> None:
     assert file.read_bytes() == LONG_TERM
 
 
-def test_remove_raises_what_it_had_to_leave_once_all_else_is_gone(file: Path) -> None:
+def test_remove_raises_for_a_rejected_profile_after_removing_the_others(file: Path) -> None:
     store = CredentialsFile(file)
     store.write("second", credentials()).result()
     store.write("deploy", credentials()).result()
@@ -183,7 +183,7 @@ def test_remove_makes_a_file_private_that_it_changes(
     assert events(caplog) == ["credentials_file_permissions_tightened"]
 
 
-def test_a_refused_profile_leaves_the_file_and_the_refusal_names_the_mend(file: Path) -> None:
+def test_write_rejects_a_profile_with_long_term_keys_and_hints_at_overwrite(file: Path) -> None:
     before = file.stat()
 
     with pytest.raises(ProfileNotManagedError) as caught:
@@ -193,7 +193,7 @@ def test_a_refused_profile_leaves_the_file_and_the_refusal_names_the_mend(file: 
     assert (file.stat().st_ino, file.read_bytes()) == (before.st_ino, LONG_TERM)
 
 
-def test_a_file_that_botocore_cannot_read_stays_as_it_is(file: Path) -> None:
+def test_write_leaves_a_malformed_file_alone(file: Path) -> None:
     file.write_bytes(LONG_TERM + b"AKIA\n")
     before = file.stat()
 
@@ -204,7 +204,7 @@ def test_a_file_that_botocore_cannot_read_stays_as_it_is(file: Path) -> None:
     assert names_in(file.parent) == {"credentials"}
 
 
-def test_after_close_nothing_is_written(file: Path) -> None:
+def test_write_after_close_fails(file: Path) -> None:
     store = CredentialsFile(file)
     store.close()
 
@@ -214,7 +214,7 @@ def test_after_close_nothing_is_written(file: Path) -> None:
     assert file.read_bytes() == LONG_TERM
 
 
-def test_replaced_long_term_keys_are_backed_up_once_and_the_backup_is_never_replaced(
+def test_write_backs_up_replaced_long_term_keys_once_and_never_overwrites_the_backup(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = CredentialsFile(file)
@@ -228,7 +228,7 @@ def test_replaced_long_term_keys_are_backed_up_once_and_the_backup_is_never_repl
     store.write("default", credentials(1), overwrite=True).result()
     file.write_bytes(LONG_TERM)
     store.write("default", credentials(2), overwrite=True).result()
-    assert backup.read_bytes() == keys, "the same keys again are not saved again"
+    assert backup.read_bytes() == keys, "the same keys are not saved twice"
 
     file.write_bytes(LONG_TERM.replace(b"the/only/copy", b"another"))
     store.write("default", credentials(3), overwrite=True).result()
@@ -238,7 +238,7 @@ def test_replaced_long_term_keys_are_backed_up_once_and_the_backup_is_never_repl
     assert not any(secret in caplog.text for secret in SECRETS)
 
 
-def test_where_no_backup_can_be_made_the_long_term_keys_stay(file: Path) -> None:
+def test_write_keeps_long_term_keys_if_the_backup_fails(file: Path) -> None:
     (file.parent / "credentials.assumed-backup").mkdir()
 
     with pytest.raises(CredentialsFileUnwritableError, match="assumed-backup"):
@@ -247,12 +247,10 @@ def test_where_no_backup_can_be_made_the_long_term_keys_stay(file: Path) -> None
     assert file.read_bytes() == LONG_TERM
 
 
-# Many at once
+# Concurrent writes
 
 
-def test_many_refreshes_at_once_are_two_rewrites(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_refreshes_share_two_writes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rewrites = []
     exchange = renameat2.exchange
 
@@ -261,11 +259,11 @@ def test_many_refreshes_at_once_are_two_rewrites(
         exchange(one, other)
 
     monkeypatch.setattr(atomic_replace, "exchange", count)
-    everybody_waits = threading.Event()
+    all_submitted = threading.Event()
 
     def sleep(seconds: float) -> None:
-        # The first commit finds the lock taken, and gets it once all others have come.
-        assert everybody_waits.wait(60)
+        # The first write finds the lock taken, and gets it once all others are submitted.
+        assert all_submitted.wait(60)
         if lock >= 0:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
@@ -273,10 +271,10 @@ def test_many_refreshes_at_once_are_two_rewrites(
     lock = os.open(file.parent / ".credentials.assumed-lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     writes = [store.write("p0", credentials(0))]
-    while store._group._waiting:
+    while store._batch_writer._waiting:
         os.sched_yield()
     writes += [store.write(f"p{number}", credentials(number)) for number in range(1, 30)]
-    everybody_waits.set()
+    all_submitted.set()
     assert [write.exception(60) for write in writes] == [None] * 30
     os.close(lock)
 
@@ -293,7 +291,7 @@ def _write_ten(path: Path, name: str) -> None:
         store.write(f"{name}-{number}", credentials(number)).result()
 
 
-def test_many_processes_take_turns_and_none_of_their_writes_is_lost(file: Path) -> None:
+def test_concurrent_processes_lose_no_write(file: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     processes = [spawn.Process(target=_write_ten, args=(file, name)) for name in "abc"]
     for process in processes:
@@ -310,7 +308,7 @@ def test_many_processes_take_turns_and_none_of_their_writes_is_lost(file: Path) 
     assert names_in(file.parent) == {"credentials"}
 
 
-def test_given_another_assumed_that_never_lets_go_then_the_error_names_the_lock(file: Path) -> None:
+def test_write_names_the_lock_that_another_process_never_releases(file: Path) -> None:
     lock = file.parent / ".credentials.assumed-lock"
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -320,11 +318,11 @@ def test_given_another_assumed_that_never_lets_go_then_the_error_names_the_lock(
     finally:
         os.close(descriptor)
 
-    assert caught.value.hint == f"see which one hangs: `fuser -v {lock}`"
+    assert caught.value.hint == f"find the process: `fuser -v {lock}`"
     assert file.read_bytes() == LONG_TERM
 
 
-def test_five_thousand_sections_stay_as_they_are_around_the_one_that_changes(file: Path) -> None:
+def test_write_changes_one_of_five_thousand_sections(file: Path) -> None:
     others = b"".join(section(f"team-{number}", number % 10) for number in range(5000))
     file.write_bytes(LONG_TERM + others)
     store = CredentialsFile(file)
@@ -337,25 +335,29 @@ def test_five_thousand_sections_stay_as_they_are_around_the_one_that_changes(fil
     assert len(store.read()) == 5001
 
 
-# The daemon's own lock
+# The lock of a daemon
 
 
-def test_a_second_daemon_is_told_the_pid_and_the_configuration_of_the_first(file: Path) -> None:
+def test_daemon_lock_names_the_pid_and_configuration_of_its_holder(file: Path) -> None:
     store = CredentialsFile(file)
 
-    with store.hold("/home/kim/assumed.yaml"), pytest.raises(AlreadyRunningError) as caught:
-        store.hold("/tmp/second.yaml")  # noqa: S108 -- no file is made of it
+    with (
+        store.acquire_daemon_lock("/home/kim/assumed.yaml"),
+        pytest.raises(AlreadyRunningError) as caught,
+    ):
+        store.acquire_daemon_lock("/tmp/second.yaml")  # noqa: S108 -- no file is made of it
 
     assert f"pid {os.getpid()}" in caught.value.message
     assert "configuration /home/kim/assumed.yaml" in caught.value.message
-    store.hold("/tmp/second.yaml").release()  # noqa: S108
+    store.acquire_daemon_lock("/tmp/second.yaml").release()  # noqa: S108
 
 
-def test_the_lock_of_a_killed_daemon_is_free_whatever_its_file_says(file: Path) -> None:
+def test_daemon_lock_of_a_killed_process_is_free(file: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from assumed.storage.credentials_file import CredentialsFile\n"
-        "lock = CredentialsFile(Path(sys.argv[1])).hold('x'); print('held', flush=True)\n"
+        "from assumed.storage import CredentialsFile\n"
+        "lock = CredentialsFile(Path(sys.argv[1])).acquire_daemon_lock('x')\n"
+        "print('held', flush=True)\n"
         "sys.stdin.read()"
     )
     daemon = subprocess.Popen(  # noqa: S603
@@ -366,15 +368,15 @@ def test_the_lock_of_a_killed_daemon_is_free_whatever_its_file_says(file: Path) 
         assert daemon.stdout.readline() == b"held\n"
         store = CredentialsFile(file)
         with pytest.raises(AlreadyRunningError, match=f"pid {daemon.pid} "):
-            store.hold("y")
+            store.acquire_daemon_lock("y")
         daemon.send_signal(signal.SIGKILL)
 
-    with store.hold("y"):
-        said = json.loads((file.parent / ".credentials.assumed-daemon").read_text())
-    assert said == {"pid": os.getpid(), "config": "y"}
+    with store.acquire_daemon_lock("y"):
+        content = json.loads((file.parent / ".credentials.assumed-daemon").read_text())
+    assert content == {"pid": os.getpid(), "config": "y"}
 
 
-def test_a_lock_file_that_somebody_planted_is_refused(file: Path, tmp_path: Path) -> None:
+def test_write_rejects_a_lock_file_that_is_a_symbolic_link(file: Path, tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("precious")
     (file.parent / ".credentials.assumed-lock").symlink_to(target)
@@ -386,10 +388,10 @@ def test_a_lock_file_that_somebody_planted_is_refused(file: Path, tmp_path: Path
     assert file.read_bytes() == LONG_TERM
 
 
-# Who may read it
+# Permissions
 
 
-def test_a_missing_folder_is_made_for_its_owner_alone_and_so_is_the_file(tmp_path: Path) -> None:
+def test_write_creates_a_private_directory_and_file(tmp_path: Path) -> None:
     path = tmp_path / ".aws" / "credentials"
 
     write(path)
@@ -399,7 +401,7 @@ def test_a_missing_folder_is_made_for_its_owner_alone_and_so_is_the_file(tmp_pat
 
 
 @pytest.mark.parametrize("found", [0o644, 0o660, 0o604])
-def test_a_file_that_others_may_read_is_tightened_with_a_warning(
+def test_write_makes_a_shared_file_private_with_a_warning(
     file: Path, found: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     file.chmod(found)
@@ -416,7 +418,7 @@ def test_a_file_that_others_may_read_is_tightened_with_a_warning(
     assert warnings == [f"{found:04o}"]
 
 
-def test_a_file_is_tightened_even_where_nothing_can_be_written(file: Path) -> None:
+def test_write_makes_a_file_private_even_if_it_fails(file: Path) -> None:
     file.write_bytes(b"no section\n")
     file.chmod(0o644)
 
@@ -427,53 +429,53 @@ def test_a_file_is_tightened_even_where_nothing_can_be_written(file: Path) -> No
 
 
 @only_root
-def test_the_file_of_a_user_stays_theirs_when_root_writes_it(nobodys_folder: Path) -> None:
-    file = nobodys_folder / "credentials"
+def test_write_as_root_keeps_the_owner_of_the_file(other_users_directory: Path) -> None:
+    file = other_users_directory / "credentials"
     file.write_bytes(LONG_TERM)
-    os.chown(file, NOBODY, 12345)
+    os.chown(file, OTHER_UID, 12345)
 
     write(file)
     CredentialsFile(file).write("default", credentials(), overwrite=True).result()
 
-    assert (file.stat().st_uid, file.stat().st_gid) == (NOBODY, 12345)
-    assert {path.stat().st_uid for path in nobodys_folder.iterdir()} == {NOBODY}
+    assert (file.stat().st_uid, file.stat().st_gid) == (OTHER_UID, 12345)
+    assert {path.stat().st_uid for path in other_users_directory.iterdir()} == {OTHER_UID}
 
 
 @only_root
-def test_a_new_file_in_the_folder_of_a_user_is_theirs_when_root_writes_it(
-    nobodys_folder: Path,
+def test_write_as_root_gives_a_new_file_to_the_owner_of_the_directory(
+    other_users_directory: Path,
 ) -> None:
-    write(nobodys_folder / "credentials")
+    write(other_users_directory / "credentials")
 
-    assert {path.stat().st_uid for path in nobodys_folder.iterdir()} == {NOBODY}
+    assert {path.stat().st_uid for path in other_users_directory.iterdir()} == {OTHER_UID}
 
 
 @only_root
 @pytest.mark.parametrize(
     ("found", "hint"),
     [
-        (0o644, "run assumed as the user who owns the file"),
-        (0o600, "the folder has to be writable"),
+        (0o644, "run assumed as the owner of the file"),
+        (0o600, "make the directory writable"),
     ],
 )
-def test_the_file_of_another_user_stays_as_it_is(
-    nobodys_folder: Path, found: int, hint: str
+def test_write_rejects_the_file_of_another_user(
+    other_users_directory: Path, found: int, hint: str
 ) -> None:
-    file = nobodys_folder / "credentials"
+    file = other_users_directory / "credentials"
     file.write_bytes(LONG_TERM)
     file.chmod(found)
     before = file.stat()
 
-    with as_nobody(), pytest.raises(CredentialsFileUnwritableError) as caught:
+    with as_other_user(), pytest.raises(CredentialsFileUnwritableError) as caught:
         write(file)
 
     assert caught.value.hint.startswith(hint)
     assert (file.stat().st_ino, file.stat().st_uid, mode(file)) == (before.st_ino, 0, found)
     assert file.read_bytes() == LONG_TERM
-    assert names_in(nobodys_folder) == {"credentials"}
+    assert names_in(other_users_directory) == {"credentials"}
 
 
-def test_extended_attributes_are_kept(file: Path) -> None:
+def test_write_keeps_extended_attributes(file: Path) -> None:
     try:
         os.setxattr(file, "user.note", b"mine")
     except OSError:
@@ -484,12 +486,18 @@ def test_extended_attributes_are_kept(file: Path) -> None:
     assert os.getxattr(file, "user.note") == b"mine"
 
 
-def test_an_access_list_is_kept_for_those_whom_it_names_and_closed_for_the_group(
+def test_write_keeps_an_acl_for_named_users_and_closes_it_for_the_group(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Source: acl(5): the owner, a user by name, the group, the mask, others.
     anyone = 0xFFFFFFFF
-    entries = [(1, 6, anyone), (2, 4, NOBODY), (4, 4, anyone), (0x10, 4, anyone), (0x20, 0, anyone)]
+    entries = [
+        (1, 6, anyone),
+        (2, 4, OTHER_UID),
+        (4, 4, anyone),
+        (0x10, 4, anyone),
+        (0x20, 0, anyone),
+    ]
 
     def packed(group: int) -> bytes:
         return struct.pack("<I", 2) + b"".join(
@@ -512,7 +520,7 @@ def test_an_access_list_is_kept_for_those_whom_it_names_and_closed_for_the_group
 
 
 @pytest.mark.parametrize("links", [1, 2, 3])
-def test_symbolic_links_stay_and_what_they_lead_to_is_written(file: Path, links: int) -> None:
+def test_write_follows_symbolic_links_and_keeps_them(file: Path, links: int) -> None:
     home = file.parent.parent / "home"
     home.mkdir()
     names = [home / f"link-{number}" for number in range(links)]
@@ -524,10 +532,10 @@ def test_symbolic_links_stay_and_what_they_lead_to_is_written(file: Path, links:
     assert all(name.is_symlink() for name in names)
     assert not file.is_symlink()
     assert file.read_bytes() == LONG_TERM + section("deploy")
-    assert names_in(home) == {name.name for name in names}, "all else is beside the file"
+    assert names_in(home) == {name.name for name in names}, "the companions are beside the file"
 
 
-def test_a_link_that_leads_to_no_file_yet_stays_and_the_file_is_made(tmp_path: Path) -> None:
+def test_write_creates_the_missing_target_of_a_symbolic_link(tmp_path: Path) -> None:
     link, target = tmp_path / "credentials", tmp_path / "dotfiles" / "aws"
     link.symlink_to(target)
 
@@ -538,7 +546,7 @@ def test_a_link_that_leads_to_no_file_yet_stays_and_the_file_is_made(tmp_path: P
     assert (mode(target.parent), mode(target)) == (0o700, 0o600)
 
 
-def test_a_linked_folder_stays_a_link(file: Path) -> None:
+def test_write_keeps_a_symbolic_link_to_the_directory(file: Path) -> None:
     link = file.parent.parent / ".aws"
     link.symlink_to(file.parent)
 
@@ -548,7 +556,7 @@ def test_a_linked_folder_stays_a_link(file: Path) -> None:
     assert file.read_bytes() == LONG_TERM + section("deploy")
 
 
-def test_a_link_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
+def test_write_rejects_a_symbolic_link_to_itself(tmp_path: Path) -> None:
     link = tmp_path / "credentials"
     link.symlink_to(link)
 
@@ -558,7 +566,7 @@ def test_a_link_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
-def test_a_hard_link_keeps_the_old_credentials_and_a_warning_says_so_once(
+def test_write_leaves_other_hard_links_alone_with_one_warning(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = file.parent / "other"
@@ -575,7 +583,7 @@ def test_a_hard_link_keeps_the_old_credentials_and_a_warning_says_so_once(
     assert events(caplog).count("credentials_file_has_hard_links") == 1
 
 
-def test_in_place_a_hard_link_stays_one_file(file: Path) -> None:
+def test_write_in_place_updates_all_hard_links(file: Path) -> None:
     other = file.parent / "other"
     other.hardlink_to(file)
 
@@ -585,23 +593,23 @@ def test_in_place_a_hard_link_stays_one_file(file: Path) -> None:
     assert other.read_bytes() == LONG_TERM + section("deploy")
 
 
-# What is no file
+# Not a regular file
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+def test_write_rejects_a_directory_in_place_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "credentials"
     (path / "mine").mkdir(parents=True)
     path.chmod(0o755)
 
     for attempt in (lambda: write(path), lambda: CredentialsFile(path).read()):
-        with pytest.raises(CredentialsFileUnwritableError, match="is a folder, not a file"):
+        with pytest.raises(CredentialsFileUnwritableError, match="is a directory, not a file"):
             attempt()
 
     assert mode(path) == 0o755
     assert [found.name for found in tmp_path.iterdir()] == ["credentials"]
 
 
-def test_a_fifo_in_the_place_of_the_file_is_refused_without_waiting_for_its_other_end(
+def test_write_rejects_a_fifo_in_place_of_the_file_at_once(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "credentials"
@@ -615,10 +623,10 @@ def test_a_fifo_in_the_place_of_the_file_is_refused_without_waiting_for_its_othe
 
 
 @only_root
-def test_a_device_in_the_place_of_the_file_is_refused_and_keeps_its_mode(tmp_path: Path) -> None:
+def test_write_rejects_a_device_in_place_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "null"
     try:
-        # Not the one of the system: a defect would take it away from everybody.
+        # Not the one of the system, which a bug would break for every process.
         os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
     except PermissionError:
         pytest.skip("no device can be made here")
@@ -632,7 +640,7 @@ def test_a_device_in_the_place_of_the_file_is_refused_and_keeps_its_mode(tmp_pat
     assert [found.name for found in tmp_path.iterdir()] == ["null"]
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_write_rejects_a_file_in_place_of_the_directory(tmp_path: Path) -> None:
     (tmp_path / "aws").write_text("mine")
 
     with pytest.raises(CredentialsFileUnwritableError, match="aws"):
@@ -641,31 +649,31 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "aws").read_text() == "mine"
 
 
-# What the system refuses
+# Errors of the system
 
 
-def test_a_read_only_folder_is_refused_and_written_as_soon_as_it_is_writable(
-    nobodys_folder: Path,
+def test_write_fails_until_the_directory_is_writable(
+    other_users_directory: Path,
 ) -> None:
-    file = nobodys_folder / "credentials"
-    with as_nobody():
+    file = other_users_directory / "credentials"
+    with as_other_user():
         file.write_bytes(LONG_TERM)
         file.chmod(0o600)
-        nobodys_folder.chmod(0o500)
+        other_users_directory.chmod(0o500)
         store = CredentialsFile(file)
 
         with pytest.raises(CredentialsFileUnwritableError) as caught:
             store.write("deploy", credentials()).result()
-        assert caught.value.hint.startswith("the folder has to be writable")
+        assert caught.value.hint.startswith("make the directory writable")
         assert file.read_bytes() == LONG_TERM
         assert list(store.read()) == ["default"]
 
-        nobodys_folder.chmod(0o700)
+        other_users_directory.chmod(0o700)
         store.write("deploy", credentials()).result()
         assert file.read_bytes() == LONG_TERM + section("deploy")
 
 
-def test_a_read_only_file_is_written_for_the_folder_decides(file: Path) -> None:
+def test_write_replaces_a_read_only_file(file: Path) -> None:
     file.chmod(0o400)
 
     write(file)
@@ -674,14 +682,14 @@ def test_a_read_only_file_is_written_for_the_folder_decides(file: Path) -> None:
     assert mode(file) == 0o600
 
 
-# Mounts: in a mount namespace of its own, which goes with the process
+# Mounts, each in a separate mount namespace that ends with the process
 
 
 @dataclass(frozen=True)
 class Mounted:
-    """What a process saw that wrote in a mount namespace of its own."""
+    """The results of a process in a separate mount namespace."""
 
-    said: dict[str, str]
+    results: dict[str, str]
     log: str
 
 
@@ -690,12 +698,13 @@ import json, logging, os, sys
 from contextlib import suppress
 from pathlib import Path
 from assumed.errors import AssumedError
-from assumed.storage.credentials_file import CredentialsFile, WriteMode
+from assumed.models import WriteMode
+from assumed.storage import CredentialsFile
 from tests.credentials_files import LONG_TERM, credentials, mode, names_in
 logging.basicConfig(format="%(message)s", stream=sys.stderr)
-folder = Path(sys.argv[1])
-file = folder / "credentials"
-said = {}
+directory = Path(sys.argv[1])
+file = directory / "credentials"
+results = {}
 def attempt(mode=WriteMode.REPLACE):
     try:
         CredentialsFile(file, write=mode).write("deploy", credentials()).result()
@@ -703,26 +712,26 @@ def attempt(mode=WriteMode.REPLACE):
         return f"{error.message}; {error.hint}"
     return "written"
 def fill():
-    with (folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+    with (directory / "filler").open("wb", buffering=0) as filler, suppress(OSError):
         while True:
             filler.write(bytes(4096))
 """
-SAY = "\nprint(json.dumps(said))\n"
+PRINT_RESULTS = "\nprint(json.dumps(results))\n"
 
 
-def in_mount_namespace(folder: Path, mount: str, script: str) -> Mounted:
-    """Run a script after a mount command; skip where such a namespace can't be had."""
+def in_mount_namespace(directory: Path, mount: str, script: str) -> Mounted:
+    """Run a script after a mount command; skip the test if no such namespace can be created."""
     unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     try:
         probe = subprocess.run(  # noqa: S603
-            [*unshare, "sh", "-c", f'cd "$1" && {mount}', "sh", str(folder)],
+            [*unshare, "sh", "-c", f'cd "$1" && {mount}', "sh", str(directory)],
             capture_output=True,
             check=False,
         )
     except FileNotFoundError:
-        pytest.skip("unshare is not there")
+        pytest.skip("unshare is not installed")
     if probe.returncode:
-        pytest.skip("no mount namespace is to be had here")
+        pytest.skip("no mount namespace can be created here")
     done = subprocess.run(  # noqa: S603
         [
             *unshare,
@@ -730,9 +739,9 @@ def in_mount_namespace(folder: Path, mount: str, script: str) -> Mounted:
             "-c",
             f'(cd "$1" && {mount}) && exec "$2" -c "$3" "$1"',
             "sh",
-            str(folder),
+            str(directory),
             sys.executable,
-            IN_NAMESPACE + script + SAY,
+            IN_NAMESPACE + script + PRINT_RESULTS,
         ],
         cwd=REPOSITORY,
         capture_output=True,
@@ -744,7 +753,7 @@ def in_mount_namespace(folder: Path, mount: str, script: str) -> Mounted:
 
 
 @pytest.mark.parametrize("write_mode", WriteMode)
-def test_on_a_full_disk_the_old_file_stays_and_heals_by_itself(
+def test_write_on_a_full_disk_keeps_the_old_file_until_there_is_space(
     tmp_path: Path, write_mode: WriteMode
 ) -> None:
     seen = in_mount_namespace(
@@ -755,20 +764,20 @@ def test_on_a_full_disk_the_old_file_stays_and_heals_by_itself(
 file = Path(os.path.realpath(sys.argv[1])) / "credentials"
 file.write_bytes(LONG_TERM)
 fill()
-said["full"] = attempt(mode_)
-said["kept"] = str(file.read_bytes() == LONG_TERM)
-said["names"] = " ".join(sorted(names_in(file.parent)))
-(folder / "filler").unlink()
-said["healed"] = attempt(mode_)
-said["mode"] = oct(mode(file))
+results["full"] = attempt(mode_)
+results["kept"] = str(file.read_bytes() == LONG_TERM)
+results["names"] = " ".join(sorted(names_in(file.parent)))
+(directory / "filler").unlink()
+results["retry"] = attempt(mode_)
+results["mode"] = oct(mode(file))
 """,
     )
 
-    assert "No space left on device; free some space on that file system" in seen.said.pop("full")
-    assert seen.said == {
+    assert "No space left on device; free space on that file system" in seen.results.pop("full")
+    assert seen.results == {
         "kept": "True",
         "names": "credentials filler",
-        "healed": "written",
+        "retry": "written",
         "mode": "0o600",
     }
 
@@ -776,7 +785,7 @@ said["mode"] = oct(mode(file))
 BIND = "touch mounted && mount --bind mounted credentials"
 
 
-def test_a_bind_mounted_file_is_written_in_place_with_one_warning(file: Path) -> None:
+def test_write_overwrites_a_bind_mount_in_place_with_one_warning(file: Path) -> None:
     behind = file.parent / "mounted"
     behind.write_bytes(LONG_TERM)
 
@@ -788,34 +797,36 @@ inode = file.stat().st_ino
 store = CredentialsFile(file)
 for number in range(2):
     store.write("deploy", credentials(number)).result()
-said["same"] = str(file.stat().st_ino == inode)
-said["names"] = " ".join(sorted(names_in(folder)))
+results["same"] = str(file.stat().st_ino == inode)
+results["names"] = " ".join(sorted(names_in(directory)))
 """,
     )
 
-    assert seen.said == {"same": "True", "names": "credentials mounted"}
+    assert seen.results == {"same": "True", "names": "credentials mounted"}
     assert seen.log.splitlines().count("credentials_file_is_a_mount_point") == 1
     assert behind.read_bytes() == LONG_TERM + section("deploy", 1)
     assert mode(behind) == 0o600
-    assert file.read_bytes() == LONG_TERM, "what the mount hides"
+    assert file.read_bytes() == LONG_TERM, "the file below the mount"
 
 
-def test_a_file_on_a_read_only_mount_is_refused(file: Path) -> None:
+def test_write_fails_on_a_read_only_mount(file: Path) -> None:
     seen = in_mount_namespace(
         file.parent,
         "mount --bind . . && mount -o remount,bind,ro .",
-        "os.chdir(folder)\n"
-        "said['refused'] = attempt()\n"
-        "said['in place'] = attempt(WriteMode.IN_PLACE)\n"
-        "said['read'] = ' '.join(CredentialsFile(file).read())\n",
+        "os.chdir(directory)\n"
+        "results['refused'] = attempt()\n"
+        "results['in place'] = attempt(WriteMode.IN_PLACE)\n"
+        "results['read'] = ' '.join(CredentialsFile(file).read())\n",
     )
 
-    assert seen.said.pop("read") == "default"
-    assert all("Read-only file system; mount it writable" in said for said in seen.said.values())
+    assert seen.results.pop("read") == "default"
+    assert all(
+        "Read-only file system; mount it writable" in result for result in seen.results.values()
+    )
     assert file.read_bytes() == LONG_TERM
 
 
-# File systems and systems that offer less
+# File systems and kernels without leases or exchange
 
 
 def _no_lease(descriptor: int, kind: LeaseKind) -> LeaseState:
@@ -825,7 +836,7 @@ def _no_lease(descriptor: int, kind: LeaseKind) -> LeaseState:
 @pytest.fixture
 def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (reader, atomic_replace):
-        monkeypatch.setattr(module, "take_lease", _no_lease)
+        monkeypatch.setattr(module, "acquire_lease", _no_lease)
 
 
 @pytest.fixture
@@ -835,7 +846,7 @@ def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_leases")
 @pytest.mark.parametrize("write_mode", WriteMode)
-def test_without_leases_the_file_is_written_and_one_warning_says_so(
+def test_write_without_leases_succeeds_with_one_warning(
     file: Path, write_mode: WriteMode, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = CredentialsFile(file, write=write_mode)
@@ -848,7 +859,7 @@ def test_without_leases_the_file_is_written_and_one_warning_says_so(
 
 
 @pytest.mark.usefixtures("without_exchange")
-def test_without_exchange_the_file_is_renamed_and_one_warning_says_so(
+def test_write_without_exchange_renames_the_file_with_one_warning(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = CredentialsFile(file)
@@ -862,7 +873,7 @@ def test_without_exchange_the_file_is_renamed_and_one_warning_says_so(
 
 
 @pytest.mark.usefixtures("without_exchange", "without_leases")
-def test_a_new_file_is_made_without_either(tmp_path: Path) -> None:
+def test_write_without_leases_and_exchange_creates_a_file(tmp_path: Path) -> None:
     file = tmp_path / "credentials"
 
     write(file)
@@ -872,18 +883,18 @@ def test_a_new_file_is_made_without_either(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"credentials"}
 
 
-# Others who write at the worst moment
+# Other programs that write at the worst moment
 
 
 def _rename_over(file: Path) -> None:
-    new = file.with_name("theirs")
-    new.write_bytes(file.read_bytes() + b"[theirs]\nk = v\n")
+    new = file.with_name("other")
+    new.write_bytes(file.read_bytes() + b"[other]\nk = v\n")
     new.replace(file)
 
 
 def _append(file: Path) -> None:
     with file.open("ab") as opened:
-        opened.write(b"[theirs]\nk = v\n")
+        opened.write(b"[other]\nk = v\n")
 
 
 def _once_before(monkeypatch: pytest.MonkeyPatch, name: str, meanwhile: Callable[[], None]) -> None:
@@ -899,18 +910,18 @@ def _once_before(monkeypatch: pytest.MonkeyPatch, name: str, meanwhile: Callable
     monkeypatch.setattr(atomic_replace, name, call)
 
 
-def test_a_file_renamed_into_place_just_before_the_exchange_is_not_lost(
+def test_write_keeps_a_file_renamed_into_place_just_before_the_exchange(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _once_before(monkeypatch, "exchange", lambda: _rename_over(file))
 
     write(file)
 
-    assert file.read_bytes() == LONG_TERM + b"[theirs]\nk = v\n" + section("deploy")
+    assert file.read_bytes() == LONG_TERM + b"[other]\nk = v\n" + section("deploy")
     assert names_in(file.parent) == {"credentials"}
 
 
-def test_a_file_made_just_before_ours_is_not_lost(
+def test_write_keeps_a_file_created_just_before_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "credentials"
@@ -918,7 +929,7 @@ def test_a_file_made_just_before_ours_is_not_lost(
     def make() -> None:
         file.write_bytes(LONG_TERM)
 
-    _once_before(monkeypatch, "place_new", make)
+    _once_before(monkeypatch, "rename_noreplace", make)
 
     write(file)
 
@@ -936,14 +947,14 @@ def _is_lease_awaited(file: Path) -> bool:
 
 
 @only_with_leases
-def test_who_opens_the_file_for_writing_just_before_the_exchange_goes_first(
+def test_write_lets_a_writer_that_opens_the_file_just_before_the_exchange_go_first(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = threading.Thread(target=_append, args=(file,))
 
     def start() -> None:
         writer.start()
-        # It hangs in `open` now, or will in a moment.
+        # It blocks in `open`, now or in a moment.
         while not _is_lease_awaited(file):
             os.sched_yield()
 
@@ -952,37 +963,37 @@ def test_who_opens_the_file_for_writing_just_before_the_exchange_goes_first(
     write(file)
     writer.join()
 
-    assert file.read_bytes() == LONG_TERM + b"[theirs]\nk = v\n" + section("deploy")
+    assert file.read_bytes() == LONG_TERM + b"[other]\nk = v\n" + section("deploy")
 
 
 @pytest.mark.usefixtures("without_leases")
-def test_without_leases_what_is_written_before_the_exchange_is_not_lost_either(
+def test_write_without_leases_keeps_an_edit_made_just_before_the_exchange(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _once_before(monkeypatch, "exchange", lambda: _append(file))
 
     write(file)
 
-    assert file.read_bytes() == LONG_TERM + b"[theirs]\nk = v\n" + section("deploy")
+    assert file.read_bytes() == LONG_TERM + b"[other]\nk = v\n" + section("deploy")
 
 
 @only_with_leases
-def test_while_another_program_keeps_the_file_open_for_writing_nothing_is_written(
+def test_write_fails_while_another_program_keeps_the_file_open_for_writing(
     file: Path,
 ) -> None:
     store = CredentialsFile(file, sleep=lambda _: None)
     with file.open("ab") as held:
         with pytest.raises(CredentialsFileUnwritableError, match="keeps it open for writing"):
             store.write("deploy", credentials()).result()
-        held.write(b"[theirs]\nk = v\n")
+        held.write(b"[other]\nk = v\n")
         held.flush()
-        assert list(store.read()) == ["default", "theirs"]
+        assert list(store.read()) == ["default", "other"]
 
     store.write("deploy", credentials()).result()
-    assert file.read_bytes() == LONG_TERM + b"[theirs]\nk = v\n" + section("deploy")
+    assert file.read_bytes() == LONG_TERM + b"[other]\nk = v\n" + section("deploy")
 
 
-def test_others_who_never_pause_are_named_and_nothing_of_theirs_is_lost(
+def test_write_fails_if_other_programs_write_without_a_pause_and_loses_no_edit(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original_swap = atomic_replace.AtomicReplacer._exchange_or_rename
@@ -1003,16 +1014,16 @@ def test_others_who_never_pause_are_named_and_nothing_of_theirs_is_lost(
 
 
 def _replace_with_the_same(file: Path) -> None:
-    new = file.with_name("theirs")
+    new = file.with_name("other")
     new.write_bytes(file.read_bytes())
     new.replace(file)
 
 
-# After a crash; tests/integration/test_crash.py has every moment of it
+# After a crash; tests/integration/test_crash.py covers every moment of one
 
 
-def test_at_the_next_start_what_a_crash_left_is_tidied_and_only_what_is_ours(file: Path) -> None:
-    theirs = {
+def test_recover_removes_only_the_temporary_files_of_assumed(file: Path) -> None:
+    others = {
         "credentials.tmp",
         ".credentials.swp",
         "credentials~",
@@ -1021,23 +1032,23 @@ def test_at_the_next_start_what_a_crash_left_is_tidied_and_only_what_is_ours(fil
         "credentials.assumed-backup",
         ".config.assumed-new",
     }
-    for name in (*theirs, ".credentials.assumed-new"):
+    for name in (*others, ".credentials.assumed-new"):
         (file.parent / name).write_bytes(b"[half")
 
     CredentialsFile(file).recover()
 
-    assert names_in(file.parent) == {"credentials", *theirs}
+    assert names_in(file.parent) == {"credentials", *others}
     assert file.read_bytes() == LONG_TERM
 
 
-def test_where_nothing_is_to_be_tidied_a_start_creates_nothing(file: Path) -> None:
+def test_recover_without_temporary_files_creates_nothing(file: Path) -> None:
     CredentialsFile(file).recover()
 
     assert [path.name for path in file.parent.iterdir()] == ["credentials"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
-def test_a_write_in_place_that_was_cut_short_is_finished_at_the_next_start(
+def test_recover_completes_a_write_in_place(
     file: Path, share: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     new = LONG_TERM + section("deploy")
@@ -1059,7 +1070,7 @@ def test_a_write_in_place_that_was_cut_short_is_finished_at_the_next_start(
     assert ("credentials_file_repaired" in events(caplog)) is (half not in {LONG_TERM, new})
 
 
-def test_what_somebody_wrote_after_a_crash_stays_as_they_wrote_it(
+def test_recover_keeps_an_edit_made_after_the_crash(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(descriptor: int, data: bytes) -> None:
@@ -1077,10 +1088,10 @@ def test_what_somebody_wrote_after_a_crash_stays_as_they_wrote_it(
     assert names_in(file.parent) == {"credentials"}
 
 
-# The documentation
+# Documentation
 
 
-def test_every_situation_in_the_documentation_has_its_test() -> None:
+def test_every_special_case_in_the_documentation_has_a_test() -> None:
     table = TABLE.read_text().partition("## Special cases")[2].partition("\n## ")[0]
     rows = [
         line
@@ -1095,10 +1106,10 @@ def test_every_situation_in_the_documentation_has_its_test() -> None:
 
 
 @only_root
-def test_in_place_a_file_that_is_another_users_or_that_others_may_read_gets_no_secret(
-    nobodys_folder: Path,
+def test_write_in_place_rejects_a_file_that_other_users_can_read(
+    other_users_directory: Path,
 ) -> None:
-    shared = nobodys_folder / "credentials"
+    shared = other_users_directory / "credentials"
     shared.write_bytes(LONG_TERM)
     shared.chmod(0o666)
     os.chown(shared, 4321, 4321)
@@ -1108,7 +1119,7 @@ def test_in_place_a_file_that_is_another_users_or_that_others_may_read_gets_no_s
     assert shared.read_bytes() == LONG_TERM
 
 
-def test_a_fifo_in_the_place_of_the_journal_is_not_waited_for(file: Path) -> None:
+def test_recover_removes_a_fifo_in_place_of_the_journal_without_waiting(file: Path) -> None:
     os.mkfifo(file.parent / ".credentials.assumed-journal")
     CredentialsFile(file, write=WriteMode.IN_PLACE).recover()
     assert file.read_bytes() == LONG_TERM
@@ -1116,16 +1127,16 @@ def test_a_fifo_in_the_place_of_the_journal_is_not_waited_for(file: Path) -> Non
 
 
 @only_root
-def test_root_follows_no_link_of_a_user_to_a_file_that_is_not_theirs(
-    nobodys_folder: Path, tmp_path: Path
+def test_write_as_root_rejects_a_users_link_to_the_file_of_another_user(
+    other_users_directory: Path, tmp_path: Path
 ) -> None:
     roots = tmp_path / "roots.ini"
     roots.write_text("[mine]\nregion = eu-west-1\n")
     roots.chmod(0o644)
-    link = nobodys_folder / "credentials"
+    link = other_users_directory / "credentials"
     link.symlink_to(roots)
-    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
-    with pytest.raises(CredentialsFileUnwritableError, match="a link of one user's"):
+    os.chown(link, OTHER_UID, OTHER_UID, follow_symlinks=False)
+    with pytest.raises(CredentialsFileUnwritableError, match="a symbolic link of one user"):
         write(link)
     assert roots.read_text() == "[mine]\nregion = eu-west-1\n"
     assert mode(roots) == 0o644

@@ -104,7 +104,7 @@ def test_init_prints_or_writes_where_it_is_told(world: World) -> None:
     ("text", "status", "expected"),
     [
         ("", 1, "there is no role profile in {config} to keep fresh"),
-        ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is no `key = value`"),
+        ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is not `key = value`"),
         (
             "[profile a]\nrole_arn = arn:aws:iam::111122223333:role/a\nsource_profile = b\n",
             1,

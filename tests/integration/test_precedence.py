@@ -1,6 +1,6 @@
-"""What is said of the AWS CLI v2 and of the JavaScript SDK, asked of these themselves.
+"""The credentials that the AWS CLI v2 and the JavaScript SDK use, found by running them.
 
-tests/unit/aws_files/test_shadowing.py asks botocore.
+tests/unit/aws_files/test_shadowing.py runs botocore.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from assumed.aws_files.sdk_precedence import CredentialKind
 from tests.integration.sdks import Sdk, find_aws_cli
 from tests.unit.aws_files.test_shadowing import CASES, FRAME, KEYS, METHODS
 
-# The CLI is Python with a botocore of its own.
-OF_THE_CLI = """
+# The CLI is Python with its own copy of botocore.
+CLI_SCRIPT = """
 import json, sys
 from awscli.botocore import credentials
 from awscli.botocore.session import Session
@@ -39,7 +39,7 @@ print(json.dumps({
 }))
 """
 
-OF_JAVASCRIPT = """
+JAVASCRIPT_SCRIPT = """
 const { fromIni } = require("@aws-sdk/credential-provider-ini");
 const { defaultProvider } = require("@aws-sdk/credential-provider-node");
 const session = async () => ({ accessKeyId: "a", secretAccessKey: "b" });
@@ -61,8 +61,8 @@ const used = async (provider) => {
   console.log(JSON.stringify({ profiles, unnamed: keys.accessKeyId ?? null }));
 })();
 """
-# What the SDK calls the source of credentials, or what it says where these can't be had here.
-WORDS_OF_JAVASCRIPT = {
+# How the SDK names the source of credentials, or its error if it cannot get them here.
+JAVASCRIPT_SOURCES = {
     "CREDENTIALS_PROFILE_SOURCE_PROFILE": CredentialKind.ROLE,
     "CREDENTIALS_PROFILE_STS_WEB_ID_TOKEN": CredentialKind.WEB_IDENTITY,
     "CREDENTIALS_PROFILE_PROCESS": CredentialKind.PROCESS,
@@ -80,7 +80,7 @@ TOKEN = {
 
 @pytest.fixture
 def environ(tmp_path: Path) -> Mapping[str, str]:
-    """AWS files with a profile of each case, named by its number, and one with nothing but keys."""
+    """AWS files with a profile for each case, named by its number, and one with keys only."""
     process = tmp_path / "process"
     process.write_text(
         '#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}\'\n'
@@ -103,7 +103,7 @@ def environ(tmp_path: Path) -> Mapping[str, str]:
     }
 
 
-def ask(command: Sequence[str], environ: Mapping[str, str]) -> Any:
+def run_json(command: Sequence[str], environ: Mapping[str, str]) -> Any:
     done = subprocess.run(  # noqa: S603
         command, env=environ, capture_output=True, text=True, check=False
     )
@@ -117,77 +117,77 @@ def cases() -> list[str]:
 
 @pytest.fixture
 def aws_cli() -> list[str]:
-    """The words that run a script in the AWS CLI v2."""
+    """The command that runs a script in the AWS CLI v2."""
     command = find_aws_cli(2)
     first = b"" if command is None else command.read_bytes().partition(b"\n")[0]
     interpreter = first.removeprefix(b"#!").decode(errors="replace").split()
     if not first.startswith(b"#!") or "python" not in interpreter[-1]:
         pytest.skip("NOT TESTED: the order of the AWS CLI v2: none that is Python is here")
-    return [*interpreter, "-c", OF_THE_CLI]
+    return [*interpreter, "-c", CLI_SCRIPT]
 
 
 @pytest.fixture
 def javascript(sdks: Mapping[str, Sdk | str]) -> list[str]:
-    """The words that run a script with the JavaScript SDK."""
+    """The command that runs a script with the JavaScript SDK."""
     sdk = sdks["the JavaScript SDK v3"]
     if isinstance(sdk, str):
         pytest.skip(f"NOT TESTED: the order of the JavaScript SDK: {sdk}")
     node, program, _ = sdk.command
     script = Path(program).with_name("order.js")
-    script.write_text(OF_JAVASCRIPT)
+    script.write_text(JAVASCRIPT_SCRIPT)
     return [node, str(script)]
 
 
-def test_the_aws_cli_v2_uses_what_it_is_said_to_use(
+def test_aws_cli_v2_uses_the_credentials_of_the_table(
     aws_cli: list[str], environ: Mapping[str, str]
 ) -> None:
-    answer = ask([*aws_cli, *cases()], environ)
+    answer = run_json([*aws_cli, *cases()], environ)
     kinds = {
         "nothing": CredentialKind.NOTHING,
         "broken": CredentialKind.BROKEN,
         "login": CredentialKind.LOGIN,
         **METHODS,
     }
-    for number, (name, (in_config, _, said, _)) in enumerate(CASES.items()):
+    for number, (name, (in_config, _, expected, _)) in enumerate(CASES.items()):
         if "login_session" in in_config and not answer["knows logins"]:
             continue
         found = kinds[answer["profiles"][str(number)]]
-        # A login that is not there, and a role whose source is not, are a profile's all the same.
-        assert found is said or (found is CredentialKind.BROKEN and said is CredentialKind.LOGIN), (
-            name
-        )
+        # The CLI reports a missing login as broken.
+        assert found is expected or (
+            found is CredentialKind.BROKEN and expected is CredentialKind.LOGIN
+        ), name
 
 
-def test_the_javascript_sdk_uses_what_it_is_said_to_use(
+def test_javascript_sdk_uses_the_credentials_of_the_table(
     javascript: list[str], environ: Mapping[str, str]
 ) -> None:
-    answer = ask([*javascript, *cases()], environ)["profiles"]
-    for number, (name, (_, _, _, said)) in enumerate(CASES.items()):
+    answer = run_json([*javascript, *cases()], environ)["profiles"]
+    for number, (name, (_, _, _, expected)) in enumerate(CASES.items()):
         words = answer[str(number)]
-        found = next((kind for word, kind in WORDS_OF_JAVASCRIPT.items() if word in words), words)
-        assert found is said, name
+        found = next((kind for word, kind in JAVASCRIPT_SOURCES.items() if word in words), words)
+        assert found is expected, name
 
 
-def test_the_aws_cli_v2_and_the_variables_that_check_notes(
+def test_aws_cli_v2_prefers_the_variables_that_check_reports(
     aws_cli: list[str], environ: Mapping[str, str]
 ) -> None:
     named = {**environ, "AWS_PROFILE": "fresh"}
     for variables, method in ((ENVIRONMENT_KEYS, "env"), (TOKEN, "assume-role-with-web-identity")):
-        answer = ask([*aws_cli, "fresh"], {**named, **variables})
+        answer = run_json([*aws_cli, "fresh"], {**named, **variables})
         assert answer["unnamed"] == method
         assert answer["profiles"] == {"fresh": "shared-credentials-file"}
-    both = ask(aws_cli, {**named, "AWS_DEFAULT_PROFILE": "base"})
+    both = run_json(aws_cli, {**named, "AWS_DEFAULT_PROFILE": "base"})
     assert both["name"] == "fresh"
-    assert ask(aws_cli, {**environ, "AWS_DEFAULT_PROFILE": "base"})["name"] == "base"
+    assert run_json(aws_cli, {**environ, "AWS_DEFAULT_PROFILE": "base"})["name"] == "base"
 
 
-def test_the_javascript_sdk_and_the_variables_that_check_notes(
+def test_javascript_sdk_prefers_the_variables_that_check_reports(
     javascript: list[str], environ: Mapping[str, str]
 ) -> None:
     named = {**environ, "AWS_PROFILE": "fresh"}
-    assert ask(javascript, named)["unnamed"] == "ASIAFRESH"
-    assert ask(javascript, {**environ, **ENVIRONMENT_KEYS})["unnamed"] == "AKIAENV"
-    assert ask(javascript, {**named, **ENVIRONMENT_KEYS})["unnamed"] == "ASIAFRESH"
-    assert ask(javascript, {**named, **TOKEN})["unnamed"] == "ASIAFRESH"
-    assert ask(javascript, {**environ, **TOKEN})["unnamed"] == "a"
-    assert ask(javascript, {**environ, "AWS_DEFAULT_PROFILE": "fresh"})["unnamed"] is None
+    assert run_json(javascript, named)["unnamed"] == "ASIAFRESH"
+    assert run_json(javascript, {**environ, **ENVIRONMENT_KEYS})["unnamed"] == "AKIAENV"
+    assert run_json(javascript, {**named, **ENVIRONMENT_KEYS})["unnamed"] == "ASIAFRESH"
+    assert run_json(javascript, {**named, **TOKEN})["unnamed"] == "ASIAFRESH"
+    assert run_json(javascript, {**environ, **TOKEN})["unnamed"] == "a"
+    assert run_json(javascript, {**environ, "AWS_DEFAULT_PROFILE": "fresh"})["unnamed"] is None

@@ -1,7 +1,7 @@
-"""The race of bench/race.py in short: other writers and the daemon, all at once.
+"""A short form of the race of bench/race.py: other writers and the daemon at the same time.
 
-Who reads while another program truncates and writes sees half a file, with a daemon or without
-one: those torn reads are counted, and what the daemon answers for is told apart from them.
+A reader can see half a file while another program truncates and writes it, with or without a
+daemon. Those torn reads are counted separately from the ones that the daemon would cause.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def check_daemon(row: Row) -> None:
 
 
 @pytest.mark.parametrize("writer", ["awscli", "append", "rename"])
-def test_beside_another_writer_nothing_of_theirs_or_ours_is_lost(writer: str) -> None:
+def test_race_with_another_writer_loses_no_edit(writer: str) -> None:
     row = race([writer], daemon="assumed", edits=EDITS)
 
     assert (row.edits, row.edits_lost) == (EDITS, 0)
     check_daemon(row)
 
 
-def test_beside_two_other_writers_only_they_lose_edits_to_each_other() -> None:
+def test_race_with_two_other_writers_loses_no_edit_of_the_renaming_one() -> None:
     row = race(["append", "rename"], daemon="assumed", edits=EDITS)
 
-    # Who renames drops what was appended since they read: that happens without a daemon too.
+    # The renaming program drops what was appended since it read: also without a daemon.
     assert row.edits_lost_of["rename"] == 0
     check_daemon(row)
 
 
-def test_the_documentation_shows_the_race_as_it_was_measured() -> None:
+def test_documentation_shows_the_measured_race() -> None:
     section = (REPOSITORY / "docs" / "credentials-file.md").read_text().partition("## The race")[2]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")[2:]]

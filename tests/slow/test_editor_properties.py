@@ -1,7 +1,7 @@
-"""What holds for every file that botocore can read, and for every edit of it.
+"""Properties of the editor, for every file that botocore can read and every edit of it.
 
-The files are built section by section, so that each is readable and each of its lines is known to
-be somebody else's or one of our keys. Files of arbitrary lines are in test_profiles_file.py.
+The files are generated section by section: each one is readable, and for each line it is known
+whether it is a managed key. tests/unit/aws_files/test_editor.py has files of arbitrary lines.
 """
 
 from __future__ import annotations
@@ -15,23 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.aws_files.credentials_text import (
-    LONG_TERM_KEYS,
-    OUR_KEYS,
-    Change,
-    EditResult,
-    RemoveCredentials,
-    SetCredentials,
-    edit,
-    is_long_term,
-    is_ours,
-    read,
+from assumed.aws_files import Change, EditResult, RemoveCredentials, SetCredentials, edit, read
+from assumed.aws_files.ownership import LONG_TERM_KEYS, MANAGED_KEYS, is_long_term, is_managed
+from assumed.aws_files.sdk_dialects import read_like_javascript
+from assumed.errors import ProfileAmbiguousError
+from tests.credentials_files import (
+    as_botocore_reads,
+    credentials,
     remove_profile,
     set_profile,
+    written,
 )
-from assumed.aws_files.sdk_dialects import read_like_other_sdks
-from assumed.errors import ProfileAmbiguousError
-from tests.credentials_files import as_botocore_reads, credentials, written
 
 PATH = "credentials"
 STALE = "aws_security_token"
@@ -42,7 +36,7 @@ _WRITTEN = {item for number in range(6) for item in written(number).items()}
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a generated file; `key` is the key of ours that it holds, if it holds one."""
+    """A line of a generated file; `key` is the managed key on it, if there is one."""
 
     text: str
     profile: str | None = None
@@ -51,7 +45,7 @@ class Line:
 
 @dataclass(frozen=True)
 class File:
-    """A generated file: its lines, and what ends each of them."""
+    """A generated file: its lines and their line end."""
 
     lines: tuple[Line, ...]
     end: str
@@ -69,7 +63,7 @@ class File:
             for line in self.lines
             if line.key is None or line.key not in written.get(line.profile or "", ())
         ]
-        # An empty last line that has no end is no line.
+        # An empty last line without a line end is not a line.
         return lines[:-1] if lines and self.lines[-1].text == "" and not self.is_ended else lines
 
 
@@ -90,14 +84,16 @@ _foreign_keys = ("region", "output", "x-note", "Role_Session_Name", "expiration"
 def _sections(draw: st.DrawFn, profile: str) -> list[Line]:
     indent = draw(st.sampled_from(("", "", "", "  ", "\t")))
     lines = [Line(f"[{profile}]{draw(st.sampled_from(('', '', ' # mine', '  ')))}")]
-    ours = draw(st.lists(st.sampled_from((*OUR_KEYS[:3], STALE, OUR_KEYS[3])), unique=True))
-    if draw(st.booleans()) and "manager" not in ours:
-        ours.append("manager")
-    keys = draw(st.permutations([*ours, *draw(st.sets(st.sampled_from(_foreign_keys)))]))
+    managed = draw(
+        st.lists(st.sampled_from((*MANAGED_KEYS[:3], STALE, MANAGED_KEYS[3])), unique=True)
+    )
+    if draw(st.booleans()) and "manager" not in managed:
+        managed.append("manager")
+    keys = draw(st.permutations([*managed, *draw(st.sets(st.sampled_from(_foreign_keys)))]))
     for key in keys:
         lines += [Line(text) for text in draw(st.lists(_asides, max_size=2))]
         delimiter = draw(_delimiters)
-        if key in {*OUR_KEYS, STALE}:
+        if key in {*MANAGED_KEYS, STALE}:
             shown = draw(st.sampled_from((key, key, key, key.upper())))
             value = {"manager": "assumed", "aws_access_key_id": "ASIAOLD"}.get(key, "old")
             trailing = draw(st.sampled_from(("", "", " ")))
@@ -140,18 +136,18 @@ _changes = st.dictionaries(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("aws")
 
 
-def as_read(data: bytes, folder: Path) -> Mapping[str, Mapping[str, str]]:
-    path = folder / "credentials"
+def as_read(data: bytes, directory: Path) -> Mapping[str, Mapping[str, str]]:
+    path = directory / "credentials"
     path.write_bytes(data)
     return as_botocore_reads(path)
 
 
 def is_written_line(line: bytes) -> bool:
-    """Whether a line is one of ours with one of the values that the tests write."""
+    """Whether a line is a managed key with one of the values that the tests write."""
     key, equals, value = line.decode().partition("=")
     return bool(equals) and (key.strip(), value.strip()) in _WRITTEN
 
@@ -159,26 +155,26 @@ def is_written_line(line: bytes) -> bool:
 def changed_keys(
     file: File, changes: Mapping[str, Change], result: EditResult
 ) -> dict[str, set[str]]:
-    """Return the keys that the changes are to write or to take away, by profile."""
+    """Return the keys that the changes must write or remove, by profile."""
     before = read(file.data, path=PATH)
     keys = {}
-    for profile in changes.keys() - result.refused.keys():
+    for profile in changes.keys() - result.rejected.keys():
         section = before.get(profile, {})
         if isinstance(changes[profile], SetCredentials):
-            keys[profile] = {*OUR_KEYS, STALE}
-        elif is_ours(section):
-            theirs = LONG_TERM_KEYS if is_long_term(section) else ()
-            keys[profile] = {*OUR_KEYS, STALE}.difference(theirs)
+            keys[profile] = {*MANAGED_KEYS, STALE}
+        elif is_managed(section):
+            kept = LONG_TERM_KEYS if is_long_term(section) else ()
+            keys[profile] = {*MANAGED_KEYS, STALE}.difference(kept)
     return keys
 
 
 @given(file=files())
-def test_every_generated_file_is_read_as_botocore_reads_it(file: File, folder: Path) -> None:
-    assert read(file.data, path=PATH) == as_read(file.data, folder)
+def test_read_returns_what_botocore_reads(file: File, directory: Path) -> None:
+    assert read(file.data, path=PATH) == as_read(file.data, directory)
 
 
 @given(file=files(), changes=_changes)
-def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
+def test_edit_keeps_all_other_lines_byte_for_byte_in_their_order(
     file: File, changes: dict[str, Change]
 ) -> None:
     result = edit(file.data, changes, path=PATH)
@@ -196,8 +192,8 @@ def test_all_lines_that_are_not_ours_stay_byte_for_byte_in_their_order(
 
 
 @given(file=files(), changes=_changes)
-def test_botocore_reads_what_was_intended_and_all_else_as_before(
-    file: File, changes: dict[str, Change], folder: Path
+def test_botocore_reads_the_intended_values_and_all_others_as_before(
+    file: File, changes: dict[str, Change], directory: Path
 ) -> None:
     before = read(file.data, path=PATH)
 
@@ -206,13 +202,13 @@ def test_botocore_reads_what_was_intended_and_all_else_as_before(
     intended = {name: dict(section) for name, section in before.items()}
     for profile, keys in changed_keys(file, changes, result).items():
         change = changes[profile]
-        left = {k: v for k, v in intended.get(profile, {}).items() if k not in keys}
-        intended[profile] = left
+        remaining = {k: v for k, v in intended.get(profile, {}).items() if k not in keys}
+        intended[profile] = remaining
         if isinstance(change, SetCredentials):
             intended[profile] |= written(int(change.credentials.access_key_id[-1]))
-        elif not left and profile not in read(result.data, path=PATH):
+        elif not remaining and profile not in read(result.data, path=PATH):
             del intended[profile]
-    assert as_read(result.data, folder) == intended
+    assert as_read(result.data, directory) == intended
 
 
 @given(file=files(), changes=_changes)
@@ -223,7 +219,9 @@ def test_edit_twice_is_edit_once(file: File, changes: dict[str, Change]) -> None
 
 
 @given(file=files(), changes=_changes)
-def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Change]) -> None:
+def test_edit_of_all_profiles_equals_edits_one_after_the_other(
+    file: File, changes: dict[str, Change]
+) -> None:
     one_by_one = file.data
     for profile, change in changes.items():
         one_by_one = edit(one_by_one, {profile: change}, path=PATH).data
@@ -232,20 +230,20 @@ def test_all_at_once_is_one_after_the_other(file: File, changes: dict[str, Chang
 
 
 @given(file=files(), changes=_changes)
-def test_a_refused_profile_reads_as_before(file: File, changes: dict[str, Change]) -> None:
+def test_a_rejected_profile_reads_as_before(file: File, changes: dict[str, Change]) -> None:
     result = edit(file.data, changes, path=PATH)
     before, after = read(file.data, path=PATH), read(result.data, path=PATH)
 
-    for profile, refusal in result.refused.items():
+    for profile, refusal in result.rejected.items():
         assert isinstance(refusal, ProfileAmbiguousError)
         assert re.match(rf"{PATH}:\d+: profile {profile}: ", refusal.message)
         assert after.get(profile) == before.get(profile)
-    if result.refused.keys() == changes.keys():
+    if result.rejected.keys() == changes.keys():
         assert result.data == file.data
 
 
 @given(file=files())
-def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(file: File) -> None:
+def test_removal_restores_the_file_if_the_section_was_new(file: File) -> None:
     new = "new-one"
     once = set_profile(file.data, new, credentials(), path=PATH)
 
@@ -253,7 +251,7 @@ def test_remove_after_set_gives_the_first_file_back_where_the_section_was_new(fi
 
 
 @given(file=files(), number=st.integers(min_value=1, max_value=5))
-def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
+def test_only_the_last_of_many_refreshes_remains(file: File, number: int) -> None:
     def refreshed(data: bytes, session: int) -> bytes:
         change = {"deploy": SetCredentials(credentials(session), overwrite=True)}
         return edit(data, change, path=PATH).data
@@ -266,22 +264,22 @@ def test_only_the_last_of_many_refreshes_shows(file: File, number: int) -> None:
 
 
 @given(file=files(), changes=_changes)
-def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
+def test_javascript_sdk_reads_the_new_credentials_and_all_others_as_before(
     file: File, changes: dict[str, Change]
 ) -> None:
     def others(data: bytes) -> dict[str, dict[str, str]]:
         lines = data.decode().split("\n")
-        names = read_like_other_sdks(lines, ()).keys()
+        names = read_like_javascript(lines, ()).keys()
         return {
             name: {key: value for key, (value, _) in section.items()}
-            for name, section in read_like_other_sdks(lines, names).items()
+            for name, section in read_like_javascript(lines, names).items()
         }
 
     result = edit(file.data, changes, path=PATH)
     before, after = others(file.data), others(result.data)
 
     for profile, change in changes.items():
-        if isinstance(change, SetCredentials) and profile not in result.refused:
+        if isinstance(change, SetCredentials) and profile not in result.rejected:
             number = int(change.credentials.access_key_id[-1])
             assert after[profile].items() >= written(number).items()
             assert STALE not in after[profile]
@@ -291,6 +289,6 @@ def test_other_sdks_read_the_new_credentials_and_all_others_as_before(
 
 
 @pytest.mark.parametrize("header", ["[profile deploy]", "[profile 'deploy']"])
-def test_a_name_that_another_header_means_to_other_sdks_is_refused(header: str) -> None:
+def test_edit_rejects_a_name_that_another_header_means_to_other_sdks(header: str) -> None:
     with pytest.raises(ProfileAmbiguousError):
         set_profile(f"{header}\nk = v\n".encode(), "profile.deploy", credentials(), path=PATH)

@@ -14,7 +14,7 @@ from assumed import fsutil
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
-NOBODY = 65534
+OTHER_UID = 65534
 
 
 def mode(path: Path) -> int:
@@ -89,7 +89,7 @@ def test_ensure_private_directory_rejects_a_link(tmp_path: Path) -> None:
 def test_ensure_private_directory_rejects_another_users(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.mkdir()
-    os.chown(path, NOBODY, NOBODY)
+    os.chown(path, OTHER_UID, OTHER_UID)
 
     with pytest.raises(fsutil.ForeignDirectoryError, match="another user"):
         fsutil.ensure_private_directory(path)
@@ -186,7 +186,7 @@ def test_ensure_private_file_follows_a_link_of_ours(tmp_path: Path, precious: Pa
 def test_ensure_private_file_rejects_another_users_link(tmp_path: Path, precious: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(precious)
-    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    os.chown(link, OTHER_UID, OTHER_UID, follow_symlinks=False)
 
     with pytest.raises(PermissionError, match="another user"):
         fsutil.ensure_private_file(link)

@@ -53,7 +53,7 @@ from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
 from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.unix_socket import listen, private_directory
-from assumed.storage.credentials_file import FileSignature, hold
+from assumed.storage import DaemonLock, FileSignature
 from assumed.sts.timed import TimedStsClient
 
 _READY_SECONDS = 20
@@ -104,8 +104,8 @@ class Daemon:
         """Whoever waits for a reload."""
         self._file = credentials_file(self._configuration, environ)
         self._credentials_path = credentials_path(self._configuration, environ)
-        self._config_seen = self._config_pending = FileSignature.behind(config_path)
-        self._credentials_seen = FileSignature.behind(self._credentials_path)
+        self._config_seen = self._config_pending = FileSignature.stat(config_path)
+        self._credentials_seen = FileSignature.stat(self._credentials_path)
         self._looked_around_at = -math.inf
         self._has_stirred = False
         """Whether something has changed since, in a folder or in what is known."""
@@ -146,7 +146,7 @@ class Daemon:
             signal.signal(signal_number, lambda *_, wish=wish: self._wishes.put(wish))
         self._wishes.enable_signal_wakeup()
         with ExitStack() as stack:
-            stack.enter_context(self._file.hold(str(self._config_path)))
+            stack.enter_context(self._file.acquire_daemon_lock(str(self._config_path)))
             server = ApiServer(self, self._listen(stack))
             self._start(stack, server)
             return self._obey(server)
@@ -221,7 +221,7 @@ class Daemon:
 
     def metrics(self) -> bytes:
         """Return what is counted, in the text format of Prometheus."""
-        return self._telling.counts.text(self.status(()), commits=self._file.commits)
+        return self._telling.counts.text(self.status(()), commits=self._file.writes)
 
     def reload(self) -> Future[None]:
         """Read the configuration again; what came of it is in the status afterwards."""
@@ -235,7 +235,9 @@ class Daemon:
         path = Path(daemon_socket(self._environ))
         try:
             private_directory(path.parent)
-            stack.enter_context(hold(path.with_suffix(".lock"), str(self._config_path)))
+            stack.enter_context(
+                DaemonLock(path.with_suffix(".lock"), config=str(self._config_path))
+            )
             listener = listen(path)
         except OSError as error:
             raise DaemonUnreachableError(
@@ -311,7 +313,7 @@ class Daemon:
     def _reload(self) -> None:
         awaited = self._reloads.qsize()
         self._notifier.reloading()
-        self._config_seen = self._config_pending = FileSignature.behind(self._config_path)
+        self._config_seen = self._config_pending = FileSignature.stat(self._config_path)
         try:
             configuration = load_configuration(self._config_path, self._sources)
         except AssumedError as error:
@@ -389,7 +391,7 @@ class Daemon:
         self._jobs.beat_soon()
 
     def _look_at_files(self) -> None:
-        config = FileSignature.behind(self._config_path)
+        config = FileSignature.stat(self._config_path)
         if config == self._config_seen:
             pass
         elif config != self._config_pending:
@@ -399,7 +401,7 @@ class Daemon:
         else:
             self._wishes.put(_MainLoopEvent.RELOAD)
             self._config_seen = config
-        credentials = FileSignature.behind(self._credentials_path)
+        credentials = FileSignature.stat(self._credentials_path)
         if credentials != self._credentials_seen:
             self._credentials_seen = credentials
             self._has_stirred = True

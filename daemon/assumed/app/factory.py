@@ -18,7 +18,7 @@ from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.engine.refresher import Refresher, Store
 from assumed.errors import ConfigurationError
 from assumed.models import Configuration, Credentials
-from assumed.storage.credentials_file import CredentialsFile
+from assumed.storage import CredentialsFile
 from assumed.sts.client import StsClient
 
 MOST_THREADS = 32

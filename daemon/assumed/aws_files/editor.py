@@ -1,4 +1,8 @@
-"""Changes of a file: values where they stand, new keys beside ours, new sections at the end."""
+"""Edits of a credentials file: set or remove the managed keys, and keep every other byte.
+
+Pure: bytes in, bytes out. Values are replaced in place, a new key goes after the last managed one,
+and a new section to the end of the file. The result is parsed again and must read as intended.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,16 @@ from functools import cached_property
 
 from assumed.aws_files.ini import DEFAULTS, IniDocument, Section
 from assumed.aws_files.ownership import (
+    EDITED_KEYS,
+    LEGACY_TOKEN,
     LONG_TERM_KEYS,
-    OUR_KEYS,
-    OUR_MARK,
-    STALE_TOKEN,
-    WRITTEN_KEYS,
+    MANAGED_KEYS,
+    MANAGER,
     is_long_term,
-    is_ours,
+    is_managed,
     other_manager,
 )
-from assumed.aws_files.sdk_dialects import misread_key, read_like_other_sdks
+from assumed.aws_files.sdk_dialects import first_divergent_key, read_like_javascript
 from assumed.errors import (
     CredentialsFileError,
     ProfileAmbiguousError,
@@ -28,16 +32,16 @@ from assumed.errors import (
 from assumed.logs import timestamp
 from assumed.models import Credentials, is_profile_name
 
-_CREDENTIAL_KEYS = frozenset((*LONG_TERM_KEYS, "aws_session_token", STALE_TOKEN))
+_CREDENTIAL_KEYS = frozenset((*LONG_TERM_KEYS, "aws_session_token", LEGACY_TOKEN))
 
-# The first of `=` and `:` ends the key; everything behind it is the value, comments too.
+# The first of `=` and `:` ends the key; the rest of the line is the value, including comments.
 _OPTION = re.compile(r"(?P<indent>\s*)(?P<key>[^:=]*?)(?P<delimiter>\s*[:=]\s*)(?P<value>.*)", re.S)
 _UNWRITABLE_VALUE = re.compile(r"[^!-~]|^$")
 
 
 @dataclass(frozen=True, slots=True)
 class SetCredentials:
-    """Write these credentials, with `overwrite` also where somebody else's are."""
+    """Write these credentials; with `overwrite` also over those that assumed does not manage."""
 
     credentials: Credentials
     overwrite: bool = False
@@ -45,7 +49,7 @@ class SetCredentials:
 
 @dataclass(frozen=True, slots=True)
 class RemoveCredentials:
-    """Remove our keys from a section that is ours, and the section where it is then empty."""
+    """Remove the managed keys from a managed section, and the section if it is then empty."""
 
 
 Change = SetCredentials | RemoveCredentials
@@ -53,32 +57,33 @@ Change = SetCredentials | RemoveCredentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditResult:
-    """What a set of changes makes of a file.
+    """The result of a set of changes.
 
     Args:
-        data: the new bytes; the very old ones where nothing changes.
-        refused: the error of each profile that stays as it was.
-        taken_over: the profiles whose temporary credentials, without a mark, become ours.
+        data: the new bytes; the old ones if nothing changes.
+        rejected: the error of each profile that stays as it was.
+        taken_over: the profiles whose temporary credentials, which no tool has marked, are
+            managed from now on.
         removed: the profiles whose keys are removed.
         replaced_keys: the long-term keys that are replaced, by profile and key.
     """
 
     data: bytes = field(repr=False)
-    refused: Mapping[str, CredentialsFileError]
+    rejected: Mapping[str, CredentialsFileError]
     taken_over: tuple[str, ...]
     removed: tuple[str, ...]
     replaced_keys: Mapping[str, Mapping[str, str]] = field(repr=False)
 
 
 class Editor:
-    """Changes a document, and remembers what each changed section should read like."""
+    """Edits a document, and records how each edited section must read afterwards."""
 
     def __init__(self, document: IniDocument) -> None:
         self._document = document
         self._lines: list[str | None] = [*document.lines]
         self._appended: list[str] = []
         self._intended: dict[str, dict[str, str] | None] = {}
-        self._put: set[str] = set()
+        self._set: set[str] = set()
         self._taken_over: list[str] = []
         self._removed: list[str] = []
         self._replaced_keys: dict[str, Mapping[str, str]] = {}
@@ -87,25 +92,25 @@ class Editor:
         """Make one change, or raise and leave everything as it was."""
         section = self._document.sections.get(profile)
         if isinstance(change, SetCredentials):
-            self._apply_put(profile, section, change)
-        elif section is not None and is_ours(section.values()):
+            self._apply_set(profile, section, change)
+        elif section is not None and is_managed(section.values()):
             self._apply_remove(profile, section)
 
-    def result(self, refused: Mapping[str, CredentialsFileError]) -> EditResult:
-        """Return what the changes come to, with what was refused of them."""
+    def result(self, rejected: Mapping[str, CredentialsFileError]) -> EditResult:
+        """Return the result of the changes made, with the errors of the rejected ones."""
         return EditResult(
             data=self._text().encode(),
-            refused=refused,
+            rejected=rejected,
             taken_over=tuple(self._taken_over),
             removed=tuple(self._removed),
             replaced_keys=self._replaced_keys,
         )
 
-    def check(self, after: IniDocument, *, before: bytes) -> dict[str, CredentialsFileError]:
-        """Return an error for each written profile that other SDKs read differently.
+    def check(self, after: IniDocument) -> dict[str, CredentialsFileError]:
+        """Return an error for each profile set that other SDKs would read differently.
 
         Raises:
-            UnexpectedError: botocore would not read what was intended.
+            UnexpectedError: botocore would not read the intended values.
         """
         expected = self._document.values()
         for profile, values in self._intended.items():
@@ -117,52 +122,53 @@ class Editor:
         if found != expected or list(found) != list(expected):
             raise UnexpectedError(
                 f"{after.path}: the edited file would not read as intended",
-                hint="the file stays as it was; please report this",
+                hint="the file is unchanged; please report this as a bug",
             )
-        read_by_others = read_like_other_sdks(after.lines, self._put)
-        return {
-            profile: self._ambiguous(profile, key)
-            for profile in self._put
-            if (key := misread_key(profile, expected[profile], read_by_others)) is not None
-        }
+        read_by_javascript = read_like_javascript(after.lines, self._set)
+        ambiguous: dict[str, CredentialsFileError] = {}
+        for profile in self._set:
+            key = first_divergent_key(profile, expected[profile], read_by_javascript)
+            if key is not None:
+                ambiguous[profile] = self._ambiguous(profile, key)
+        return ambiguous
 
-    def _apply_put(self, profile: str, section: Section | None, put: SetCredentials) -> None:
+    def _apply_set(self, profile: str, section: Section | None, change: SetCredentials) -> None:
         if not is_profile_name(profile):
             raise ProfileAmbiguousError(
-                f"profile {profile!r}: the AWS SDKs don't agree on a section of this name",
+                f"profile {profile!r}: the AWS SDKs interpret this section name differently",
                 hint="choose another name: letters, digits and any of ._-/@+",
             )
-        values = _values_of(put.credentials)
-        self._refuse_inherited_token(profile)
+        values = _values_of(change.credentials)
+        self._reject_inherited_token(profile)
         if section is None:
-            if profile in self._headers_for_others:
+            if profile in self._js_section_names:
                 raise self._ambiguous(profile, "section")
             self._appended += [f"[{profile}]", *(f"{key} = {v}" for key, v in values.items())]
             self._intended[profile] = values
         else:
-            self._refuse_continued(profile, section)
-            self._refuse_header_inside(profile, section)
+            self._reject_continued(profile, section)
+            self._reject_header_inside(profile, section)
             old = section.values()
-            if not put.overwrite:
-                self._refuse_foreign(profile, section, old)
+            if not change.overwrite:
+                self._reject_foreign(profile, section, old)
             self._replace(section, values)
             self._intended[profile] = {
-                key: value for key, value in (old | values).items() if key != STALE_TOKEN
+                key: value for key, value in (old | values).items() if key != LEGACY_TOKEN
             }
             if is_long_term(old):
                 self._replaced_keys[profile] = {k: old[k] for k in LONG_TERM_KEYS if k in old}
-            elif not is_ours(old) and not _CREDENTIAL_KEYS.isdisjoint(old):
+            elif not is_managed(old) and not _CREDENTIAL_KEYS.isdisjoint(old):
                 self._taken_over.append(profile)
-        self._put.add(profile)
+        self._set.add(profile)
 
     @cached_property
-    def _headers_for_others(self) -> frozenset[str]:
-        return frozenset(name.strip() for name in read_like_other_sdks(self._document.lines, ()))
+    def _js_section_names(self) -> frozenset[str]:
+        return frozenset(name.strip() for name in read_like_javascript(self._document.lines, ()))
 
     def _replace(self, section: Section, values: Mapping[str, str]) -> None:
         anchor = section.line
         for key, option in section.options.items():
-            if key == STALE_TOKEN:
+            if key == LEGACY_TOKEN:
                 self._lines[option.line] = None
             elif key in values:
                 anchor = option.line
@@ -170,11 +176,11 @@ class Editor:
                 self._lines[anchor] = _with_value(line, key, option.value, values[key])
         missing = [key for key in values if key not in section.options]
         if missing:
-            indent = self._indent_behind(anchor, section)
+            indent = self._indent_after(anchor, section)
             self._insert(anchor, [f"{indent}{key} = {values[key]}" for key in missing])
 
-    def _indent_behind(self, anchor: int, section: Section) -> str:
-        """Return an indentation that makes the new line continue nothing, nor be continued."""
+    def _indent_after(self, anchor: int, section: Section) -> str:
+        """Return an indentation that keeps the new line apart from the lines around it."""
         if anchor != section.line:
             return _indent(self._document.lines[anchor])
         for line in self._document.lines[anchor + 1 :]:
@@ -187,27 +193,27 @@ class Editor:
         is_last = index == len(self._lines) - 1
         if is_last:
             line = f"{line}{self._line_end()}"
-            added = self._ended(added, but_last=True)
+            added = self._with_line_ends(added, except_last=True)
         elif self._document.lines[index].endswith("\r"):
             added = [f"{new}\r" for new in added]
         self._lines[index] = "\n".join([str(line), *added])
 
     def _apply_remove(self, profile: str, section: Section) -> None:
-        self._refuse_continued(profile, section)
+        self._reject_continued(profile, section)
         values = section.values()
         kept = set(LONG_TERM_KEYS) if is_long_term(values) else set()
-        ours = WRITTEN_KEYS - kept
-        for key in ours & values.keys():
+        removed = EDITED_KEYS - kept
+        for key in removed & values.keys():
             self._lines[section.options[key].line] = None
-        left = {key: value for key, value in values.items() if key not in ours}
-        self._intended[profile] = left
-        if not left and self._is_only_ours(profile, section):
+        remaining = {key: value for key, value in values.items() if key not in removed}
+        self._intended[profile] = remaining
+        if not remaining and self._is_removable(profile, section):
             self._lines[section.line] = None
             self._intended[profile] = None
         self._removed.append(profile)
 
-    def _is_only_ours(self, profile: str, section: Section) -> bool:
-        """Whether nobody wrote a comment in the section, and nothing hangs on its header."""
+    def _is_removable(self, profile: str, section: Section) -> bool:
+        """Whether the section has no comments, and no other line depends on its header."""
         lines = self._document.lines
         end = max(option.end for option in section.options.values())
         own = {section.line, *(option.line for option in section.options.values())}
@@ -215,50 +221,50 @@ class Editor:
             return False
         if any(lines[index].strip() for index in range(section.line, end) if index not in own):
             return False
-        # Without the header an indented line could continue what stands above it.
+        # Without the header, an indented line could continue the value above it.
         following = (line for line in lines[end:] if line.strip() and line.strip()[0] not in "#;")
         return not _indent(next(following, ""))
 
-    def _refuse_inherited_token(self, profile: str) -> None:
+    def _reject_inherited_token(self, profile: str) -> None:
         defaults = self._document.sections.get(DEFAULTS)
-        if defaults is not None and STALE_TOKEN in defaults.options:
-            line = defaults.options[STALE_TOKEN].line + 1
+        if defaults is not None and LEGACY_TOKEN in defaults.options:
+            line = defaults.options[LEGACY_TOKEN].line + 1
             raise ProfileAmbiguousError(
-                f"{self._document.path}:{line}: profile {profile}: {STALE_TOKEN} of [DEFAULT] "
-                f"would be taken for every profile's session token",
+                f"{self._document.path}:{line}: profile {profile}: every profile inherits "
+                f"{LEGACY_TOKEN} of [DEFAULT] as its session token",
                 hint="remove that line",
             )
 
-    def _refuse_continued(self, profile: str, section: Section) -> None:
-        for key in WRITTEN_KEYS & section.options.keys():
+    def _reject_continued(self, profile: str, section: Section) -> None:
+        for key in EDITED_KEYS & section.options.keys():
             option = section.options[key]
             if option.end > option.line + 1:
                 raise ProfileAmbiguousError(
                     f"{self._document.path}:{option.end}: profile {profile}: an indented line "
-                    f"continues the value of {key} in line {option.line + 1}",
-                    hint="remove the spaces in front of it, or remove the line",
+                    f"continues the value of {key} on line {option.line + 1}",
+                    hint="remove its indentation, or remove the line",
                 )
 
-    def _refuse_header_inside(self, profile: str, section: Section) -> None:
-        # For botocore an indented header continues a value; for others a section begins there.
+    def _reject_header_inside(self, profile: str, section: Section) -> None:
+        # For botocore an indented header continues a value; for other SDKs it begins a section.
         end = max((option.end for option in section.options.values()), default=0)
         for index in range(section.line + 1, end):
-            if read_like_other_sdks(self._document.lines[index : index + 1], ()):
+            if read_like_javascript(self._document.lines[index : index + 1], ()):
                 raise ProfileAmbiguousError(
-                    f"{self._document.path}:{index + 1}: profile {profile}: the AWS SDKs don't "
-                    f"agree on where its section ends",
-                    hint="remove the spaces in front of the line, or remove the line",
+                    f"{self._document.path}:{index + 1}: profile {profile}: the AWS SDKs interpret "
+                    "the end of its section differently",
+                    hint="remove the indentation of this line, or remove the line",
                 )
 
-    def _refuse_foreign(self, profile: str, section: Section, values: Mapping[str, str]) -> None:
+    def _reject_foreign(self, profile: str, section: Section, values: Mapping[str, str]) -> None:
         problem = "holds long-term keys" if is_long_term(values) else ""
         if manager := other_manager(values):
             problem = f"is managed by {manager}"
         if problem:
             raise ProfileNotManagedError(
                 f"{self._document.path}:{section.line + 1}: profile {profile} {problem}",
-                hint="keep the refreshed credentials in a profile of another name, or have "
-                "assumed replace these (it saves long-term keys to a backup first):\n"
+                hint="give the definition another name, or let assumed replace these credentials "
+                "(it saves long-term keys to a backup first):\n"
                 f"profiles:\n  {profile}:\n    overwrite: true",
             )
 
@@ -271,37 +277,37 @@ class Editor:
             ),
             0,
         )
-        read_before = read_like_other_sdks(self._document.lines, (profile,)).get(profile, {})
+        read_before = read_like_javascript(self._document.lines, (profile,)).get(profile, {})
         if key in read_before:
             line = read_before[key][1]
         return ProfileAmbiguousError(
-            f"{self._document.path}:{line + 1}: profile {profile}: because of this line the AWS "
-            f"SDKs would not all read the same {key}",
+            f"{self._document.path}:{line + 1}: profile {profile}: because of this line, the AWS "
+            f"SDKs would not read the same {key}",
             hint=f"write [{profile}] once and alone on its line, and its keys below it without "
-            "spaces in front",
+            "indentation",
         )
 
     def _text(self) -> str:
         lines = [line for line in self._lines if line is not None]
         if self._lines[-1] is None and lines:
             if lines[-1] in ("", "\r"):
-                # An empty line is its line end and nothing else.
+                # An empty last line is nothing but its line end, which therefore stays.
                 lines.append("")
             else:
-                # The file had no line end before us, so the new last line has none either.
+                # The file had no final line end, so the new last line has none either.
                 lines[-1] = lines[-1].removesuffix("\r")
         if self._appended:
             has_end = not lines or not lines[-1]
             if has_end:
-                lines = [*lines[:-1], *self._ended(self._appended), ""]
+                lines = [*lines[:-1], *self._with_line_ends(self._appended), ""]
             else:
                 lines[-1] += self._line_end()
-                lines += self._ended(self._appended, but_last=True)
+                lines += self._with_line_ends(self._appended, except_last=True)
         return "\n".join(lines)
 
-    def _ended(self, lines: Sequence[str], *, but_last: bool = False) -> list[str]:
+    def _with_line_ends(self, lines: Sequence[str], *, except_last: bool = False) -> list[str]:
         ended = [f"{line}{self._line_end()}" for line in lines]
-        if but_last:
+        if except_last:
             ended[-1] = lines[-1]
         return ended
 
@@ -312,7 +318,7 @@ class Editor:
 def _values_of(credentials: Credentials) -> dict[str, str]:
     values = dict(
         zip(
-            OUR_KEYS,
+            MANAGED_KEYS,
             (
                 credentials.access_key_id,
                 credentials.secret_access_key,
@@ -320,7 +326,7 @@ def _values_of(credentials: Credentials) -> dict[str, str]:
                 credentials.account_id,
                 timestamp(credentials.expiration),
                 credentials.principal_arn,
-                OUR_MARK,
+                MANAGER,
             ),
             strict=True,
         )
@@ -332,9 +338,9 @@ def _values_of(credentials: Credentials) -> dict[str, str]:
 
 
 def _with_value(line: str, key: str, old: str, new: str) -> str:
-    """Return the line of one of our keys with another value.
+    """Return the line of a managed key with another value.
 
-    The spacing stays. A key in capitals or with a colon is written anew: only botocore reads that.
+    The spacing stays. A key with capitals or a colon is rewritten: only botocore reads that form.
     """
     found = _OPTION.match(line)
     end = "\r" if line.endswith("\r") else ""
@@ -348,3 +354,35 @@ def _with_value(line: str, key: str, old: str, new: str) -> str:
 
 def _indent(line: str) -> str:
     return line[: len(line) - len(line.lstrip())]
+
+
+def edit(data: bytes, changes: Mapping[str, Change], *, path: str) -> EditResult:
+    """Make all changes in one pass; a rejected change does not affect the other profiles.
+
+    Args:
+        data: the whole file.
+        changes: by profile.
+        path: for messages.
+
+    Raises:
+        CredentialsFileMalformedError: the file cannot be read.
+        UnexpectedError: the result does not read as intended: a bug in this module.
+        ValueError: a credential that is empty, or not printable ASCII without spaces.
+    """
+    rejected: dict[str, CredentialsFileError] = {}
+    while True:
+        editor = Editor(IniDocument(data, path))
+        for profile, change in changes.items():
+            if profile in rejected:
+                continue
+            try:
+                editor.apply(profile, change)
+            except CredentialsFileError as error:
+                rejected[profile] = error
+        result = editor.result(rejected)
+        if result.data == data:
+            return result
+        ambiguous = editor.check(IniDocument(result.data, path))
+        if not ambiguous:
+            return result
+        rejected |= ambiguous

@@ -1,18 +1,19 @@
-"""The lines of a credentials file, and what they say by the rules of botocore's parser."""
+"""The lines of an AWS file, and the sections and keys in them by the rules of botocore's parser."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NoReturn
 
 from assumed.errors import CredentialsFileMalformedError
 
 DEFAULTS = "DEFAULT"
-"""The section whose keys show in every other one (configparser)."""
+"""The section whose keys every other section inherits (configparser)."""
 
 
 class Option:
-    """A key of a section; `end` is the index behind the last line that continues its value."""
+    """A key of a section; `end` is the index after the last line that continues its value."""
 
     __slots__ = ("end", "line", "value")
 
@@ -35,18 +36,18 @@ class Section:
 
 
 class IniDocument:
-    """The lines of a file, each with its carriage return but not its line feed, and what they say.
+    """The lines of a file and the sections in them.
 
-    The last line is empty where the file ends in a line feed, so that joining the lines with line
-    feeds always gives the file back.
+    A line has its carriage return but not its line feed. The last line is empty if the file ends
+    with a line feed. So joining the lines with line feeds always gives the file.
 
     Args:
         data: the whole file.
         path: for messages.
 
     Raises:
-        CredentialsFileMalformedError: botocore can't read the file either, or other SDKs could not
-            read it the same way.
+        CredentialsFileMalformedError: botocore cannot read the file either, or other SDKs could
+            interpret it differently.
     """
 
     def __init__(self, data: bytes, path: str) -> None:
@@ -56,12 +57,21 @@ class IniDocument:
         self._parse()
 
     def values(self) -> dict[str, dict[str, str]]:
-        """Return the values by section and key, `[DEFAULT]` among them."""
+        """Return the values by section and key; `[DEFAULT]` is one of the sections."""
         return {name: section.values() for name, section in self.sections.items()}
 
-    def _malformed(self, index: int, problem: str, mend: str) -> NoReturn:
+    def inherited_options(self) -> dict[str, dict[str, Option]]:
+        """Return the keys of each section, including those that it inherits from `[DEFAULT]`."""
+        defaults = self.sections.get(DEFAULTS, Section(0)).options
+        return {
+            name: defaults | section.options
+            for name, section in self.sections.items()
+            if name != DEFAULTS
+        }
+
+    def _malformed(self, index: int, problem: str, hint: str) -> NoReturn:
         raise CredentialsFileMalformedError(
-            path=self.path, line=index + 1, problem=problem, hint=mend
+            path=self.path, line=index + 1, problem=problem, hint=hint
         ) from None
 
     def _decode(self, data: bytes) -> str:
@@ -69,7 +79,7 @@ class IniDocument:
             self._malformed(
                 0,
                 "the file begins with a byte order mark",
-                "save it as UTF-8 without BOM: no AWS tool that uses botocore can read it",
+                "save it as UTF-8 without a byte order mark (BOM): botocore cannot read one",
             )
         try:
             text = data.decode()
@@ -87,8 +97,8 @@ class IniDocument:
             lone = re.search(r"\r(?!\n)", text)
             self._malformed(
                 text.count("\n", 0, lone.start() if lone else 0),
-                "a carriage return with no line feed behind it",
-                "replace it by a line end: AWS SDKs differ about what it means",
+                "a carriage return without a line feed",
+                "replace it with a line feed: AWS SDKs interpret it differently",
             )
         return text
 
@@ -117,7 +127,7 @@ class IniDocument:
                 continue
             blanks = 0
             option_indent = indent
-            # Two characters at least, and whatever stands behind the last bracket is ignored.
+            # At least two characters; botocore ignores what follows the last bracket.
             if first == "[" and (close := stripped.rfind("]")) > 1:
                 section = self._section(index, stripped[1:close])
                 options = section.options
@@ -127,7 +137,8 @@ class IniDocument:
                 self._malformed(
                     index,
                     "a line before the first [section]",
-                    "put the name of its profile, like [default], above it, or make it a comment",
+                    "write the header of its profile, such as [default], above it, or comment it "
+                    "out",
                 )
             option = self._option(index, stripped, options)
         for option, parts in continued.values():
@@ -141,8 +152,8 @@ class IniDocument:
         elif name != DEFAULTS:
             self._malformed(
                 index,
-                f"a second section [{name}]; the first is in line {section.line + 1}",
-                "make one of the two, or rename one",
+                f"duplicate section [{name}]; the first is on line {section.line + 1}",
+                "merge the two sections, or rename one of them",
             )
         return section
 
@@ -153,16 +164,16 @@ class IniDocument:
             # The line itself may be a secret: it stays out of the message.
             self._malformed(
                 index,
-                "a line that is no `key = value`",
-                "complete it, remove it, or make it a comment with a # in front",
+                "a line that is not `key = value`",
+                "complete it, remove it, or comment it out with #",
             )
         key = stripped[:delimiter].rstrip().lower()
         if key in options:
             self._malformed(
                 index,
-                f"{_shown(key)} a second time in its section; the first is in line "
+                f"duplicate {_displayed_key(key)} in this section; the first is on line "
                 f"{options[key].line + 1}",
-                "remove one of the two lines (capitals and small letters are the same here)",
+                "remove one of the two lines (upper and lower case are the same key)",
             )
         option = options[key] = Option(index, stripped[delimiter + 1 :].strip())
         return option
@@ -174,11 +185,31 @@ class IniDocument:
             if line.strip() and "=" not in line:
                 self._malformed(
                     option.line,
-                    "a nested block with a line that is no `key = value`",
-                    "complete the indented lines below, or remove them",
+                    "a nested block has a line that is not `key = value`",
+                    "complete the indented lines below it, or remove them",
                 )
 
 
-def _shown(key: str) -> str:
-    """Return the key as it may be shown: a line put together wrongly can begin with a secret."""
-    return f"the key {key}" if re.fullmatch(r"[a-z_]{1,40}", key) else "a key"
+def read(data: bytes, *, path: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the sections as botocore reads them: values by key, in the order of the file.
+
+    A nested block (`s3 =` and its indented lines) is one value that begins with a line feed. Each
+    section includes the keys that it inherits from `[DEFAULT]`.
+
+    Args:
+        data: the whole file.
+        path: for messages.
+
+    Raises:
+        CredentialsFileMalformedError: botocore cannot read the file either, or other SDKs could
+            interpret it differently (a lone carriage return, a NUL).
+    """
+    return {
+        name: {key: option.value for key, option in options.items()}
+        for name, options in IniDocument(data, path).inherited_options().items()
+    }
+
+
+def _displayed_key(key: str) -> str:
+    """Return a key for a message; the beginning of a damaged line can be a secret."""
+    return f"key {key}" if re.fullmatch(r"[a-z_]{1,40}", key) else "key"

@@ -1,6 +1,7 @@
-"""The AWS config and credentials files with the line of each key: what `check` and `init` speak of.
+"""The profiles of the AWS config and credentials files, with the line of each key.
 
-What the entries mean for a refresh is for botocore to say (`sources`). It tells no lines.
+`check` and `init` report lines, which botocore does not keep. What a profile means for a refresh is
+up to botocore: see `credential_sources`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assumed.aws_files.credentials_text import OUR_MARK
-from assumed.aws_files.ini import DEFAULTS, IniDocument, Section
+from assumed.aws_files.ini import IniDocument
+from assumed.aws_files.ownership import is_managed
 from assumed.errors import SourceUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """A line of a file, counted from 1."""
+    """A line of a file; the first is 1."""
 
     file: Path
     line: int
@@ -28,10 +29,10 @@ class SourceLocation:
 
 @dataclass(frozen=True, slots=True)
 class ConfigValue:
-    """A key's value, which may be a secret, and where it stands."""
+    """The value of a key, which may be a secret, and its location."""
 
     value: str = field(repr=False)
-    place: SourceLocation
+    location: SourceLocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,53 +40,52 @@ class AwsProfile:
     """A profile, which may be in both files.
 
     Args:
-        name: as `--profile` takes it.
-        place: of its header; of the one in the config file where it has two.
-        config: its entries there.
+        name: as in `--profile`.
+        location: its header; the one in the config file if it has two.
+        config: its entries in the config file.
         credentials: its entries in the credentials file.
     """
 
     name: str
-    place: SourceLocation
+    location: SourceLocation
     config: Mapping[str, ConfigValue] = field(default_factory=dict)
     credentials: Mapping[str, ConfigValue] = field(default_factory=dict)
 
     @property
     def entries(self) -> Mapping[str, ConfigValue]:
-        """Both files' entries; for the SDKs those of the credentials file come first."""
+        """The entries of both files; those of the credentials file win, as in the SDKs."""
         return {**self.config, **self.credentials}
 
     def value(self, key: str) -> str | None:
-        """Return what `key` holds; None where it is not there, or empty."""
+        """Return the value of `key`, or None if it is missing or empty."""
         entry = self.entries.get(key)
         return entry.value if entry is not None and entry.value else None
 
     @property
     def has_stored_keys(self) -> bool:
-        """Whether there are keys of it in the credentials file."""
+        """Whether the credentials file has an access key of it."""
         return "aws_access_key_id" in self.credentials
 
     @property
     def has_keys(self) -> bool:
-        """Whether either file has keys of it."""
+        """Whether the two files have a key pair of it."""
         return {"aws_access_key_id", "aws_secret_access_key"} <= self.entries.keys()
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the credentials file says that assumed writes it."""
-        mark = self.credentials.get("manager")
-        return mark is not None and mark.value == OUR_MARK
+    def is_managed(self) -> bool:
+        """Whether assumed wrote it in the credentials file."""
+        return is_managed({key: entry.value for key, entry in self.credentials.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class AwsFiles:
-    """Both files.
+    """The contents of both files.
 
     Args:
-        config: the config file.
-        credentials: the credentials file.
+        config: the path of the config file.
+        credentials: the path of the credentials file.
         profiles: by name, those of the config file first.
-        misplaced: headers `[profile NAME]` of the credentials file, which make no profile NAME.
+        misplaced: headers `[profile NAME]` in the credentials file, which define no profile NAME.
     """
 
     config: Path
@@ -95,32 +95,31 @@ class AwsFiles:
 
 
 def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
-    """Read both files by botocore's rules; one that is not there is empty.
+    """Read both files by botocore's rules; a missing file is empty.
 
     Raises:
-        SourceUnavailableError: one can't be read.
-        CredentialsFileMalformedError: botocore can't read one either; with the line.
+        SourceUnavailableError: one cannot be opened or read.
+        CredentialsFileMalformedError: botocore cannot read one either; names the line.
     """
     profiles: dict[str, AwsProfile] = {}
-    for header, section, entries in _sections(config):
-        name = _profile_of(header)
+    for header, location, entries in _sections(config):
+        name = _profile_name(header)
         if name is not None:
-            # For botocore [default] and [profile default] are one name: the later one counts.
-            profiles[name] = AwsProfile(name, SourceLocation(config, section.line + 1), entries)
+            # For botocore [default] and [profile default] are one profile: the later one wins.
+            profiles[name] = AwsProfile(name, location, entries)
     misplaced: dict[str, SourceLocation] = {}
-    for header, section, entries in _sections(credentials):
-        place = SourceLocation(credentials, section.line + 1)
+    for header, location, entries in _sections(credentials):
         known = profiles.get(header)
         if known is not None:
-            profiles[header] = AwsProfile(header, known.place, known.config, entries)
-        elif header.startswith("profile ") and (name := _profile_of(header)) is not None:
-            misplaced[name] = place
+            profiles[header] = AwsProfile(header, known.location, known.config, entries)
+        elif header.startswith("profile ") and (name := _profile_name(header)) is not None:
+            misplaced[name] = location
         else:
-            profiles[header] = AwsProfile(header, place, credentials=entries)
+            profiles[header] = AwsProfile(header, location, credentials=entries)
     return AwsFiles(config, credentials, profiles, misplaced)
 
 
-def _sections(path: Path) -> list[tuple[str, Section, Mapping[str, ConfigValue]]]:
+def _sections(path: Path) -> list[tuple[str, SourceLocation, Mapping[str, ConfigValue]]]:
     if path == Path():
         # The variable that names it is empty: botocore reads no file.
         return []
@@ -130,26 +129,25 @@ def _sections(path: Path) -> list[tuple[str, Section, Mapping[str, ConfigValue]]
         return []
     except OSError as error:
         raise SourceUnavailableError(
-            f"{path}: it can't be read: {error.strerror}",
-            hint="no AWS tool can read that file now: mend it, and nothing else is needed",
+            f"{path} cannot be read: {error.strerror}",
+            hint="make it readable: no AWS tool can read it either",
         ) from error
-    sections = IniDocument(data, str(path)).sections
-    shared = sections.pop(DEFAULTS, Section(0))
+    document = IniDocument(data, str(path))
     return [
         (
             name,
-            section,
+            SourceLocation(path, document.sections[name].line + 1),
             {
                 key: ConfigValue(option.value, SourceLocation(path, option.line + 1))
-                for key, option in (shared.options | section.options).items()
+                for key, option in options.items()
             },
         )
-        for name, section in sections.items()
+        for name, options in document.inherited_options().items()
     ]
 
 
-def _profile_of(header: str) -> str | None:
-    """Return the profile that a header of the config file begins (botocore, build_profile_map)."""
+def _profile_name(header: str) -> str | None:
+    """Return the profile under a header of the config file (botocore, build_profile_map)."""
     if header == "default":
         return header
     if not header.startswith("profile"):

@@ -1,13 +1,13 @@
-"""The file as the SDK reads it that differs most from botocore: the one for JavaScript."""
+"""The credentials file as the JavaScript SDK reads it, which differs most from botocore."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from assumed.aws_files.ownership import OUR_KEYS, STALE_TOKEN
+from assumed.aws_files.ownership import LEGACY_TOKEN, MANAGED_KEYS
 
-# Python takes the separators 0x1c to 0x1f and 0x85 for spaces too, and no byte order mark.
+# `str.strip` also strips the separators 0x1c to 0x1f and 0x85, and not the byte order mark.
 _SPACES = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
@@ -20,17 +20,18 @@ _TWO_WORDS = re.compile(
 _KINDS = frozenset(("profile", "sso-session", "services"))
 
 
-def read_like_other_sdks(
+def read_like_javascript(
     lines: Sequence[str], wanted: Collection[str]
 ) -> dict[str, dict[str, tuple[str, int]]]:
     """Return sections as the JavaScript SDK reads them: by key, the value and its line's index.
 
-    It is the SDK that differs most: comments end a value, sections of one name are merged,
-    capitals count, an indented line is a key of its own, or of the last key without a value.
+    Unlike in botocore, a comment ends a value, sections with the same name are merged, keys are
+    case-sensitive, and an indented line is a separate key or belongs to the last key without a
+    value.
 
     Args:
-        lines: of the file.
-        wanted: the sections whose keys are read; of the others there is the name alone.
+        lines: the lines of the file.
+        wanted: the sections whose keys are read; the other sections are returned empty.
 
     Source: @smithy/shared-ini-file-loader, parseIni.
     """
@@ -60,21 +61,21 @@ def read_like_other_sdks(
 
 
 def _section_name(header: str) -> str | None:
-    """Return the name that a header gives its section; None where the section is ignored."""
+    """Return the name of the section under a header, or None if the SDK ignores the section."""
     words = _TWO_WORDS.fullmatch(header)
     if words is None:
         return header
     return f"{words['kind']}.{words['name']}" if words["kind"] in _KINDS else None
 
 
-def misread_key(
+def first_divergent_key(
     profile: str,
     values: Mapping[str, str],
-    read_by_others: Mapping[str, Mapping[str, tuple[str, int]]],
+    read_by_javascript: Mapping[str, Mapping[str, tuple[str, int]]],
 ) -> str | None:
-    """Return a key of ours that other SDKs read differently, if there is one."""
-    section = read_by_others.get(profile, {})
-    for key in OUR_KEYS:
+    """Return the first managed key that other SDKs read differently, or None."""
+    section = read_by_javascript.get(profile, {})
+    for key in MANAGED_KEYS:
         if key not in section or section[key][0] != values[key]:
             return key
-    return STALE_TOKEN if STALE_TOKEN in section else None
+    return LEGACY_TOKEN if LEGACY_TOKEN in section else None

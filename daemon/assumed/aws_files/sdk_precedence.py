@@ -1,6 +1,6 @@
-"""Which of a profile's credentials each AWS tool takes.
+"""Which of a profile's credentials each AWS tool uses.
 
-Each tool has an order of its own in which it looks at a profile:
+Each tool has its own order of precedence:
 
 | | first … last |
 | --- | --- |
@@ -9,7 +9,7 @@ Each tool has an order of its own in which it looks at a profile:
 
 Sources: botocore/credentials.py, `create_credential_resolver` and `ProfileProviderBuilder`; AWS CLI
 user guide, "Configuration and credential precedence"; aws-sdk-js-v3, credential-provider-ini,
-resolveProfileData.ts, and credential-provider-node, defaultProvider.ts. A test asks each of them.
+resolveProfileData.ts, and credential-provider-node, defaultProvider.ts. A test runs each of them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue
 from assumed.config.fields import truncate_for_display
 
 _SSO_KEYS = ("sso_account_id", "sso_role_name")
-_SSO_KEYS_OF_JAVASCRIPT = (*_SSO_KEYS, "sso_session", "sso_start_url", "sso_region")
+_JAVASCRIPT_SSO_KEYS = (*_SSO_KEYS, "sso_session", "sso_start_url", "sso_region")
 STORED_KEYS = ("aws_access_key_id", "aws_secret_access_key")
 
 
 @unique
 class CredentialKind(Enum):
-    """What a tool takes a profile's credentials from; the value names its keys."""
+    """Where a tool gets a profile's credentials from; the value names the keys of that source."""
 
     ROLE = ("role_arn", "source_profile", "credential_source")
     WEB_IDENTITY = ("web_identity_token_file", "role_arn")
@@ -41,28 +41,28 @@ class CredentialKind(Enum):
     NOTHING = ()
 
 
-_WORDS = {
-    CredentialKind.ROLE: "a session of its own of that role",
-    CredentialKind.WEB_IDENTITY: "a session of its own by web_identity_token_file",
+_DESCRIPTIONS = {
+    CredentialKind.ROLE: "a separate session of that role",
+    CredentialKind.WEB_IDENTITY: "a separate session from web_identity_token_file",
     CredentialKind.SSO: "its SSO login",
     CredentialKind.KEYS: "its keys",
-    CredentialKind.LOGIN: "its login",
+    CredentialKind.LOGIN: "its login session",
     CredentialKind.PROCESS: "its credential_process",
-    CredentialKind.BROKEN: "nothing: they stop at a key that lacks another one, or contradicts it",
-    CredentialKind.NOTHING: "nothing: there are no credentials in it yet",
+    CredentialKind.BROKEN: "nothing: a required key is missing, or two keys contradict each other",
+    CredentialKind.NOTHING: "nothing: it has no credentials yet",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialChoice:
-    """What a tool uses of a profile, and the entry because of which; None for `NOTHING`."""
+    """What a tool uses of a profile, and the entry that decides it; None for `NOTHING`."""
 
     kind: CredentialKind
-    because_of: ConfigValue | None = None
+    decided_by: ConfigValue | None = None
 
 
 def used_by_botocore(profile: AwsProfile) -> CredentialChoice:
-    """Return what boto3 and the AWS CLI v2 use of a profile that is named to them."""
+    """Return what boto3 and the AWS CLI v2 use for a profile that they are given by name."""
     entries = profile.entries
     if "role_arn" in entries and "web_identity_token_file" not in entries:
         has_one_source = ("source_profile" in entries) is not ("credential_source" in entries)
@@ -83,7 +83,7 @@ def used_by_botocore(profile: AwsProfile) -> CredentialChoice:
 
 
 def used_by_javascript(profile: AwsProfile) -> CredentialChoice:
-    """Return what the JavaScript SDK uses of a profile that is named to it."""
+    """Return what the JavaScript SDK uses for a profile that it is given by name."""
     entries = profile.entries
     has_one_source = ("source_profile" in entries) is not ("credential_source" in entries)
     if "role_arn" in entries and has_one_source:
@@ -94,7 +94,7 @@ def used_by_javascript(profile: AwsProfile) -> CredentialChoice:
         return CredentialChoice(CredentialKind.WEB_IDENTITY, entries["web_identity_token_file"])
     for kind, keys in (
         (CredentialKind.PROCESS, CredentialKind.PROCESS.value),
-        (CredentialKind.SSO, _SSO_KEYS_OF_JAVASCRIPT),
+        (CredentialKind.SSO, _JAVASCRIPT_SSO_KEYS),
         (CredentialKind.LOGIN, CredentialKind.LOGIN.value),
     ):
         if (key := _first(entries, keys)) is not None:
@@ -109,37 +109,37 @@ TOOLS: Mapping[str, Callable[[AwsProfile], CredentialChoice]] = {
 }
 
 
-def use_today(profile: AwsProfile, files: AwsFiles) -> str:
-    """Return who uses what, tools that use the same together."""
+def describe_current_choice(profile: AwsProfile, files: AwsFiles) -> str:
+    """Return which tool uses which credentials; tools with the same choice are named together."""
     users: dict[str, list[str]] = {}
     for tool, use in TOOLS.items():
-        users.setdefault(_described(use(profile), profile, files), []).append(tool)
+        users.setdefault(_describe(use(profile), profile, files), []).append(tool)
     return "; ".join(
-        f"{listed(tools)} use{'s' if len(tools) == 1 else ''} {what}"
-        for what, tools in users.items()
+        f"{join_words(tools)} use{'s' if len(tools) == 1 else ''} {choice}"
+        for choice, tools in users.items()
     )
 
 
-def _described(used: CredentialChoice, profile: AwsProfile, files: AwsFiles) -> str:
-    what = _WORDS[used.kind]
-    if used.kind is CredentialKind.ROLE:
+def _describe(choice: CredentialChoice, profile: AwsProfile, files: AwsFiles) -> str:
+    text = _DESCRIPTIONS[choice.kind]
+    if choice.kind is CredentialKind.ROLE:
         source = profile.value("source_profile")
-        lender = (
-            f"profile {truncate_for_display(source)}"
-            if source
-            else profile.value("credential_source")
-        )
-        if source and source not in files.profiles:
-            what = f"nothing, and stop, for there is no {lender}"
+        if source is None:
+            text = f"{text}, from {profile.value('credential_source')}"
+        elif source in files.profiles:
+            text = f"{text}, from profile {truncate_for_display(source)}"
         else:
-            what = f"{what}, from {lender}"
-    elif used.kind is CredentialKind.KEYS and profile.is_ours:
-        what = "the keys that are kept fresh"
-    return what if used.because_of is None else f"{what} ({used.because_of.place})"
+            text = f"nothing: profile {truncate_for_display(source)} does not exist"
+    elif choice.kind is CredentialKind.KEYS and profile.is_managed:
+        text = "the refreshed keys"
+    return text if choice.decided_by is None else f"{text} ({choice.decided_by.location})"
 
 
-def served_profile(profile: AwsProfile) -> str | None:
-    """Return the profile that its `credential_process` has of assumed; None where it is no such."""
+def exported_profile(profile: AwsProfile) -> str | None:
+    """Return the profile whose credentials its `credential_process` exports from assumed.
+
+    Empty if it names none; None if it does not run `assumed export-credentials`.
+    """
     command = profile.value("credential_process") or ""
     try:
         words = shlex.split(command)
@@ -155,11 +155,11 @@ def served_profile(profile: AwsProfile) -> str | None:
     return ""
 
 
-def _first(entries: Mapping[str, ConfigValue], keys: tuple[str, ...]) -> str | None:
-    return next((key for key in keys if key in entries), None)
-
-
-def listed(words: list[str]) -> str:
-    """Return words as a sentence has them: `a, b and c`."""
+def join_words(words: list[str]) -> str:
+    """Return words as a list in a sentence: `a, b and c`."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _first(entries: Mapping[str, ConfigValue], keys: tuple[str, ...]) -> str | None:
+    return next((key for key in keys if key in entries), None)

@@ -1,4 +1,4 @@
-"""Where the AWS tools would not take the fresh credentials: what `check` finds."""
+"""Profiles in which other credentials take precedence over the refreshed ones: found by `check`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from assumed.aws_files.sdk_precedence import (
     TOOLS,
     CredentialChoice,
     CredentialKind,
-    listed,
-    served_profile,
-    use_today,
+    describe_current_choice,
+    exported_profile,
+    join_words,
     used_by_botocore,
 )
 from assumed.config.fields import truncate_for_display
@@ -22,31 +22,31 @@ from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProf
 
 Link = SourceProfile | ManagedProfile
 
-# Shown where a name is proposed; `init` has the same default.
+# For names that are proposed here; `init` has the same default.
 FRESH_SUFFIX = "-fresh"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that `check` has found.
+    """A result of `check`.
 
     Args:
-        where: `FILE:LINE`, or the variable of the environment.
+        where: `FILE:LINE`, or an environment variable.
         problem: what is wrong there.
-        used: whose credentials the AWS tools use today.
-        mend: what to do.
-        is_note: nothing has to be done.
+        used: which credentials the AWS tools use today.
+        fix: what to do.
+        is_note: the user need not do anything.
     """
 
     where: str
     problem: str
     used: str
-    mend: str
+    fix: str
     is_note: bool = False
 
 
-def free_name(name: str, suffix: str, taken: Collection[str]) -> str:
-    """Return `name` with `suffix` behind it, and a number where that is taken."""
+def unique_name(name: str, suffix: str, taken: Collection[str]) -> str:
+    """Return `name` with `suffix`, and with a number if that name is taken."""
     free, number = f"{name}{suffix}", 2
     while free in taken:
         free, number = f"{name}{suffix}-{number}", number + 1
@@ -56,117 +56,119 @@ def free_name(name: str, suffix: str, taken: Collection[str]) -> str:
 def find_clashes(
     files: AwsFiles, configuration: Configuration, environ: Mapping[str, str]
 ) -> tuple[Finding, ...]:
-    """Return where AWS tools would not use what the configuration means them to.
+    """Return where AWS tools would use other credentials than the configuration intends.
 
     Args:
-        files: as they are now.
-        configuration: whose profiles are kept fresh.
-        environ: of the shell, for notes.
+        files: the AWS files as they are now.
+        configuration: defines the managed profiles.
+        environ: the environment of the shell, for notes.
     """
     return (
         *_in_files(files, configuration),
-        *_about_loops(files, configuration),
+        *_in_loops(files, configuration),
         *_in_environment(environ, files, configuration),
     )
 
 
 def _in_files(files: AwsFiles, configuration: Configuration) -> Iterator[Finding]:
     managed = configuration.profiles
-    found = (definition.source for definition in managed.values())
-    behind = (source.profile if isinstance(source, MfaSession) else source for source in found)
-    sources = {source.name for source in behind if isinstance(source, SourceProfile)}
+    given = (definition.source for definition in managed.values())
+    roots = (source.profile if isinstance(source, MfaSession) else source for source in given)
+    sources = {source.name for source in roots if isinstance(source, SourceProfile)}
     for name, profile in files.profiles.items():
         if name in managed and managed[name].store is StorageMode.FILE:
-            yield from _about_fresh_keys(profile, files, configuration)
-        elif name in managed or name in sources or served_profile(profile) is not None:
-            yield from _about_process(profile, files)
-    for name, place in files.misplaced.items():
-        yield _about_header(name, place, files, configuration, is_source=name in sources)
+            yield from _around_refreshed_keys(profile, files, configuration)
+        elif name in managed or name in sources or exported_profile(profile) is not None:
+            yield from _before_process(profile, files)
+    for name, location in files.misplaced.items():
+        yield _misplaced_header(name, location, files, configuration, is_source=name in sources)
 
 
-def _about_fresh_keys(
+def _around_refreshed_keys(
     profile: AwsProfile, files: AwsFiles, configuration: Configuration
 ) -> Iterator[Finding]:
-    """Find what comes before the keys that are kept fresh, and what they come before."""
+    """Find what takes precedence over the refreshed keys, and what they take precedence over."""
     refreshed = _with_keys(profile, files.credentials)
-    used = {tool: use(refreshed) for tool, use in TOOLS.items()}
-    blind = [tool for tool, what in used.items() if what.kind is not CredentialKind.KEYS]
-    another_name = (
-        f"in {configuration.path} give profile {profile.name} another name, such as "
-        f"{free_name(profile.name, FRESH_SUFFIX, {*files.profiles, *configuration.profiles})}"
+    choices = {tool: use(refreshed) for tool, use in TOOLS.items()}
+    others = [tool for tool, choice in choices.items() if choice.kind is not CredentialKind.KEYS]
+    rename = (
+        f"in {configuration.path}, give profile {profile.name} another name, such as "
+        f"{unique_name(profile.name, FRESH_SUFFIX, {*files.profiles, *configuration.profiles})}"
     )
-    if blind:
-        what = used[blind[0]]
-        entry = what.because_of
-        assert entry is not None  # noqa: S101 - a profile with keys has something
+    if others:
+        choice = choices[others[0]]
+        entry = choice.decided_by
+        assert entry is not None  # noqa: S101 - a profile with keys is never `NOTHING`
         key = _key_of(profile, entry)
-        present = [key for key in what.kind.value if key in profile.entries]
+        present = [key for key in choice.kind.value if key in profile.entries]
         yield Finding(
-            str(entry.place),
-            f"profile {profile.name}: because of {key} {listed(blind)} never "
-            f"look{'s' if len(blind) == 1 else ''} at the keys that are kept fresh",
-            use_today(profile, files),
-            f"{another_name}; or take {listed(present)} out of this profile",
+            str(entry.location),
+            f"profile {profile.name}: because of {key}, {join_words(others)} never "
+            f"use{'s' if len(others) == 1 else ''} the refreshed keys",
+            describe_current_choice(profile, files),
+            f"{rename}; or remove {join_words(present)} from this profile",
         )
     elif (process := profile.entries.get("credential_process")) is not None:
-        own = served_profile(profile) == profile.name
+        exports_itself = exported_profile(profile) == profile.name
         yield Finding(
-            str(process.place),
-            f"profile {profile.name}: the keys that are kept fresh come before this "
+            str(process.location),
+            f"profile {profile.name}: the refreshed keys take precedence over this "
             "credential_process, which then never runs",
-            use_today(profile, files),
-            f"{another_name}; or take credential_process out of this one"
-            + ("; or write no keys: `store: memory`" if own else ""),
+            describe_current_choice(profile, files),
+            f"{rename}; or remove credential_process from this one"
+            + ("; or write no keys: `store: memory`" if exports_itself else ""),
         )
 
 
-def _about_process(profile: AwsProfile, files: AwsFiles) -> Iterator[Finding]:
-    """Find what comes before a `credential_process` that is meant to be used."""
+def _before_process(profile: AwsProfile, files: AwsFiles) -> Iterator[Finding]:
+    """Find what takes precedence over a `credential_process` that is meant to be used."""
     process = profile.entries.get("credential_process")
     if process is None:
         return
-    used = {tool: use(profile) for tool, use in TOOLS.items()}
-    blind = [tool for tool, what in used.items() if what.kind is not CredentialKind.PROCESS]
-    what = used[blind[0]] if blind else CredentialChoice(CredentialKind.PROCESS)
-    if what.because_of is None or profile.is_ours:
-        # What is ours there is taken away by the next refresh: the profile is kept in memory.
+    choices = {tool: use(profile) for tool, use in TOOLS.items()}
+    others = [tool for tool, choice in choices.items() if choice.kind is not CredentialKind.PROCESS]
+    choice = choices[others[0]] if others else CredentialChoice(CredentialKind.PROCESS)
+    if choice.decided_by is None or profile.is_managed:
+        # The next refresh removes managed keys: the profile is stored in memory.
         return
-    if what.kind is not CredentialKind.KEYS and served_profile(profile) is None:
+    if choice.kind is not CredentialKind.KEYS and exported_profile(profile) is None:
         return
-    key = _key_of(profile, what.because_of)
-    present = [key for key in (*what.kind.value, "aws_session_token") if key in profile.entries]
+    key = _key_of(profile, choice.decided_by)
+    present = [key for key in (*choice.kind.value, "aws_session_token") if key in profile.entries]
     yield Finding(
-        str(what.because_of.place),
-        f"profile {profile.name}: because of {key} {listed(blind)} never "
-        f"run{'s' if len(blind) == 1 else ''} the credential_process in {process.place}",
-        use_today(profile, files),
-        f"take {listed(present)} out of this profile, or credential_process out of it",
+        str(choice.decided_by.location),
+        f"profile {profile.name}: because of {key}, {join_words(others)} never "
+        f"run{'s' if len(others) == 1 else ''} the credential_process at {process.location}",
+        describe_current_choice(profile, files),
+        f"remove {join_words(present)} from this profile, or remove credential_process from it",
     )
 
 
-def _about_header(
+def _misplaced_header(
     name: str,
-    place: SourceLocation,
+    location: SourceLocation,
     files: AwsFiles,
     configuration: Configuration,
     *,
     is_source: bool,
 ) -> Finding:
     is_managed = name in configuration.profiles
-    profile = files.profiles.get(name)
+    profile = files.profiles.get(name, AwsProfile(name, location))
     return Finding(
-        str(place),
-        f"[profile {name}] is not profile {name}: in the credentials file a header is the bare "
-        "name, and nobody looks at what stands below this one",
-        use_today(profile if profile is not None else AwsProfile(name, place), files),
-        f"remove this section: assumed writes [{name}] itself" if is_managed else f"write [{name}]",
+        str(location),
+        f"[profile {name}] does not define profile {name}: a header of the credentials file is the "
+        "bare name, and AWS tools ignore this section",
+        describe_current_choice(profile, files),
+        f"remove this section: assumed writes [{name}] itself"
+        if is_managed
+        else f"rename it to [{name}]",
         is_note=not is_managed and not is_source,
     )
 
 
-def _about_loops(files: AwsFiles, configuration: Configuration) -> Iterator[Finding]:
-    """Find each `credential_process` that asks assumed for what is refreshed from it."""
-    told: set[Link] = set()
+def _in_loops(files: AwsFiles, configuration: Configuration) -> Iterator[Finding]:
+    """Find each `credential_process` that calls assumed for a profile that depends on it."""
+    reported: set[Link] = set()
     for name in configuration.profiles:
         chain: list[Link] = []
         link: Link | None = ManagedProfile(name)
@@ -174,23 +176,25 @@ def _about_loops(files: AwsFiles, configuration: Configuration) -> Iterator[Find
             chain.append(link)
             link = _source_of(link, files, configuration)
         loop = [] if link is None else chain[chain.index(link) :]
-        for each, asked in zip(loop, [*loop[1:], *loop[:1]], strict=True):
-            if isinstance(each, ManagedProfile) or isinstance(asked, SourceProfile) or each in told:
+        for each, source in zip(loop, [*loop[1:], *loop[:1]], strict=True):
+            if isinstance(each, ManagedProfile) or isinstance(source, SourceProfile):
                 continue
-            told.add(each)
+            if each in reported:
+                continue
+            reported.add(each)
             process = files.profiles[each.name].entries["credential_process"]
             yield Finding(
-                str(process.place),
-                f"profile {each.name}: this credential_process asks assumed for {asked.name}, "
-                f"which itself hangs on profile {each.name}",
+                str(process.location),
+                f"profile {each.name}: this credential_process calls assumed for {source.name}, "
+                f"which itself depends on profile {each.name}",
                 "each waits for the other, and neither is ever refreshed",
-                f"in {configuration.path} give {asked.name} another source, or take "
-                "credential_process out of this profile",
+                f"in {configuration.path}, give {source.name} another source, or remove "
+                "credential_process from this profile",
             )
 
 
 def _source_of(link: Link, files: AwsFiles, configuration: Configuration) -> Link | None:
-    """Return the profile that another one's credentials come from; None where it is none."""
+    """Return the profile that another one's credentials come from, or None."""
     if isinstance(link, ManagedProfile):
         source = configuration.profiles[link.name].source
         source = source.profile if isinstance(source, MfaSession) else source
@@ -201,50 +205,24 @@ def _source_of(link: Link, files: AwsFiles, configuration: Configuration) -> Lin
     kind = used_by_botocore(profile).kind
     if kind is CredentialKind.ROLE and (name := profile.value("source_profile")) is not None:
         return SourceProfile(name)
-    served = served_profile(profile) if kind is CredentialKind.PROCESS else None
-    return ManagedProfile(served) if served and served in configuration.profiles else None
+    exported = exported_profile(profile) if kind is CredentialKind.PROCESS else None
+    return ManagedProfile(exported) if exported and exported in configuration.profiles else None
 
 
 def _in_environment(
     environ: Mapping[str, str], files: AwsFiles, configuration: Configuration
 ) -> Iterator[Finding]:
+    yield from _in_credential_variables(environ)
     named = environ.get("AWS_PROFILE", "")
-    whenever = (
-        "boto3 and the AWS CLI v2 use it wherever no profile is named to them in code or by "
-        "--profile, whatever AWS_PROFILE says"
-    )
-    if environ.get("AWS_ACCESS_KEY_ID"):
-        javascript = (
-            f"the JavaScript SDK uses profile {truncate_for_display(named)}, for AWS_PROFILE is set"
-            if named
-            else "the JavaScript SDK likewise"
-        )
-        yield Finding(
-            "AWS_ACCESS_KEY_ID",
-            "it is set in this shell, and its keys come before every profile of both files",
-            f"{whenever}; {javascript}",
-            "`unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN`, and look for what "
-            "sets it",
-            is_note=True,
-        )
-    if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
-        yield Finding(
-            "AWS_WEB_IDENTITY_TOKEN_FILE",
-            "it is set in this shell, and a session by that token comes before the keys of every "
-            "profile",
-            f"{whenever}; the JavaScript SDK uses it where the profile gives nothing",
-            "`unset AWS_WEB_IDENTITY_TOKEN_FILE AWS_ROLE_ARN`, or name the profile with --profile",
-            is_note=True,
-        )
     default = environ.get("AWS_DEFAULT_PROFILE", "")
     if default and default != named:
         yield Finding(
             "AWS_DEFAULT_PROFILE",
-            f"it is set in this shell, to {_named(default, files, configuration)}, and the tools "
-            "don't agree on it",
-            "boto3 and the AWS CLI v1 take it before AWS_PROFILE, the AWS CLI v2 where there is no "
-            "AWS_PROFILE, and the JavaScript SDK never",
-            "`unset AWS_DEFAULT_PROFILE`, and set AWS_PROFILE, which all of them know",
+            f"it is set in this shell, to {_profile_text(default, files, configuration)}, and the "
+            "tools interpret it differently",
+            "boto3 and the AWS CLI v1 prefer it to AWS_PROFILE, the AWS CLI v2 uses it without "
+            "AWS_PROFILE, and the JavaScript SDK ignores it",
+            "`unset AWS_DEFAULT_PROFILE`, and set AWS_PROFILE, which all of them support",
             is_note=True,
         )
     if named:
@@ -252,20 +230,54 @@ def _in_environment(
         first = next(iter(configuration.profiles))
         yield Finding(
             "AWS_PROFILE",
-            f"it is set in this shell, to {_named(named, files, configuration)}",
-            use_today(profile, files) if profile is not None else "no tool finds credentials by it",
+            f"it is set in this shell, to {_profile_text(named, files, configuration)}",
+            describe_current_choice(profile, files)
+            if profile is not None
+            else "no tool finds credentials for it",
             "nothing to do"
             if named in configuration.profiles
-            else f"`export AWS_PROFILE={first}` for one that is kept fresh, or `unset AWS_PROFILE`",
+            else f"`export AWS_PROFILE={first}` for a refreshed profile, or `unset AWS_PROFILE`",
             is_note=True,
         )
 
 
-def _named(name: str, files: AwsFiles, configuration: Configuration) -> str:
+def _in_credential_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    named = environ.get("AWS_PROFILE", "")
+    used_by = (
+        "boto3 and the AWS CLI v2 use it unless code or --profile names a profile, "
+        "regardless of AWS_PROFILE"
+    )
+    if environ.get("AWS_ACCESS_KEY_ID"):
+        javascript = (
+            f"because of AWS_PROFILE, the JavaScript SDK uses profile {truncate_for_display(named)}"
+            if named
+            else "so does the JavaScript SDK"
+        )
+        yield Finding(
+            "AWS_ACCESS_KEY_ID",
+            "it is set in this shell, and its keys take precedence over every profile of both "
+            "files",
+            f"{used_by}; {javascript}",
+            "`unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN`, and find out what "
+            "sets it",
+            is_note=True,
+        )
+    if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        yield Finding(
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "it is set in this shell, and a session from that token takes precedence over the "
+            "keys of every profile",
+            f"{used_by}; the JavaScript SDK uses it if the profile has no credentials",
+            "`unset AWS_WEB_IDENTITY_TOKEN_FILE AWS_ROLE_ARN`, or name the profile with --profile",
+            is_note=True,
+        )
+
+
+def _profile_text(name: str, files: AwsFiles, configuration: Configuration) -> str:
     if name in configuration.profiles:
-        return f"{truncate_for_display(name)}, which is kept fresh here"
-    known = "is not kept fresh here" if name in files.profiles else "is in no AWS file"
-    return f"{truncate_for_display(name)}, which {known}"
+        return f"{truncate_for_display(name)}, which assumed refreshes"
+    status = "assumed does not refresh" if name in files.profiles else "is in no AWS file"
+    return f"{truncate_for_display(name)}, which {status}"
 
 
 def _with_keys(profile: AwsProfile, credentials: Path) -> AwsProfile:

@@ -45,7 +45,7 @@ def _came_to(outcome: Outcome, good: str, now: datetime) -> str:
 def finding_lines(finding: Finding) -> str:
     """Return what was found, whose credentials the AWS tools use today, and what to do."""
     where = f"note: {finding.where}" if finding.is_note else finding.where
-    return printable_lines(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.mend}")
+    return printable_lines(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.fix}")
 
 
 def live_check_lines(check: LiveCheck) -> str:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import Session as BotocoreSession
 
+from assumed.aws_files.ownership import is_long_term_key
 from assumed.errors import LongTermKeysError
 from assumed.models import SourceCredentials, TemporaryCredentials
 
@@ -49,8 +50,7 @@ class CachedCredentials:
             return None
         credentials, expiration = found
         token = credentials.session_token
-        # Source: the prefixes of the IAM user guide, "IAM identifiers".
-        if token is None or credentials.access_key_id.startswith("AKIA"):
+        if token is None or is_long_term_key(credentials.access_key_id):
             raise LongTermKeysError(
                 f"{name} holds long-term keys, and those are never copied",
                 hint="give the profile a `role_arn`, or an `mfa_serial` for a session with a code; "

@@ -23,8 +23,8 @@ from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
 from assumed import paths
-from assumed.aws_files.credentials_text import read
-from assumed.aws_files.normalize import without_sessions
+from assumed.aws_files import read
+from assumed.aws_files.normalize import strip_managed_values
 from assumed.credential_sources.botocore_adapter import BotocoreSource, FoundT
 from assumed.credential_sources.errors import source_error
 from assumed.errors import (
@@ -239,7 +239,7 @@ class SourceProfiles:
             for path in self._paths:
                 data = path.read_bytes() if path.is_file() else b""
                 # Of what others have their credentials from the keys count too.
-                kept = without_sessions(data, keep=sources | self._resolved.keys())
+                kept = strip_managed_values(data, keep=sources | self._resolved.keys())
                 digest.update(hashlib.sha256(kept).digest())
         except OSError:
             return None

@@ -1,10 +1,11 @@
-"""A new file in the place of the old one: a reader sees one of the two, whole.
+"""Atomic replacement of the credentials file beside other writers, which take no lock.
 
-Other writers know no lock. Two things together see to it that none of their edits is lost. A read
-lease on the old file, from before it is read until its successor has its name: who opens it for
-writing meanwhile waits, and is noticed. And an exchange of the two names instead of a rename: who
-renamed a file of theirs into place meanwhile is noticed too. Either way the exchange is undone,
-they go first, and we start again.
+A reader sees the old file or the new one, whole. Two things together keep the edits of other
+writers. A read lease is held on the old file, from before it is read until the new file has its
+name: a process that opens it for writing meanwhile waits, and is noticed. And the two files
+exchange their names instead of one being renamed over the other: a file that another process
+renamed into place meanwhile is noticed too. In both cases the exchange is reverted, the other
+process goes first, and the replacement starts again.
 """
 
 from __future__ import annotations
@@ -20,193 +21,195 @@ from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
 from assumed.fsutil import PRIVATE_MODE, create_file, sync_directory, write_all
-from assumed.storage.errors import during
+from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
-from assumed.storage.lease import LeaseKind, LeaseState, take_lease
-from assumed.storage.locks import overwrite, read_all
-from assumed.storage.permissions import copy_attributes, own, owner_of_new_files
-from assumed.storage.reader import FileSignature, OpenFile, open_settled
-from assumed.storage.renameat2 import ExchangeUnsupportedError, exchange, place_new
+from assumed.storage.lease import LeaseKind, LeaseState, acquire_lease
+from assumed.storage.locks import read_lock_file, write_lock_file
+from assumed.storage.permissions import chown, copy_attributes, owner_of_new_files
+from assumed.storage.reader import FileSignature, OpenFile, open_stable
+from assumed.storage.renameat2 import ExchangeUnsupportedError, exchange, rename_noreplace
 from assumed.storage.warn_once import WarnOnce
 
-EditResult = Callable[[bytes], bytes]
-"""Makes the new bytes of the old ones; called anew whenever somebody else wrote meanwhile."""
+EditBytes = Callable[[bytes], bytes]
+"""Returns the new content of the file; called again after each write of another process."""
 
-_ROUNDS = 200
-_POLITE_ROUNDS = 10
-_BETWEEN_ROUNDS_SECONDS = 0.002
-# Who looked up the old file just before the exchange may not have opened it yet.
-_STRAGGLER_SECONDS = 0.02
-_STRAGGLER_LOOKS = 100
+_MAX_ATTEMPTS = 200
+_MAX_POLITE_ATTEMPTS = 10
+_RETRY_INTERVAL_SECONDS = 0.002
+# A process that looked up the old file just before the exchange may not have opened it yet.
+_LATE_OPENER_SECONDS = 0.02
+_LATE_OPENER_CHECKS = 100
 _MOUNT_POINT = frozenset((errno.EBUSY, errno.EXDEV))
 
 
 class MountPointError(Exception):
-    """The name belongs to a mount: no other file can be given it."""
+    """The file is a mount point: no other file can get its name."""
 
 
 @dataclass(slots=True)
 class AtomicReplacer:
-    """Puts new files in the place of old ones, under the commit lock.
+    """Replaces the credentials file while the write lock is held.
 
     Args:
-        place: where the file is.
-        lock: the descriptor of the commit lock's file: what is being done is noted there.
-        sleep: waits some seconds.
-        notices: for what a person should know.
+        paths: the file and its companions.
+        lock: the descriptor of the write lock's file, in which each exchange is recorded.
+        sleep: waits for a number of seconds.
+        warnings: logs what is special about the file.
     """
 
-    place: CredentialsFilePaths
+    paths: CredentialsFilePaths
     lock: int
     sleep: Callable[[float], None]
-    notices: WarnOnce
-    _is_exchange_missing: bool = field(default=False, init=False)
+    warnings: WarnOnce
+    _is_exchange_unsupported: bool = field(default=False, init=False)
 
-    def commit(self, edit: EditResult) -> FileSignature | None:
-        """Edit the file; returns what it is then, None where it is missing and stays so.
+    def replace(self, edit: EditBytes) -> FileSignature | None:
+        """Edit the file; return its signature afterwards, or None if it is and stays missing.
 
         Raises:
-            CredentialsFileUnwritableError: the system refuses, or others write without a pause.
-            MountPointError: see there.
+            CredentialsFileUnwritableError: a system call fails, or others write without a pause.
+            MountPointError: the file is a mount point.
         """
-        for number in range(_ROUNDS):
-            old = open_settled(self.place.file, sleep=self.sleep, must_be_still=True)
+        for attempt in range(_MAX_ATTEMPTS):
+            old = open_stable(self.paths.file, sleep=self.sleep, require_no_writer=True)
             with old or nullcontext():
-                # Nobody should wait for us to think, unless we would never be done otherwise.
-                has_let_go = old is not None and number < _POLITE_ROUNDS
-                if old is not None and has_let_go:
-                    old.let_others_write()
+                # Other processes need not wait for the edit, unless it would never succeed.
+                is_released = old is not None and attempt < _MAX_POLITE_ATTEMPTS
+                if old is not None and is_released:
+                    old.release_lease()
                 data = edit(old.data if old else b"")
                 if old is None and not data:
                     return None
                 if old is not None and data == old.data:
                     return old.signature
                 if old is not None:
-                    self._notice(old)
-                with self._successor(data, old) as new:
+                    self._warn(old)
+                with self._new_file(data, old) as new:
                     if old is None:
                         is_done = self._create()
                     else:
-                        is_done = (not has_let_go or old.is_as_read()) and self._swap(old, new)
+                        is_unchanged = not is_released or old.reacquire_and_verify()
+                        is_done = is_unchanged and self._swap(old, new)
                         for file in (old, new):
-                            file.let_others_write()
+                            file.release_lease()
                     if is_done:
-                        with during("write", self.place.folder):
-                            sync_directory(self.place.folder)
+                        with wrap_os_errors("write", self.paths.directory):
+                            sync_directory(self.paths.directory)
                         return new.signature
-            self.sleep(_BETWEEN_ROUNDS_SECONDS)
+            self.sleep(_RETRY_INTERVAL_SECONDS)
         raise CredentialsFileUnwritableError(
-            f"{self.place.file}: other programs change it without a pause",
-            hint=f"see which ones: `fuser -v {self.place.file}`",
+            f"{self.paths.file}: other programs change it without a pause",
+            hint=f"find the programs: `fuser -v {self.paths.file}`",
         )
 
-    def _notice(self, old: OpenFile) -> None:
+    def _warn(self, old: OpenFile) -> None:
         if old.lease is LeaseState.UNSUPPORTED:
-            self.notices.once("credentials_file_without_leases", path=self.place.file)
+            self.warnings.warn("credentials_file_without_leases", path=self.paths.file)
         if old.status.st_nlink > 1:
-            self.notices.once(
+            self.warnings.warn(
                 "credentials_file_has_hard_links",
-                path=self.place.file,
-                hint="its other names keep the old credentials; see write: in-place",
+                path=self.paths.file,
+                hint="its other names keep the old credentials; `write: in-place` updates all",
             )
 
     @contextmanager
-    def _successor(self, data: bytes, old: OpenFile | None) -> Iterator[OpenFile]:
-        """Write the new file beside the old one; whatever is left over afterwards goes."""
+    def _new_file(self, data: bytes, old: OpenFile | None) -> Iterator[OpenFile]:
+        """Write the new file beside the old one; afterwards remove the one that is left over."""
         try:
-            with during("write", self.place.new):
-                new = write_new(self.place.new, data, like=old.descriptor if old else None)
+            with wrap_os_errors("write", self.paths.new):
+                new = write_new(self.paths.new, data, like=old.descriptor if old else None)
         except BaseException:
             with suppress(OSError):
-                self.place.new.unlink(missing_ok=True)
+                self.paths.new.unlink(missing_ok=True)
             raise
         with new:
             try:
                 yield new
             finally:
-                self._clean(old, new)
+                self._remove_leftover(old, new)
 
-    def _clean(self, old: OpenFile | None, new: OpenFile) -> None:
-        left_over = FileSignature.at(self.place.new)
-        if new.signature.is_same_file(left_over) or (
-            old is not None and old.signature.is_same_file(left_over)
+    def _remove_leftover(self, old: OpenFile | None, new: OpenFile) -> None:
+        leftover = FileSignature.lstat(self.paths.new)
+        if new.signature.is_same_file(leftover) or (
+            old is not None and old.signature.is_same_file(leftover)
         ):
-            with during("remove", self.place.new):
-                # In this order: a record that outlived its commit would speak of the next one.
-                overwrite(self.lock, b"")
-                self.place.new.unlink()
-        # Anything else is somebody's newer edit: `repair` puts it back.
+            with wrap_os_errors("remove", self.paths.new):
+                # In this order: a record that outlives its write would describe the next one.
+                write_lock_file(self.lock, b"")
+                self.paths.new.unlink()
+        # Any other file is a newer edit of another process: `repair` puts it back.
 
     def _create(self) -> bool:
-        with during("create", self.place.file):
+        with wrap_os_errors("create", self.paths.file):
             try:
-                place_new(self.place.new, self.place.file)
+                rename_noreplace(self.paths.new, self.paths.file)
             except FileExistsError:
                 return False
         return True
 
     def _swap(self, old: OpenFile, new: OpenFile) -> bool:
-        if old.is_disturbed() or not old.signature.is_same_file(FileSignature.at(self.place.file)):
+        file = self.paths.file
+        if old.was_modified() or not old.signature.is_same_file(FileSignature.lstat(file)):
             return False
-        with during("replace", self.place.file):
+        with wrap_os_errors("replace", file):
             try:
-                overwrite(self.lock, _record(old, new))
+                write_lock_file(self.lock, _record(old, new))
                 if not self._exchange_or_rename(old, new):
                     return False
             except OSError as error:
                 if error.errno in _MOUNT_POINT:
                     raise MountPointError from error
                 raise
-            self._await_stragglers(old, new)
-            is_ours_still = new.signature.is_same_file(FileSignature.at(self.place.file))
-            if old.is_disturbed():
-                if is_ours_still and not self._is_exchange_missing:
-                    put_back(self.place, new.signature)
+            self._wait_for_late_openers(old, new)
+            has_name = new.signature.is_same_file(FileSignature.lstat(file))
+            if old.was_modified():
+                if has_name and not self._is_exchange_unsupported:
+                    revert_exchange(self.paths, new.signature)
                 return False
-            return is_ours_still and not new.is_disturbed()
+            return has_name and not new.was_modified()
 
-    def _await_stragglers(self, old: OpenFile, new: OpenFile) -> None:
-        # Whoever waits for one of the two files should not wait long: the longer it takes, the
-        # likelier that yet another writer comes in between.
-        for _ in range(_STRAGGLER_LOOKS):
-            self.sleep(_STRAGGLER_SECONDS / _STRAGGLER_LOOKS)
-            if old.is_disturbed() or new.is_disturbed():
+    def _wait_for_late_openers(self, old: OpenFile, new: OpenFile) -> None:
+        # Stop as soon as a process waits for one of the two files: the longer it waits, the more
+        # likely another writer comes in between.
+        for _ in range(_LATE_OPENER_CHECKS):
+            self.sleep(_LATE_OPENER_SECONDS / _LATE_OPENER_CHECKS)
+            if old.was_modified() or new.was_modified():
                 return
 
     def _exchange_or_rename(self, old: OpenFile, new: OpenFile) -> bool:
-        if not self._is_exchange_missing:
+        if not self._is_exchange_unsupported:
             try:
-                exchange(self.place.new, self.place.file)
+                exchange(self.paths.new, self.paths.file)
             except ExchangeUnsupportedError:
-                self._is_exchange_missing = True
-                self.notices.once("credentials_file_without_exchange", path=self.place.file)
+                self._is_exchange_unsupported = True
+                self.warnings.warn("credentials_file_without_exchange", path=self.paths.file)
             else:
-                if old.signature.is_same_file(FileSignature.at(self.place.new)):
+                if old.signature.is_same_file(FileSignature.lstat(self.paths.new)):
                     return True
-                put_back(self.place, new.signature)
+                revert_exchange(self.paths, new.signature)
                 return False
-        if old.is_disturbed() or os.pread(old.descriptor, len(old.data) + 1, 0) != old.data:
+        if old.was_modified() or os.pread(old.descriptor, len(old.data) + 1, 0) != old.data:
             return False
-        self.place.new.rename(self.place.file)
+        self.paths.new.rename(self.paths.file)
         return True
 
 
 def write_new(path: Path, data: bytes, *, like: int | None) -> OpenFile:
-    """Write a file that is on disk when this returns, with a lease on it.
+    """Create a file, flush it to disk, and open it with a lease.
 
     Args:
-        path: where nothing may be yet.
-        data: all of it.
-        like: the descriptor of the file whose owner, access list and attributes it gets.
+        path: the file; it does not exist yet.
+        data: all of its content.
+        like: the descriptor of the file whose owner, ACL and extended attributes it gets.
 
     Raises:
-        OSError: anything that the system refuses.
+        OSError: a system call fails.
     """
     descriptor = create_file(path)
     try:
         if like is None:
             os.fchmod(descriptor, PRIVATE_MODE)
-            own(descriptor, *owner_of_new_files(path.parent))
+            chown(descriptor, *owner_of_new_files(path.parent))
         else:
             copy_attributes(like, descriptor)
         write_all(descriptor, data)
@@ -217,71 +220,71 @@ def write_new(path: Path, data: bytes, *, like: int | None) -> OpenFile:
     return OpenFile(
         descriptor,
         kind=LeaseKind.READ,
-        lease=take_lease(descriptor, LeaseKind.READ),
+        lease=acquire_lease(descriptor, LeaseKind.READ),
         status=os.fstat(descriptor),
         data=data,
     )
 
 
-def put_back(place: CredentialsFilePaths, ours: FileSignature) -> None:
-    """Give the name back to the file that lost it to ours, or to a newer one of somebody's.
+def revert_exchange(paths: CredentialsFilePaths, new: FileSignature) -> None:
+    """Give the name back to the file that the new one displaced, or to a newer one.
 
     Raises:
-        OSError: anything that the system refuses.
+        OSError: a system call fails.
     """
-    expected: FileSignature | None = ours
+    expected: FileSignature | None = new
     while True:
-        put = FileSignature.at(place.new)
-        exchange(place.new, place.file)
-        came_out = FileSignature.at(place.new)
-        if came_out is None or came_out.is_same_file(expected):
+        restored = FileSignature.lstat(paths.new)
+        exchange(paths.new, paths.file)
+        displaced = FileSignature.lstat(paths.new)
+        if displaced is None or displaced.is_same_file(expected):
             return
-        # Yet another file was renamed into place in this very moment: it is the newest.
-        expected = put
+        # Another file was renamed into place at this very moment: it is the newest.
+        expected = restored
 
 
-def repair(place: CredentialsFilePaths, lock: int, notices: WarnOnce) -> None:
-    """Tidy up what a run that was killed in the middle of a commit left behind.
+def repair(paths: CredentialsFilePaths, lock: int, warnings: WarnOnce) -> None:
+    """Clean up after a process that was killed during a replacement.
 
-    Its file beside the credentials goes, unless it is another program's edit that our exchange
-    had just pushed aside: that one gets the name back.
+    The file beside the credentials file is removed, unless it is another program's edit that the
+    exchange had just displaced: that file gets its name back.
 
     Raises:
-        CredentialsFileUnwritableError: the system refuses.
+        CredentialsFileUnwritableError: a system call fails.
     """
-    with during("repair", place.file):
-        old, new = _read_record(read_all(lock))
-        left_over = FileSignature.at(place.new)
+    with wrap_os_errors("repair", paths.file):
+        old, new = _read_record(read_lock_file(lock))
+        leftover = FileSignature.lstat(paths.new)
         if (
-            left_over is not None
+            leftover is not None
             and new is not None
-            and left_over != old
-            and not left_over.is_same_file(new)
+            and leftover != old
+            and not leftover.is_same_file(new)
         ):
-            if FileSignature.at(place.file) == new:
-                put_back(place, new)
-                notices.once("credentials_file_edit_put_back", path=place.file)
+            if FileSignature.lstat(paths.file) == new:
+                revert_exchange(paths, new)
+                warnings.warn("credentials_file_edit_put_back", path=paths.file)
             else:
-                kept = place.conflict(left_over.inode)
-                place.new.rename(kept)
-                left_over = None
-                notices.once("credentials_file_edit_kept", path=kept)
-        # Not earlier: killed before this, the next start has to know whose the files are.
-        overwrite(lock, b"")
-        if left_over is not None:
-            place.new.unlink()
+                kept = paths.conflict(leftover.inode)
+                paths.new.rename(kept)
+                leftover = None
+                warnings.warn("credentials_file_edit_kept", path=kept)
+        # Not earlier: if killed before this, the next start must still know whose the files are.
+        write_lock_file(lock, b"")
+        if leftover is not None:
+            paths.new.unlink()
 
 
 def _record(old: OpenFile, new: OpenFile) -> bytes:
     files = {"old": asdict(old.signature), "new": asdict(new.signature)}
-    return json.dumps({"boot": _boot(), **files}).encode()
+    return json.dumps({"boot": _boot_id(), **files}).encode()
 
 
 def _read_record(data: bytes) -> tuple[FileSignature | None, FileSignature | None]:
     try:
         record = json.loads(data)
-        # After a loss of power the record need not be the last one that was written.
-        if record["boot"] == _boot():
+        # After a power failure, the record may not be the last one that was written.
+        if record["boot"] == _boot_id():
             return FileSignature(**record["old"]), FileSignature(**record["new"])
     except (ValueError, TypeError, KeyError):
         pass
@@ -289,8 +292,8 @@ def _read_record(data: bytes) -> tuple[FileSignature | None, FileSignature | Non
 
 
 @cache
-def _boot() -> str:
-    """Return what is different after each start of the system (random(4))."""
+def _boot_id() -> str:
+    """Return an identifier that changes with each boot (random(4))."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

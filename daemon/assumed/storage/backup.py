@@ -1,4 +1,4 @@
-"""The long-term keys that `overwrite: true` replaces, saved before that, once and for good."""
+"""Backup of the long-term keys that `overwrite: true` replaces."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import os
 from collections.abc import Mapping
 from itertools import count
 
-from assumed.aws_files.credentials_text import read
+from assumed.aws_files import read
 from assumed.errors import CredentialsFileMalformedError
 from assumed.fsutil import sync_directory, write_all
-from assumed.storage.errors import during
+from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.locks import open_private
 
 
-def back_up(place: CredentialsFilePaths, replaced_keys: Mapping[str, Mapping[str, str]]) -> bool:
-    """Append keys to the backup, each under its profile's name; what is in it stays as it is.
+def back_up(paths: CredentialsFilePaths, replaced_keys: Mapping[str, Mapping[str, str]]) -> bool:
+    """Append keys to the backup, under the name of their profile; its old content stays.
 
-    Keys that it has already are not saved again; other keys of a profile that it has already are
+    Keys that it already has are not saved again. Other keys of a profile that it already has are
     saved as `[NAME 2]`, and so on.
 
     Args:
-        place: where the credentials file is.
+        paths: the credentials file and its companions.
         replaced_keys: by profile and key.
 
     Returns:
-        Whether there was anything to save.
+        Whether anything was saved.
 
     Raises:
-        CredentialsFileUnwritableError: the backup can't be written: then nothing may be replaced.
+        CredentialsFileUnwritableError: the backup cannot be written, so no key may be replaced.
     """
-    descriptor = open_private(place.backup)
+    descriptor = open_private(paths.backup)
     try:
-        with during("write the backup", place.backup):
+        with wrap_os_errors("write the backup", paths.backup):
             data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-            added = _additions(data, replaced_keys, path=str(place.backup))
+            added = _additions(data, replaced_keys, path=str(paths.backup))
             if not added:
                 return False
             if data and not data.endswith(b"\n"):
@@ -45,7 +45,7 @@ def back_up(place: CredentialsFilePaths, replaced_keys: Mapping[str, Mapping[str
             except OSError:
                 os.ftruncate(descriptor, len(data))
                 raise
-            sync_directory(place.folder)
+            sync_directory(paths.directory)
     finally:
         os.close(descriptor)
     return True
@@ -55,7 +55,7 @@ def _additions(data: bytes, replaced_keys: Mapping[str, Mapping[str, str]], *, p
     try:
         saved = dict(read(data, path=path))
     except CredentialsFileMalformedError:
-        # Somebody edited it, or a crash cut it short: nothing in it is touched.
+        # The user edited it, or a crash truncated it: append, and leave its content alone.
         saved = {}
     added = b""
     for profile, keys in replaced_keys.items():

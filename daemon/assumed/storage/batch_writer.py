@@ -1,4 +1,4 @@
-"""Group commit: what is asked for while a commit is under way, or shortly after, is one commit."""
+"""Batch writes: requests that arrive during a write, or shortly after it, share the next one."""
 
 from __future__ import annotations
 
@@ -13,123 +13,120 @@ from assumed.clock import Clock
 from assumed.errors import CredentialsFileUnwritableError
 
 _WINDOW_SECONDS = 0.05
-# While more keeps coming, commits take no more than this share of one processor's time.
-_MOST_OF_A_PROCESSOR = 0.15
-_CLOSE_SECONDS = 2.0
+# While more requests keep arriving, writes use no more than this share of one processor.
+_MAX_PROCESSOR_SHARE = 0.15
+_CLOSE_TIMEOUT_SECONDS = 2.0
 
 RequestT = TypeVar("RequestT")
 
 
 class BatchWriter(Generic[RequestT]):
-    """Gathers requests of many threads; a thread that is there for as long as need be commits them.
+    """Batches the requests of many threads; a thread that lives only as long as needed writes them.
 
-    A request that comes alone is committed at once. The next commit begins no earlier than 50 ms
-    after the last one began, with all that came meanwhile. Where a commit is much work, for the
-    file is a big one, the next waits for up to seven times the processor time of the last, while
-    more keeps coming. How long it took does not count: a commit that waits for a processor or for
-    the disk takes nothing away from the calls.
+    A single request is written at once. The next write begins at the earliest 50 ms after the last
+    one began, with all requests that arrived meanwhile. If a write costs much processor time,
+    because the file is large, the next one waits up to seven times as long while more requests keep
+    arriving. Only processor time counts: a write that waits for the disk takes nothing from others.
 
     Args:
-        commit: commits all requests, and returns for each of them an error or None. What it
-            raises goes to all of them.
-        clock: tells when the last commit began.
-        sleep: waits some seconds.
-        worked: returns the processor time of the thread that asks, in seconds.
-        close_seconds: how long `close` waits for a commit that hangs.
+        write: writes all requests; returns an error or None for each. An exception fails all.
+        clock: measures the time since the last write began.
+        sleep: waits for a number of seconds.
+        processor_time: returns the processor time of the current thread, in seconds.
+        close_timeout: how many seconds `close` waits for a write that hangs.
     """
 
     def __init__(
         self,
-        commit: Callable[[Sequence[RequestT]], Sequence[Exception | None]],
+        write: Callable[[Sequence[RequestT]], Sequence[Exception | None]],
         *,
         clock: Clock,
         sleep: Callable[[float], None],
-        worked: Callable[[], float] = time.thread_time,
-        close_seconds: float = _CLOSE_SECONDS,
+        processor_time: Callable[[], float] = time.thread_time,
+        close_timeout: float = _CLOSE_TIMEOUT_SECONDS,
     ) -> None:
-        self._commit = commit
+        self._write = write
         self._clock = clock
         self._sleep = sleep
-        self._worked = worked
-        self._close_seconds = close_seconds
+        self._processor_time = processor_time
+        self._close_timeout = close_timeout
         self._changed = threading.Condition()
         self._waiting: list[tuple[RequestT, Future[None]]] = []
-        self._is_led = False
+        self._is_running = False
         self._is_closed = False
         self._began_at = -math.inf
-        self._work = 0.0
+        self._cost = 0.0
 
     def submit(self, request: RequestT) -> Future[None]:
-        """Have a request committed; return what becomes of it.
+        """Queue a request.
 
         Returns:
-            Done when it is committed. It fails with what `commit` made of it, and with
-            `CredentialsFileUnwritableError` where it comes after `close`. What is called back then
-            holds up the next commit.
+            Done once the request is written. Fails with the error that `write` returns for it, and
+            after `close` with `CredentialsFileUnwritableError`. The next write waits for its
+            callbacks.
         """
-        answer: Future[None] = Future()
-        answer.set_running_or_notify_cancel()
+        future: Future[None] = Future()
+        future.set_running_or_notify_cancel()
         with self._changed:
             if self._is_closed:
-                answer.set_exception(
+                future.set_exception(
                     CredentialsFileUnwritableError("assumed is stopping", hint="start it again")
                 )
-                return answer
-            self._waiting.append((request, answer))
-            if not self._is_led:
+                return future
+            self._waiting.append((request, future))
+            if not self._is_running:
                 try:
-                    threading.Thread(target=self._lead, name="commit", daemon=True).start()
+                    threading.Thread(target=self._run, name="write", daemon=True).start()
                 except RuntimeError as error:
                     self._waiting.pop()
-                    answer.set_exception(
+                    future.set_exception(
                         CredentialsFileUnwritableError(
-                            f"no thread to write with: {error}",
-                            hint="raise the limit: `ulimit -u`, or TasksMax= of the unit",
+                            f"cannot start a thread to write: {error}",
+                            hint="raise the limit: `ulimit -u`, or TasksMax= of the systemd unit",
                         )
                     )
-                    return answer
-                self._is_led = True
-        return answer
+                    return future
+                self._is_running = True
+        return future
 
     def close(self) -> None:
-        """Take no more requests, and return when those that were taken are committed.
+        """Accept no more requests, and return once the accepted ones are written.
 
-        A commit that hangs keeps nobody for more than 2 s: it has to be one that may be killed.
+        A write that hangs delays this by 2 s at most, so the process may end in the middle of it.
         """
         with self._changed:
             self._is_closed = True
-            self._changed.wait_for(lambda: not self._is_led, self._close_seconds)
+            self._changed.wait_for(lambda: not self._is_running, self._close_timeout)
 
-    def _lead(self) -> None:
+    def _run(self) -> None:
         while True:
-            self._gather()
+            self._wait_for_batch()
             with self._changed:
-                group, self._waiting = self._waiting, []
-            self._began_at, worked = self._clock.boottime(), self._worked()
+                batch, self._waiting = self._waiting, []
+            self._began_at, used_before = self._clock.boottime(), self._processor_time()
             errors: Sequence[BaseException | None]
             try:
-                errors = self._commit([request for request, _ in group])
-            except BaseException as error:  # noqa: BLE001 -- it goes to whoever waits
-                errors = [error] * len(group)
-            self._work = self._worked() - worked
-            for (_, answer), failure in zip(group, errors, strict=True):
-                if failure is None:
-                    answer.set_result(None)
+                errors = self._write([request for request, _ in batch])
+            except BaseException as error:  # noqa: BLE001 -- it becomes the result of each request
+                errors = [error] * len(batch)
+            self._cost = self._processor_time() - used_before
+            for (_, future), error_of_request in zip(batch, errors, strict=True):
+                if error_of_request is None:
+                    future.set_result(None)
                 else:
-                    answer.set_exception(failure)
+                    future.set_exception(error_of_request)
             with self._changed:
                 if not self._waiting:
-                    self._is_led = False
+                    self._is_running = False
                     self._changed.notify_all()
                     return
 
-    def _gather(self) -> None:
-        """Wait for what is to be committed together."""
-        left = self._began_at + _WINDOW_SECONDS - self._clock.boottime()
-        if left > 0:
-            self._sleep(left)
-        last_look = self._began_at + self._work / _MOST_OF_A_PROCESSOR - _WINDOW_SECONDS
-        came = 0
-        while len(self._waiting) > came and self._clock.boottime() <= last_look:
-            came = len(self._waiting)
+    def _wait_for_batch(self) -> None:
+        remaining = self._began_at + _WINDOW_SECONDS - self._clock.boottime()
+        if remaining > 0:
+            self._sleep(remaining)
+        deadline = self._began_at + self._cost / _MAX_PROCESSOR_SHARE - _WINDOW_SECONDS
+        count = 0
+        while len(self._waiting) > count and self._clock.boottime() <= deadline:
+            count = len(self._waiting)
             self._sleep(_WINDOW_SECONDS)

@@ -1,21 +1,19 @@
-"""The credentials file on disk: locks, merges, replaces it whole, writes many profiles at once.
+"""The credentials file: read profiles, write many at once, remove them, recover from a crash.
 
-| to change | open |
+| topic | module |
 | --- | --- |
-| when refreshes are one rewrite | `group` |
-| how the file is read while others write it | `reading`, `lease` |
-| how a new file takes the old one's place | `replace`, `rename` |
-| how a file is rewritten where it is | `in_place` |
-| who may read it | `attributes` |
-| what is kept of replaced long-term keys | `backup` |
-| the locks beside it | `locks`, `names` |
-| what the system's refusals mean | `failures` |
-| what a profile of the file tells | `stored` |
+| batch writes | `batch_writer` |
+| read beside other writers | `reader`, `lease` |
+| atomic replacement | `atomic_replace`, `renameat2` |
+| write in place | `in_place` |
+| mode, owner, ACL | `permissions` |
+| backup of replaced long-term keys | `backup` |
+| lock files and paths | `locks`, `file_paths` |
+| errors of the operating system | `errors` |
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
@@ -25,47 +23,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assumed.aws_files import credentials_text
-from assumed.aws_files.credentials_text import RemoveCredentials, SetCredentials, is_ours
+from assumed import aws_files
+from assumed.aws_files import EditResult, RemoveCredentials, SetCredentials
+from assumed.aws_files.ownership import is_managed
 from assumed.clock import Clock, SystemClock
-from assumed.errors import CredentialsFileError, CredentialsFileUnwritableError
-from assumed.fsutil import PRIVATE_MODE, open_regular
-from assumed.logs.events import event
+from assumed.errors import CredentialsFileError
+from assumed.logs import event
 from assumed.models import Credentials, WriteMode
-from assumed.storage.atomic_replace import AtomicReplacer, MountPointError, repair
+from assumed.storage.atomic_replace import AtomicReplacer, EditBytes, MountPointError, repair
 from assumed.storage.backup import back_up
 from assumed.storage.batch_writer import BatchWriter
-from assumed.storage.errors import during, unwritable
+from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.in_place import InPlaceWriter, repair_in_place
-from assumed.storage.locks import DaemonLock, commit_lock
-from assumed.storage.permissions import access_list, is_private
-from assumed.storage.reader import FileSignature, open_settled, refuse_no_file
+from assumed.storage.locks import DaemonLock, write_lock
+from assumed.storage.permissions import make_private, reject_foreign_link
+from assumed.storage.reader import FileSignature, open_stable, require_regular_file
 from assumed.storage.stored_profile import StoredProfile
 from assumed.storage.warn_once import WarnOnce
-
-__all__ = ["CredentialsFile", "DaemonLock", "FileSignature", "StoredProfile", "WriteMode", "hold"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
     profile: str
-    put: SetCredentials
-
-
-def hold(path: Path, config: str) -> DaemonLock:
-    """Lock the file `path`, which is made for that, for the life of a daemon; see `DaemonLock`."""
-    return DaemonLock(path, config=config)
+    change: SetCredentials
 
 
 class CredentialsFile:
-    """The only door to the credentials file; safe to use from many threads and processes.
+    """Reads and writes the credentials file; thread- and process-safe.
 
     Args:
         path: as the user names it; symbolic links are followed, and stay.
-        write: whether a new file takes the place of the old one, or the old one gets new bytes.
-        clock: for the window in which refreshes are one rewrite.
-        sleep: waits some seconds; for that window, and between looks at a file that is busy.
+        write: whether a new file replaces the old one, or the old one is overwritten in place.
+        clock: measures the time between batch writes.
+        sleep: waits for a number of seconds, between batch writes and while the file is busy.
     """
 
     def __init__(
@@ -79,46 +70,48 @@ class CredentialsFile:
         self._path = path
         self._write_mode = write
         self._sleep = sleep
-        self._notices = WarnOnce()
+        self._warnings = WarnOnce()
         self._own_last_write: FileSignature | None = None
-        self._commits = 0
-        self._group = BatchWriter(self._commit_group, clock=clock or SystemClock(), sleep=sleep)
+        self._writes = 0
+        self._batch_writer = BatchWriter(
+            self._write_batch, clock=clock or SystemClock(), sleep=sleep
+        )
 
     @property
     def path(self) -> Path:
-        """The file behind all symbolic links, whether it is there or not."""
+        """The file behind all symbolic links, which need not exist."""
         return CredentialsFilePaths.of(self._path).file
 
     def exists(self) -> bool:
-        """Whether there is a file, whatever it holds."""
+        """Whether the file exists, whatever its content."""
         return self.signature() is not None
 
     def signature(self) -> FileSignature | None:
-        """Return what changes whenever somebody writes the file: one stat, nothing is read.
+        """Return a value that changes with each write of the file, from a single stat call.
 
         Raises:
-            CredentialsFileUnwritableError: the system does not tell.
+            CredentialsFileUnwritableError: a system call fails.
         """
         path = self.path
-        with during("look at", path):
-            return FileSignature.at(path)
+        with wrap_os_errors("check", path):
+            return FileSignature.lstat(path)
 
     @property
     def own_last_write(self) -> FileSignature | None:
-        """The signature that the file has for as long as nobody writes it after this object."""
+        """The signature of the file after this object's last write."""
         return self._own_last_write
 
     @property
-    def commits(self) -> int:
-        """How often this object has written the file."""
-        return self._commits
+    def writes(self) -> int:
+        """How many times this object has written the file."""
+        return self._writes
 
     def read(self) -> Mapping[str, StoredProfile]:
-        """Return all profiles by name, in the order of the file; none where it is missing.
+        """Return all profiles by name, in the order of the file; none if it is missing.
 
         Raises:
-            CredentialsFileMalformedError: botocore can't read the file either.
-            CredentialsFileUnwritableError: the system refuses to open or to read it.
+            CredentialsFileMalformedError: botocore cannot read the file either.
+            CredentialsFileUnwritableError: the file cannot be opened or read.
         """
         return {
             name: StoredProfile.from_section(name, section)
@@ -128,199 +121,171 @@ class CredentialsFile:
     def write(
         self, profile: str, credentials: Credentials, *, overwrite: bool = False
     ) -> Future[None]:
-        """Write a profile; what is returned is done once it is on disk.
+        """Write a profile.
 
-        It is one rewrite for what comes within about 50 ms, or longer where the file is a big one
-        and more keeps coming. The last one wins, also over credentials that expire later: what
-        they allow may have changed.
+        Requests within about 50 ms share one write; longer if the file is large and more requests
+        keep arriving. The last one wins, also over credentials that expire later: their permissions
+        may have changed.
 
         Args:
             profile: the name of the section.
-            credentials: what is written.
-            overwrite: also over long-term keys, which are backed up first, and over what another
-                tool manages.
+            credentials: the values to write.
+            overwrite: also over long-term keys, which are backed up first, and over credentials
+                that another tool manages.
 
         Returns:
-            Fails with `CredentialsFileMalformedError`, where botocore can't read the file either;
-            `ProfileNotManagedError`, where somebody else's credentials are there;
-            `ProfileAmbiguousError`, where the AWS SDKs would not all read the credentials;
-            `CredentialsFileUnwritableError`, where the system refuses. The file is then as it was.
+            Done once the profile is on disk. Otherwise the profile is as it was, and it fails with:
+            `CredentialsFileMalformedError`: botocore cannot read the file either;
+            `ProfileNotManagedError`: the profile has credentials that assumed does not manage;
+            `ProfileAmbiguousError`: the AWS SDKs would not read the same credentials from it;
+            `CredentialsFileUnwritableError`: a system call fails.
         """
-        return self._group.submit(_Write(profile, SetCredentials(credentials, overwrite)))
+        return self._batch_writer.submit(_Write(profile, SetCredentials(credentials, overwrite)))
 
     def remove(self, profiles: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Remove what we wrote, and return the profiles that it was removed from.
+        """Remove the managed keys, and return the profiles from which they were removed.
 
         Args:
-            profiles: only these; None is every profile with our mark.
+            profiles: only from these; None for all managed profiles.
 
         Raises:
-            CredentialsFileMalformedError: botocore can't read the file either.
-            ProfileAmbiguousError: a profile can't be told apart from what stands below it; what
-                else was to go is gone.
-            CredentialsFileUnwritableError: the system refuses. The file is as it was.
+            CredentialsFileMalformedError: botocore cannot read the file either.
+            ProfileAmbiguousError: an indented line continues a managed key of a profile;
+                the keys of the other profiles are removed.
+            CredentialsFileUnwritableError: a system call fails. The file is as it was.
         """
         # Not under the lock: a file that needs no change gets no lock file and no other mode.
         self.recover()
-        if not _managed_profiles(self._read_sections(must_be_still=True), profiles):
+        if not _managed_profiles(self._read_sections(require_no_writer=True), profiles):
             return ()
-        result: credentials_text.EditResult | None = None
-        with self._committing() as (place, replacer):
+        result: EditResult | None = None
+        with self._write_lock() as (paths, replacer):
 
             def edit(data: bytes) -> bytes:
                 nonlocal result
-                sections = credentials_text.read(data, path=str(place.file))
+                sections = aws_files.read(data, path=str(paths.file))
                 managed = _managed_profiles(sections, profiles)
                 changes = {name: RemoveCredentials() for name in managed}
-                result = credentials_text.edit(data, changes, path=str(place.file))
+                result = aws_files.edit(data, changes, path=str(paths.file))
                 return result.data
 
-            self._commit(place, replacer, edit)
+            self._write_file(paths, replacer, edit)
         if result is None:
             return ()
-        for refusal in result.refused.values():
-            raise refusal
+        for error in result.rejected.values():
+            raise error
         return result.removed
 
     def recover(self) -> None:
-        """Tidy up after a run that was killed in the middle of a commit; call it once at start.
+        """Clean up after a process that was killed during a write; call it once at start.
 
-        Where there is nothing to tidy up nothing is created, nor is a lock waited for.
+        If there is nothing to clean up, no file is created and no lock is awaited.
 
         Raises:
-            CredentialsFileUnwritableError: the system refuses.
+            CredentialsFileUnwritableError: a system call fails.
         """
-        place = CredentialsFilePaths.of(self._path)
-        if any(os.path.lexists(left_over) for left_over in (place.new, place.journal)):
-            with self._committing():
+        paths = CredentialsFilePaths.of(self._path)
+        if any(os.path.lexists(leftover) for leftover in (paths.new, paths.journal)):
+            with self._write_lock():
                 pass
 
     def close(self) -> None:
-        """Take no more writes, and return when those that were asked for are done."""
-        self._group.close()
+        """Accept no more writes, and return once the accepted ones are done."""
+        self._batch_writer.close()
 
-    def hold(self, config: str) -> DaemonLock:
-        """Take the lock that a daemon holds for its life; use it in a `with`, or `release` it.
+    def acquire_daemon_lock(self, config: str) -> DaemonLock:
+        """Acquire the lock that a daemon holds while it runs; use it in a `with`, or `release` it.
 
         Args:
-            config: the daemon's configuration file, to tell it to a second daemon.
+            config: the daemon's configuration file, to report it to a second daemon.
 
         Raises:
-            AlreadyRunningError: another daemon holds it; the message names its pid and
-            configuration. CredentialsFileUnwritableError: the lock can't be had.
+            AlreadyRunningError: another daemon holds it; the message names its process and
+                configuration.
+            CredentialsFileUnwritableError: the lock file cannot be opened or locked.
         """
-        return hold(CredentialsFilePaths.of(self._path).daemon, config)
+        return DaemonLock(CredentialsFilePaths.of(self._path).daemon_lock, config=config)
 
-    def _read_sections(self, *, must_be_still: bool = False) -> Mapping[str, Mapping[str, str]]:
+    def _read_sections(self, *, require_no_writer: bool = False) -> Mapping[str, Mapping[str, str]]:
         path = self.path
-        with during("read", path):
-            file = open_settled(path, sleep=self._sleep, must_be_still=must_be_still)
+        with wrap_os_errors("read", path):
+            file = open_stable(path, sleep=self._sleep, require_no_writer=require_no_writer)
             if file is None:
                 return {}
             with file:
-                return credentials_text.read(file.data, path=str(path))
-
-    def _refuse_foreign_link(self, place: CredentialsFilePaths) -> None:
-        """As root, follow no link of a user to a file that is somebody else's.
-
-        Raises:
-            CredentialsFileUnwritableError: one of them leads there.
-        """
-        if os.geteuid() != 0 or not place.file.exists():
-            return
-        owner = place.file.stat().st_uid
-        named = self._path.absolute()
-        for step in (named, named.parent):
-            if step.is_symlink() and step.lstat().st_uid not in {owner, 0}:
-                raise CredentialsFileUnwritableError(
-                    f"{step} is a link of one user's to {place.file}, which is another's",
-                    hint="run assumed as the user whose file it is",
-                )
+                return aws_files.read(file.data, path=str(path))
 
     @contextmanager
-    def _committing(self) -> Iterator[tuple[CredentialsFilePaths, AtomicReplacer]]:
-        place = CredentialsFilePaths.of(self._path)
-        with during("write", place.file):
-            # Root could leave a lock file beside a device, and change the mode of one.
-            refuse_no_file(place.file)
-            self._refuse_foreign_link(place)
+    def _write_lock(self) -> Iterator[tuple[CredentialsFilePaths, AtomicReplacer]]:
+        paths = CredentialsFilePaths.of(self._path)
+        with wrap_os_errors("write", paths.file):
+            # Before the lock: root could create a lock file beside a device.
+            require_regular_file(paths.file)
+            reject_foreign_link(self._path, paths.file)
         with (
-            during("write", place.file),
-            commit_lock(place.lock, sleep=self._sleep) as lock,
+            wrap_os_errors("write", paths.file),
+            write_lock(paths.write_lock, sleep=self._sleep) as lock,
         ):
-            repair(place, lock, self._notices)
-            repair_in_place(place, self._notices)
-            yield place, AtomicReplacer(place, lock, self._sleep, self._notices)
+            repair(paths, lock, self._warnings)
+            repair_in_place(paths, self._warnings)
+            yield paths, AtomicReplacer(paths, lock, self._sleep, self._warnings)
 
-    def _commit(
-        self, place: CredentialsFilePaths, replacer: AtomicReplacer, edit: Callable[[bytes], bytes]
+    def _write_file(
+        self, paths: CredentialsFilePaths, replacer: AtomicReplacer, edit: EditBytes
     ) -> None:
-        self._tighten(place)
-        if self._write_mode is WriteMode.IN_PLACE and FileSignature.at(place.file) is not None:
+        self._make_private(paths.file)
+        if self._write_mode is WriteMode.IN_PLACE and FileSignature.lstat(paths.file) is not None:
             in_place = True
         else:
             in_place = False
             try:
-                self._own_last_write = replacer.commit(edit)
+                self._own_last_write = replacer.replace(edit)
             except MountPointError:
-                self._notices.once(
+                self._warnings.warn(
                     "credentials_file_is_a_mount_point",
-                    path=place.file,
-                    hint="written in place; `write: in-place` says so in the configuration",
+                    path=paths.file,
+                    hint="it is written in place; `write: in-place` turns this warning off",
                 )
                 in_place = True
         if in_place:
-            overwriter = InPlaceWriter(place, self._sleep, self._notices)
-            self._own_last_write = overwriter.commit(edit)
-        self._commits += 1
+            writer = InPlaceWriter(paths, self._sleep, self._warnings)
+            self._own_last_write = writer.write(edit)
+        self._writes += 1
 
-    def _tighten(self, place: CredentialsFilePaths) -> None:
-        """Take the file away from everybody else's eyes, even before it is written."""
-        try:
-            descriptor = open_regular(place.file)
-        except OSError:
-            # The commit meets the same refusal, and says so.
-            return
-        try:
-            status = os.fstat(descriptor)
-            acl = access_list(descriptor)
-            if not is_private(status, acl) and acl is None:
-                os.fchmod(descriptor, PRIVATE_MODE)
-                event(
-                    logging.WARNING,
-                    "credentials_file_permissions_tightened",
-                    path=place.file,
-                    old_mode=f"{status.st_mode & 0o777:04o}",
-                )
-        except OSError as error:
-            if error.errno not in {errno.EPERM, errno.EROFS}:
-                raise unwritable(place.file, "change the mode", error) from error
-        finally:
-            os.close(descriptor)
+    def _make_private(self, path: Path) -> None:
+        """Make the file private even if the write fails afterwards."""
+        old_mode = make_private(path)
+        if old_mode is not None:
+            event(
+                logging.WARNING,
+                "credentials_file_permissions_tightened",
+                path=path,
+                old_mode=f"{old_mode:04o}",
+            )
 
-    def _commit_group(self, group: Sequence[_Write]) -> Sequence[CredentialsFileError | None]:
-        changes = {write.profile: write.put for write in group}
-        result: credentials_text.EditResult | None = None
-        with self._committing() as (place, replacer):
+    def _write_batch(self, batch: Sequence[_Write]) -> Sequence[CredentialsFileError | None]:
+        changes = {write.profile: write.change for write in batch}
+        result: EditResult | None = None
+        with self._write_lock() as (paths, replacer):
 
             def edit(data: bytes) -> bytes:
                 nonlocal result
-                result = credentials_text.edit(data, changes, path=str(place.file))
-                if result.replaced_keys and back_up(place, result.replaced_keys):
+                result = aws_files.edit(data, changes, path=str(paths.file))
+                if result.replaced_keys and back_up(paths, result.replaced_keys):
                     event(
                         logging.WARNING,
                         "long_term_keys_backed_up",
                         profiles=", ".join(result.replaced_keys),
-                        path=place.backup,
+                        path=paths.backup,
                     )
                 return result.data
 
-            self._commit(place, replacer, edit)
+            self._write_file(paths, replacer, edit)
         if result is None:
-            return [None] * len(group)
+            return [None] * len(batch)
         for profile in result.taken_over:
-            event(logging.INFO, "profile_taken_over", profile=profile, path=place.file)
-        return [result.refused.get(write.profile) for write in group]
+            event(logging.INFO, "profile_taken_over", profile=profile, path=paths.file)
+        return [result.rejected.get(write.profile) for write in batch]
 
 
 def _managed_profiles(
@@ -329,5 +294,5 @@ def _managed_profiles(
     return [
         name
         for name, section in sections.items()
-        if is_ours(section) and (profiles is None or name in profiles)
+        if is_managed(section) and (profiles is None or name in profiles)
     ]

@@ -1,4 +1,4 @@
-"""The names of what stands beside the credentials file, and where the file really is."""
+"""The paths of the credentials file and of the files that assumed keeps beside it."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class CredentialsFilePaths:
-    """The credentials file behind all symbolic links, and its companions in the same folder.
+    """The credentials file behind all symbolic links, and its companions in the same directory.
 
-    Their names are fixed: only who holds the commit lock touches them, and after a crash the next
-    one knows what is ours.
+    The names are fixed: only the holder of the write lock touches these files, and after a crash
+    the next process knows which ones assumed created.
     """
 
     file: Path
 
     @classmethod
     def of(cls, path: Path) -> CredentialsFilePaths:
-        """Follow the links of `path`, also chained ones and ones that lead to no file yet."""
+        """Follow the links of `path`, including chains and links to a file that does not exist."""
         return cls(Path(os.path.realpath(path)))
 
     @property
-    def folder(self) -> Path:
-        """The folder of all of them."""
+    def directory(self) -> Path:
+        """The directory of all of them."""
         return self.file.parent
 
     @property
-    def lock(self) -> Path:
-        """Locked for the length of a commit; holds what a crashed commit was about to do."""
+    def write_lock(self) -> Path:
+        """Locked during a write; its content describes a replacement that a crash interrupted."""
         return self._companion("lock")
 
     @property
-    def daemon(self) -> Path:
-        """Locked for the life of a daemon; says which."""
+    def daemon_lock(self) -> Path:
+        """Locked while a daemon runs; names its process and configuration."""
         return self._companion("daemon")
 
     @property
     def new(self) -> Path:
-        """The new file before, the old one after they are exchanged."""
+        """The new file, and after the exchange of the names the old one."""
         return self._companion("new")
 
     @property
     def journal(self) -> Path:
-        """What a write in place replaces, and by what."""
+        """The old and the new content of a write in place."""
         return self._companion("journal")
 
     @property
     def backup(self) -> Path:
         """The long-term keys that `overwrite: true` replaced."""
-        return self.folder / f"{self.file.name}.assumed-backup"
+        return self.directory / f"{self.file.name}.assumed-backup"
 
     def conflict(self, inode: int) -> Path:
-        """Return where an edit of another program is kept that could not be put back."""
-        return self.folder / f"{self.file.name}.assumed-conflict-{inode}"
+        """Return where an edit of another program is kept if it cannot be put back."""
+        return self.directory / f"{self.file.name}.assumed-conflict-{inode}"
 
     def _companion(self, role: str) -> Path:
-        return self.folder / f".{self.file.name}.assumed-{role}"
+        return self.directory / f".{self.file.name}.assumed-{role}"

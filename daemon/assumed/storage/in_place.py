@@ -1,7 +1,7 @@
-"""The same file with new bytes: for names that no other file can take, and for hard links.
+"""Write the credentials file in place, for mount points and hard links.
 
-A write lease makes readers and writers wait for the moment that it takes. What a crash half-way
-leaves is mended with a journal beside the file, which holds the old bytes and the new ones.
+A write lease makes readers and writers wait for the duration of the write. A journal beside the
+file holds the old and the new content: the next start completes a write that a crash interrupted.
 """
 
 from __future__ import annotations
@@ -17,80 +17,80 @@ from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
 from assumed.fsutil import NotRegularFileError, open_regular, sync_directory, write_all
-from assumed.storage.atomic_replace import EditResult, write_new
-from assumed.storage.errors import during
+from assumed.storage.atomic_replace import EditBytes, write_new
+from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.lease import LeaseKind, LeaseState
 from assumed.storage.permissions import access_list, is_private, owner_of_new_files
-from assumed.storage.reader import FileSignature, OpenFile, open_settled
+from assumed.storage.reader import FileSignature, OpenFile, open_stable
 from assumed.storage.warn_once import WarnOnce
 
-_ROUNDS = 50
-_LET_OTHERS_GO_SECONDS = 0.02
+_MAX_ATTEMPTS = 50
+_RETRY_INTERVAL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class InPlaceWriter:
-    """Writes into the file that is there, under the commit lock.
+    """Overwrites the existing credentials file while the write lock is held.
 
     Args:
-        place: where the file is; it has to exist.
-        sleep: waits some seconds.
-        notices: for what a person should know.
+        paths: the file, which must exist, and its companions.
+        sleep: waits for a number of seconds.
+        warnings: logs what is special about the file.
     """
 
-    place: CredentialsFilePaths
+    paths: CredentialsFilePaths
     sleep: Callable[[float], None]
-    notices: WarnOnce
+    warnings: WarnOnce
 
-    def commit(self, edit: EditResult) -> FileSignature:
-        """Edit the file and return what it is then.
+    def write(self, edit: EditBytes) -> FileSignature:
+        """Edit the file and return its signature afterwards.
 
         Raises:
-            CredentialsFileUnwritableError: the system refuses, or others write without a pause.
+            CredentialsFileUnwritableError: a system call fails, or others write without a pause.
         """
-        for _ in range(_ROUNDS):
-            file = open_settled(self.place.file, sleep=self.sleep, kind=LeaseKind.WRITE)
+        for _ in range(_MAX_ATTEMPTS):
+            file = open_stable(self.paths.file, sleep=self.sleep, kind=LeaseKind.WRITE)
             if file is None:
                 break
             with file:
                 if file.lease is LeaseState.UNSUPPORTED:
-                    self.notices.once("credentials_file_without_leases", path=self.place.file)
+                    self.warnings.warn("credentials_file_without_leases", path=self.paths.file)
                 data = edit(file.data)
                 if data == file.data:
                     return file.signature
-                _refuse_shared(self.place.file, file.descriptor)
+                _reject_shared(self.paths.file, file.descriptor)
                 self._write(file, data)
                 signature = FileSignature.of(os.fstat(file.descriptor))
-                if not file.is_awaited():
+                if not file.is_lease_broken():
                     return signature
-            # Somebody waits to open it; a writer among them may have read the old bytes before.
-            self.sleep(_LET_OTHERS_GO_SECONDS)
+            # Another process waits to open it; if it writes, it may have read the old content.
+            self.sleep(_RETRY_INTERVAL_SECONDS)
         raise CredentialsFileUnwritableError(
-            f"{self.place.file}: other programs change it without a pause",
-            hint=f"see which ones: `fuser -v {self.place.file}`",
+            f"{self.paths.file}: other programs change it without a pause",
+            hint=f"find the programs: `fuser -v {self.paths.file}`",
         )
 
     def _write(self, file: OpenFile, data: bytes) -> None:
-        with during("write the journal", self.place.journal):
-            _write_journal(self.place, file.data, data)
-        with during("write", self.place.file):
+        with wrap_os_errors("write the journal", self.paths.journal):
+            _write_journal(self.paths, file.data, data)
+        with wrap_os_errors("write", self.paths.file):
             try:
                 _overwrite(file.descriptor, data)
             except OSError:
-                # The old bytes have their room still, unless the disk itself fails.
+                # The old content still has its space, unless the disk itself fails.
                 _overwrite(file.descriptor, file.data)
-                self.place.journal.unlink()
+                self.paths.journal.unlink()
                 raise
-        with during("remove", self.place.journal):
-            self.place.journal.unlink()
+        with wrap_os_errors("remove", self.paths.journal):
+            self.paths.journal.unlink()
 
 
-def _refuse_shared(path: Path, descriptor: int) -> None:
-    """Write no secret into a file that somebody else could read: its mode may not be ours to set.
+def _reject_shared(path: Path, descriptor: int) -> None:
+    """Reject a file that another user can read: assumed may not be able to change its mode.
 
     Raises:
-        CredentialsFileUnwritableError: it is another user's, or open to others.
+        CredentialsFileUnwritableError: it is another user's, or others can read it.
     """
     status = os.fstat(descriptor)
     owner, _ = owner_of_new_files(path.parent)
@@ -98,44 +98,44 @@ def _refuse_shared(path: Path, descriptor: int) -> None:
         status, access_list(descriptor)
     ):
         raise CredentialsFileUnwritableError(
-            f"{path} belongs to another user, or others may read it",
-            hint=f"make it yours alone: `chown $USER {path}; chmod 600 {path}`",
+            f"{path} belongs to another user, or other users can read it",
+            hint=f"make it private: `chown $USER {path}; chmod 600 {path}`",
         )
 
 
-def repair_in_place(place: CredentialsFilePaths, notices: WarnOnce) -> None:
-    """Finish a write in place that was killed half-way.
+def repair_in_place(paths: CredentialsFilePaths, warnings: WarnOnce) -> None:
+    """Complete a write in place that a crash interrupted.
 
-    A file that is neither the old one, nor the new one, nor something in between has been written
-    by somebody else since: it stays as it is.
+    If the file is neither the old one, nor the new one, nor a mix of the two, another program has
+    written it since, and it stays as it is.
 
     Raises:
-        CredentialsFileUnwritableError: the system refuses.
+        CredentialsFileUnwritableError: a system call fails.
     """
-    with during("repair", place.file):
+    with wrap_os_errors("repair", paths.file):
         try:
-            journal = _read_journal(place.journal)
+            journal = _read_journal(paths.journal)
         except FileNotFoundError:
             return
         if journal is not None:
-            _finish(place, *journal, notices)
-        place.journal.unlink()
+            _complete(paths, *journal, warnings)
+        paths.journal.unlink()
 
 
-def _finish(place: CredentialsFilePaths, old: bytes, new: bytes, notices: WarnOnce) -> None:
+def _complete(paths: CredentialsFilePaths, old: bytes, new: bytes, warnings: WarnOnce) -> None:
     with suppress(FileNotFoundError):
-        descriptor = open_regular(place.file, os.O_RDWR)
+        descriptor = open_regular(paths.file, os.O_RDWR)
         try:
             data = _read(descriptor)
-            if data not in {old, new} and _is_between(data, old, new):
+            if data not in {old, new} and _is_mix(data, old, new):
                 _overwrite(descriptor, new)
-                notices.once("credentials_file_repaired", path=place.file)
+                warnings.warn("credentials_file_repaired", path=paths.file)
         finally:
             os.close(descriptor)
 
 
-def _is_between(data: bytes, old: bytes, new: bytes) -> bool:
-    """Whether every byte is the old one or the new one at its place."""
+def _is_mix(data: bytes, old: bytes, new: bytes) -> bool:
+    """Whether every byte is the old or the new one at its position."""
     if not min(len(old), len(new)) <= len(data) <= max(len(old), len(new)):
         return False
     return all(
@@ -150,37 +150,37 @@ def _overwrite(descriptor: int, data: bytes) -> None:
     os.fsync(descriptor)
 
 
-def _write_journal(place: CredentialsFilePaths, old: bytes, new: bytes) -> None:
+def _write_journal(paths: CredentialsFilePaths, old: bytes, new: bytes) -> None:
     payload = old + new
     head = {"old": len(old), "sha256": hashlib.sha256(payload).hexdigest()}
     try:
-        write_new(place.journal, json.dumps(head).encode() + b"\n" + payload, like=None).close()
-        sync_directory(place.folder)
+        write_new(paths.journal, json.dumps(head).encode() + b"\n" + payload, like=None).close()
+        sync_directory(paths.directory)
     except OSError:
-        place.journal.unlink(missing_ok=True)
+        paths.journal.unlink(missing_ok=True)
         raise
 
 
 def _read_journal(path: Path) -> tuple[bytes, bytes] | None:
-    """Return the old bytes and the new ones; None where it was not whole when we were killed."""
+    """Return the old and the new content, or None if the journal is incomplete or foreign."""
     try:
         descriptor = open_regular(path)
     except NotRegularFileError:
-        return None  # Somebody else put it there.
+        return None
     try:
         owner, _ = owner_of_new_files(path.parent)
         if os.fstat(descriptor).st_uid not in {os.geteuid(), owner}:
-            return None  # Somebody else put it there.
+            return None
         head, _, payload = _read(descriptor).partition(b"\n")
     finally:
         os.close(descriptor)
     try:
         fields = json.loads(head)
-        is_whole = fields["sha256"] == hashlib.sha256(payload).hexdigest()
+        is_complete = fields["sha256"] == hashlib.sha256(payload).hexdigest()
         length = int(fields["old"])
     except (ValueError, TypeError, KeyError):
         return None
-    return (payload[:length], payload[length:]) if is_whole else None
+    return (payload[:length], payload[length:]) if is_complete else None
 
 
 def _read(descriptor: int) -> bytes:

@@ -1,6 +1,6 @@
-"""Leases of the kernel: while we hold one, whoever opens the file in a way that conflicts waits.
+"""File leases of the kernel: while one is held, a conflicting open of the file waits.
 
-Leases work on files that the process's user owns, on local file systems. The kernel ends one by
+A lease needs a file that the process's user owns, on a local file system. The kernel breaks one by
 force after `/proc/sys/fs/lease-break-time` (45 s).
 
 Source: fcntl(2), "Leases"; Linux only.
@@ -18,32 +18,32 @@ _SUPPORTED = hasattr(fcntl, "F_SETLEASE")
 
 @unique
 class LeaseKind(Enum):
-    """What conflicts with the lease."""
+    """Which opens conflict with the lease."""
 
     READ = fcntl.F_RDLCK
-    """Others may read; opening for writing, or truncating, waits."""
+    """Other processes can read; an open for writing, or a truncate, waits."""
     WRITE = fcntl.F_WRLCK
-    """Any opening by others waits; it is only to be had while nobody else has the file open."""
+    """Any open waits; only granted while no other process has the file open."""
 
 
 @unique
 class LeaseState(Enum):
-    """What asking for a lease came to."""
+    """The result of a request for a lease."""
 
     HELD = "held"
     BUSY = "busy"
-    """Somebody has the file open just now."""
+    """Another process has the file open."""
     UNSUPPORTED = "unsupported"
-    """Not on this file system, not for this user, or not on this system."""
+    """Not on this file system, not for this user, or not on this operating system."""
 
 
-def take_lease(descriptor: int, kind: LeaseKind) -> LeaseState:
-    """Ask for a lease; it ends when the descriptor is closed."""
+def acquire_lease(descriptor: int, kind: LeaseKind) -> LeaseState:
+    """Request a lease; it ends when the descriptor is closed."""
     if not _SUPPORTED:
         return LeaseState.UNSUPPORTED
     try:
-        # SIGIO, which the kernel sends when somebody waits, kills by default; SIGURG is ignored
-        # by default, so that no handler is needed, which only the main thread could install.
+        # The kernel announces a waiting process by SIGIO, which kills by default. SIGURG is ignored
+        # by default, so it needs no handler, which only the main thread could install.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, kind.value)
     except OSError as error:
@@ -51,11 +51,11 @@ def take_lease(descriptor: int, kind: LeaseKind) -> LeaseState:
     return LeaseState.HELD
 
 
-def is_awaited(descriptor: int, kind: LeaseKind) -> bool:
-    """Whether somebody waits for the lease to end, or the kernel has ended it."""
+def is_lease_broken(descriptor: int, kind: LeaseKind) -> bool:
+    """Whether another process waits for the lease to end, or the kernel has ended it."""
     return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != kind.value
 
 
-def give_up_lease(descriptor: int) -> None:
-    """End a lease and keep the file open: whoever waited for its end goes on."""
+def release_lease(descriptor: int) -> None:
+    """End a lease and keep the file open; a process that waited for it continues."""
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)

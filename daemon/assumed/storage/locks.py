@@ -1,4 +1,4 @@
-"""Locks beside the credentials file: one for a commit, one for the life of a daemon."""
+"""Lock files: one for the time of a write, one for the lifetime of a daemon."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from types import TracebackType
 
 from assumed.errors import AlreadyRunningError, CredentialsFileUnwritableError
 from assumed.fsutil import PRIVATE_MODE, create_directory, open_or_create
-from assumed.storage.errors import during
-from assumed.storage.permissions import own, owner_of_new_files
+from assumed.storage.errors import wrap_os_errors
+from assumed.storage.permissions import chown, owner_of_new_files
 
-_TURN_SECONDS = 0.005
-_PATIENCE_SECONDS = 30
-_MOST_BYTES = 4096
+_POLL_INTERVAL_SECONDS = 0.005
+_LOCK_TIMEOUT_SECONDS = 30
+_MAX_BYTES = 4096
 
 
 @contextmanager
-def commit_lock(path: Path, *, sleep: Callable[[float], None]) -> Iterator[int]:
-    """Hold the lock that all writers of ours share; yields the descriptor of its file.
+def write_lock(path: Path, *, sleep: Callable[[float], None]) -> Iterator[int]:
+    """Hold the lock that all assumed processes take to write; yields the descriptor of its file.
 
     Args:
-        path: the lock file; created with its folder where they are missing.
-        sleep: waits some seconds.
+        path: the lock file; it and its directory are created if missing.
+        sleep: waits for a number of seconds.
 
     Raises:
-        CredentialsFileUnwritableError: the lock can't be had, or not within 30 s.
+        CredentialsFileUnwritableError: the lock cannot be acquired, or not within 30 s.
     """
     descriptor = open_private(path)
     try:
-        with during("lock", path):
-            for _ in range(round(_PATIENCE_SECONDS / _TURN_SECONDS)):
+        with wrap_os_errors("lock", path):
+            for _ in range(round(_LOCK_TIMEOUT_SECONDS / _POLL_INTERVAL_SECONDS)):
                 if _try_lock(descriptor):
                     break
-                sleep(_TURN_SECONDS)
+                sleep(_POLL_INTERVAL_SECONDS)
             else:
                 raise CredentialsFileUnwritableError(
-                    f"{path}: another assumed has been writing for {_PATIENCE_SECONDS} s",
-                    hint=f"see which one hangs: `fuser -v {path}`",
+                    f"{path}: another assumed process has held it for {_LOCK_TIMEOUT_SECONDS} s",
+                    hint=f"find the process: `fuser -v {path}`",
                 )
         yield descriptor
     finally:
@@ -51,24 +51,25 @@ def commit_lock(path: Path, *, sleep: Callable[[float], None]) -> Iterator[int]:
 
 
 class DaemonLock:
-    """The sign that a daemon has something for itself; held until `release`.
+    """The exclusive lock of a running daemon; held until `release`.
 
     Args:
-        path: the lock file; created with its folder where they are missing.
-        config: the daemon's configuration file, to tell it to the one that comes second.
+        path: the lock file; it and its directory are created if missing.
+        config: the daemon's configuration file, to report it to a second daemon.
 
     Raises:
         AlreadyRunningError: another daemon holds it; the message names its process and
-        configuration. CredentialsFileUnwritableError: the lock file can't be had.
+            configuration.
+        CredentialsFileUnwritableError: the lock file cannot be opened or locked.
     """
 
     def __init__(self, path: Path, *, config: str) -> None:
         self._descriptor = open_private(path)
         try:
-            with during("lock", path):
+            with wrap_os_errors("lock", path):
                 if not _try_lock(self._descriptor):
-                    raise _already_running(path, read_all(self._descriptor))
-                overwrite(
+                    raise _already_running(path, read_lock_file(self._descriptor))
+                write_lock_file(
                     self._descriptor,
                     json.dumps({"pid": os.getpid(), "config": config}).encode(),
                 )
@@ -77,7 +78,7 @@ class DaemonLock:
             raise
 
     def release(self) -> None:
-        """Let another daemon have the file; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             try:
@@ -98,30 +99,31 @@ class DaemonLock:
 
 
 def open_private(path: Path) -> int:
-    """Open a file of ours for reading and writing, created 0600 where it is missing.
+    """Open a file that assumed owns for reading and writing; create it with mode 0600 if missing.
 
     Raises:
-        CredentialsFileUnwritableError: it can't be had, or is a link, no plain file, or not ours:
-            then somebody wants us to write elsewhere.
+        CredentialsFileUnwritableError: a system call fails; or it is a link, not a regular file, or
+            another user's: that user could redirect what is written.
     """
-    with during("create the folder", path.parent):
+    with wrap_os_errors("create the directory", path.parent):
         create_directory(path.parent)
-    with during("open", path):
+    with wrap_os_errors("open", path):
         descriptor = open_or_create(path)
     try:
-        with during("open", path):
+        with wrap_os_errors("open", path):
             user, group = owner_of_new_files(path.parent)
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
                 raise CredentialsFileUnwritableError(
-                    f"{path} is no plain file", hint="remove it: assumed makes its own"
+                    f"{path} is not a regular file, or has hard links",
+                    hint="remove it: assumed creates its own",
                 )
             if status.st_uid not in {os.geteuid(), user}:
                 raise CredentialsFileUnwritableError(
                     f"{path} belongs to another user",
-                    hint="remove it: assumed makes its own",
+                    hint="remove it: assumed creates its own",
                 )
-            own(descriptor, user, group)
+            chown(descriptor, user, group)
             os.fchmod(descriptor, PRIVATE_MODE)
     except BaseException:
         os.close(descriptor)
@@ -129,13 +131,13 @@ def open_private(path: Path) -> int:
     return descriptor
 
 
-def read_all(descriptor: int) -> bytes:
-    """Return the first 4096 bytes of a file of ours."""
-    return os.pread(descriptor, _MOST_BYTES, 0)
+def read_lock_file(descriptor: int) -> bytes:
+    """Return the content of a lock file, at most 4096 bytes."""
+    return os.pread(descriptor, _MAX_BYTES, 0)
 
 
-def overwrite(descriptor: int, data: bytes) -> None:
-    """Make these bytes the whole of a file of ours."""
+def write_lock_file(descriptor: int, data: bytes) -> None:
+    """Replace the content of a lock file."""
     os.pwrite(descriptor, data, 0)
     os.ftruncate(descriptor, len(data))
 
@@ -155,8 +157,9 @@ def _already_running(path: Path, content: bytes) -> AlreadyRunningError:
         holder = json.loads(content)
         who = f"assumed with pid {int(holder['pid'])} and configuration {holder['config']}"
     except (ValueError, TypeError, KeyError):
-        who = "another assumed"
+        who = "another assumed process"
     return AlreadyRunningError(
-        f"{who} runs already and holds {path}",
-        hint="stop it first, or give this one a file of its own: credentials_file: path:",
+        f"{who} is already running and holds {path}",
+        hint="stop it first, or give this daemon a credentials file (credentials_file: path:) and "
+        "a socket (XDG_RUNTIME_DIR) of its own",
     )

@@ -1,4 +1,4 @@
-"""Who may read the file: mode, owner, access control list, extended attributes."""
+"""Who can read the credentials file: mode, owner, access control list, extended attributes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import stat
 import struct
 from pathlib import Path
 
-from assumed.fsutil import PRIVATE_MODE
+from assumed.errors import CredentialsFileUnwritableError
+from assumed.fsutil import PRIVATE_MODE, open_regular
+from assumed.storage.errors import unwritable
 
 _OTHERS = 0o077
 _ACL = "system.posix_acl_access"
@@ -16,18 +18,70 @@ _ACL = "system.posix_acl_access"
 _ACL_HEADER = 4
 _ACL_ENTRY = struct.Struct("<HHI")
 _ACL_GROUP, _ACL_OTHERS = 0x04, 0x20
-_NOT_FOR_US = frozenset((errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL))
+_NOT_PERMITTED = frozenset((errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL))
 
 
 def is_private(status: os.stat_result, acl: bytes | None) -> bool:
-    """Whether nobody may read the file but its owner and those whom an access list names."""
+    """Whether only the owner can read the file, and the users and groups that its ACL names."""
     if acl is None:
         return not stat.S_IMODE(status.st_mode) & _OTHERS
     return _private_acl(acl) == acl
 
 
+def make_private(path: Path) -> int | None:
+    """Set mode 0600 on a file that group or others can access, unless it has an ACL.
+
+    Returns:
+        The old mode; None if the mode is unchanged.
+
+    Raises:
+        CredentialsFileUnwritableError: the mode cannot be changed for another reason than missing
+            permission or a read-only file system: the write fails for the same reason.
+    """
+    try:
+        descriptor = open_regular(path)
+    except OSError:
+        # The write fails with the same error, and reports it.
+        return None
+    try:
+        status = os.fstat(descriptor)
+        acl = access_list(descriptor)
+        if acl is not None or is_private(status, acl):
+            return None
+        os.fchmod(descriptor, PRIVATE_MODE)
+    except OSError as error:
+        if error.errno in {errno.EPERM, errno.EROFS}:
+            return None
+        raise unwritable(path, "change the mode", error) from error
+    finally:
+        os.close(descriptor)
+    return stat.S_IMODE(status.st_mode)
+
+
+def reject_foreign_link(path: Path, file: Path) -> None:
+    """Reject, as root, a user's symbolic link to a file that belongs to another user.
+
+    Args:
+        path: as the user names it.
+        file: where its links lead.
+
+    Raises:
+        CredentialsFileUnwritableError: a link belongs neither to root nor to the file's owner.
+    """
+    if os.geteuid() != 0 or not file.exists():
+        return
+    owner = file.stat().st_uid
+    named = path.absolute()
+    for step in (named, named.parent):
+        if step.is_symlink() and step.lstat().st_uid not in {owner, 0}:
+            raise CredentialsFileUnwritableError(
+                f"{step} is a symbolic link of one user to {file}, which belongs to another user",
+                hint="run assumed as the owner of the file",
+            )
+
+
 def access_list(descriptor: int) -> bytes | None:
-    """Return the access control list of a file, None where it has none beyond its mode."""
+    """Return the access control list of a file, or None if it has none beyond its mode."""
     if not hasattr(os, "getxattr"):
         return None
     try:
@@ -37,26 +91,26 @@ def access_list(descriptor: int) -> bytes | None:
 
 
 def copy_attributes(source: int, target: int) -> None:
-    """Give a file the owner, the access list and the attributes of another, and make it private.
+    """Copy the owner, the ACL and the extended attributes of a file, and make the copy private.
 
-    A list that names users or groups keeps them: somebody set it. Its group and others lose their
-    rights, as those of the mode do.
+    Users and groups that the ACL names keep their access: someone granted it. The owning group and
+    others lose theirs, as with the mode.
 
     Raises:
-        OSError: the owner can't be kept, or an attribute does not fit.
+        OSError: the owner cannot be kept, or an attribute cannot be stored.
     """
     status = os.fstat(source)
-    own(target, status.st_uid, status.st_gid)
+    chown(target, status.st_uid, status.st_gid)
     os.fchmod(target, PRIVATE_MODE)
     if hasattr(os, "listxattr"):
         _copy_extended(source, target)
 
 
-def own(descriptor: int, user: int, group: int) -> None:
-    """Give a file an owner and, where that is allowed, a group: nobody's mode lets it read.
+def chown(descriptor: int, user: int, group: int) -> None:
+    """Set the owner of a file, and its group if permitted: the mode gives the group no access.
 
     Raises:
-        OSError: the owner is another, and only root may give files away.
+        OSError: the owner differs, and only root can change it.
     """
     status = os.fstat(descriptor)
     if status.st_uid != user:
@@ -68,9 +122,9 @@ def own(descriptor: int, user: int, group: int) -> None:
             return
 
 
-def owner_of_new_files(folder: Path) -> tuple[int, int]:
-    """Return the user and group that a new file belongs to: root leaves a user's folder to them."""
-    status = folder.stat()
+def owner_of_new_files(directory: Path) -> tuple[int, int]:
+    """Return user and group of a new file: for root the owner of the directory, else our own."""
+    status = directory.stat()
     if os.geteuid() == 0:
         return status.st_uid, status.st_gid
     return os.geteuid(), os.getegid()
@@ -86,8 +140,8 @@ def _copy_extended(source: int, target: int) -> None:
             value = os.getxattr(source, name)
             os.setxattr(target, name, _private_acl(value) if name == _ACL else value)
         except OSError as error:
-            # Labels of security modules and of root are not a user's to set.
-            if error.errno not in _NOT_FOR_US:
+            # A user cannot set the labels of security modules and of root.
+            if error.errno not in _NOT_PERMITTED:
                 raise
 
 

@@ -1,4 +1,4 @@
-"""The credentials file as it is at one moment, whole, and not in the middle of another's write."""
+"""Read the credentials file at one moment, whole, and not in the middle of another write."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from assumed.aws_files.credentials_text import read
+from assumed.aws_files import read
 from assumed.errors import CredentialsFileMalformedError, CredentialsFileUnwritableError
-from assumed.storage.errors import during
+from assumed.fsutil import PRIVATE_MODE
+from assumed.storage.errors import wrap_os_errors
 from assumed.storage.lease import (
     LeaseKind,
     LeaseState,
-    give_up_lease,
-    is_awaited,
-    take_lease,
+    acquire_lease,
+    is_lease_broken,
+    release_lease,
 )
 
-_TURN_SECONDS = 0.005
-_PATIENCE_SECONDS = 2
-_SHORT_PATIENCE_SECONDS = 0.25
-_LOOKS = 5
-_LOOK_AGAIN_SECONDS = 0.02
-_READ_BYTES = 1 << 20
+_POLL_INTERVAL_SECONDS = 0.005
+_WRITER_TIMEOUT_SECONDS = 2
+_READER_TIMEOUT_SECONDS = 0.25
+_MAX_ATTEMPTS = 5
+_RETRY_INTERVAL_SECONDS = 0.02
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class FileSignature:
-    """What changes whenever somebody writes the file, or puts another in its place."""
+    """Identity, size and time of a file: it changes when the file is written or replaced."""
 
     device: int
     inode: int
@@ -44,33 +45,33 @@ class FileSignature:
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     @classmethod
-    def at(cls, path: Path) -> FileSignature | None:
-        """Return the signature of the file that has this name; None where none has."""
+    def lstat(cls, path: Path) -> FileSignature | None:
+        """Return the signature of a file without following a link, or None if it is missing."""
         with suppress(FileNotFoundError, NotADirectoryError):
             return cls.of(path.lstat())
         return None
 
     @classmethod
-    def behind(cls, path: Path) -> FileSignature | None:
-        """Return the signature of the file behind all links; None where it can't be seen."""
+    def stat(cls, path: Path) -> FileSignature | None:
+        """Return the signature of the file behind all links, or None if it cannot be read."""
         with suppress(OSError):
             return cls.of(path.stat())
         return None
 
     def is_same_file(self, other: FileSignature | None) -> bool:
-        """Whether both are of one file, whatever it holds."""
+        """Whether both belong to the same file, whatever its content."""
         return other is not None and (self.device, self.inode) == (other.device, other.inode)
 
 
 class OpenFile:
-    """An open file, with the lease that tells when somebody else wants to write it.
+    """An open file, with a lease that shows whether another process wants to write it.
 
     Args:
-        descriptor: closed by `close`, which ends the lease too.
-        kind: of the lease.
-        lease: what asking for one came to.
+        descriptor: closed by `close`, which also ends the lease.
+        kind: the kind of the lease.
+        lease: the result of the request for it.
         status: from before the file was read.
-        data: what the file held.
+        data: the content of the file.
     """
 
     def __init__(
@@ -89,31 +90,31 @@ class OpenFile:
         self.signature = FileSignature.of(status)
         self._kind = kind
 
-    def is_awaited(self) -> bool:
-        """Whether somebody waits for us to close the file."""
-        return self.lease is LeaseState.HELD and is_awaited(self.descriptor, self._kind)
+    def is_lease_broken(self) -> bool:
+        """Whether another process waits until the file is closed."""
+        return self.lease is LeaseState.HELD and is_lease_broken(self.descriptor, self._kind)
 
-    def is_disturbed(self) -> bool:
-        """Whether somebody wrote into the file since, or waits to do so."""
+    def was_modified(self) -> bool:
+        """Whether another process has written the file since, or waits to do so."""
         if self.lease is LeaseState.HELD:
-            return self.is_awaited()
+            return self.is_lease_broken()
         return FileSignature.of(os.fstat(self.descriptor)) != self.signature
 
-    def let_others_write(self) -> None:
-        """Give the lease up until `is_as_read`."""
+    def release_lease(self) -> None:
+        """Let other processes write until `reacquire_and_verify`."""
         if self.lease is LeaseState.HELD:
-            give_up_lease(self.descriptor)
+            release_lease(self.descriptor)
 
-    def is_as_read(self) -> bool:
-        """Take the lease again, and return whether the file holds still what was read."""
+    def reacquire_and_verify(self) -> bool:
+        """Acquire the lease again; return whether the file still has the content that was read."""
         if self.lease is LeaseState.HELD:
-            self.lease = take_lease(self.descriptor, self._kind)
+            self.lease = acquire_lease(self.descriptor, self._kind)
             if self.lease is LeaseState.BUSY:
                 return False
         return os.pread(self.descriptor, len(self.data) + 1, 0) == self.data
 
     def close(self) -> None:
-        """Close the file: whoever waited for the lease goes on."""
+        """Close the file and end the lease; a process that waited for it continues."""
         os.close(self.descriptor)
 
     def __enter__(self) -> OpenFile:
@@ -128,43 +129,44 @@ class OpenFile:
         self.close()
 
 
-def open_settled(
+def open_stable(
     path: Path,
     *,
     sleep: Callable[[float], None],
     kind: LeaseKind = LeaseKind.READ,
-    must_be_still: bool = False,
+    require_no_writer: bool = False,
 ) -> OpenFile | None:
-    """Open the file once nobody is in the middle of writing it; None where there is none.
+    """Open the file when no process is in the middle of writing it; None if it is missing.
 
-    A file that is empty is looked at again, a few times: other writers truncate first. So is one
-    that can't be read, where there is no lease to tell that somebody is at it.
+    An empty file is read again, a few times: other programs truncate it before they write. Without
+    leases, so is a malformed file: another program may not have finished it.
 
     Args:
-        path: with no link left in it.
-        sleep: waits some seconds.
-        kind: with `WRITE` the file is opened for writing, and readers wait too.
-        must_be_still: raise where somebody keeps the file open for writing; without it, what
-            there is is read after a while.
+        path: has no symbolic links left.
+        sleep: waits for a number of seconds.
+        kind: with `WRITE`, the file is opened for writing, and readers wait too.
+        require_no_writer: raise if another process keeps the file open for writing. Otherwise the
+            content is read after a while, whatever it is.
 
     Raises:
-        CredentialsFileUnwritableError: the file can't be opened, is no plain file, or is kept open.
+        CredentialsFileUnwritableError: the file cannot be opened, is not a regular file, or is kept
+            open for writing.
     """
-    for _ in range(_LOOKS):
-        file = _open_leased(path, sleep=sleep, kind=kind, must_be_still=must_be_still)
-        if file is None or _is_settled(file, path):
+    for _ in range(_MAX_ATTEMPTS):
+        file = _open_leased(path, sleep=sleep, kind=kind, require_no_writer=require_no_writer)
+        if file is None or _is_stable(file, path):
             return file
         file.close()
-        sleep(_LOOK_AGAIN_SECONDS)
-    return _open_leased(path, sleep=sleep, kind=kind, must_be_still=must_be_still)
+        sleep(_RETRY_INTERVAL_SECONDS)
+    return _open_leased(path, sleep=sleep, kind=kind, require_no_writer=require_no_writer)
 
 
-def refuse_no_file(path: Path) -> None:
-    """Refuse what can be no credentials file; what is missing can be one yet.
+def require_regular_file(path: Path) -> None:
+    """Reject a path that names something else than a file; a missing file is accepted.
 
     Raises:
-        CredentialsFileUnwritableError: it is a folder, a FIFO, a device.
-        OSError: the system does not tell.
+        CredentialsFileUnwritableError: it is a directory, a FIFO or a device.
+        OSError: a system call fails.
     """
     try:
         mode = path.lstat().st_mode
@@ -172,41 +174,41 @@ def refuse_no_file(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         raise CredentialsFileUnwritableError(
-            f"{path} is {_kind_of(mode)}, not a file",
+            f"{path} is {_file_type(mode)}, not a file",
             hint="remove it, or correct credentials_file: path: or AWS_SHARED_CREDENTIALS_FILE",
         )
 
 
 def _open_leased(
-    path: Path, *, sleep: Callable[[float], None], kind: LeaseKind, must_be_still: bool
+    path: Path, *, sleep: Callable[[float], None], kind: LeaseKind, require_no_writer: bool
 ) -> OpenFile | None:
-    patience = _PATIENCE_SECONDS if must_be_still else _SHORT_PATIENCE_SECONDS
-    for _ in range(round(patience / _TURN_SECONDS)):
+    timeout = _WRITER_TIMEOUT_SECONDS if require_no_writer else _READER_TIMEOUT_SECONDS
+    for _ in range(round(timeout / _POLL_INTERVAL_SECONDS)):
         descriptor = _open(path, kind, os.O_NONBLOCK)
         if descriptor is None:
             return None
         if descriptor >= 0:
-            lease = take_lease(descriptor, kind)
+            lease = acquire_lease(descriptor, kind)
             if lease is not LeaseState.BUSY:
                 return _read(path, descriptor, kind, lease)
             os.close(descriptor)
-        sleep(_TURN_SECONDS)
-    if must_be_still and _has_leases(path.parent):
+        sleep(_POLL_INTERVAL_SECONDS)
+    if require_no_writer and _supports_leases(path.parent):
         raise CredentialsFileUnwritableError(
             f"{path}: another program keeps it open for writing",
-            hint=f"see which one: `fuser -v {path}`; what is written now could be lost",
+            hint=f"find the program: `fuser -v {path}`; its edit could be lost by a write now",
         )
     descriptor = _open(path, kind, 0)
     return None if descriptor is None else _read(path, descriptor, kind, LeaseState.UNSUPPORTED)
 
 
 def _open(path: Path, kind: LeaseKind, extra_flags: int) -> int | None:
-    """Return a descriptor, None where there is no file, -1 where somebody else has a lease."""
+    """Return a descriptor, None if the file is missing, -1 if another process holds a lease."""
     access = os.O_RDWR if kind is LeaseKind.WRITE else os.O_RDONLY
-    with during("open", path):
+    with wrap_os_errors("open", path):
         try:
-            # Opening a FIFO or a device could wait or do something: look first.
-            refuse_no_file(path)
+            # An open of a FIFO or a device could block or have an effect, so check before it.
+            require_regular_file(path)
             return os.open(path, access | os.O_NOFOLLOW | extra_flags)
         except FileNotFoundError:
             return None
@@ -216,18 +218,18 @@ def _open(path: Path, kind: LeaseKind, extra_flags: int) -> int | None:
 
 def _read(path: Path, descriptor: int, kind: LeaseKind, lease: LeaseState) -> OpenFile:
     try:
-        with during("read", path):
+        with wrap_os_errors("read", path):
             status = os.fstat(descriptor)
-            parts = []
-            while part := os.read(descriptor, _READ_BYTES):
-                parts.append(part)
+            chunks = []
+            while chunk := os.read(descriptor, _CHUNK_BYTES):
+                chunks.append(chunk)
     except BaseException:
         os.close(descriptor)
         raise
-    return OpenFile(descriptor, kind=kind, lease=lease, status=status, data=b"".join(parts))
+    return OpenFile(descriptor, kind=kind, lease=lease, status=status, data=b"".join(chunks))
 
 
-def _is_settled(file: OpenFile, path: Path) -> bool:
+def _is_stable(file: OpenFile, path: Path) -> bool:
     if not file.data:
         return False
     if file.lease is LeaseState.HELD:
@@ -236,28 +238,28 @@ def _is_settled(file: OpenFile, path: Path) -> bool:
         read(file.data, path=str(path))
     except CredentialsFileMalformedError:
         return False
-    return not file.is_disturbed()
+    return not file.was_modified()
 
 
-def _has_leases(folder: Path) -> bool:
-    """Whether leases are to be had there: some file systems say "busy" for "never"."""
+def _supports_leases(directory: Path) -> bool:
+    """Whether leases work in a directory: some file systems report "busy" instead of "never"."""
     try:
-        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR, PRIVATE_MODE)
     except (OSError, AttributeError):
         return False
     try:
-        return take_lease(descriptor, LeaseKind.WRITE) is LeaseState.HELD
+        return acquire_lease(descriptor, LeaseKind.WRITE) is LeaseState.HELD
     finally:
         os.close(descriptor)
 
 
-def _kind_of(mode: int) -> str:
-    for is_kind, name in (
-        (stat.S_ISDIR, "a folder"),
+def _file_type(mode: int) -> str:
+    for is_type, name in (
+        (stat.S_ISDIR, "a directory"),
         (stat.S_ISLNK, "a symbolic link that leads nowhere"),
         (stat.S_ISFIFO, "a FIFO"),
         (stat.S_ISSOCK, "a socket"),
     ):
-        if is_kind(mode):
+        if is_type(mode):
             return name
     return "a device"

@@ -1,6 +1,6 @@
-"""Renames that say what was there: the compare-and-swap of a file system.
+"""Renames that are atomic about the target: exchange two names, or create a new one.
 
-Source: renameat2(2); glibc has it from 2.28 on. Python does not offer it.
+Source: renameat2(2); glibc has it since 2.28. Python does not expose it.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from pathlib import Path
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
-_NOT_TO_BE_HAD = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
+_UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
 
 
 class ExchangeUnsupportedError(Exception):
-    """Neither this file system nor this system knows how to exchange two names."""
+    """This kernel or file system cannot exchange two names."""
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Exchange two names of one folder in one step.
+    """Exchange two names of one directory in a single step.
 
     Raises:
-        ExchangeUnsupportedError: it can't be had here.
-        OSError: any other reason.
+        ExchangeUnsupportedError: the kernel or the file system does not support it.
+        OSError: a system call fails.
     """
     _renameat2(one, other, _RENAME_EXCHANGE)
 
 
-def place_new(source: Path, target: Path) -> None:
-    """Rename `source` to `target` where nothing has that name.
+def rename_noreplace(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, which must not exist.
 
     Raises:
-        FileExistsError: something has.
-        OSError: any other reason.
+        FileExistsError: `target` exists.
+        OSError: a system call fails.
     """
     try:
         _renameat2(source, target, _RENAME_NOREPLACE)
@@ -54,7 +54,7 @@ def _renameat2(source: Path, target: Path, flags: int) -> None:
     if result == 0:
         return
     reason = ctypes.get_errno()
-    if reason in _NOT_TO_BE_HAD:
+    if reason in _UNSUPPORTED:
         raise ExchangeUnsupportedError
     raise OSError(reason, os.strerror(reason), str(target))
 

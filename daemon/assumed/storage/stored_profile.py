@@ -1,4 +1,4 @@
-"""A profile as the credentials file has it."""
+"""A profile as the credentials file holds it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from assumed.arn import is_arn
-from assumed.aws_files.credentials_text import is_long_term, is_ours
+from assumed.aws_files.ownership import is_long_term, is_managed
 from assumed.models import Credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredProfile:
-    """One section of the credentials file; what is missing or unreadable is None.
+    """A section of the credentials file; None stands for a missing or invalid value.
 
-    `expiration` is aware UTC. `manager` is the mark of the tool that keeps the section.
+    `expiration` is aware UTC. `manager` names the tool that manages the section.
     """
 
     name: str
@@ -26,12 +26,12 @@ class StoredProfile:
     expiration: datetime | None
     principal_arn: str | None
     manager: str | None
-    is_ours: bool
+    is_managed: bool
     is_long_term: bool
 
     @classmethod
     def from_section(cls, name: str, section: Mapping[str, str]) -> StoredProfile:
-        """Return a section of `credentials_text.read` as a profile."""
+        """Return a section, as `aws_files.read` returns it, as a profile."""
         token = section.get("aws_security_token") or section.get("aws_session_token")
         return cls(
             name=name,
@@ -42,13 +42,13 @@ class StoredProfile:
             expiration=_time(section.get("x_security_token_expires", "")),
             principal_arn=section.get("x_principal_arn") or None,
             manager=section.get("manager") or None,
-            is_ours=is_ours(section),
+            is_managed=is_managed(section),
             is_long_term=is_long_term(section),
         )
 
     def credentials(self) -> Credentials | None:
-        """Return what we wrote here, whole; None where it is not ours, or not whole any more."""
-        if not self.is_ours or self.is_long_term:
+        """Return the credentials that assumed wrote, or None if incomplete or not managed."""
+        if not self.is_managed or self.is_long_term:
             return None
         if not (
             self.access_key_id

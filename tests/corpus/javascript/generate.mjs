@@ -1,5 +1,5 @@
 // Records what the AWS SDK for JavaScript reads in each file of the corpus, before and after an
-// edit, as expected.json beside this script. tests/unit/test_corpus.py says when it is stale.
+// edit, as expected.json beside this script. tests/unit/aws_files/test_corpus.py says when it is stale.
 //
 //   npm install --prefix FOLDER @smithy/shared-ini-file-loader
 //   node tests/corpus/javascript/generate.mjs FOLDER
@@ -48,7 +48,7 @@ const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest(
 
 try {
   const edit =
-    "import sys; from pathlib import Path; from tests.unit.test_corpus import write_edited; " +
+    "import sys; from pathlib import Path; from tests.unit.aws_files.test_corpus import write_edited; " +
     "write_edited(Path(sys.argv[1]))";
   // The test module reads the file that is made here.
   const expected = join(here, "expected.json");

@@ -1,4 +1,4 @@
-"""Credentials files as people and other tools write them: ours is read, all else as before."""
+"""Credentials files as users and other tools write them: an edit changes one profile only."""
 
 from __future__ import annotations
 
@@ -15,24 +15,31 @@ from botocore.configloader import load_config, raw_config_parse
 from botocore.credentials import SharedCredentialProvider
 from botocore.exceptions import ConfigParseError, PartialCredentialsError
 
-from assumed.aws_files.credentials_text import OUR_KEYS, read, remove_profile, set_profile
-from assumed.aws_files.sdk_dialects import read_like_other_sdks
+from assumed.aws_files import read
+from assumed.aws_files.ownership import MANAGED_KEYS
+from assumed.aws_files.sdk_dialects import read_like_javascript
 from assumed.errors import (
     CredentialsFileError,
     CredentialsFileMalformedError,
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
-from tests.credentials_files import as_botocore_reads, credentials, written
+from tests.credentials_files import (
+    as_botocore_reads,
+    credentials,
+    remove_profile,
+    set_profile,
+    written,
+)
 from tests.repository import TESTS
 
 CORPUS = TESTS / "corpus"
 FILES = {path.stem: path for path in sorted(CORPUS.glob("*.ini"))}
-REFUSED = {path.stem: path for path in sorted((CORPUS / "refused").glob("*.ini"))}
+REJECTED = {path.stem: path for path in sorted((CORPUS / "refused").glob("*.ini"))}
 JAVASCRIPT = json.loads((CORPUS / "javascript" / "expected.json").read_text())
 
-# In these `deploy` is somebody else's: only `overwrite: true` replaces it.
-NOT_OURS = {
+# In these files `deploy` is not managed by assumed: only `overwrite: true` replaces it.
+NOT_MANAGED = {
     "awsume-output-profile-deploy",
     "deploy-with-long-term-keys",
     "granted-in-deploy",
@@ -45,19 +52,19 @@ def edited(name: str) -> bytes:
     """Return a file of the corpus with the new credentials in `deploy`."""
     data = FILES[name].read_bytes()
     return set_profile(
-        data, "deploy", credentials(), overwrite=name in NOT_OURS, path=f"corpus/{name}.ini"
+        data, "deploy", credentials(), overwrite=name in NOT_MANAGED, path=f"corpus/{name}.ini"
     )
 
 
-def write_edited(folder: Path) -> None:
-    """Write all edited files into a folder: tests/corpus/javascript/generate.mjs reads them."""
+def write_edited(directory: Path) -> None:
+    """Write all edited files into a directory, for tests/corpus/javascript/generate.mjs."""
     for name in FILES:
-        (folder / f"{name}.ini").write_bytes(edited(name))
+        (directory / f"{name}.ini").write_bytes(edited(name))
 
 
 @dataclass(frozen=True)
 class AsRead:
-    """What botocore reads in a file: raw, as profiles, and as credentials."""
+    """A file as botocore reads it: raw, as profiles, and as credentials."""
 
     sections: Mapping[str, Mapping[str, str]]
     profiles: Mapping[str, Any]
@@ -86,12 +93,12 @@ def without_deploy(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def foreign(section: Mapping[str, str]) -> dict[str, str]:
-    """Return the keys of a section that are not for us to write, also behind a colon."""
-    ours = {*OUR_KEYS, STALE}
-    return {k: v for k, v in section.items() if k.partition(":")[0].strip().lower() not in ours}
+    """Return the keys of a section that assumed never writes; a key may end with a colon."""
+    edited = {*MANAGED_KEYS, STALE}
+    return {k: v for k, v in section.items() if k.partition(":")[0].strip().lower() not in edited}
 
 
-def test_the_corpus_is_large_enough_and_git_keeps_its_bytes() -> None:
+def test_corpus_is_large_enough_and_git_keeps_its_bytes() -> None:
     assert len(FILES) >= 60
     assert "tests/corpus/** -text" in (CORPUS.parents[1] / ".gitattributes").read_text()
     assert b"\r\n" in FILES["crlf"].read_bytes()
@@ -126,14 +133,14 @@ def test_botocore_reads_the_new_credentials_and_all_others_as_before(
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_our_reader_reads_what_botocore_reads(name: str) -> None:
+def test_read_returns_what_botocore_reads(name: str) -> None:
     assert read(FILES[name].read_bytes(), path=name) == as_botocore_reads(FILES[name])
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_line_that_is_no_key_of_ours_stays_byte_for_byte(name: str) -> None:
+def test_edit_keeps_every_other_line_byte_for_byte(name: str) -> None:
     def kept(data: bytes) -> list[bytes]:
-        keys = "|".join((*OUR_KEYS, STALE)).encode()
+        keys = "|".join((*MANAGED_KEYS, STALE)).encode()
         lines = re.split(rb"(?<=\n)", data)
         return [
             line.rstrip(b"\r\n")
@@ -146,14 +153,14 @@ def test_every_line_that_is_no_key_of_ours_stays_byte_for_byte(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_second_edit_changes_nothing(name: str) -> None:
+def test_edit_twice_changes_nothing(name: str) -> None:
     once = edited(name)
 
     assert set_profile(once, "deploy", credentials(), path=name) == once
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_logout_gives_the_file_back_where_the_section_was_new(name: str) -> None:
+def test_removal_restores_the_file_if_the_section_was_new(name: str) -> None:
     before = FILES[name].read_bytes()
     if "deploy" in read(before, path=name):
         after = read(remove_profile(edited(name), "deploy", path=name), path=name)
@@ -162,41 +169,41 @@ def test_logout_gives_the_file_back_where_the_section_was_new(name: str) -> None
         assert remove_profile(edited(name), "deploy", path=name) == before
 
 
-@pytest.mark.parametrize("name", sorted(NOT_OURS))
-def test_what_is_somebody_elses_is_refused_first(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(NOT_MANAGED))
+def test_edit_rejects_credentials_that_assumed_does_not_manage(name: str) -> None:
     with pytest.raises(ProfileNotManagedError):
         set_profile(FILES[name].read_bytes(), "deploy", credentials(), path=name)
 
 
-# What can't be written safely: the line of the mistake, and what is said of it
+# Files and profiles that are rejected: the line and the text of the error
 
 
 LINES = {
     "all-nul-bytes": (1, "NUL"),
     "byte-order-mark": (1, "byte order mark"),
     "csv-from-the-console": (1, "before the first"),
-    "cut-short-in-a-header": (5, "no `key = value`"),
-    "cut-short-in-a-key": (8, "no `key = value`"),
-    "duplicate-key": (4, "the key aws_access_key_id a second time"),
-    "duplicate-key-in-other-case": (4, "the key aws_access_key_id a second time"),
-    "duplicate-section": (8, "a second section [default]; the first is in line 1"),
-    "duplicate-section-deploy": (6, "a second section [deploy]; the first is in line 1"),
-    "empty-header": (4, "no `key = value`"),
+    "cut-short-in-a-header": (5, "not `key = value`"),
+    "cut-short-in-a-key": (8, "not `key = value`"),
+    "duplicate-key": (4, "duplicate key aws_access_key_id"),
+    "duplicate-key-in-other-case": (4, "duplicate key aws_access_key_id"),
+    "duplicate-section": (8, "duplicate section [default]; the first is on line 1"),
+    "duplicate-section-deploy": (6, "duplicate section [deploy]; the first is on line 1"),
+    "empty-header": (4, "not `key = value`"),
     "json": (1, "before the first"),
     "keys-before-the-first-header": (1, "before the first"),
     "latin-1": (1, "not UTF-8"),
     "line-ends-of-old-macs": (1, "carriage return"),
     "login-page-saved-as-credentials": (1, "before the first"),
-    "merge-conflict": (4, "no `key = value`"),
+    "merge-conflict": (4, "not `key = value`"),
     "nested-block-with-prose": (4, "nested block"),
     "nul-bytes-after-a-crash": (4, "NUL"),
     "one-lone-carriage-return": (5, "carriage return"),
-    "secret-on-a-line-of-its-own": (4, "no `key = value`"),
+    "secret-on-a-line-of-its-own": (4, "not `key = value`"),
     "shell-exports": (1, "before the first"),
     "utf-16-from-notepad": (1, "not UTF-8"),
     "yaml": (1, "before the first"),
 }
-# botocore reads these, other SDKs differently: only this profile is refused.
+# botocore reads these files, other SDKs interpret `deploy` differently: only it is rejected.
 AMBIGUOUS_LINES = {
     "deploy-header-with-spaces": 5,
     "deploy-header-with-text-behind": 5,
@@ -206,7 +213,7 @@ AMBIGUOUS_LINES = {
     "deploy-with-an-indented-header-inside": 7,
     "security-token-for-every-profile": 2,
 }
-# botocore reads these too, but no two SDKs alike.
+# botocore reads these files too, but each SDK interprets them differently.
 READ_BY_BOTOCORE = {
     "all-nul-bytes",
     "line-ends-of-old-macs",
@@ -215,13 +222,13 @@ READ_BY_BOTOCORE = {
 }
 
 
-def test_every_refused_file_has_its_line() -> None:
-    assert REFUSED.keys() == LINES.keys() | AMBIGUOUS_LINES.keys()
+def test_every_rejected_file_has_an_expected_line() -> None:
+    assert REJECTED.keys() == LINES.keys() | AMBIGUOUS_LINES.keys()
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_what_cannot_be_read_is_refused_with_its_line_and_no_secret(name: str) -> None:
-    data = REFUSED[name].read_bytes()
+def test_edit_rejects_a_malformed_file_with_its_line_and_no_secret(name: str) -> None:
+    data = REJECTED[name].read_bytes()
     line, problem = LINES[name]
 
     with pytest.raises(CredentialsFileMalformedError) as caught:
@@ -233,21 +240,21 @@ def test_what_cannot_be_read_is_refused_with_its_line_and_no_secret(name: str) -
 
 
 @pytest.mark.parametrize("name", sorted(LINES.keys() - READ_BY_BOTOCORE))
-def test_botocore_cannot_read_it_either(name: str) -> None:
+def test_botocore_rejects_a_malformed_file_too(name: str) -> None:
     with pytest.raises(ConfigParseError):
-        raw_config_parse(str(REFUSED[name]))
+        raw_config_parse(str(REJECTED[name]))
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS_LINES)
-def test_what_other_sdks_read_differently_is_refused_with_its_line(name: str) -> None:
-    data = REFUSED[name].read_bytes()
+def test_edit_rejects_a_profile_that_other_sdks_read_differently(name: str) -> None:
+    data = REJECTED[name].read_bytes()
 
     with pytest.raises(ProfileAmbiguousError) as caught:
         set_profile(data, "deploy", credentials(), overwrite=True, path="credentials")
 
     assert caught.value.message.startswith(f"credentials:{AMBIGUOUS_LINES[name]}: profile deploy")
     assert_no_secret(caught.value)
-    raw_config_parse(str(REFUSED[name]))
+    raw_config_parse(str(REJECTED[name]))
 
 
 def assert_no_secret(error: CredentialsFileError) -> None:
@@ -255,21 +262,21 @@ def assert_no_secret(error: CredentialsFileError) -> None:
     assert not any(secret in shown for secret in ("wJalr", "FwoGZ", "AKIA", "ASIA"))
 
 
-# The SDK for JavaScript: what it reads was recorded, see corpus/javascript/generate.mjs
+# The JavaScript SDK: its results are recorded, see corpus/javascript/generate.mjs
 
 
-def test_what_the_javascript_sdk_reads_was_recorded_for_every_file() -> None:
+def test_recording_of_the_javascript_sdk_has_every_file() -> None:
     assert JAVASCRIPT["files"].keys() == FILES.keys(), "run tests/corpus/javascript/generate.mjs"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_javascript_sdk_reads_the_new_credentials_and_all_others_as_before(name: str) -> None:
+def test_javascript_sdk_reads_the_new_credentials_and_all_others_as_before(name: str) -> None:
     recorded = JAVASCRIPT["files"][name]
     before, after = recorded["before"], recorded["after"]
 
     hashes = [hashlib.sha256(data).hexdigest() for data in (FILES[name].read_bytes(), edited(name))]
     assert [recorded["before_sha256"], recorded["after_sha256"]] == hashes, (
-        "recorded of other bytes: run tests/corpus/javascript/generate.mjs"
+        "recorded from other bytes: run tests/corpus/javascript/generate.mjs"
     )
     assert after["deploy"].items() >= written().items()
     assert STALE not in after["deploy"]
@@ -278,13 +285,13 @@ def test_the_javascript_sdk_reads_the_new_credentials_and_all_others_as_before(n
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_our_picture_of_that_sdk_is_what_it_reads(name: str) -> None:
+def test_read_like_javascript_returns_what_that_sdk_reads(name: str) -> None:
     lines = FILES[name].read_bytes().decode().split("\n")
-    names = read_like_other_sdks(lines, ()).keys()
+    names = read_like_javascript(lines, ()).keys()
 
     sections = {
         section: {key: value for key, (value, _line) in keys.items()}
-        for section, keys in read_like_other_sdks(lines, names).items()
+        for section, keys in read_like_javascript(lines, names).items()
     }
 
     assert {k: v for k, v in sections.items() if v} == JAVASCRIPT["files"][name]["before"]

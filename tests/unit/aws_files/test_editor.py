@@ -14,23 +14,15 @@ from botocore.exceptions import ConfigParseError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assumed.aws_files.credentials_text import (
-    OUR_KEYS,
-    RemoveCredentials,
-    SetCredentials,
-    edit,
-    is_long_term,
-    is_ours,
-    read,
-    remove_profile,
-    set_profile,
-)
+from assumed.aws_files import RemoveCredentials, SetCredentials, edit, read
+from assumed.aws_files.ownership import MANAGED_KEYS, is_long_term, is_managed
 from assumed.errors import (
     CredentialsFileMalformedError,
     ProfileAmbiguousError,
     ProfileNotManagedError,
 )
 from assumed.models import Credentials
+from tests.credentials_files import remove_profile, set_profile
 
 PATH = "/home/kim/.aws/credentials"
 NEW = Credentials(
@@ -65,9 +57,9 @@ def remove(data: bytes, profile: str = "deploy") -> bytes:
     return remove_profile(data, profile, path=PATH)
 
 
-def as_botocore_reads(data: bytes, folder: Path) -> Mapping[str, Mapping[str, str]] | None:
-    """Return the sections, or None where botocore refuses the file."""
-    file = folder / "credentials"
+def as_botocore_reads(data: bytes, directory: Path) -> Mapping[str, Mapping[str, str]] | None:
+    """Return the sections, or None if botocore rejects the file."""
+    file = directory / "credentials"
     file.write_bytes(data)
     try:
         raw_config_parse(str(file))
@@ -77,17 +69,15 @@ def as_botocore_reads(data: bytes, folder: Path) -> Mapping[str, Mapping[str, st
     return sections
 
 
-# What is written
+# Set
 
 
-def test_given_an_empty_file_when_a_profile_is_set_then_its_section_holds_every_key_of_ours() -> (
-    None
-):
+def test_edit_of_an_empty_file_adds_a_section_with_every_managed_key() -> None:
     assert put(b"") == SECTION
-    assert tuple(WRITTEN) == OUR_KEYS
+    assert tuple(WRITTEN) == MANAGED_KEYS
 
 
-def test_an_expiration_in_another_zone_is_written_in_utc() -> None:
+def test_edit_writes_an_expiration_of_another_zone_in_utc() -> None:
     elsewhere = NEW.expiration.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
     data = set_profile(b"", "deploy", replace(NEW, expiration=elsewhere), path=PATH)
@@ -96,12 +86,12 @@ def test_an_expiration_in_another_zone_is_written_in_utc() -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "two words", "line\nfeed", "é"])
-def test_a_credential_that_the_file_could_not_hold_is_a_defect_of_the_caller(bad: str) -> None:
+def test_edit_raises_value_error_for_a_credential_that_the_file_cannot_hold(bad: str) -> None:
     with pytest.raises(ValueError, match="aws_session_token is empty, or not printable ASCII"):
         set_profile(b"", "deploy", replace(NEW, session_token=bad), path=PATH)
 
 
-def test_values_are_replaced_where_they_stand_and_new_keys_go_behind_the_last_of_ours() -> None:
+def test_edit_replaces_values_in_place_and_adds_keys_after_the_last_managed_one() -> None:
     data = (
         b"# mine\n\n[deploy]  # the role\nregion=eu-west-1\naws_secret_access_key=old\n\n"
         b"aws_session_token\t=  old  \n; a note\noutput = json\naws_access_key_id = ASIAOLD\n"
@@ -121,16 +111,16 @@ def test_values_are_replaced_where_they_stand_and_new_keys_go_behind_the_last_of
     )
 
 
-def test_a_section_with_none_of_our_keys_gets_them_right_below_its_header() -> None:
+def test_edit_adds_the_first_keys_of_a_section_right_below_its_header() -> None:
     data = b"[deploy]\n# a note\n  region =\n  s3 =\n    a = b\n[other]\n"
 
     assert put(data).startswith(b"[deploy]\n  aws_access_key_id = ASIANEWNEWNEWNEWNEWN\n"), (
-        "as far in as the next line, which would continue a value that stands less far in"
+        "indented like the next line, which would otherwise continue the new value"
     )
     assert put(data).endswith(b"# a note\n  region =\n  s3 =\n    a = b\n[other]\n")
 
 
-def test_the_old_name_of_the_token_goes_for_botocore_would_prefer_it() -> None:
+def test_edit_removes_the_legacy_token_which_botocore_would_prefer() -> None:
     data = TEMPORARY + b"aws_security_token = old\nregion = eu-west-1\n"
 
     section = read(put(data), path=PATH)["deploy"]
@@ -138,7 +128,7 @@ def test_the_old_name_of_the_token_goes_for_botocore_would_prefer_it() -> None:
     assert section == {**WRITTEN, "region": "eu-west-1"}
 
 
-def test_keys_that_only_botocore_reads_are_written_anew() -> None:
+def test_edit_rewrites_keys_that_only_botocore_reads() -> None:
     data = b"[deploy]\r\n AWS_Access_Key_ID: ASIAOLD\r\n aws_session_token: old\r\n"
 
     assert put(data).startswith(
@@ -162,29 +152,29 @@ def test_keys_that_only_botocore_reads_are_written_anew() -> None:
     ],
     ids=["empty", "blank", "comment", "no end of line", "CRLF", "CRLF, no end of line"],
 )
-def test_a_new_section_keeps_to_the_line_ends_of_the_file_and_goes_without_a_trace(
+def test_edit_keeps_the_line_ends_of_the_file_and_removal_restores_it(
     before: bytes, after: bytes
 ) -> None:
     assert put(before) == after
     assert remove(after) == before
 
 
-def test_the_last_line_of_a_file_without_line_end_stays_without() -> None:
+def test_edit_adds_no_line_end_to_the_last_line() -> None:
     assert put(b"[deploy]") == SECTION.removesuffix(b"\n")
     assert put(b"[a]\r\n[deploy]\r\naws_session_token=x").endswith(b"\r\nmanager = assumed")
 
 
-def test_a_second_edit_with_the_same_credentials_changes_nothing() -> None:
+def test_edit_with_the_same_credentials_changes_nothing() -> None:
     data = put(b"[a]\nk = v\n\n" + TEMPORARY + b"\n# end")
 
     assert put(data) == data
 
 
-# Whose it is
+# Ownership
 
 
 @pytest.mark.parametrize("mark", [b"", b"manager = assumed\naws_session_token = left-over\n"])
-def test_long_term_keys_are_refused_with_the_very_yaml_to_add(mark: bytes) -> None:
+def test_edit_rejects_long_term_keys_with_the_yaml_to_add(mark: bytes) -> None:
     with pytest.raises(ProfileNotManagedError) as caught:
         put(b"# x\n" + LONG_TERM + mark)
 
@@ -192,7 +182,7 @@ def test_long_term_keys_are_refused_with_the_very_yaml_to_add(mark: bytes) -> No
     assert caught.value.hint.endswith("\nprofiles:\n  deploy:\n    overwrite: true")
 
 
-def test_long_term_keys_are_replaced_where_overwrite_says_so_and_handed_out_for_a_backup() -> None:
+def test_edit_with_overwrite_replaces_long_term_keys_and_returns_them() -> None:
     result = edit(LONG_TERM, {"deploy": SetCredentials(NEW, overwrite=True)}, path=PATH)
 
     assert read(result.data, path=PATH)["deploy"] == WRITTEN
@@ -214,17 +204,15 @@ def test_long_term_keys_are_replaced_where_overwrite_says_so_and_handed_out_for_
         (b"manager = aws secret", "another tool"),
     ],
 )
-def test_what_another_tool_manages_is_refused_unless_overwrite_says_otherwise(
-    mark: bytes, tool: str
-) -> None:
+def test_edit_rejects_the_profile_of_another_tool_without_overwrite(mark: bytes, tool: str) -> None:
     data = TEMPORARY + mark + b"\n"
 
     with pytest.raises(ProfileNotManagedError, match=f"profile deploy is managed by {tool}"):
         put(data)
-    assert is_ours(read(put(data, overwrite=True), path=PATH)["deploy"])
+    assert is_managed(read(put(data, overwrite=True), path=PATH)["deploy"])
 
 
-def test_temporary_credentials_that_nobody_marked_are_taken_over_and_that_is_told() -> None:
+def test_edit_takes_over_unmarked_temporary_credentials_and_reports_it() -> None:
     result = edit(TEMPORARY, {"deploy": SetCredentials(NEW), "new": SetCredentials(NEW)}, path=PATH)
 
     assert result.taken_over == ("deploy",)
@@ -232,7 +220,7 @@ def test_temporary_credentials_that_nobody_marked_are_taken_over_and_that_is_tol
     assert edit(result.data, {"deploy": SetCredentials(NEW)}, path=PATH).taken_over == ()
 
 
-def test_a_section_with_settings_only_is_nobodys_and_is_filled() -> None:
+def test_edit_fills_a_section_with_settings_only() -> None:
     result = edit(b"[deploy]\nregion = eu-west-1\n", {"deploy": SetCredentials(NEW)}, path=PATH)
 
     assert result.taken_over == ()
@@ -253,41 +241,41 @@ def test_a_section_with_settings_only_is_nobodys_and_is_filled() -> None:
         ({"aws_access_key_id": "x", "aws_security_token": "x"}, False),
     ],
 )
-def test_long_term_keys_are_told_by_their_prefix_or_by_the_missing_token(
+def test_is_long_term_depends_on_the_prefix_or_the_missing_token(
     section: dict[str, str], *, expected: bool
 ) -> None:
     assert is_long_term(section) is expected
 
 
-def test_one_refused_profile_leaves_the_others_be() -> None:
+def test_edit_changes_the_other_profiles_if_one_is_rejected() -> None:
     changes = {"deploy": SetCredentials(NEW), "second": SetCredentials(NEW)}
 
     result = edit(LONG_TERM, changes, path=PATH)
 
-    assert list(result.refused) == ["deploy"]
+    assert list(result.rejected) == ["deploy"]
     assert result.data == LONG_TERM + SECTION.replace(b"[deploy]", b"[second]")
 
 
-def test_an_edit_that_is_all_refused_gives_back_the_very_bytes() -> None:
+def test_edit_returns_the_same_bytes_if_every_profile_is_rejected() -> None:
     assert edit(LONG_TERM, {"deploy": SetCredentials(NEW)}, path=PATH).data is not None
     assert edit(LONG_TERM, {"deploy": SetCredentials(NEW)}, path=PATH).data == LONG_TERM
 
 
-# Logout
+# Remove
 
 
-def test_remove_takes_our_keys_and_nothing_else() -> None:
+def test_removal_takes_only_the_managed_keys() -> None:
     data = SECTION.replace(b"manager", b"region = eu-west-1\n# mine\nmanager") + b"[a]\nk=v\n"
 
     assert remove(data) == b"[deploy]\nregion = eu-west-1\n# mine\n[a]\nk=v\n"
 
 
-def test_a_section_that_is_not_ours_is_never_removed() -> None:
+def test_removal_leaves_an_unmanaged_section_alone() -> None:
     for data in (LONG_TERM, TEMPORARY, b"[deploy]\n", b"[a]\nk=v\n"):
         assert remove(data) == data
 
 
-def test_the_long_term_keys_that_somebody_put_into_our_section_stay_and_work_again() -> None:
+def test_removal_keeps_long_term_keys_written_into_a_managed_section() -> None:
     data = put(b"").replace(b"ASIANEWNEWNEWNEWNEWN", b"AKIAMINE").replace(b"new/secret", b"mine")
 
     section = read(remove(data), path=PATH)["deploy"]
@@ -298,20 +286,20 @@ def test_the_long_term_keys_that_somebody_put_into_our_section_stay_and_work_aga
     }
 
 
-def test_an_empty_section_stays_where_somebody_wrote_into_it() -> None:
+def test_removal_keeps_an_empty_section_with_a_comment() -> None:
     assert remove(SECTION.replace(b"[deploy]", b"[deploy] # mine")) == b"[deploy] # mine\n"
     assert remove(SECTION.replace(b"manager", b"# mine\nmanager")) == b"[deploy]\n# mine\n"
     assert remove(SECTION + b"# of the next\n[a]\n") == b"# of the next\n[a]\n"
 
 
-def test_a_header_stays_where_a_line_below_it_would_continue_the_value_above() -> None:
-    ours = SECTION.replace(b"\n", b"\n  ")
-    data = b"[a]\nk = v\n" + ours + b"[b]\n  k = w\n"
+def test_removal_keeps_a_header_if_a_line_below_would_continue_the_value_above() -> None:
+    indented = SECTION.replace(b"\n", b"\n  ")
+    data = b"[a]\nk = v\n" + indented + b"[b]\n  k = w\n"
 
     assert read(remove(data), path=PATH) == {"a": {"k": "v"}, "deploy": {}, "b": {"k": "w"}}
 
 
-def test_many_removals_are_told() -> None:
+def test_edit_reports_the_removed_profiles() -> None:
     data = SECTION + SECTION.replace(b"[deploy]", b"[second]") + b"[a]\nk = v\n"
 
     result = edit(
@@ -323,7 +311,7 @@ def test_many_removals_are_told() -> None:
     assert (result.data, result.removed) == (b"[a]\nk = v\n", ("deploy", "second"))
 
 
-# What can't be read
+# Malformed and ambiguous files
 
 
 @pytest.mark.parametrize(
@@ -336,20 +324,18 @@ def test_many_removals_are_told() -> None:
         (b"[a]\nk = v\r", 2, "carriage return"),
         (b"[a]\r\r\nk = v\n", 1, "carriage return"),
         (b"# x\nk = v\n[a]\n", 2, r"before the first \[section\]"),
-        (b"[a]\n[b]\n\n[a]\n", 4, r"a second section \[a\]; the first is in line 1"),
-        (b"[a]\nregion = v\nREGION = w\n", 3, "the key region a second time"),
-        (b"[a]\nk = v\nAKIAX\n", 3, "no `key = value`"),
-        (b"[a]\n = v\n", 2, "no `key = value`"),
+        (b"[a]\n[b]\n\n[a]\n", 4, r"duplicate section \[a\]; the first is on line 1"),
+        (b"[a]\nregion = v\nREGION = w\n", 3, "duplicate key region"),
+        (b"[a]\nk = v\nAKIAX\n", 3, "not `key = value`"),
+        (b"[a]\n = v\n", 2, "not `key = value`"),
         (b"[]\n", 1, r"before the first \[section\]"),
-        (b"[a]\n[]\n", 2, "no `key = value`"),
-        (b"[a]\nk = v\n[b\n", 3, "no `key = value`"),
+        (b"[a]\n[]\n", 2, "not `key = value`"),
+        (b"[a]\nk = v\n[b\n", 3, "not `key = value`"),
         (b"[a]\ns3 =\n  x = y\n  z\n", 2, "nested block"),
-        (b"[a]\naws_session_tok", 2, "no `key = value`"),
+        (b"[a]\naws_session_tok", 2, "not `key = value`"),
     ],
 )
-def test_what_botocore_cannot_read_is_refused_with_its_line(
-    data: bytes, line: int, problem: str
-) -> None:
+def test_a_malformed_file_is_rejected_with_its_line(data: bytes, line: int, problem: str) -> None:
     for attempt in (lambda: read(data, path=PATH), lambda: put(data), lambda: remove(data)):
         with pytest.raises(CredentialsFileMalformedError, match=problem) as caught:
             attempt()
@@ -357,7 +343,7 @@ def test_what_botocore_cannot_read_is_refused_with_its_line(
         assert caught.value.hint
 
 
-def test_no_message_repeats_what_may_be_a_secret() -> None:
+def test_no_message_repeats_a_possible_secret() -> None:
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     for data in (f"[a]\n{secret}\n", f"[a]\n{secret}=\n{secret}:\n", f"{secret} = x\n"):
         with pytest.raises(CredentialsFileMalformedError) as caught:
@@ -379,17 +365,17 @@ def test_no_message_repeats_what_may_be_a_secret() -> None:
         (b"[deploy]\nregion = x\n[a]\nname = x\n  [deploy]\n  aws_access_key_id = y\n", 6),
     ],
     ids=[
-        "our key is continued",
+        "a managed key is continued",
         "a token for every profile",
         "a header with more brackets",
         "a header with spaces",
-        "a header with text behind it",
+        "a header with text after it",
         "an indented key below an empty one",
         "an indented key below another",
         "an indented header",
     ],
 )
-def test_a_section_that_the_sdks_read_differently_is_refused_with_its_line(
+def test_edit_rejects_a_section_that_sdks_read_differently_with_its_line(
     data: bytes, line: int
 ) -> None:
     with pytest.raises(ProfileAmbiguousError) as caught:
@@ -402,7 +388,7 @@ def test_a_section_that_the_sdks_read_differently_is_refused_with_its_line(
     "name",
     ["", "a]", "[a", " a", "a ", '"a"', "a\nb", "a #b", "DEFAULT", "__proto__", "profile a", "a b"],
 )
-def test_a_name_that_no_header_can_hold_is_refused(name: str) -> None:
+def test_edit_rejects_a_name_that_no_header_can_hold(name: str) -> None:
     with pytest.raises(ProfileAmbiguousError):
         put(b"", name)
 
@@ -410,7 +396,7 @@ def test_a_name_that_no_header_can_hold_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["default", "a b c", "a.b", "kim@team/prod", "grün", "a#b", "x:y=z"]
 )
-def test_any_other_name_can_be_written(name: str, tmp_path: Path) -> None:
+def test_edit_writes_any_other_name(name: str, tmp_path: Path) -> None:
     assert as_botocore_reads(put(b"", name), tmp_path) == {name: WRITTEN}
 
 
@@ -457,15 +443,15 @@ FILES = st.builds(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("aws")
 
 
 @given(data=FILES)
-def test_whatever_the_file_our_reader_reads_what_botocore_reads(data: bytes, folder: Path) -> None:
-    expected = as_botocore_reads(data, folder)
+def test_read_of_any_file_returns_what_botocore_reads(data: bytes, directory: Path) -> None:
+    expected = as_botocore_reads(data, directory)
     if expected == {}:
-        # botocore does not look into [DEFAULT] where there is no section to inherit from it.
+        # botocore ignores [DEFAULT] if no section inherits from it.
         return
     if expected is None:
         with pytest.raises(CredentialsFileMalformedError):
@@ -477,14 +463,14 @@ def test_whatever_the_file_our_reader_reads_what_botocore_reads(data: bytes, fol
 @example(data=b"[deploy]\n\naws_security_token = z", overwrite=False)
 @example(data=b"[deploy]\r\n\r\naws_security_token = z", overwrite=False)
 @given(data=FILES, overwrite=st.booleans())
-def test_whatever_the_file_an_edit_changes_our_keys_alone(
-    data: bytes, folder: Path, *, overwrite: bool
+def test_edit_of_any_file_changes_only_the_managed_keys(
+    data: bytes, directory: Path, *, overwrite: bool
 ) -> None:
     try:
         edited = put(data, overwrite=overwrite)
     except (CredentialsFileMalformedError, ProfileNotManagedError, ProfileAmbiguousError):
         return
-    before, after = read(data, path=PATH), as_botocore_reads(edited, folder)
+    before, after = read(data, path=PATH), as_botocore_reads(edited, directory)
 
     assert after is not None
     assert {key: after["deploy"][key] for key in WRITTEN} == WRITTEN
@@ -492,12 +478,12 @@ def test_whatever_the_file_an_edit_changes_our_keys_alone(
     foreign = {**inherited, **before.get("deploy", {})}
     foreign.pop("aws_security_token", None)
     assert after == {**before, "deploy": foreign | WRITTEN}
-    assert foreign_lines(edited) == foreign_lines(data), "every other line, byte for byte"
+    assert foreign_lines(edited) == foreign_lines(data), "every other line stays, byte for byte"
     assert put(edited, overwrite=overwrite) == edited, "twice is once"
 
 
 @given(data=FILES)
-def test_whatever_the_file_logout_after_refresh_gives_it_back_where_the_section_was_new(
+def test_removal_restores_any_file_if_the_section_was_new(
     data: bytes,
 ) -> None:
     try:
@@ -511,15 +497,15 @@ def test_whatever_the_file_logout_after_refresh_gives_it_back_where_the_section_
 
 
 def foreign_lines(data: bytes) -> list[bytes]:
-    """Return the lines of a file that are none of our keys in [deploy], nor its header."""
+    """Return the lines of a file that are neither a managed key of [deploy] nor its header."""
     kept, section = [], ""
     for line in data.splitlines():
         text = line.decode().strip()
         if text.startswith("[") and "]" in text[2:] and not line.startswith(b"  "):
             section = text[1 : text.rfind("]")]
         key = text.replace(":", "=").split("=")[0].strip().lower()
-        is_key_of_ours = key in OUR_KEYS or key == "aws_security_token"
-        if section != "deploy" or (not is_key_of_ours and text != "[deploy]"):
+        is_managed_key = key in MANAGED_KEYS or key == "aws_security_token"
+        if section != "deploy" or (not is_managed_key and text != "[deploy]"):
             kept.append(line)
     return kept
 
@@ -527,7 +513,7 @@ def foreign_lines(data: bytes) -> list[bytes]:
 # Cost
 
 
-def test_a_thousand_profiles_of_a_thousand_are_one_pass() -> None:
+def test_edit_changes_a_thousand_profiles_in_one_pass() -> None:
     names = [f"team-{number}" for number in range(1000)]
     data = b"".join(SECTION.replace(b"deploy", name.encode(), 1) for name in names)
     newer = replace(NEW, session_token="newer")
@@ -541,5 +527,5 @@ def test_a_thousand_profiles_of_a_thousand_are_one_pass() -> None:
         edit(data, changes, path=PATH)
         return time.process_time() - start
 
-    # Anything done once a profile over the whole file would be a hundred times as much.
+    # Work on the whole file for each profile would take a hundred times as long.
     assert min(took(many) for _ in range(3)) < 10 * min(took(few) for _ in range(3))

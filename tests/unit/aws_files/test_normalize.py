@@ -1,4 +1,4 @@
-"""A refresh of ours is no reason to read the AWS files again, and everything else is."""
+"""A refresh alone never makes botocore read the AWS files again; any other change does."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from botocore import configloader
 
-from assumed.aws_files.credentials_text import set_profile
-from assumed.aws_files.normalize import without_sessions
+from assumed.aws_files.normalize import strip_managed_values
 from assumed.credential_sources.base import SourceProfiles
+from tests.credentials_files import set_profile
 from tests.fakes import NOON, issued, role
 
 KEYS = b"[keys]\naws_access_key_id = AKIAKEYS\naws_secret_access_key = keys\n\n"
@@ -27,11 +27,11 @@ FIRST = with_session(KEYS, 1)
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_a_refresh_changes_nothing_that_counts(line_end: bytes) -> None:
+def test_strip_managed_values_hides_a_refresh(line_end: bytes) -> None:
     first = FIRST.replace(b"\n", line_end)
     second = with_session(first, 2)
     assert second != first
-    assert without_sessions(second, keep=()) == without_sessions(first, keep=())
+    assert strip_managed_values(second, keep=()) == strip_managed_values(first, keep=())
 
 
 @pytest.mark.parametrize(
@@ -49,22 +49,26 @@ def test_a_refresh_changes_nothing_that_counts(line_end: bytes) -> None:
         lambda data: data[:-20],
     ],
 )
-def test_whatever_else_changes_counts(change: Callable[[bytes], bytes]) -> None:
+def test_strip_managed_values_hides_no_other_change(change: Callable[[bytes], bytes]) -> None:
     assert change(FIRST) != FIRST
-    assert without_sessions(change(FIRST), keep=()) != without_sessions(FIRST, keep=())
+    assert strip_managed_values(change(FIRST), keep=()) != strip_managed_values(FIRST, keep=())
 
 
-def test_of_a_profile_that_is_a_source_everything_counts() -> None:
+def test_strip_managed_values_keeps_the_values_of_a_source() -> None:
     before, after = FIRST, with_session(FIRST, 2)
-    assert without_sessions(after, keep={"deploy"}) != without_sessions(before, keep={"deploy"})
-    assert without_sessions(after, keep={"deplo"}) == without_sessions(before, keep={"deplo"})
+
+    def strip(data: bytes, name: str) -> bytes:
+        return strip_managed_values(data, keep={name})
+
+    assert strip(after, "deploy") != strip(before, "deploy")
+    assert strip(after, "deplo") == strip(before, "deplo")
 
 
 class Files:
-    """The AWS files, and how often botocore has read the credentials file."""
+    """The AWS files, and how many times botocore has read the credentials file."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.config, self.credentials = folder / "config", folder / "credentials"
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.config, self.credentials = directory / "config", directory / "credentials"
         monkeypatch.setenv("AWS_CONFIG_FILE", str(self.config))
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(self.credentials))
         monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -83,7 +87,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     return Files(tmp_path, monkeypatch)
 
 
-def test_botocore_reads_the_files_once_however_often_we_refresh(files: Files) -> None:
+def test_botocore_reads_the_files_once_for_any_number_of_refreshes(files: Files) -> None:
     files.credentials.write_bytes(FIRST)
     profiles = SourceProfiles()
     source = profiles.resolve("keys")
@@ -97,7 +101,7 @@ def test_botocore_reads_the_files_once_however_often_we_refresh(files: Files) ->
     assert files.reads == reads
 
 
-def test_a_key_that_changes_together_with_a_refresh_is_seen(files: Files) -> None:
+def test_a_key_that_changes_together_with_a_refresh_is_noticed(files: Files) -> None:
     files.credentials.write_bytes(FIRST)
     profiles = SourceProfiles()
     assert profiles.resolve("keys").credentials().access_key_id == "AKIAKEYS"
@@ -105,7 +109,7 @@ def test_a_key_that_changes_together_with_a_refresh_is_seen(files: Files) -> Non
     assert profiles.resolve("keys").credentials().access_key_id == "AKIAOTHER"
 
 
-def test_what_we_refresh_and_somebody_else_calls_with_is_seen_each_time(files: Files) -> None:
+def test_each_refresh_of_a_source_profile_is_noticed(files: Files) -> None:
     files.credentials.write_bytes(FIRST)
     profiles = SourceProfiles()
     before = profiles.fingerprint("deploy")
@@ -115,12 +119,12 @@ def test_what_we_refresh_and_somebody_else_calls_with_is_seen_each_time(files: F
         assert profiles.fingerprint("deploy") != before
         changed = profiles.resolve("deploy")
         assert changed is not source
-        held = changed.credentials().access_key_id
-        assert held == issued(DEPLOY, NOON, number).access_key_id
+        access_key_id = changed.credentials().access_key_id
+        assert access_key_id == issued(DEPLOY, NOON, number).access_key_id
         before, source = profiles.fingerprint("deploy"), changed
 
 
-def test_a_profile_of_the_config_file_that_comes_from_ours_is_seen_to_change(files: Files) -> None:
+def test_a_refresh_changes_the_fingerprint_of_a_profile_that_depends_on_it(files: Files) -> None:
     files.credentials.write_bytes(FIRST)
     files.config.write_text(
         "[profile chained]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = deploy\n"

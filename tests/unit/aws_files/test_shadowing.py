@@ -1,4 +1,4 @@
-"""Which credentials the AWS tools take: what `check` claims, and what botocore says of it."""
+"""Which credentials the AWS tools use, as `check` reports it and as botocore does it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FRAME = (
     "sso_region = eu-west-1\n"
 )
 
-# What botocore calls the provider that gave credentials.
+# The method that botocore reports for credentials.
 METHODS = {
     "assume-role": CredentialKind.ROLE,
     "assume-role-with-web-identity": CredentialKind.WEB_IDENTITY,
@@ -42,8 +42,8 @@ METHODS = {
     "custom-process": CredentialKind.PROCESS,
 }
 
-# What stands in the config file and in the credentials file, and what is used: by botocore, and
-# by the JavaScript SDK.
+# The config file, the credentials file, and the credentials that botocore and the JavaScript SDK
+# use.
 CASES = {
     "keys": ("", KEYS, CredentialKind.KEYS, CredentialKind.KEYS),
     "keys in the config file": (KEYS, "", CredentialKind.KEYS, CredentialKind.KEYS),
@@ -82,7 +82,7 @@ CASES = {
     "sso": (SSO, KEYS, CredentialKind.SSO, CredentialKind.KEYS),
     "legacy sso": (LEGACY_SSO, KEYS, CredentialKind.SSO, CredentialKind.KEYS),
     "sso alone": (SSO, "", CredentialKind.SSO, CredentialKind.SSO),
-    "an sso session for tokens alone": (
+    "an sso session for tokens only": (
         "sso_session = company\n",
         KEYS,
         CredentialKind.KEYS,
@@ -113,13 +113,13 @@ CASES = {
 
 
 class Home:
-    """The AWS files of somebody, and a configuration."""
+    """AWS files and a configuration."""
 
-    def __init__(self, folder: Path) -> None:
-        self.config = folder / "config"
-        self.credentials = folder / "credentials"
-        self._configuration = folder / "config.yaml"
-        self._process = folder / "process"
+    def __init__(self, directory: Path) -> None:
+        self.config = directory / "config"
+        self.credentials = directory / "credentials"
+        self._configuration = directory / "config.yaml"
+        self._process = directory / "process"
 
     def write(self, config_text: str, credentials_text: str) -> None:
         process = self._process
@@ -153,8 +153,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path)
 
 
-def asked_of_botocore(profile: str) -> CredentialKind:
-    """Return what botocore itself takes; it makes no call before the credentials are used."""
+def resolve_with_botocore(profile: str) -> CredentialKind:
+    """Return what botocore itself uses; it makes no call before the credentials are used."""
     try:
         found = Session(profile=profile).get_credentials()
     except (exceptions.LoginError, exceptions.MissingDependencyException):
@@ -165,7 +165,7 @@ def asked_of_botocore(profile: str) -> CredentialKind:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_what_boto3_is_said_to_use_is_what_botocore_uses(
+def test_used_by_botocore_is_what_botocore_uses(
     home: Home, case: tuple[str, str, CredentialKind, CredentialKind]
 ) -> None:
     in_config, in_credentials, botocore, javascript = case
@@ -173,11 +173,11 @@ def test_what_boto3_is_said_to_use_is_what_botocore_uses(
     home.write(f"{FRAME}[profile deploy]\n{in_config}", stored)
     profile = home.files().profiles["deploy"]
     assert used_by_botocore(profile).kind is botocore
-    assert asked_of_botocore("deploy") is botocore
+    assert resolve_with_botocore("deploy") is botocore
     assert used_by_javascript(profile).kind is javascript
 
 
-def test_keys_of_the_environment_come_before_aws_profile_and_not_before_a_named_one(
+def test_botocore_prefers_keys_of_the_environment_to_aws_profile_but_not_to_a_named_profile(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.write("", f"[deploy]\n{KEYS}")
@@ -187,24 +187,24 @@ def test_keys_of_the_environment_come_before_aws_profile_and_not_before_a_named_
     unnamed = Session().get_credentials()
     assert unnamed is not None
     assert unnamed.method == "env"
-    assert asked_of_botocore("deploy") is CredentialKind.KEYS
+    assert resolve_with_botocore("deploy") is CredentialKind.KEYS
 
 
 MANAGED = "{deploy: {role_arn: 'arn:aws:iam::111122223333:role/r', source_profile: base}}"
 IN_MEMORY = MANAGED.replace("base}", "base, store: memory}")
 
 
-def test_a_role_of_the_config_file_hides_the_fresh_keys(home: Home) -> None:
+def test_find_clashes_reports_a_role_that_shadows_the_keys(home: Home) -> None:
     home.write(f"{FRAME}\n[profile deploy]\nregion = eu-west-1\n{ROLE}", "")
     (finding,) = home.findings(MANAGED)
     assert finding == Finding(
         f"{home.config}:10",
-        "profile deploy: because of role_arn boto3, the AWS CLI v2 and the JavaScript SDK never "
-        "look at the keys that are kept fresh",
-        "boto3, the AWS CLI v2 and the JavaScript SDK use a session of its own of that role, from "
+        "profile deploy: because of role_arn, boto3, the AWS CLI v2 and the JavaScript SDK never "
+        "use the refreshed keys",
+        "boto3, the AWS CLI v2 and the JavaScript SDK use a separate session of that role, from "
         f"profile base ({home.config}:10)",
-        f"in {home.config}.yaml give profile deploy another name, such as deploy-fresh; or take "
-        "role_arn and source_profile out of this profile",
+        f"in {home.config}.yaml, give profile deploy another name, such as deploy-fresh; or remove "
+        "role_arn and source_profile from this profile",
     )
 
 
@@ -212,42 +212,39 @@ def test_a_role_of_the_config_file_hides_the_fresh_keys(home: Home) -> None:
     ("entries", "key", "line"),
     [(SSO, "sso_account_id", 9), (LEGACY_SSO, "sso_account_id", 10), (WEB, "web_identity", 9)],
 )
-def test_what_hides_the_keys_from_boto3_alone_is_found_too(
+def test_find_clashes_reports_what_shadows_the_keys_for_boto3_only(
     home: Home, entries: str, key: str, line: int
 ) -> None:
     home.write(f"{FRAME}[profile deploy]\n{entries}", f"[deploy]\n{KEYS}manager = assumed\n")
     (finding,) = home.findings(MANAGED)
     assert finding.where == f"{home.config}:{line}"
     assert f"because of {key}" in finding.problem
-    assert "boto3 and the AWS CLI v2 never look at" in finding.problem
-    assert (
-        f"the JavaScript SDK uses the keys that are kept fresh ({home.credentials}:2)"
-        in finding.used
-    )
+    assert "boto3 and the AWS CLI v2 never use" in finding.problem
+    assert f"the JavaScript SDK uses the refreshed keys ({home.credentials}:2)" in finding.used
 
 
-def test_a_credential_process_that_the_fresh_keys_come_before_is_found(home: Home) -> None:
+def test_find_clashes_reports_a_credential_process_that_the_keys_shadow(home: Home) -> None:
     home.write(f"{FRAME}[profile deploy]\n{PROCESS}", "")
     (finding,) = home.findings(MANAGED)
     assert finding.where == f"{home.config}:8"
-    assert "come before this credential_process, which then never runs" in finding.problem
+    assert "take precedence over this credential_process, which then never runs" in finding.problem
     assert f"use its credential_process ({home.config}:8)" in finding.used
-    assert "store: memory" not in finding.mend
+    assert "store: memory" not in finding.fix
     assert home.findings(IN_MEMORY) == []
 
 
-def test_our_own_credential_process_is_told_of_the_memory(home: Home) -> None:
+def test_find_clashes_proposes_store_memory_for_a_credential_process_of_assumed(home: Home) -> None:
     home.write(
         f"{FRAME}[profile deploy]\n"
         "credential_process = /opt/bin/assumed export-credentials --profile deploy\n",
         "",
     )
     (finding,) = home.findings(MANAGED)
-    assert finding.mend.endswith("or write no keys: `store: memory`")
+    assert finding.fix.endswith("or write no keys: `store: memory`")
     assert home.findings(IN_MEMORY) == []
 
 
-def test_keys_that_come_before_a_served_profile_are_found(home: Home) -> None:
+def test_find_clashes_reports_keys_that_shadow_an_exported_profile(home: Home) -> None:
     home.write(
         f"{FRAME}[profile deploy-live]\n"
         "credential_process = assumed export-credentials --profile deploy\n",
@@ -255,13 +252,13 @@ def test_keys_that_come_before_a_served_profile_are_found(home: Home) -> None:
     )
     (finding,) = home.findings(MANAGED)
     assert finding.where == f"{home.credentials}:2"
-    assert f"never run the credential_process in {home.config}:8" in finding.problem
-    assert finding.mend.startswith(
-        "take aws_access_key_id, aws_secret_access_key and aws_session_token out"
+    assert f"never run the credential_process at {home.config}:8" in finding.problem
+    assert finding.fix.startswith(
+        "remove aws_access_key_id, aws_secret_access_key and aws_session_token from"
     )
 
 
-def test_keys_that_come_before_the_process_of_a_source_are_found(home: Home) -> None:
+def test_find_clashes_reports_keys_that_shadow_the_process_of_a_source(home: Home) -> None:
     home.write(f"[profile base]\n{PROCESS}[profile other]\n{PROCESS}", "")
     assert home.findings(MANAGED) == []
     home.credentials.write_text(f"[base]\n{KEYS}[other]\n{KEYS}")
@@ -270,7 +267,7 @@ def test_keys_that_come_before_the_process_of_a_source_are_found(home: Home) -> 
     assert "profile base: because of aws_access_key_id" in finding.problem
 
 
-def test_what_a_profile_in_memory_has_left_in_the_file_is_taken_away_by_itself(home: Home) -> None:
+def test_find_clashes_ignores_managed_keys_that_the_next_refresh_removes(home: Home) -> None:
     home.write(f"{FRAME}[profile deploy]\n{PROCESS}", f"[deploy]\n{KEYS}manager = assumed\n")
     assert home.findings(IN_MEMORY) == []
     home.credentials.write_text(f"[deploy]\n{KEYS}")
@@ -278,22 +275,21 @@ def test_what_a_profile_in_memory_has_left_in_the_file_is_taken_away_by_itself(h
     assert finding.where == f"{home.credentials}:2"
 
 
-def test_a_header_of_the_config_file_in_the_credentials_file_is_found(home: Home) -> None:
-    home.write(FRAME, f"[other]\n{KEYS}[profile deploy]\n{KEYS}[profile somebody]\n{KEYS}")
+def test_find_clashes_reports_a_config_header_in_the_credentials_file(home: Home) -> None:
+    home.write(FRAME, f"[other]\n{KEYS}[profile deploy]\n{KEYS}[profile stray]\n{KEYS}")
     found, note = home.findings(MANAGED)
     assert found.where == f"{home.credentials}:5"
-    assert "[profile deploy] is not profile deploy" in found.problem
+    assert "[profile deploy] does not define profile deploy" in found.problem
     assert found.used == (
-        "boto3, the AWS CLI v2 and the JavaScript SDK use nothing: there are no credentials in it "
-        "yet"
+        "boto3, the AWS CLI v2 and the JavaScript SDK use nothing: it has no credentials yet"
     )
-    assert found.mend == "remove this section: assumed writes [deploy] itself"
+    assert found.fix == "remove this section: assumed writes [deploy] itself"
     assert not found.is_note
-    assert (note.where, note.mend) == (f"{home.credentials}:9", "write [somebody]")
+    assert (note.where, note.fix) == (f"{home.credentials}:9", "rename it to [stray]")
     assert note.is_note
 
 
-def test_what_the_shell_sets_is_noted_with_no_value_of_a_key(home: Home) -> None:
+def test_find_clashes_notes_variables_of_the_shell_without_their_secrets(home: Home) -> None:
     home.write(FRAME, "")
     both = {"AWS_ACCESS_KEY_ID": "AKIASHOWN", "AWS_PROFILE": "nope"}
     keys, profile = home.findings(MANAGED, **both)
@@ -302,15 +298,15 @@ def test_what_the_shell_sets_is_noted_with_no_value_of_a_key(home: Home) -> None
     assert "the JavaScript SDK uses profile nope" in keys.used
     assert "AKIASHOWN" not in str((keys, profile))
     assert profile.problem.endswith("to nope, which is in no AWS file")
-    assert "export AWS_PROFILE=deploy" in profile.mend
+    assert "export AWS_PROFILE=deploy" in profile.fix
     (managed,) = home.findings(MANAGED, AWS_PROFILE="deploy")
-    assert (managed.problem.endswith("which is kept fresh here"), managed.mend) == (
+    assert (managed.problem.endswith("which assumed refreshes"), managed.fix) == (
         True,
         "nothing to do",
     )
 
 
-def test_a_token_of_the_environment_is_noted_and_is_what_botocore_takes(
+def test_find_clashes_notes_a_token_variable_that_botocore_uses(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.write("", f"[deploy]\n{KEYS}")
@@ -326,17 +322,17 @@ def test_a_token_of_the_environment_is_noted_and_is_what_botocore_takes(
     unnamed = Session().get_credentials()
     assert unnamed is not None
     assert METHODS[unnamed.method] is CredentialKind.WEB_IDENTITY
-    assert asked_of_botocore("deploy") is CredentialKind.KEYS
+    assert resolve_with_botocore("deploy") is CredentialKind.KEYS
 
 
-def test_the_older_name_of_aws_profile_is_noted_where_it_says_something_else(
+def test_find_clashes_notes_aws_default_profile_if_it_differs(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.write(FRAME, "")
     both = {"AWS_DEFAULT_PROFILE": "base", "AWS_PROFILE": "deploy"}
     note, _ = home.findings(MANAGED, **both)
     assert note.is_note
-    assert "to base, which is not kept fresh here, and" in note.problem
+    assert "to base, which assumed does not refresh, and" in note.problem
     (same,) = home.findings(MANAGED, AWS_DEFAULT_PROFILE="deploy", AWS_PROFILE="deploy")
     assert same.where == "AWS_PROFILE"
     for name, value in both.items():
@@ -351,17 +347,17 @@ LOOPS = {
         "ab",
         ["b-live", "a-live"],
     ),
-    "behind a chain": (
+    "through a chain": (
         "{a: {role_arn: R, source_profile: b}, b: {role_arn: R, source_profile: a-live}}",
         "a",
         ["a-live"],
     ),
-    "behind a code": (
+    "through an MFA session": (
         "{a: {role_arn: R, source_profile: a-live, mfa_serial: 'arn:aws:iam::111122223333:mfa/m'}}",
         "a",
         ["a-live"],
     ),
-    "behind a role of the AWS files": (
+    "through a role of the AWS files": (
         "{a: {role_arn: R, source_profile: far}}",
         "a",
         ["a-live"],
@@ -371,7 +367,7 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("case", LOOPS.values(), ids=LOOPS.keys())
-def test_a_profile_that_is_its_own_source_through_a_process_is_found(
+def test_find_clashes_reports_a_profile_that_depends_on_itself_through_a_process(
     home: Home, case: tuple[str, str, list[str]]
 ) -> None:
     profiles, served, expected = case
@@ -386,7 +382,7 @@ def test_a_profile_that_is_its_own_source_through_a_process_is_found(
         f"profile {name}" for name in expected
     ]
     for finding in found:
-        assert "this credential_process asks assumed for" in finding.problem
+        assert "this credential_process calls assumed for" in finding.problem
         assert not finding.is_note
 
 
@@ -397,7 +393,7 @@ def test_no_finding_and_no_repr_shows_a_key(home: Home) -> None:
     assert "ASIAFRESH" not in shown
 
 
-def test_a_file_is_read_as_botocore_reads_it(home: Home) -> None:
+def test_read_aws_files_returns_the_profiles_of_botocore(home: Home) -> None:
     home.write(
         "[DEFAULT]\nregion = eu-west-1\n[default]\noutput = text\n[profile default]\na = b\n"
         "[profile 'two words']\nS3 =\n  max = 1\n[preview]\n[profile]\n[profile \"open]\n"
@@ -408,15 +404,15 @@ def test_a_file_is_read_as_botocore_reads_it(home: Home) -> None:
     assert list(files.profiles) == [*Session().full_config["profiles"]]
     assert list(files.profiles) == ["default", "two words", "only-here"]
     assert list(files.profiles["default"].entries) == ["region", "a"]
-    assert files.profiles["two words"].entries["s3"].place == SourceLocation(home.config, 8)
+    assert files.profiles["two words"].entries["s3"].location == SourceLocation(home.config, 8)
 
 
-def test_files_that_are_not_there_are_empty_and_wrong_ones_say_where(home: Home) -> None:
+def test_read_aws_files_accepts_missing_files_and_locates_errors(home: Home) -> None:
     assert home.files().profiles == {}
     home.config.write_text("[profile a]\nb = c\nb = d\n")
-    with pytest.raises(CredentialsFileMalformedError, match=r"config:3: the key b a second time"):
+    with pytest.raises(CredentialsFileMalformedError, match=r"config:3: duplicate key b"):
         home.files()
     home.config.unlink()
     home.config.mkdir()
-    with pytest.raises(SourceUnavailableError, match="config: it can't be read: Is a directory"):
+    with pytest.raises(SourceUnavailableError, match="config cannot be read: Is a directory"):
         home.files()

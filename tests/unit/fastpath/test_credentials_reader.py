@@ -9,15 +9,15 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assumed.aws_files.credentials_text import edit, read, set_profile
-from assumed.aws_files.editor import SetCredentials
+from assumed.aws_files import SetCredentials, edit, read
 from assumed.fastpath.credentials_reader import (
     CredentialsReader,
     read_configuration,
     remaining_seconds,
 )
 from assumed.server.serialization import credentials_to_json
-from assumed.storage.credentials_file import StoredProfile
+from assumed.storage import StoredProfile
+from tests.credentials_files import set_profile
 from tests.fakes import NOON, issued, role
 
 DEPLOY = issued(role("deploy"), NOON + timedelta(hours=1))
@@ -121,7 +121,7 @@ def test_reader_finds_what_botocore_reads(directory: Path, lines: list[bytes]) -
     except Exception:  # noqa: BLE001 - no SDK reads the file either
         return
     stored = StoredProfile.from_section("deploy", sections["deploy"])
-    assert stored.is_ours
+    assert stored.is_managed
     assert stored.access_key_id == credentials["AccessKeyId"]
     assert stored.secret_access_key == credentials["SecretAccessKey"]
     assert stored.session_token == credentials["SessionToken"]

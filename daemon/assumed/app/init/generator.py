@@ -13,7 +13,7 @@ from assumed.app.init.yaml_writer import comment, remark, scalar
 from assumed.aws_files.ownership import other_manager
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, SourceLocation
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
-from assumed.aws_files.shadowing import free_name
+from assumed.aws_files.shadowing import unique_name
 from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
 from assumed.config.schema import SOURCE_KEYS
 
@@ -117,7 +117,7 @@ class _Generator:
             text="\n".join(self._lines(drafts)) + "\n",
             profiles={draft.name: draft.profile.name for draft in drafts if draft.reason is None},
             left_out=[
-                SkippedProfile(draft.profile.name, draft.profile.place, draft.reason)
+                SkippedProfile(draft.profile.name, draft.profile.location, draft.reason)
                 for draft in drafts
                 if draft.reason is not None
             ],
@@ -132,14 +132,14 @@ class _Generator:
         taken = {
             name
             for name, profile in self._files.profiles.items()
-            if profile.config or not profile.is_ours
+            if profile.config or not profile.is_managed
         }
         profiles = self._files.profiles.items()
         names: dict[str, str] = {}
         for name in [name for name, profile in profiles if profile.value("role_arn")] or [
             name for name, profile in profiles if used_by_botocore(profile).kind in _LOGINS
         ]:
-            names[name] = free_name(name, suffix, taken)
+            names[name] = unique_name(name, suffix, taken)
             taken.add(names[name])
         return names
 
@@ -295,7 +295,7 @@ class _Generator:
             f"{profile.name} ({_WORDS_OF_A_SOURCE[used]})"
             for name, profile in self._files.profiles.items()
             if name not in self._names
-            and not profile.is_ours
+            and not profile.is_managed
             and (used := used_by_botocore(profile).kind) in _WORDS_OF_A_SOURCE
         ]
         if others:
@@ -306,7 +306,7 @@ class _Generator:
             )
 
     def _definition(self, draft: _DraftDefinition) -> Iterator[str]:
-        place = self._at(draft.profile.place)
+        place = self._at(draft.profile.location)
         yield ""
         if draft.reason is None:
             about = (

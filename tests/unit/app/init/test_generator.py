@@ -28,7 +28,7 @@ from assumed.config.schema import ProfileModel
 from assumed.config.yaml_loader import YamlDocument
 from assumed.errors import ConfigurationNotWrittenError, NoRoleProfilesError, UsageError
 from tests.repository import TESTS
-from tests.unit.aws_files.test_shadowing import asked_of_botocore
+from tests.unit.aws_files.test_shadowing import resolve_with_botocore
 
 FOLDERS = {path.name: path for path in sorted((TESTS / "init").iterdir())}
 # Every key that a role profile of the AWS files may need.
@@ -157,7 +157,7 @@ def test_what_check_says_boto3_uses_is_what_botocore_uses(home: Home, name: str)
     misplaced = [f"profile {each}" for each in files.misplaced]
     assert {*files.profiles, *misplaced} == {*Session().full_config["profiles"]}
     for profile in files.profiles.values():
-        said, found = used_by_botocore(profile).kind, asked_of_botocore(profile.name)
+        said, found = used_by_botocore(profile).kind, resolve_with_botocore(profile.name)
         # A role whose source can't be had is a role that botocore would have taken.
         assert found is said or (found is CredentialKind.BROKEN and said is CredentialKind.ROLE), (
             profile.name

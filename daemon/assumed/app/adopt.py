@@ -140,15 +140,15 @@ class Adoption:
         return outcomes, failures
 
     def _is_done(self, name: str) -> bool:
-        configuration = self._files.configuration
-        profile = self._files.aws_files.profiles.get(name)
+        files = self._files
+        profile = files.aws_files.profiles.get(name)
         return (
-            configuration is not None
-            and name in configuration.profiles
+            files.configuration is not None
+            and name in files.configuration.profiles
             and profile is not None
-            and self._files.is_adopted(name)
-            and not choices_before_keys(profile, self._files.aws_files.credentials)
             and profile.is_managed
+            and files.is_adopted(name)
+            and files.transform(files.aws_data, [name], comment_out_keys) == files.aws_data
         )
 
     def _definitions(self, names: Sequence[str]) -> dict[str, list[str] | str]:

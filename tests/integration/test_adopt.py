@@ -277,6 +277,9 @@ HOMES = {
 ORIGINALS = {"config.assumed-original", "credentials.assumed-original"}
 
 
+# Killed before one of these, the disk is as it is before the next call that changes it.
+_READING = {"close", "fstat", "stat", "lstat", "read", "pread", "getxattr", "listxattr", "fsync"}
+
 # The process that forks one for each kill has this module imported too.
 test_crash._PROCESSES.set_forkserver_preload([test_crash.__name__, __name__])
 
@@ -308,6 +311,8 @@ def test_killed_at_any_call_the_profile_works_and_the_next_run_completes(
     assert home.contents() == after
     states = set()
     for at, call in enumerate(calls):
+        if call in _READING and at < len(calls) - 1:
+            continue
         for fault in (kill, kill_half_way) if call == "pwrite" else (kill,):
             home.reset(before)
             kill_at(action, at, fault)

@@ -19,12 +19,13 @@ from pathlib import Path
 from bench.figures import FOLDER, table
 
 _SUITES = ("refresh", "late", "export", "fleet")
-_NOT_QUICK = ("idle", "endpoint")
+_NOT_QUICK = ("tls", "idle", "endpoint")
 _README = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- measured -->\n", "<!-- /measured -->"
 _TITLES = {
     "refresh": "A thousand roles",
     "late": "Lateness",
+    "tls": "TLS",
     "idle": "Idle",
     "soak": "Soak",
     "fleet": "A fleet",

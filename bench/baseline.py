@@ -1,9 +1,10 @@
 """What assumed is measured against: botocore alone, and the loop that most scripts are.
 
 `python -m bench.baseline calls N THREADS [RETRIES]` imports boto3, makes one client and calls
-AssumeRole N times; `naive N FILE` makes a client for each of N profiles, and writes each to the
-credentials file with configparser; `idle` waits with one client. Each prints how many calls worked.
-`beats` wakes as often as a daemon's heartbeat, looks at one file each time, and ends by a signal.
+AssumeRole N times; `shared N THREADS` does the same with one TLS context for all connections;
+`naive N FILE` makes a client for each of N profiles, and writes each to the credentials file with
+configparser; `idle` waits with one client. Each prints how many calls worked. `beats` wakes as
+often as a daemon's heartbeat, looks at one file each time, and ends by a signal.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import NoReturn
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.session import Session
 
 ROLE_ARN = "arn:aws:iam::111122223333:role/role-{}"
 _SESSION_NAME = "bench"
@@ -26,19 +28,22 @@ BEAT_SECONDS = 15
 """So often a daemon wakes that has nothing to do."""
 
 
-def calls(count: int, threads: int, *, retries: str | None = None) -> int:
+def calls(
+    count: int, threads: int, *, retries: str | None = None, session: Session | None = None
+) -> int:
     """Assume `count` roles with one client; return how many were given.
 
     Args:
         count: of roles; with 0 there is a client, and nothing else.
         threads: at most so many calls at once, a connection each.
         retries: "standard" for botocore's own of this name; else there is no retry.
+        session: creates the client; None for a session of boto3's own.
     """
     config = Config(
         max_pool_connections=threads,
         retries={"mode": "standard"} if retries == "standard" else {"total_max_attempts": 1},
     )
-    client = boto3.client("sts", config=config)
+    client = boto3.Session(botocore_session=session).client("sts", config=config)
 
     def assume(number: int) -> bool:
         try:
@@ -89,6 +94,11 @@ def main(arguments: Sequence[str]) -> int:
     match arguments:
         case ["calls", count, threads, *retries]:
             worked = calls(int(count), int(threads), retries=retries[0] if retries else None)
+        case ["shared", count, threads]:
+            # Imported here: the other baselines import nothing of assumed.
+            from assumed.sts.tls_context import SharedTlsSession  # noqa: PLC0415
+
+            worked = calls(int(count), int(threads), session=SharedTlsSession())
         case ["naive", count, path]:
             worked = naive(int(count), path)
         case ["beats"]:

@@ -1,9 +1,9 @@
-"""What the container credentials endpoint costs, and what 10,000 silent connections do to it.
+"""Latency and memory of the container credentials endpoint under 10,000 silent connections.
 
-`python -m bench.endpoint [--connections 10000]` prints what it writes to
+`python -m bench.endpoint [--connections 10000]` prints its result and writes it to
 bench/results/endpoint.json. The endpoint runs in a process of its own, with the usual limit of
-1,024 descriptors; nobody closes a connection before the end, and for every 250 of them there is an
-honest request. Then somebody announces a body of 1 GiB and sends it.
+1,024 descriptors. The client closes no connection before the end, and sends a valid request after
+every 250 of them. At last it announces a body of 1 GiB and sends it.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from assumed.server.container_credentials import ContainerCredentialsEndpoint
 
 _RESULTS = Path(__file__).parent / "results" / "endpoint.json"
 _USUAL_LIMIT = 1024
-_HONEST_EVERY = 250
+_REQUEST_INTERVAL = 250
 _BODY_BYTES = 1 << 30
 
 
-class _MfaSessionState:
-    """A source that has its credentials."""
+class _StaticSource:
+    """A source that always has the same credentials."""
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
-        answer: Future[Credentials] = Future()
-        answer.set_result(
+        future: Future[Credentials] = Future()
+        future.set_result(
             Credentials(
                 access_key_id="ASIAEXAMPLE",
                 secret_access_key="x" * 40,
@@ -51,12 +51,12 @@ class _MfaSessionState:
                 principal_arn=f"arn:aws:sts::111122223333:assumed-role/{profile}/bench",
             )
         )
-        return answer
+        return future
 
 
-def _serve(folder: Path) -> None:
+def _serve(directory: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_USUAL_LIMIT, _USUAL_LIMIT))
-    endpoint = ContainerCredentialsEndpoint(_MfaSessionState(), folder)
+    endpoint = ContainerCredentialsEndpoint(_StaticSource(), directory)
     address = endpoint.address("deploy")
     sys.stdout.write(json.dumps([address.url, str(address.token_file)]) + "\n")
     sys.stdout.flush()
@@ -68,11 +68,11 @@ def _serve(folder: Path) -> None:
 class _Result:
     silent_connections: int
     took_seconds: float
-    honest_requests: int
+    valid_requests: int
     median_ms_before: float
-    median_ms_among_them: float
-    worst_ms_among_them: float
-    most_descriptors: int
+    median_ms_during: float
+    worst_ms_during: float
+    max_descriptors: int
     kib_before: int
     kib_after: int
     body_bytes_sent: int
@@ -88,42 +88,42 @@ class _Bench:
         self._token = Path(token_file).read_text()
 
     def measure(self, connections: int) -> _Result:
-        before = [self._honest() for _ in range(200)]
+        before = [self._request() for _ in range(200)]
         kib_before = self._kib()
-        among: list[float] = []
+        during: list[float] = []
         descriptors = 0
         with ExitStack() as stack:
             started_at = time.perf_counter()
             for number in range(connections):
                 stack.enter_context(self._connect())
-                if number % _HONEST_EVERY == 0:
-                    among.append(self._honest())
+                if number % _REQUEST_INTERVAL == 0:
+                    during.append(self._request())
                     descriptors = max(descriptors, len(os.listdir(f"/proc/{self._pid}/fd")))  # noqa: PTH208
             took = time.perf_counter() - started_at
-            among.append(self._honest())
+            during.append(self._request())
             kib_after = self._kib()
         return _Result(
             silent_connections=connections,
             took_seconds=round(took, 2),
-            honest_requests=len(among),
+            valid_requests=len(during),
             median_ms_before=round(median(before), 2),
-            median_ms_among_them=round(median(among), 2),
-            worst_ms_among_them=round(max(among), 2),
-            most_descriptors=descriptors,
+            median_ms_during=round(median(during), 2),
+            worst_ms_during=round(max(during), 2),
+            max_descriptors=descriptors,
             kib_before=kib_before,
             kib_after=kib_after,
             body_bytes_sent=self._send_body(),
         )
 
-    def _honest(self) -> float:
+    def _request(self) -> float:
         started_at = time.perf_counter()
         connection = HTTPConnection(self._host, self._port, timeout=30)
         connection.request("GET", self._path, headers={"Authorization": self._token})
-        answer = connection.getresponse()
-        answer.read()
+        response = connection.getresponse()
+        response.read()
         connection.close()
-        if answer.status != HTTPStatus.OK:
-            raise RuntimeError(f"an honest request was answered with {answer.status}")
+        if response.status != HTTPStatus.OK:
+            raise RuntimeError(f"the response to a valid request is {response.status}")
         return (time.perf_counter() - started_at) * 1000
 
     def _send_body(self) -> int:
@@ -135,7 +135,7 @@ class _Bench:
             )
             while sent < _BODY_BYTES:
                 sent += connection.send(b"x" * (1 << 16))
-        self._honest()
+        self._request()
         return sent
 
     def _connect(self) -> socket.socket:
@@ -148,7 +148,7 @@ class _Bench:
 
 
 def main() -> int:
-    """Measure, print and write."""
+    """Measure, print the result and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
@@ -158,9 +158,9 @@ def main() -> int:
         return 0
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, arguments.connections + 100), hard))
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "bench.endpoint", "--serve", f"{folder}/run"]
-        with subprocess.Popen(  # noqa: S603 - this very program
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "bench.endpoint", "--serve", f"{directory}/run"]
+        with subprocess.Popen(  # noqa: S603 - this program
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
             result = _Bench(process).measure(arguments.connections)

@@ -109,7 +109,7 @@ class Daemons:
         pace = self._paces[role // self._roles]
         if self._slots.pop(role, None) == pace.generation:
             return now
-        at = pace.slot(now)
+        at = pace.reserve(now)
         if at > now:
             self._slots[role] = pace.generation
         return at
@@ -136,7 +136,7 @@ class Daemons:
         delay = retry_delay(
             RetryPolicy.BACK_OFF,
             failures=failures,
-            left=timedelta(seconds=left),
+            remaining=timedelta(seconds=left),
             lifetime=_LIFETIME,
             jitter=self._draw(),
         )

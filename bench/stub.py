@@ -1,7 +1,8 @@
 """An STS that answers every AssumeRole, in a process of its own and far faster than any client.
 
-`python -m bench.stub` prints its port, takes its settings as JSON from standard input, a line each,
-and answers each line with one: how many connections there were, and the calls since the last line.
+`python -m bench.stub [CERTIFICATE]` prints its port, takes its settings as JSON from standard
+input, a line each, and answers each line with one: how many connections there were, and the calls
+since the last line. With a file of a certificate and its key, it speaks https.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from pathlib import Path
 from types import TracebackType
 
 from tests.fakes import Quota
@@ -37,6 +40,7 @@ class Settings:
         lifetime: seconds of a session, whatever was asked for.
         hanging: roles whose names begin so are never answered; none where it is empty.
         is_down: everything is refused with 503.
+        closes: each connection is closed after one answer.
     """
 
     latency: float = 0.0
@@ -44,6 +48,7 @@ class Settings:
     lifetime: int = 3600
     hanging: str = ""
     is_down: bool = False
+    closes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +72,26 @@ def issued_at(credentials_file: str) -> list[float]:
 
 
 class StubSts:
-    """The stub, for as long as the `with` lasts."""
+    """The stub, for as long as the `with` lasts.
+
+    Args:
+        certificate: with its key, for https.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._certificate = certificate
 
     def __enter__(self) -> StubSts:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.stub"],
+        arguments = [] if self._certificate is None else [str(self._certificate)]
+        self._process = subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", "bench.stub", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self.connections = 0
-        self.endpoint_url = f"http://127.0.0.1:{json.loads(self._read())}"
+        scheme = "https" if arguments else "http"
+        self.endpoint_url = f"{scheme}://127.0.0.1:{json.loads(self._read())}"
         return self
 
     def __exit__(
@@ -142,11 +156,17 @@ class _Connection(asyncio.Protocol):
         if answer is None:
             return
         if self._state.settings.latency:
-            asyncio.get_running_loop().call_later(
-                self._state.settings.latency, self._transport.write, answer
-            )
+            asyncio.get_running_loop().call_later(self._state.settings.latency, self._send, answer)
         else:
+            self._send(answer)
+
+    def _send(self, answer: bytes) -> None:
+        if not self._state.settings.closes:
             self._transport.write(answer)
+            return
+        # Behind the status line.
+        self._transport.write(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        self._transport.close()
 
     def _answer(self, body: bytes) -> bytes | None:
         role, session_name = _ROLE.search(body), _SESSION_NAME.search(body)
@@ -196,10 +216,16 @@ def _response(status: int, body: str) -> bytes:
     ).encode()
 
 
-async def _serve() -> None:
+async def _serve(certificate: str | None) -> None:
     state = _State()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(state), "127.0.0.1", 0, backlog=1024)
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    server = await loop.create_server(
+        lambda: _Connection(state), "127.0.0.1", 0, backlog=1024, ssl=context
+    )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     lines = asyncio.StreamReader()
@@ -216,9 +242,9 @@ async def _serve() -> None:
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Serve until standard input ends."""
-    asyncio.run(_serve())
+    asyncio.run(_serve(arguments[0] if arguments else None))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

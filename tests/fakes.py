@@ -16,7 +16,8 @@ from freezegun.api import FrozenDateTimeFactory
 
 from assumed.engine.events import ProfileEvent
 from assumed.engine.executor import SLOW_LANE
-from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
@@ -61,6 +62,8 @@ class FakeClock:
 
 
 class FakeSource:
+    account_id: str | None = None
+
     def __init__(self, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
@@ -127,6 +130,9 @@ class FakeSources:
         name = self._name(source)
         return self.known[name].fingerprint if name in self.known else None
 
+    def account_id(self, source: RootSource) -> str | None:
+        return self.known[self._name(source)].account_id
+
     def _name(self, source: RootSource) -> str:
         return source.name if isinstance(source, SourceProfile) else str(source)
 
@@ -143,6 +149,9 @@ class FakeSts:
         self.codes: list[tuple[str, str]] = []
         self.clock_ahead = timedelta(0)
         self.during_call: Callable[[ProfileDefinition], None] = lambda _: None
+
+    def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
+        return f"https://sts.{definition.region or 'us-east-1'}.amazonaws.com"
 
     def assume_role(
         self,
@@ -263,20 +272,17 @@ class DeferredRuns(BaseExecutor):  # type: ignore[misc]
             self._run_job_success(job.id, run_job(job, "default", run_times, "tests"))
 
 
-class SteppedJobs(BaseScheduler):  # type: ignore[misc]
-    """APScheduler's own logic with no thread: a pass is made when the test asks for one."""
+class SteppedJobs(HeartbeatScheduler):
+    """The real scheduler without its thread: a pass is made when the test asks for one."""
 
     def __init__(self) -> None:
-        super().__init__(timezone="UTC")
+        super().__init__(lambda: None)
         self._lanes = DeferredRuns(), DeferredRuns()
         for alias, lane in zip(("default", SLOW_LANE), self._lanes, strict=True):
             self.add_executor(lane, alias)
 
-    def wakeup(self) -> None:
-        pass
-
-    def shutdown(self, wait: bool = True) -> None:
-        super().shutdown(wait)
+    def start(self, paused: bool = False) -> None:
+        BaseScheduler.start(self, paused)
 
     def run_due(self) -> None:
         self._process_jobs()
@@ -293,7 +299,11 @@ class Simulation:
     """The real scheduler and refresher in a time that only the test moves."""
 
     def __init__(
-        self, frozen: FrozenDateTimeFactory, *, jitter: Callable[[], float] = lambda: 0.5
+        self,
+        frozen: FrozenDateTimeFactory,
+        *,
+        jitter: Callable[[], float] = lambda: 0.5,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         self._frozen = frozen
         self.clock = FakeClock()
@@ -306,19 +316,23 @@ class Simulation:
         )
         self.jobs = SteppedJobs()
         self.scheduler = RefreshScheduler(
-            clock=self.clock, refresher=self.refresher, jobs=self.jobs, jitter=jitter
+            clock=self.clock,
+            refresher=self.refresher,
+            jobs=self.jobs,
+            jitter=jitter,
+            retried_by=retried_by,
         )
-        self.notices: list[ProfileEvent] = []
-        self.scheduler.subscribe(self.notices.append)
+        self.events: list[ProfileEvent] = []
+        self.scheduler.subscribe(self.events.append)
 
     def start(
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
-        self.apply(*definitions, stored=stored)
+        self.update_definitions(*definitions, stored=stored)
         self.jobs.start()
         self.jobs.run_due()
 
-    def apply(
+    def update_definitions(
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None
     ) -> None:
         by_profile = {definition.profile: definition for definition in definitions}

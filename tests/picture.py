@@ -17,10 +17,10 @@ from rich.console import Console
 
 from assumed import __version__
 from assumed.cli.status_table import show
-from assumed.credential_sources.errors import source_error
+from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import AssumedError
 from assumed.models import DaemonStatus, ProfileDefinition, Status
-from assumed.sts.errors import sort
+from assumed.sts.errors import translate_error
 from tests.fakes import NOON, Simulation, role
 
 PICTURE = Path(__file__).parents[1] / "docs" / "status.svg"
@@ -45,12 +45,12 @@ def denied(definition: ProfileDefinition) -> AssumedError:
     caller = "arn:aws:iam::641879703613:user/jane"
     text = f"User: {caller} is not authorized to perform: sts:AssumeRole"
     response = {"Error": {"Code": "AccessDenied", "Message": text}}
-    return sort(definition, ClientError(response, "AssumeRole"))  # type: ignore[arg-type]  # as STS
+    return translate_error(definition, ClientError(response, "AssumeRole"))  # type: ignore[arg-type]  # as STS
 
 
 def logged_out() -> AssumedError:
     """Return the error of a source profile whose SSO login has expired."""
-    return source_error("analytics-sso", UnauthorizedSSOTokenError(), login=SSO_LOGIN)
+    return translate_source_error("analytics-sso", UnauthorizedSSOTokenError(), login=SSO_LOGIN)
 
 
 def afternoon() -> tuple[Status, datetime]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 # Linux only. Elsewhere the monotonic clock comes closest; on macOS it stops during sleep.
@@ -32,3 +32,8 @@ class SystemClock:
     def boottime(self) -> float:
         """Return `CLOCK_BOOTTIME` in seconds; see clock_gettime(2)."""
         return time.clock_gettime(_BOOTTIME)
+
+
+def wall_time(clock: Clock, boottime: float) -> datetime:
+    """Return what the wall clock shows at a moment of `Clock.boottime()`, if it is not stepped."""
+    return clock.now() + timedelta(seconds=boottime - clock.boottime())

@@ -1,4 +1,4 @@
-"""Plain frozen types that every room shares. They know nothing of files, AWS or time."""
+"""Plain frozen types that every package shares. They use no file, no AWS API and no clock."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from types import MappingProxyType
 from assumed.arn import Arn
 
 LOGIN_EXPIRY_WARNING = timedelta(hours=2)
-"""So long before the end of an MFA session somebody should give the code of the next one."""
+"""How long before the expiration of an MFA session its user is asked for the next code."""
 
-_UNWRITABLE_NAME = re.compile(
+_UNSUPPORTED_NAME = re.compile(
     r"[\[\]\x00-\x1f\x7f\ufeff]|^[\s'\"]|[\s'\"]$|\s[#;]|^profile\s|^(?:__proto__|DEFAULT|)$"
-    # Two words: JavaScript's SDK takes the first for a kind of section, such as `sso-session`.
+    # Two words: the JavaScript SDK takes the first for a type of section, such as `sso-session`.
     r"|^(?a:[\w-]+)\s(?a:[\w@+.%:/-]+)$"
 )
 
 
 def is_profile_name(name: str) -> bool:
-    """Whether all AWS SDKs read a section of this name as this profile."""
-    return _UNWRITABLE_NAME.search(name) is None
+    """Return whether all AWS SDKs read a section of this name as this profile."""
+    return _UNSUPPORTED_NAME.search(name) is None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceProfile:
-    """A profile of the AWS config and credentials files that holds the calling credentials."""
+    """A profile of the AWS config and credentials files that holds the source credentials."""
 
     name: str
 
@@ -39,7 +39,7 @@ class SourceProfile:
 
 @dataclass(frozen=True, slots=True)
 class ManagedProfile:
-    """Another profile of this configuration: its session makes the call (role chaining)."""
+    """Another profile of this configuration, whose role session is the source (role chaining)."""
 
     name: str
 
@@ -49,7 +49,7 @@ class ManagedProfile:
 
 @dataclass(frozen=True, slots=True)
 class WebIdentity:
-    """A file with a token of an identity provider, which somebody else keeps fresh."""
+    """A file with a token of an OIDC identity provider, which another program keeps current."""
 
     token_file: Path
 
@@ -59,15 +59,15 @@ class WebIdentity:
 
 @dataclass(frozen=True, slots=True)
 class MfaSession:
-    """A session of GetSessionToken, which one MFA code starts on a source profile.
+    """A session of GetSessionToken, started on a source profile with an MFA code.
 
-    There is one for each profile and device, whatever number of roles are assumed from it.
+    All roles of one source profile and device share one session.
 
     Args:
-        profile: holds long-term keys.
-        serial: of the MFA device, as IAM names it.
-        lifetime: that is asked for; 15 minutes to 36 hours.
-        process: prints a code; empty where somebody types it.
+        profile: the source profile, which holds long-term keys.
+        serial: the serial number or ARN of the MFA device.
+        lifetime: the requested duration, 15 minutes to 36 hours.
+        process: the command that prints a code; empty if the user enters it.
     """
 
     profile: SourceProfile
@@ -81,7 +81,7 @@ class MfaSession:
 
 @unique
 class CredentialSource(StrEnum):
-    """What the machine itself gives, by the names of `credential_source` in the AWS files."""
+    """Credentials of the machine, by the values of `credential_source` in the AWS config file."""
 
     ENVIRONMENT = "Environment"
     EC2 = "Ec2InstanceMetadata"
@@ -89,13 +89,13 @@ class CredentialSource(StrEnum):
 
 
 RootSource = SourceProfile | MfaSession | WebIdentity | CredentialSource
-"""What a chain begins with."""
+"""The source at the start of a chain of roles."""
 Source = RootSource | ManagedProfile
 
 
 @dataclass(frozen=True, slots=True)
 class LifetimeFraction:
-    """A share of a session's lifetime: `50%` is `LifetimeShare(0.5)`."""
+    """A fraction of a role session's lifetime: `50%` is `LifetimeFraction(0.5)`."""
 
     fraction: float
 
@@ -105,7 +105,7 @@ RefreshBefore = timedelta | LifetimeFraction
 
 @unique
 class StorageMode(StrEnum):
-    """Where a session is kept: in the credentials file, or in the daemon's memory alone."""
+    """Where a role session is stored: in the credentials file, or only in the daemon's memory."""
 
     FILE = "file"
     MEMORY = "memory"
@@ -113,11 +113,11 @@ class StorageMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileDefinition:
-    """One profile that is kept fresh, and the AssumeRole call that does it.
+    """A managed profile, and the AssumeRole call that refreshes it.
 
-    Names and units are those of STS and of the AWS config file. `role_arn` is None where no role
-    is assumed, and the profile holds the source's own temporary credentials. `region` is None
-    where neither the profile nor the defaults name one: `sts` then looks at the source profile's.
+    Names and units are those of STS and of the AWS config file. If `role_arn` is None, no role is
+    assumed and the profile gets the temporary credentials of the source. If `region` is None, the
+    region of the source profile is used.
     """
 
     profile: str
@@ -140,11 +140,11 @@ class ProfileDefinition:
 
     @property
     def parent(self) -> str | None:
-        """The managed profile that this one is chained to, if it is."""
+        """The managed profile that this one is chained to; None if its source is another."""
         return self.source.name if isinstance(self.source, ManagedProfile) else None
 
     def is_same_call(self, other: ProfileDefinition) -> bool:
-        """Whether both make the same AssumeRole call, whenever and wherever it is written."""
+        """Return whether both make the same AssumeRole call, whenever and wherever it is stored."""
         return self == replace(
             other,
             refresh_before=self.refresh_before,
@@ -156,7 +156,7 @@ class ProfileDefinition:
 
 @unique
 class WriteMode(StrEnum):
-    """How the credentials file changes: another takes its place, or it gets new bytes."""
+    """How the credentials file is written: atomically replaced, or rewritten in place."""
 
     REPLACE = "replace"
     IN_PLACE = "in-place"
@@ -164,23 +164,23 @@ class WriteMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What a configuration file says: definitions in the file's order, by profile name."""
+    """A validated configuration file; the definitions are in the file's order."""
 
     path: Path
     profiles: Mapping[str, ProfileDefinition]
     credentials_file: Path | None = None
-    """None: where the AWS SDKs look (`AWS_SHARED_CREDENTIALS_FILE`, `~/.aws/credentials`)."""
+    """None for that of the AWS SDKs (`AWS_SHARED_CREDENTIALS_FILE`, `~/.aws/credentials`)."""
     write: WriteMode = WriteMode.REPLACE
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """The commands, by key: `on_refresh` and the like."""
+    """The commands by hook, such as `on_refresh`."""
     metrics_port: int | None = None
-    """Of 127.0.0.1."""
+    """A port of 127.0.0.1."""
     metrics_textfile: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCredentials:
-    """Whatever signs the AssumeRole call; `session_token` is None for long-term keys."""
+    """The credentials that sign AssumeRole; `session_token` is None for long-term keys."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -189,7 +189,7 @@ class SourceCredentials:
 
 @dataclass(frozen=True, slots=True)
 class TemporaryCredentials:
-    """Credentials that are no role's, and end; `expiration` is aware UTC, as the issuer tells."""
+    """Temporary credentials of a source, not of an assumed role; `expiration` is aware UTC."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -199,7 +199,7 @@ class TemporaryCredentials:
 
 @dataclass(frozen=True, slots=True)
 class SessionTokenResponse:
-    """What GetSessionToken answered; `answered_at` is STS's own `Date`, aware UTC."""
+    """The response to GetSessionToken; `answered_at` is its `Date` header, aware UTC."""
 
     credentials: TemporaryCredentials
     answered_at: datetime
@@ -207,20 +207,20 @@ class SessionTokenResponse:
 
 @dataclass(frozen=True, slots=True)
 class WebIdentityToken:
-    """What stands in for a signature in AssumeRoleWithWebIdentity."""
+    """A token that authenticates AssumeRoleWithWebIdentity in place of a signature."""
 
     token: str = field(repr=False)
 
 
 SourceAuthentication = SourceCredentials | WebIdentityToken
-"""On whose behalf a role is assumed."""
+"""What authenticates the call that assumes a role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A role session's credentials as STS issued them, always handed on as one set.
+    """The credentials of a role session as STS issued them, never passed on in parts.
 
-    `expiration` is aware UTC and by STS's clock. `principal_arn` is the assumed-role ARN,
+    `expiration` is aware UTC by STS's clock. `principal_arn` is the assumed-role ARN,
     `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION-NAME`.
     """
 
@@ -231,7 +231,7 @@ class Credentials:
     principal_arn: str
 
     def is_same_as(self, other: Credentials) -> bool:
-        """Whether both are one session's, whatever fraction of a second its expiration has."""
+        """Return whether both are of one session; fractions of a second in `expiration` differ."""
         return (self.access_key_id, self.secret_access_key, self.session_token) == (
             other.access_key_id,
             other.secret_access_key,
@@ -240,23 +240,25 @@ class Credentials:
 
     @property
     def account_id(self) -> str:
-        """The twelve digits of the account that the role is in."""
+        """The twelve digits of the role's account."""
         return Arn.parse(self.principal_arn).account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSession:
-    """Credentials on the clock that counts suspend, so that no wall clock can lie about them.
+    """The temporary credentials of a role with their expiration on `Clock.boottime()`.
+
+    That clock counts suspend, and no step of the wall clock changes it.
 
     Args:
-        credentials: what STS issued.
+        credentials: as STS issued them.
         expires_at: seconds of `Clock.boottime()`.
-        lifetime: from STS's own `Date` to `Expiration`.
-        refreshed_at: aware UTC, by the local wall clock: for people to read; None where the
-            session was found in the file.
-        is_stored: it is in the credentials file.
-        trusts_wall_clock: `expires_at` was reckoned with the local wall clock, for STS had not
-            told its time yet.
+        lifetime: from the `Date` of the response to `Expiration`.
+        refreshed_at: aware UTC by the local wall clock, for display; None if the role session
+            was loaded from the file.
+        is_stored: whether it is in the credentials file.
+        trusts_wall_clock: whether `expires_at` was computed with the local wall clock, because
+            STS's time was not known yet.
     """
 
     credentials: Credentials
@@ -269,7 +271,7 @@ class RoleSession:
 
 @unique
 class ProfileState(StrEnum):
-    """What `status` says of a profile."""
+    """The state of a profile in `assumed status`."""
 
     PENDING = "pending"
     VALID = "valid"
@@ -281,7 +283,11 @@ class ProfileState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why the last refresh of a profile failed: `last_error` of `status --json`."""
+    """Why the last refresh of a profile failed: `last_error` of `assumed status --json`.
+
+    It is shown beside the profile, so `message` has neither the profile's name nor the code.
+    `hint` may end with who retries.
+    """
 
     code: str
     message: str
@@ -291,12 +297,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileStatus:
-    """One row of `status`. Times are aware UTC by the local wall clock; ends of sessions, STS's.
+    """One row of `assumed status`. Times are aware UTC by the local wall clock.
 
-    `seconds_left` is None where no session is known, and never negative; `lifetime_seconds` is how
-    long that session lasts in all. `store` is a `StorageMode`.
-    `mfa_serial` is the device whose code starts the session that the role is assumed from, and
-    `login_expires_at` the end of that session.
+    `expires_at` and `login_expires_at` are by STS's clock. `seconds_left` is None if there is no
+    session, and never negative; `lifetime_seconds` is the whole lifetime of that session. `store`
+    is a `StorageMode`. `mfa_serial` is the device of the MFA session that the role is assumed
+    from, and `login_expires_at` the expiration of that session.
     """
 
     profile: str
@@ -318,7 +324,7 @@ class ProfileStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStatus:
-    """The daemon itself, as `status --json` shows it."""
+    """The daemon, as `assumed status --json` shows it."""
 
     pid: int
     version: str
@@ -326,12 +332,12 @@ class DaemonStatus:
     config: str
     config_error: str | None = None
     clock_skew_seconds: int = 0
-    """How far this machine's clock is ahead of STS's; 0 where it is under a minute either way."""
+    """How far this machine's clock is ahead of STS's; 0 if the skew is less than a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The answer to `assumed status`; `daemon` is None where none runs."""
+    """The result of `assumed status`; `daemon` is None if no daemon runs."""
 
     daemon: DaemonStatus | None
     profiles: tuple[ProfileStatus, ...]
@@ -339,7 +345,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one asked-for refresh came to: refreshed, still fresh and left alone, or failed."""
+    """The result of a requested refresh: refreshed, skipped because it was fresh, or failed."""
 
     profile: str
     was_fresh: bool = False
@@ -348,13 +354,13 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the profile holds a session that need not be refreshed now."""
+        """Whether the profile has a session that is not due for refresh."""
         return self.failure is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """An MFA session that a code has started for a profile; `expires_at` is STS's, aware UTC."""
+    """An MFA session started for a profile; `expires_at` is by STS's clock, aware UTC."""
 
     profile: str
     mfa_serial: str
@@ -363,7 +369,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointAddress:
-    """Where an AWS SDK finds one profile's credentials, and the file with what opens them."""
+    """A profile's URL at the container credentials endpoint, and the file with its token."""
 
     url: str
     token_file: Path

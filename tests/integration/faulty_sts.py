@@ -1,4 +1,4 @@
-"""An STS that fails for some roles in the ways in which networks, proxies and STS itself fail."""
+"""An STS with the faults of networks, proxies and of STS itself, by role."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ _REFUSALS = {
     "access-denied": refusal(403, "AccessDenied", _DENIED),
     "region-disabled": refusal(403, "RegionDisabledException", "STS is not activated here"),
     "garbled-xml": (200, {}, b"<AssumeRoleResponse><Assume"),
-    "portal": (200, {"Content-Type": "text/html"}, b"<!doctype html><p>Welcome to the hotel"),
+    "portal": (200, {"Content-Type": "text/html"}, b"<!doctype html><p>Please log in"),
     "empty": (200, {}, b""),
 }
 
 
 class FaultySts:
-    """A TCP server in front of the embedded AWS; use it in a `with`.
+    """A TCP server in front of the embedded AWS; a context manager.
 
     Args:
-        endpoint_url: of what answers where nothing fails.
-        port: to listen at; 0 for a free one.
+        endpoint_url: the endpoint that answers the requests without a fault.
+        port: the port to listen on; 0 for a free one.
         certificate: serve https with this certificate and key.
     """
 
@@ -63,7 +63,7 @@ class FaultySts:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate)
         self.faults: dict[str, str] = {}
-        """By the ARN of the role."""
+        """The fault of each role, by ARN."""
         self._lifted = threading.Event()
 
     @property
@@ -72,7 +72,7 @@ class FaultySts:
         return found
 
     def lift(self) -> None:
-        """Let everything work, and those go that hang."""
+        """Remove all faults, and release the requests that hang."""
         self.faults.clear()
         self._lifted.set()
 
@@ -138,7 +138,7 @@ class FaultySts:
 
 
 def _later(headers: dict[str, str], answer: bytes) -> tuple[dict[str, str], bytes]:
-    """Return an answer of an STS whose clock is ahead of ours."""
+    """Return the response of an STS whose clock is ahead of this machine's."""
     date = parsedate_to_datetime(headers["Date"]) + SKEW
 
     def later(found: re.Match[str]) -> str:
@@ -168,7 +168,7 @@ def _some(connection: socket.socket) -> bytes:
 
 
 def certificate(path: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Path:
-    """Write a certificate that nobody trusts, for another host, with its key."""
+    """Write an untrusted certificate for another host, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "elsewhere.example.com")])
     signed = (

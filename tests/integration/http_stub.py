@@ -1,4 +1,4 @@
-"""What the stubs of AWS endpoints have in common: real HTTP on the loopback."""
+"""The base of the stubs of AWS endpoints: HTTP on the loopback interface."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Self
 
 
 class Stub(ThreadingHTTPServer):
-    """Serves what `handler` answers; `asked` has the requests as the handler notes them."""
+    """An HTTP server; `requests` has what the handler records of each request."""
 
     daemon_threads = True
 
     def __init__(self, handler: type[StubHandler]) -> None:
         super().__init__(("127.0.0.1", 0), handler)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""A machine that systemd runs: a real PID 1 in namespaces of its own, over this machine's files."""
+"""A machine that a real systemd boots: in namespaces, on an overlay of this machine's files."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _SCRIPT = Path(__file__).with_name("machine.sh")
 _SYSTEMD = Path("/lib/systemd/systemd")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROGRAMS = ("setpriv", "unshare", "nsenter", "runuser", "useradd", "dbus-daemon")
-# It ends with whoever has started it.
+# They end with the process that started them.
 _NAMESPACES = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--propagation=private"]
-_PATIENCE_SECONDS = 120
+_TIMEOUT_SECONDS = 120
 
 
 def why_not() -> str | None:
-    """Return why there can be no such machine here; None where there can."""
+    """Return why there cannot be such a machine here; None if there can."""
     return next(_reasons(), None)
 
 
 class Machine:
-    """Starts, and is up when it is there."""
+    """A machine that has booted when the constructor returns."""
 
-    def __init__(self, folder: Path) -> None:
-        self._log = folder / "console.log"
+    def __init__(self, directory: Path) -> None:
+        self._log = directory / "console.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                [*_NAMESPACES, "sh", str(_SCRIPT), str(folder)],
+                [*_NAMESPACES, "sh", str(_SCRIPT), str(directory)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        pid = folder / "pid"
+        pid = directory / "pid"
         wait_until(lambda: self._alive() and pid.exists() and pid.read_text() != "", "its pid")
         self._enter = ["nsenter", "-t", pid.read_text().strip(), "-m", "-p", "-u", "-i", "-C"]
         wait_until(lambda: self._alive() and self._is_up(), "the machine")
@@ -48,15 +48,15 @@ class Machine:
     def run(
         self, *command: str, user: str = "root", **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the machine, as a login of this user has it."""
+        """Run a command in the machine, with the environment of a login of this user."""
         return self._run(command, user, environ)
 
     def do(self, *command: str, user: str = "root", **environ: str) -> str:
-        """Run a command that has to work, and return what it prints."""
+        """Run a command that must succeed, and return its output."""
         return self._worked(self._run(command, user, environ))
 
     def write(self, path: str, content: str | bytes, *, user: str = "root") -> None:
-        """Write a file, of mode 0600 in folders of mode 0700 where they are not there yet."""
+        """Write a file with mode 0600; missing directories get mode 0700."""
         typed = content if isinstance(content, bytes) else content.encode()
         script = 'umask 077; mkdir -p "$(dirname "$0")" && cat > "$0"'
         self._worked(self._run(["sh", "-c", script, path], user, {}, typed))
@@ -74,16 +74,16 @@ class Machine:
         return self.do("journalctl", "--output=cat", "--no-pager")
 
     def power_off(self) -> None:
-        """End all that runs in it; nothing of it stays."""
+        """Stop everything in it; nothing remains."""
         if self._process.poll() is None:
             self.run("systemctl", "poweroff", "--no-wall")
-        self._process.wait(_PATIENCE_SECONDS)
+        self._process.wait(_TIMEOUT_SECONDS)
 
     def _run(
         self, command: Sequence[str], user: str, environ: Mapping[str, str], typed: bytes = b""
     ) -> subprocess.CompletedProcess[str]:
         home = "/root" if user == "root" else f"/home/{user}"
-        # What leads to the user's manager, where there is one.
+        # With this, systemctl finds the user's manager if there is one.
         runtime = {} if user == "root" else {"XDG_RUNTIME_DIR": f"/run/user/{self.uid(user)}"}
         given = {"HOME": home, "USER": user, "PATH": _PATH, "LANG": "C.UTF-8", **runtime, **environ}
         done = subprocess.run(  # noqa: S603
@@ -94,15 +94,14 @@ class Machine:
             ],
             input=typed,
             capture_output=True,
-            timeout=_PATIENCE_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             check=False,
         )
-        said, told = done.stdout.decode(), done.stderr.decode()
-        return subprocess.CompletedProcess(command, done.returncode, said, told)
+        stdout, stderr = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(command, done.returncode, stdout, stderr)
 
     def _worked(self, done: subprocess.CompletedProcess[str]) -> str:
-        said = f"{' '.join(done.args)}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == 0, said
+        assert done.returncode == 0, f"{' '.join(done.args)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def _alive(self) -> bool:
@@ -120,8 +119,8 @@ class Machine:
 
 
 def _reasons() -> Iterator[str]:
-    if any(Path(sys.prefix).is_relative_to(folder) for folder in ("/tmp", "/var/tmp")):  # noqa: S108
-        yield f"{sys.prefix} is in a folder that PrivateTmp= of the unit hides"
+    if any(Path(sys.prefix).is_relative_to(parent) for parent in ("/tmp", "/var/tmp")):  # noqa: S108
+        yield f"{sys.prefix} is in a directory that PrivateTmp= of the unit hides"
     if os.geteuid() != 0:
         yield "only root may boot a machine"
     if missing := [name for name in _PROGRAMS if not shutil.which(name)]:
@@ -129,7 +128,7 @@ def _reasons() -> Iterator[str]:
     if not _SYSTEMD.exists() or not any(Path("/usr/lib").glob("*/security/pam_systemd.so")):
         yield "systemd or libpam-systemd is not installed"
     if any(path.stat().st_uid for path in _this_python()):
-        yield "no other user would trust this Python, which is not root's"
+        yield "no other user would trust this Python, which does not belong to root"
     tried = subprocess.run(  # noqa: S603
         [*_NAMESPACES, "--pid", "--fork", "--cgroup", "mount", "-t", "cgroup2", "none", "/mnt"],
         capture_output=True,
@@ -141,7 +140,7 @@ def _reasons() -> Iterator[str]:
 
 
 def _this_python() -> Iterator[Path]:
-    """What has to be open to every user, so that they can start this Python and our package."""
-    for folder in (sys.prefix, sys.base_prefix, *assumed.__path__):
-        path = Path(folder).resolve()
+    """Yield the directories that every user must be able to read to run this Python."""
+    for directory in (sys.prefix, sys.base_prefix, *assumed.__path__):
+        path = Path(directory).resolve()
         yield from (path, *path.parents)

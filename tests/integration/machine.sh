@@ -1,36 +1,36 @@
 #!/bin/sh
-# Boots systemd in namespaces of its own, over this machine's files and with its network, and
-# returns when it is powered off. Nothing that it writes stays.
+# Boots systemd in new namespaces, on an overlay of this machine's files and with its network, and
+# returns when it is powered off. Nothing that it writes remains.
 #
-#   unshare --mount --propagation=private sh machine.sh FOLDER
+#   unshare --mount --propagation=private sh machine.sh DIRECTORY
 #
-# FOLDER is empty; then FOLDER/pid holds the first process of the machine, as seen from here.
+# DIRECTORY is empty; then DIRECTORY/pid holds the first process of the machine, as seen from here.
 set -eu
 
-folder=$1
+directory=$1
 if [ "${2-}" != inside ]; then
-    mkdir "$folder/cgroups"
-    mount -t cgroup2 none "$folder/cgroups"
-    group=$folder/cgroups/assumed-test-$$
+    mkdir "$directory/cgroups"
+    mount -t cgroup2 none "$directory/cgroups"
+    group=$directory/cgroups/assumed-test-$$
     mkdir "$group"
     # Every process of the machine has ended with its first one.
     trap 'find "$group" -depth -type d -exec rmdir {} +' EXIT
     sh -c 'echo $$ > "$1/cgroup.procs"
         exec setpriv --pdeathsig=KILL \
             unshare --pid --fork --kill-child --mount --cgroup --uts --ipc sh "$0" "$2" inside' \
-        "$0" "$group" "$folder"
+        "$0" "$group" "$directory"
     exit
 fi
 
 # /proc is still the one outside.
 read -r pid _ < /proc/self/stat
-echo "$pid" > "$folder/pid"
-root=$folder/root
-mkdir "$folder/upper" "$root"
-mount -t tmpfs tmpfs "$folder/upper"
-mkdir "$folder/upper/files" "$folder/upper/work"
+echo "$pid" > "$directory/pid"
+root=$directory/root
+mkdir "$directory/upper" "$root"
+mount -t tmpfs tmpfs "$directory/upper"
+mkdir "$directory/upper/files" "$directory/upper/work"
 mount -t overlay overlay \
-    -o "lowerdir=/,upperdir=$folder/upper/files,workdir=$folder/upper/work" "$root"
+    -o "lowerdir=/,upperdir=$directory/upper/files,workdir=$directory/upper/work" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"

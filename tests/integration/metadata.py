@@ -1,4 +1,4 @@
-"""The endpoints on which a machine gives credentials to what runs on it, as real HTTP."""
+"""A stub of the EC2 metadata service and of the ECS credentials endpoint over HTTP."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AUTHORIZATION = "container-authorization"
 
 
 class Metadata(Stub):
-    """Gives `credentials` to those who ask as they should; None for no role at all.
+    """Returns `credentials` to valid requests; None if the machine has no role.
 
-    An instance takes version 2 of its metadata service alone: a session first, then the rest.
+    The metadata service accepts version 2 only: a session token comes first.
     """
 
     def __init__(self) -> None:
@@ -28,15 +28,15 @@ class _Handler(StubHandler):
     server: Metadata
 
     def do_PUT(self) -> None:  # noqa: N802 - the name of http.server
-        self._note()
-        asks = self.path == "/latest/api/token"
-        if asks and self.headers["X-aws-ec2-metadata-token-ttl-seconds"]:
+        self._record()
+        is_token_request = self.path == "/latest/api/token"
+        if is_token_request and self.headers["X-aws-ec2-metadata-token-ttl-seconds"]:
             self.answer(200, SESSION_TOKEN)
         else:
             self.answer(400, "")
 
     def do_GET(self) -> None:  # noqa: N802 - the name of http.server
-        self._note()
+        self._record()
         credentials = self.server.credentials
         is_instance = self.path.startswith(ROLES)
         header = "X-aws-ec2-metadata-token" if is_instance else "Authorization"
@@ -49,5 +49,5 @@ class _Handler(StubHandler):
         else:
             self.answer(200, json.dumps({"Code": "Success", "Type": "AWS-HMAC", **credentials}))
 
-    def _note(self) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
+    def _record(self) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")

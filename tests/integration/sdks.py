@@ -1,4 +1,4 @@
-"""Programs of each AWS SDK, and both AWS CLIs, which make calls until they are told to stop."""
+"""Programs with each AWS SDK, and both AWS CLIs, that make calls until a file appears."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ const client = new STSClient({});
 })();
 """
 
-# It keeps keys until the moment of their end where nobody says otherwise, and a call takes time.
-# Its version of 2023 knows no AWS_ENDPOINT_URL, and gives up where a server closes too early.
+# Without ExpiryWindow it uses keys until they expire, and a call takes time. The version of 2023
+# does not support AWS_ENDPOINT_URL, and fails if a server closes a connection too early.
 GO = """
 package main
 
@@ -87,25 +87,25 @@ func main() {
 
 @dataclass(frozen=True, slots=True)
 class Sdk:
-    """A program that makes calls until `{stop}` and the object in `{bucket}` are there.
+    """A program that makes calls until `{stop}` and the object in `{bucket}` exist.
 
     Args:
-        command: its words, with these two and `{endpoint_url}` to be filled in.
-        prints_arn: at its end, whose credentials it has.
-        grumbles: how lines of its standard error may begin.
+        command: its arguments, with placeholders for these two and `{endpoint_url}`.
+        prints_arn: whether it prints the ARN of its credentials at the end.
+        warnings: prefixes of lines that it may print to standard error.
     """
 
     command: Sequence[str]
     prints_arn: bool = True
-    grumbles: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def installed_sdks(folder: Path) -> dict[str, Sdk | str]:
-    """Make a program of each SDK in a folder; where it is not installed, say why there is none."""
+def installed_sdks(directory: Path) -> dict[str, Sdk | str]:
+    """Build a program for each SDK; for an SDK that is not installed, return why."""
     return {
-        "boto3": _python(folder),
-        "the JavaScript SDK v3": _javascript(folder / "javascript"),
-        "the Go SDK v2": _go(folder / "go"),
+        "boto3": _python(directory),
+        "the JavaScript SDK v3": _javascript(directory / "javascript"),
+        "the Go SDK v2": _go(directory / "go"),
         "the AWS CLI v1": _aws_cli(1),
         "the AWS CLI v2": _aws_cli(2),
     }
@@ -114,8 +114,8 @@ def installed_sdks(folder: Path) -> dict[str, Sdk | str]:
 def find_aws_cli(version: int) -> Path | None:
     """Return the AWS CLI of a major version."""
     beside = Path(sys.executable).parent
-    for place in [beside, *map(Path, os.environ["PATH"].split(os.pathsep)), Path("/usr/bin")]:
-        command = place / "aws"
+    for parent in [beside, *map(Path, os.environ["PATH"].split(os.pathsep)), Path("/usr/bin")]:
+        command = parent / "aws"
         if not command.exists():
             continue
         done = subprocess.run(  # noqa: S603
@@ -130,46 +130,46 @@ def _aws_cli(version: int) -> Sdk | str:
     command = find_aws_cli(version)
     if command is None:
         return "it is not installed here"
-    # It looks every five seconds, twenty times, and fails at once where it is refused.
+    # It polls every five seconds, twenty times, and fails at once if access is denied.
     waits = ["s3api", "wait", "object-exists", "--bucket", "{bucket}", "--key", "object"]
     return Sdk([str(command), *waits, "--endpoint-url", "{endpoint_url}"], prints_arn=False)
 
 
-def _python(folder: Path) -> Sdk:
-    script = folder / "lives.py"
+def _python(directory: Path) -> Sdk:
+    script = directory / "lives.py"
     script.write_text(PYTHON)
     return Sdk([sys.executable, str(script), "{stop}"])
 
 
-def _javascript(folder: Path) -> Sdk | str:
+def _javascript(directory: Path) -> Sdk | str:
     npm, node = which("npm"), which("node")
     if npm is None or node is None:
         return "there is no npm here"
-    folder.mkdir()
+    directory.mkdir()
     install = [npm, "install", "--silent", "--no-audit", "--no-fund", "@aws-sdk/client-sts@3"]
     done = subprocess.run(  # noqa: S603
-        install, cwd=folder, capture_output=True, text=True, check=False
+        install, cwd=directory, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         return f"npm could not install it: {done.stderr}"
-    (folder / "lives.js").write_text(JAVASCRIPT)
-    # It finds the token twice, for the sake of older SDKs, and says so at each refresh.
+    (directory / "lives.js").write_text(JAVASCRIPT)
+    # The token is set twice, for older SDKs, and it warns about that at each refresh.
     twice = ("@aws-sdk/credential-provider-http", "awsContainerAuthorizationTokenFile will take")
-    return Sdk([node, str(folder / "lives.js"), "{stop}"], grumbles=twice)
+    return Sdk([node, str(directory / "lives.js"), "{stop}"], warnings=twice)
 
 
-def _go(folder: Path) -> Sdk | str:
+def _go(directory: Path) -> Sdk | str:
     go = which("go")
     if go is None or not (_GO_SOURCES / "src/github.com/aws/aws-sdk-go-v2").is_dir():
         return "Debian's golang-go and golang-github-aws-aws-sdk-go-v2-dev are not installed"
-    folder.mkdir()
-    (folder / "lives.go").write_text(GO)
+    directory.mkdir()
+    (directory / "lives.go").write_text(GO)
     done = subprocess.run(  # noqa: S603
         [go, "build", "lives.go"],
-        cwd=folder,
+        cwd=directory,
         env={**os.environ, "GO111MODULE": "off", "GOPATH": str(_GO_SOURCES)},
         capture_output=True,
         text=True,
         check=False,
     )
-    return Sdk([str(folder / "lives"), "{stop}"]) if done.returncode == 0 else done.stderr
+    return Sdk([str(directory / "lives"), "{stop}"]) if done.returncode == 0 else done.stderr

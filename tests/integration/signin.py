@@ -1,4 +1,4 @@
-"""The endpoint at which `aws login` sessions are renewed, as real HTTP."""
+"""A stub of the AWS sign-in service over HTTP: it refreshes the sessions of `aws login`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROFILE = f"[profile people]\nlogin_session = {SESSION}\nregion = us-east-1\n"
 
 
 class SignIn(Stub):
-    """Gives `credentials` to whoever shows the right refresh token, and the next token too."""
+    """Returns `credentials` and the next refresh token for the right refresh token."""
 
     def __init__(self) -> None:
         super().__init__(_Handler)
@@ -60,13 +60,13 @@ class _Handler(StubHandler):
 
     def do_POST(self) -> None:  # noqa: N802 - the name of http.server
         signin = self.server
-        asked = json.loads(self.body())
-        signin.asked.append(self.path)
-        assert self.headers["DPoP"].count(".") == 2, "a token that the login's key has signed"
-        if asked["refreshToken"] != signin.refresh_token:
-            self._answer(403, {"error": "TOKEN_EXPIRED", "message": "the login has run out"})
+        body = json.loads(self.body())
+        signin.requests.append(self.path)
+        assert self.headers["DPoP"].count(".") == 2, "a token signed with the key of the login"
+        if body["refreshToken"] != signin.refresh_token:
+            self._answer(403, {"error": "TOKEN_EXPIRED", "message": "the login has expired"})
             return
-        signin.refresh_token = f"refresh-token-{len(signin.asked)}"
+        signin.refresh_token = f"refresh-token-{len(signin.requests)}"
         self._answer(
             200,
             {

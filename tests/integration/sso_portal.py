@@ -1,4 +1,4 @@
-"""The endpoints of IAM Identity Center that a login's token is used at, as real HTTP."""
+"""A stub of IAM Identity Center over HTTP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sso_registration_scopes = sso:account:access
 
 
 class Portal(Stub):
-    """Gives a role's credentials to whoever shows the right token, and the next token too."""
+    """Returns a role's credentials for the right token, and refreshes the token."""
 
     def __init__(self) -> None:
         super().__init__(_Handler)
@@ -64,9 +64,9 @@ class _Handler(StubHandler):
 
     def do_GET(self) -> None:  # noqa: N802 - the name of http.server
         portal = self.server
-        asked = urlsplit(self.path)
-        portal.asked.append(asked.path)
-        parameters = parse_qs(asked.query)
+        url = urlsplit(self.path)
+        portal.requests.append(url.path)
+        parameters = parse_qs(url.query)
         if self.headers["x-amz-sso_bearer_token"] != portal.token:
             self._answer(401, {"message": "Session token not found or invalid"}, "Unauthorized")
         elif parameters["role_name"] != ["reader"]:
@@ -76,10 +76,10 @@ class _Handler(StubHandler):
 
     def do_POST(self) -> None:  # noqa: N802 - the name of http.server
         portal = self.server
-        portal.asked.append(self.path)
-        asked = json.loads(self.body())
-        assert (asked["grantType"], asked["refreshToken"]) == ("refresh_token", "refresh-token")
-        portal.token = f"sso-token-{len(portal.asked)}"
+        portal.requests.append(self.path)
+        body = json.loads(self.body())
+        assert (body["grantType"], body["refreshToken"]) == ("refresh_token", "refresh-token")
+        portal.token = f"sso-token-{len(portal.requests)}"
         self._answer(200, {"accessToken": portal.token, "expiresIn": 28800, "tokenType": "Bearer"})
 
     def _answer(self, status: int, shape: Mapping[str, Any], error: str = "") -> None:

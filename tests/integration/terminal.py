@@ -1,4 +1,4 @@
-"""A terminal with a program in it, as a person has it."""
+"""A pseudo-terminal with a program, as a user sees it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.integration.world import World, wait_until
 
 
 class Terminal:
-    """A terminal, with one program that has it to itself."""
+    """A terminal that runs one program."""
 
     def __init__(self, world: World, *command: str, kind: str, columns: int, lines: int) -> None:
         self._fd, program_side = pty.openpty()
         self.resize(columns, lines)
         self.modes_before = self.modes()
         self.text = ""
-        """All that was written since what `wait_for` has waited for."""
+        """The output after the text that `wait_for` found last."""
         self.process = subprocess.Popen(  # noqa: S603
             ["setsid", "--ctty", *command],  # noqa: S607
             env={**world.environ, "TERM": kind, "PS1": "> "},
@@ -50,12 +50,12 @@ class Terminal:
             while select.select([self._fd], [], [], 0)[0]:
                 self.text += os.read(self._fd, 1 << 16).decode()
         except OSError:
-            pass  # The program has ended, and everybody who wrote to it.
+            pass  # The program and its children have exited.
         return self.text
 
     @property
     def screen(self) -> str:
-        """What the last redraw has drawn, without colours."""
+        """The output of the last redraw, without colors."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.read().split("\x1b[H")[-1])
 
     def wait_for(self, text: str) -> None:
@@ -63,7 +63,7 @@ class Terminal:
         self.text = self.text.partition(text)[2]
 
     def wait_for_foreground(self, name: str) -> None:
-        """Wait until a program of that name is the one that Ctrl-C is for."""
+        """Wait until a program of that name has the terminal, so that Ctrl-C reaches it."""
 
         def is_there() -> bool:
             try:
@@ -88,7 +88,7 @@ class Terminal:
 def terminal(
     world: World, *command: str, kind: str = "dumb", columns: int = 100, lines: int = 24
 ) -> Iterator[Terminal]:
-    """Give a terminal with a command of the world in it; nothing is left of it."""
+    """Run a command of the world in a terminal, and clean up."""
     opened = Terminal(world, *command, kind=kind, columns=columns, lines=lines)
     try:
         yield opened

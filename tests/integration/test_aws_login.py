@@ -27,8 +27,8 @@ def signin(world: World) -> Iterator[SignIn]:
             assert secret not in written
 
 
-def give(world: World, signin: SignIn, role: str) -> None:
-    """Have a login give sessions of a role."""
+def issue(world: World, signin: SignIn, role: str) -> None:
+    """Let a login return the credentials of a role."""
     found = world.session(role, "jane")
     signin.credentials = {
         "accessKeyId": found["AccessKeyId"],
@@ -37,32 +37,33 @@ def give(world: World, signin: SignIn, role: str) -> None:
     }
 
 
-def test_a_login_that_is_missing_is_named_and_work_goes_on_at_once_after_it(
+def test_a_missing_login_is_reported_and_noticed_once_it_is_done(
     world: World, signin: SignIn
 ) -> None:
     own = world.add_role()
     role = world.add_role(trusts=own)
-    give(world, signin, own)
+    issue(world, signin, own)
     world.configure({"deploy": {"role_arn": role, "source_profile": "people"}})
     with world.running() as daemon:
         assert world.states() == {"deploy": "needs-login"}
         shown = world.run("status").stdout
-        assert "profile people: its login has run out" in shown
-        assert "`aws login --profile people`; refreshes go on by themselves after it" in shown
-        # The first login on this machine: not even the folder of the cache was there.
+        assert "the login of source profile people is missing or expired: " in shown
+        hint = "run `aws login --profile people`; the daemon will retry after that"
+        assert hint in " ".join(shown.split())
+        # The first login on this machine also creates the directory of the cache.
         signin.log_in(world.home)
         daemon.wait_for("source_changed profile=deploy")
         wait_until(lambda: world.states() == {"deploy": "valid"}, "the refresh")
         assert world.caller("deploy").startswith(session_arn(role))
-    assert signin.asked == []
+    assert signin.requests == []
 
 
-def test_a_login_that_is_over_is_named_and_work_goes_on_at_once_after_the_next(
+def test_an_expired_login_is_reported_and_the_next_one_noticed(
     world: World, signin: SignIn
 ) -> None:
     own = world.add_role()
     role = world.add_role(trusts=own)
-    give(world, signin, own)
+    issue(world, signin, own)
     signin.log_in(world.home, lasts=EXPIRED)
     signin.refresh_token = "refresh-token-of-the-next-login"
     world.configure({"deploy": {"role_arn": role, "source_profile": "people"}})
@@ -74,15 +75,15 @@ def test_a_login_that_is_over_is_named_and_work_goes_on_at_once_after_the_next(
         signin.log_in(world.home)
         daemon.wait_for("source_changed profile=deploy")
         wait_until(lambda: world.states() == {"deploy": "valid"}, "the refresh")
-    assert set(signin.asked) == {"/v1/token"}
+    assert set(signin.requests) == {"/v1/token"}
 
 
-def test_a_session_that_ends_is_renewed_by_botocore_while_the_login_lasts(
+def test_an_expired_session_is_refreshed_by_botocore_while_the_login_is_valid(
     world: World, signin: SignIn
 ) -> None:
     own = world.add_role()
     role = world.add_role(trusts=own)
-    give(world, signin, own)
+    issue(world, signin, own)
     signin.log_in(world.home, lasts=EXPIRED)
     world.configure(
         {
@@ -93,12 +94,12 @@ def test_a_session_that_ends_is_renewed_by_botocore_while_the_login_lasts(
     with world.running():
         assert world.states() == {"deploy": "valid", "plain": "valid"}
         assert world.caller("plain").endswith("/jane")
-    assert signin.asked == ["/v1/token"]
+    assert signin.requests == ["/v1/token"]
 
 
-def test_a_cache_in_another_place_is_looked_at_there(world: World, signin: SignIn) -> None:
+def test_aws_login_cache_directory_is_watched(world: World, signin: SignIn) -> None:
     own = world.add_role()
-    give(world, signin, own)
+    issue(world, signin, own)
     world.configure({"plain": {"source_profile": "people"}})
     elsewhere = world.home / "elsewhere"
     elsewhere.mkdir()
@@ -111,13 +112,13 @@ def test_a_cache_in_another_place_is_looked_at_there(world: World, signin: SignI
         wait_until(lambda: world.states() == {"plain": "valid"}, "the refresh")
 
 
-def test_without_its_library_it_is_told_what_to_install(world: World) -> None:
+def test_a_missing_library_is_reported_with_the_command_to_install_it(world: World) -> None:
     (world.home / ".aws" / "config").write_text(PROFILE)
     world.configure({"plain": {"source_profile": "people"}})
-    # Whatever is installed here: a package of that name that has nothing in it.
+    # An empty package hides the installed one.
     (world.home / "awscrt").mkdir()
     (world.home / "awscrt" / "__init__.py").touch()
     failed = world.run("refresh", PYTHONPATH=str(world.home))
     assert failed.returncode == 1
-    assert "plain: SourceMissing: profile people: botocore takes a login of this" in failed.stderr
-    assert "`pipx inject assumed awscrt`" in failed.stderr
+    assert "plain: SourceMissing: source profile people has a kind of login" in failed.stderr
+    assert "install it with `pipx inject assumed awscrt`" in failed.stderr

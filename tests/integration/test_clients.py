@@ -12,7 +12,7 @@ from assumed.errors import DaemonUnreachableError
 from assumed.fastpath import main as fastpath
 from assumed.fastpath.main import CommandFailedError, format_status
 from assumed.server.unix_socket import listen
-from tests.integration.test_socket import answering, as_another_user, as_root, http_answer
+from tests.integration.test_socket import answering, as_another_user, as_root, http_response
 
 SHORT_SECONDS = 0.2
 
@@ -46,13 +46,13 @@ INVALID = "the daemon at {} sent an invalid response"
     [
         (b"", "the daemon at {} does not answer: it closed the connection"),
         (b"SSH-2.0-OpenSSH\r\n", INVALID),
-        (http_answer("<html>"), INVALID),
-        (http_answer("[]"), INVALID),
-        (http_answer('{"daemon": null}'), INVALID),
-        (http_answer('{"daemon": null, "profiles": 5}'), INVALID),
-        (http_answer('{"daemon": null, "profiles": [{"profile": "a"}]}'), INVALID),
-        (http_answer('{"error": "no"}', "400 Bad"), INVALID),
-        (http_answer('{"error": {"code": "X", "message": "m", "hint": "h"}}', "500 Bad"), "m"),
+        (http_response("<html>"), INVALID),
+        (http_response("[]"), INVALID),
+        (http_response('{"daemon": null}'), INVALID),
+        (http_response('{"daemon": null, "profiles": 5}'), INVALID),
+        (http_response('{"daemon": null, "profiles": [{"profile": "a"}]}'), INVALID),
+        (http_response('{"error": "no"}', "400 Bad"), INVALID),
+        (http_response('{"error": {"code": "X", "message": "m", "hint": "h"}}', "500 Bad"), "m"),
     ],
 )
 def test_both_clients_report_an_answer_in_the_same_words(

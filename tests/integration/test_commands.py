@@ -94,9 +94,9 @@ def test_check_finds_a_profile_whose_fresh_keys_nobody_would_look_at(world: Worl
     checked = world.run("check")
     assert checked.returncode == 1
     aws_config = world.home / ".aws" / "config"
-    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn boto3")
+    assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn, boto3")
     assert f"from profile {SOURCE} ({aws_config}:2)" in checked.stderr
-    assert f"in {world.config} give profile reports another name" in checked.stderr
+    assert f"in {world.config}, give profile reports another name" in checked.stderr
 
 
 def test_check_notes_what_the_shell_sets_and_is_content(world: World) -> None:
@@ -156,7 +156,7 @@ def test_plain_http_to_another_machine_is_refused(world: World) -> None:
     world.configure({"reports": world.add_role()})
     done = world.run("check", "--live", AWS_ENDPOINT_URL="http://sts.example.com")
     assert done.returncode == 1
-    assert "reports: PlainHttp: http://sts.example.com is plain http" in done.stderr
+    assert "reports: PlainHttp: http://sts.example.com is plain HTTP" in done.stderr
 
 
 def test_an_endpoint_that_is_not_there_is_told(world: World) -> None:
@@ -219,7 +219,9 @@ def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> 
     with world.running() as daemon:
         refused = world.run("logout")
         assert refused.returncode == 1
-        assert f"pid {daemon.pid} keeps one, two fresh" in refused.stderr
+        assert (
+            f"pid {daemon.pid} would write the credentials of one and two again" in refused.stderr
+        )
         assert "[one]" in world.credentials.read_text()
         disabled = {"role_arn": role, "source_profile": SOURCE, "enabled": "false"}
         world.configure({"one": disabled, "two": world.add_role()})

@@ -13,7 +13,7 @@ def session_arn(role_arn: str) -> str:
     return role_arn.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/assumed-"
 
 
-def test_the_aws_cli_works_with_a_profile_that_the_daemon_keeps(world: World) -> None:
+def test_the_aws_cli_works_with_a_refreshed_profile(world: World) -> None:
     role = world.add_role()
     before = world.credentials.read_text()
     world.configure({"reports": role})
@@ -24,12 +24,12 @@ def test_the_aws_cli_works_with_a_profile_that_the_daemon_keeps(world: World) ->
         assert daemon.stop() == 0
     assert world.credentials.read_text().startswith(before)
     assert stat.S_IMODE(world.credentials.stat().st_mode) == 0o600
-    # Only the credentials and the two lock files are left, none of them readable by others.
-    left = sorted(path.name for path in world.credentials.parent.iterdir())
-    assert left == [".credentials.assumed-daemon", ".credentials.assumed-lock", "credentials"]
+    # Only the credentials and the two lock files remain, and no other user can read them.
+    remaining = sorted(path.name for path in world.credentials.parent.iterdir())
+    assert remaining == [".credentials.assumed-daemon", ".credentials.assumed-lock", "credentials"]
 
 
-def test_a_chain_of_three_is_assumed_parents_first(world: World) -> None:
+def test_a_chain_of_three_roles_is_assumed_parents_first(world: World) -> None:
     first = world.add_role()
     second = world.add_role(trusts=first)
     third = world.add_role(trusts=second)
@@ -46,7 +46,7 @@ def test_a_chain_of_three_is_assumed_parents_first(world: World) -> None:
     assert world.server.calls(first, second, third) == 3
 
 
-def test_sighup_adds_and_removes_profiles_and_assumes_only_what_is_new(world: World) -> None:
+def test_sighup_reloads_and_assumes_only_new_roles(world: World) -> None:
     old, kept, new = world.add_role(), world.add_role(), world.add_role()
     world.configure({"old": old, "kept": kept})
     with world.running() as daemon:
@@ -54,12 +54,12 @@ def test_sighup_adds_and_removes_profiles_and_assumes_only_what_is_new(world: Wo
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: world.states() == {"kept": "valid", "new": "valid"}, "the reload")
         assert world.caller("new").startswith(session_arn(new))
-        # What a profile held when it left the configuration is its user's to use until it ends.
+        # The session of a removed profile stays in the file until it expires.
         assert world.caller("old").startswith(session_arn(old))
     assert world.server.calls(old, kept, new) == 3
 
 
-def test_a_wrong_configuration_leaves_the_old_one_running(world: World) -> None:
+def test_an_invalid_configuration_is_rejected_and_the_old_one_stays_active(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     with world.running() as daemon:
@@ -78,29 +78,29 @@ def test_a_wrong_configuration_leaves_the_old_one_running(world: World) -> None:
         assert world.status()["daemon"]["config_error"] is None
 
 
-def test_sigterm_ends_it_while_sts_hangs(world: World) -> None:
+def test_sigterm_stops_the_daemon_while_sts_hangs(world: World) -> None:
     role = world.add_role()
     world.server.disturb(role, "hang")
     world.configure({"reports": role})
     with world.daemon() as daemon:
         wait_until(lambda: world.server.calls(role) == 1, "the call")
         daemon.signal(signal.SIGTERM)
-        # botocore would give the call up after 10 s.
+        # botocore would wait for 10 s.
         assert daemon.process.wait(5) == 0
     world.server.disturb(role, "")
     assert "[reports]" not in world.credentials.read_text()
 
 
-def test_ctrl_c_ends_it_as_a_shell_expects(world: World) -> None:
+def test_sigint_stops_the_daemon_with_status_130(world: World) -> None:
     world.configure({"reports": world.add_role()})
     with world.running() as daemon:
         daemon.signal(signal.SIGINT)
         assert daemon.process.wait(30) == 130
 
 
-def test_one_hanging_and_one_denied_role_delay_no_other(world: World) -> None:
+def test_a_hanging_and_a_denied_role_delay_no_other(world: World) -> None:
     hanging, good = world.add_role(), world.add_role()
-    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/other")
     world.server.disturb(hanging, "hang")
     world.configure({"hanging": hanging, "denied": denied, "good": good})
     with world.daemon() as daemon:
@@ -116,7 +116,7 @@ def test_one_hanging_and_one_denied_role_delay_no_other(world: World) -> None:
     world.server.disturb(hanging, "")
 
 
-def test_what_sts_answers_in_trouble_is_told_and_survived(world: World) -> None:
+def test_faults_of_sts_are_logged_and_retried(world: World) -> None:
     faults = {"throttle": "Throttling", "break": "InternalFailure", "garbage": "BadAnswer"}
     roles = {fault: world.add_role() for fault in faults}
     for fault, role in roles.items():
@@ -132,7 +132,7 @@ def test_what_sts_answers_in_trouble_is_told_and_survived(world: World) -> None:
         daemon.wait_for("profile_recovered", times=3)
 
 
-def test_a_restart_with_a_fresh_file_makes_no_call(world: World) -> None:
+def test_a_restart_with_fresh_sessions_makes_no_call(world: World) -> None:
     first = world.add_role()
     second = world.add_role(trusts=first)
     world.configure({"first": first, "second": {"role_arn": second, "source_profile": "first"}})
@@ -145,7 +145,7 @@ def test_a_restart_with_a_fresh_file_makes_no_call(world: World) -> None:
     assert world.credentials.read_bytes() == before
 
 
-def test_after_a_kill_the_next_daemon_goes_on(world: World) -> None:
+def test_a_daemon_starts_after_another_was_killed(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     with world.running() as daemon:
@@ -155,7 +155,7 @@ def test_after_a_kill_the_next_daemon_goes_on(world: World) -> None:
         assert world.states() == {"reports": "valid"}
 
 
-def test_of_two_daemons_on_one_file_the_second_says_who_holds_it(world: World) -> None:
+def test_a_second_daemon_exits_and_names_the_first(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     with world.running() as first:
@@ -175,11 +175,11 @@ def test_of_two_daemons_on_one_file_the_second_says_who_holds_it(world: World) -
         assert world.states() == {"reports": "valid"}
 
 
-def test_the_environment_never_decides_whose_credentials_are_used(world: World) -> None:
+def test_credentials_in_the_environment_are_ignored(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     foreign = {
-        "AWS_PROFILE": "nobody",
+        "AWS_PROFILE": "other",
         "AWS_ACCESS_KEY_ID": "AKIAFOREIGN",
         "AWS_SECRET_ACCESS_KEY": "foreign",
         "AWS_SESSION_TOKEN": "foreign",
@@ -189,8 +189,7 @@ def test_the_environment_never_decides_whose_credentials_are_used(world: World) 
         assert world.states() == {"reports": "valid"}
 
 
-def test_sessions_expire_by_the_clock_of_sts_and_jobs_by_none(world: World) -> None:
-    """The file's own words are what other tools rely on: RFC 3339, UTC, and the mark of ours."""
+def test_the_profile_has_the_fields_that_other_tools_read(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     with world.running():
@@ -204,7 +203,7 @@ def test_sessions_expire_by_the_clock_of_sts_and_jobs_by_none(world: World) -> N
     assert 3500 < status["seconds_left"] <= 3600
 
 
-def test_a_rotated_log_file_is_opened_anew(world: World) -> None:
+def test_a_log_file_is_reopened_after_rotation(world: World) -> None:
     world.configure({"reports": world.add_role()})
     log = world.home / "assumed.log"
     with world.running("--log-file", str(log), "--log-format", "json"):
@@ -217,13 +216,13 @@ def test_a_rotated_log_file_is_opened_anew(world: World) -> None:
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-def test_the_process_leaves_no_core_and_hides_its_memory(world: World) -> None:
+def test_the_daemon_creates_no_core_and_cannot_be_traced(world: World) -> None:
     world.configure({"reports": world.add_role()})
     with world.running() as daemon:
         limits = Path(f"/proc/{daemon.pid}/limits").read_text().splitlines()
         (core,) = [line for line in limits if line.startswith("Max core file size")]
         assert core.split()[4:6] == ["0", "0"]
-        # The files of a process that is not dumpable belong to root (proc(5)).
+        # The /proc files of a process that is not dumpable belong to root (proc(5)).
         assert Path(f"/proc/{daemon.pid}/environ").stat().st_uid == 0
         socket = world.home / "run" / "assumed" / "assumed.sock"
         assert stat.S_IMODE(socket.stat().st_mode) == 0o600
@@ -231,47 +230,47 @@ def test_the_process_leaves_no_core_and_hides_its_memory(world: World) -> None:
         assert socket.stat().st_uid == os.geteuid()
 
 
-def test_an_unwritable_file_is_told_and_healed(world: World) -> None:
+def test_a_malformed_credentials_file_is_reported_and_then_recovers(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     good = world.credentials.read_text()
-    world.credentials.write_text(f"{good}a line that is none\n")
+    world.credentials.write_text(f"{good}not a key\n")
     with world.daemon() as daemon:
-        # No AWS tool reads such a file, the source profile's keys among it.
+        # No AWS tool can read such a file, not even the keys of the source profile.
         daemon.process.wait(30)
         assert daemon.process.returncode == 1
         assert f"{world.credentials}:6: a line that is no" in daemon.log.read_text()
     world.credentials.write_text(good)
     with world.running() as daemon:
-        world.credentials.write_text(f"{world.credentials.read_text()}a line that is none\n")
-        refused = world.run("refresh", "--force")
-        assert refused.returncode == 1
+        world.credentials.write_text(f"{world.credentials.read_text()}not a key\n")
+        failed = world.run("refresh", "--force")
+        assert failed.returncode == 1
         world.credentials.write_text(good)
         wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
         assert f"[{SOURCE}]" in world.credentials.read_text()
         assert "[reports]" in world.credentials.read_text()
 
 
-def test_a_profile_that_another_program_set_back_is_put_right(world: World) -> None:
+def test_a_profile_that_another_program_overwrote_is_restored(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     with world.running() as daemon:
-        held = world.credentials.read_text()
+        before = world.credentials.read_text()
         world.aws("configure", "set", "aws_session_token", "foreign", "--profile", "reports")
         daemon.wait_for("profile_overwritten profile=reports")
         daemon.wait_for("profile_restored profile=reports")
-        assert world.credentials.read_text() == held
+        assert world.credentials.read_text() == before
         assert world.caller("reports").startswith(session_arn(role))
     assert world.server.calls(role) == 1
 
 
-def test_a_saved_configuration_is_taken_over_without_a_signal(world: World) -> None:
+def test_a_saved_configuration_is_reloaded_without_a_signal(world: World) -> None:
     first, second = world.add_role(), world.add_role()
     world.configure({"first": first})
     with world.running() as daemon:
         world.write_config("profiles:\n  half")
         daemon.wait_for("config_rejected")
-        # As editors do it: a new file takes the old one's place.
+        # As editors do it: a new file replaces the old one.
         new = world.config.with_name("new")
         world.configure({"first": first, "second": second})
         world.config.rename(new)
@@ -280,7 +279,7 @@ def test_a_saved_configuration_is_taken_over_without_a_signal(world: World) -> N
     assert world.server.calls(first, second) == 2
 
 
-def test_renewed_keys_of_the_source_are_used_at_once(world: World) -> None:
+def test_new_keys_of_the_source_are_used_at_once(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     good = world.credentials.read_text()
@@ -293,7 +292,7 @@ def test_renewed_keys_of_the_source_are_used_at_once(world: World) -> None:
         wait_until(lambda: world.states() == {"reports": "valid"}, "the refresh")
 
 
-def test_forty_hanging_roles_of_seventy_leave_the_others_on_time(world: World) -> None:
+def test_forty_hanging_roles_do_not_delay_thirty_others(world: World) -> None:
     hanging = [world.add_role() for _ in range(40)]
     good = {f"good{number}": world.add_role() for number in range(30)}
     for role in hanging:
@@ -302,13 +301,13 @@ def test_forty_hanging_roles_of_seventy_leave_the_others_on_time(world: World) -
     world.configure({**profiles, **good})
     with world.daemon() as daemon:
         daemon.wait_for("profile_refreshed profile=good", times=30)
-        # None of the hanging calls has been given up yet: nothing waited for them.
+        # None of the hanging calls has timed out yet, so nothing waited for them.
         assert "refresh_failed" not in daemon.log.read_text()
     for role in hanging:
         world.server.disturb(role, "")
 
 
-def test_a_hundred_rapid_saves_end_in_the_last_good_state_with_no_needless_call(
+def test_a_hundred_rapid_saves_end_with_the_last_configuration_and_no_extra_call(
     world: World,
 ) -> None:
     first, second = world.add_role(), world.add_role()

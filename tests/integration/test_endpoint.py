@@ -1,3 +1,5 @@
+"""The container credentials endpoint, with real connections."""
+
 from __future__ import annotations
 
 import json
@@ -30,32 +32,32 @@ from assumed.server.http import HttpServer, Limits, listen_on_loopback
 from assumed.server.tokens import TokenStore
 from tests.fakes import issued, role
 
-NOBODY = 65534
+OTHER_UID = 65534
 HOUR = timedelta(hours=1)
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be another user too")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 
 
 class FakeSource:
-    """Has the credentials of every profile, and keeps what it was asked."""
+    """Has the credentials of every profile, and records its calls."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, timedelta]] = []
+        self.calls: list[tuple[str, timedelta]] = []
         self.failure: AssumedError | None = None
         self.is_slow = False
         self.expiration = datetime.now(UTC) + HOUR
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
-        self.asked.append((profile, min_left))
-        answer: Future[Credentials] = Future()
+        self.calls.append((profile, min_left))
+        future: Future[Credentials] = Future()
         if self.failure is not None:
-            answer.set_exception(self.failure)
+            future.set_exception(self.failure)
         elif not (self.is_slow and min_left):
-            answer.set_result(issued(role(profile), self.expiration))
-        return answer
+            future.set_result(issued(role(profile), self.expiration))
+        return future
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
@@ -65,14 +67,14 @@ def source() -> FakeSource:
 
 
 @pytest.fixture
-def endpoint(source: FakeSource, folder: Path) -> Iterator[ContainerCredentialsEndpoint]:
-    endpoint = ContainerCredentialsEndpoint(source, folder)
+def endpoint(source: FakeSource, directory: Path) -> Iterator[ContainerCredentialsEndpoint]:
+    endpoint = ContainerCredentialsEndpoint(source, directory)
     yield endpoint
     endpoint.close()
 
 
 class Client:
-    """Asks as an SDK does where nothing else is said."""
+    """Sends the requests of an SDK, changed by the arguments."""
 
     def __init__(self, address: EndpointAddress) -> None:
         url = urlsplit(address.url)
@@ -81,7 +83,7 @@ class Client:
         self.host, self.port, self.path = url.hostname, url.port, url.path
         self.token = address.token_file.read_text()
 
-    def ask(
+    def request(
         self, path: str | None = None, *, method: str = "GET", **headers: str
     ) -> tuple[int, Any, dict[str, str]]:
         connection = HTTPConnection(self.host, self.port, timeout=30)
@@ -91,14 +93,15 @@ class Client:
             for name, value in sent.items():
                 connection.putheader(name.replace("_", "-"), value)
             connection.endheaders()
-            answer = connection.getresponse()
-            body = answer.read()
-            return answer.status, json.loads(body) if body else None, dict(answer.getheaders())
+            response = connection.getresponse()
+            body = response.read()
+            headers = dict(response.getheaders())
+            return response.status, json.loads(body) if body else None, headers
         finally:
             connection.close()
 
     def status(self, path: str | None = None, *, method: str = "GET", **headers: str) -> int:
-        return self.ask(path, method=method, **headers)[0]
+        return self.request(path, method=method, **headers)[0]
 
     def connect(self) -> socket.socket:
         return socket.create_connection((self.host, self.port), timeout=30)
@@ -109,17 +112,17 @@ def client(endpoint: ContainerCredentialsEndpoint) -> Client:
     return Client(endpoint.address("deploy"))
 
 
-def refused(client: Client, source: FakeSource, status: int, **headers: str) -> None:
-    found, shape, _ = client.ask(**headers)
+def assert_rejected(client: Client, source: FakeSource, status: int, **headers: str) -> None:
+    found, content, _ = client.request(**headers)
     assert found == status
-    assert set(shape) == {"code", "message"}
-    assert source.asked == []
+    assert set(content) == {"code", "message"}
+    assert source.calls == []
 
 
-def test_the_token_opens_the_credentials_of_its_profile(client: Client, source: FakeSource) -> None:
-    status, shape, headers = client.ask()
+def test_the_token_of_a_profile_gives_its_credentials(client: Client, source: FakeSource) -> None:
+    status, content, headers = client.request()
     assert status == 200
-    assert shape == {
+    assert content == {
         "AccessKeyId": "ASIADEPLOY1",
         "SecretAccessKey": "secret-deploy-1",
         "Token": "token-deploy-1",
@@ -130,11 +133,11 @@ def test_the_token_opens_the_credentials_of_its_profile(client: Client, source: 
     assert headers["Content-Type"] == "application/json"
     assert headers["Cache-Control"] == "no-store"
     assert not {name for name in headers if name.lower().startswith("access-control-")}
-    assert source.asked == [("deploy", MIN_LEFT)]
+    assert source.calls == [("deploy", MIN_LEFT)]
 
 
 @pytest.mark.parametrize("profile", ["deploy", "a b", "a/b", "käse", "a%20b", "x" * 60])
-def test_botocore_itself_reads_it(
+def test_botocore_fetches_the_credentials(
     endpoint: ContainerCredentialsEndpoint, profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = endpoint.address(profile)
@@ -147,13 +150,13 @@ def test_botocore_itself_reads_it(
     assert loaded.account_id == "111122223333"
 
 
-def test_the_address_is_on_the_loopback_and_nowhere_else(client: Client) -> None:
+def test_the_endpoint_listens_on_no_other_address_than_loopback(client: Client) -> None:
     assert client.host == "127.0.0.1"
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", client.port), timeout=30)
 
 
-def test_each_profile_has_a_token_of_its_own_and_keeps_it(
+def test_each_profile_keeps_a_token_of_its_own(
     endpoint: ContainerCredentialsEndpoint,
 ) -> None:
     deploy, reports = endpoint.address("deploy"), endpoint.address("reports")
@@ -165,7 +168,7 @@ def test_each_profile_has_a_token_of_its_own_and_keeps_it(
         assert token.strip() == token
 
 
-def test_the_token_file_is_its_makers_alone(endpoint: ContainerCredentialsEndpoint) -> None:
+def test_only_this_user_can_read_a_token_file(endpoint: ContainerCredentialsEndpoint) -> None:
     before = os.umask(0)
     try:
         file = endpoint.address("deploy").token_file
@@ -176,20 +179,20 @@ def test_the_token_file_is_its_makers_alone(endpoint: ContainerCredentialsEndpoi
 
 
 @pytest.mark.parametrize("token", ["", "x", "x" * 43, "Bearer TOKEN", "TOKENx", "token", "ä"])
-def test_a_wrong_token_is_refused(client: Client, source: FakeSource, token: str) -> None:
+def test_a_wrong_token_is_rejected(client: Client, source: FakeSource, token: str) -> None:
     sent = token.replace("TOKEN", client.token).replace("token", client.token.swapcase())
-    refused(client, source, 401, Authorization=sent)
+    assert_rejected(client, source, 401, Authorization=sent)
 
 
-def test_no_token_is_refused(client: Client, source: FakeSource) -> None:
+def test_a_request_without_a_token_is_rejected(client: Client, source: FakeSource) -> None:
     with client.connect() as connection:
         sent = f"GET {client.path} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n"
         connection.sendall(sent.encode())
         assert read_all(connection).startswith(b"HTTP/1.1 401 ")
-    assert source.asked == []
+    assert source.calls == []
 
 
-def test_two_tokens_are_no_better_than_none(client: Client, source: FakeSource) -> None:
+def test_a_request_with_two_tokens_is_rejected(client: Client, source: FakeSource) -> None:
     header = f"Authorization: {client.token}\r\n"
     with client.connect() as connection:
         sent = (
@@ -197,20 +200,20 @@ def test_two_tokens_are_no_better_than_none(client: Client, source: FakeSource) 
         )
         connection.sendall(sent.encode())
         assert read_all(connection).startswith(b"HTTP/1.1 401 ")
-    assert source.asked == []
+    assert source.calls == []
 
 
-def test_the_token_of_another_profile_is_refused(
+def test_the_token_of_another_profile_is_rejected(
     client: Client, endpoint: ContainerCredentialsEndpoint, source: FakeSource
 ) -> None:
-    refused(client, source, 401, Authorization=endpoint.address("reports").token_file.read_text())
+    assert_rejected(
+        client, source, 401, Authorization=endpoint.address("reports").token_file.read_text()
+    )
 
 
-def test_a_profile_that_nobody_asked_for_looks_like_one_with_another_token(
-    client: Client, source: FakeSource
-) -> None:
-    unknown = client.ask("/v1/credentials/reports")
-    wrong = client.ask(Authorization="wrong")
+def test_an_unknown_profile_looks_like_a_wrong_token(client: Client, source: FakeSource) -> None:
+    unknown = client.request("/v1/credentials/reports")
+    wrong = client.request(Authorization="wrong")
     assert unknown[:2] == wrong[:2]
     assert unknown[0] == 401
 
@@ -230,18 +233,18 @@ def test_a_profile_that_nobody_asked_for_looks_like_one_with_another_token(
         "user@127.0.0.1:PORT",
     ],
 )
-def test_a_foreign_host_is_refused_as_in_dns_rebinding(
+def test_a_foreign_host_is_rejected_as_dns_rebinding(
     client: Client, source: FakeSource, host: str
 ) -> None:
-    refused(client, source, 403, Host=host.replace("PORT", str(client.port)))
+    assert_rejected(client, source, 403, Host=host.replace("PORT", str(client.port)))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_its_own_names_are_answered(client: Client, host: str) -> None:
+def test_a_host_of_the_endpoint_is_accepted(client: Client, host: str) -> None:
     assert client.status(Host=f"{host}:{client.port}") == 200
 
 
-def test_a_request_of_http_1_0_without_a_host_is_refused(client: Client) -> None:
+def test_a_request_of_http_1_0_without_a_host_is_rejected(client: Client) -> None:
     with client.connect() as connection:
         sent = f"GET {client.path} HTTP/1.0\r\nAuthorization: {client.token}\r\n\r\n"
         connection.sendall(sent.encode())
@@ -274,33 +277,35 @@ def test_a_request_of_http_1_0_without_a_host_is_refused(client: Client) -> None
         "*",
     ],
 )
-def test_no_other_path_is_answered_nor_sent_elsewhere(
+def test_any_other_path_is_rejected_and_not_redirected(
     client: Client, source: FakeSource, path: str
 ) -> None:
-    status, _, headers = client.ask(path.replace("PORT", str(client.port)))
+    status, _, headers = client.request(path.replace("PORT", str(client.port)))
     assert status == 401
     assert "Location" not in headers
-    assert source.asked == []
+    assert source.calls == []
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
-def test_only_get_is_answered(client: Client, source: FakeSource, method: str) -> None:
-    status, _, headers = client.ask(method=method, Origin="https://evil.example")
+def test_any_other_method_than_get_is_rejected(
+    client: Client, source: FakeSource, method: str
+) -> None:
+    status, _, headers = client.request(method=method, Origin="https://evil.example")
     assert status == 405
     assert headers["Allow"] == "GET"
     assert not {name for name in headers if name.lower().startswith("access-control-")}
-    assert source.asked == []
+    assert source.calls == []
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What is there until the other side closes, however it does."""
-    found = b""
+    """Read until the server closes the connection, with or without a reset."""
+    received = b""
     try:
         while part := connection.recv(1 << 16):
-            found += part
+            received += part
     except ConnectionResetError:
         pass
-    return found
+    return received
 
 
 def head(client: Client, *lines: str) -> bytes:
@@ -311,13 +316,13 @@ def head(client: Client, *lines: str) -> bytes:
 @pytest.mark.parametrize(
     "lines", [["Content-Length: 1073741824"], ["Transfer-Encoding: chunked"], ["Content-Length: 0"]]
 )
-def test_a_request_with_a_body_is_refused_before_the_body_comes(
+def test_a_request_with_a_body_is_rejected_before_the_body_arrives(
     client: Client, source: FakeSource, lines: list[str]
 ) -> None:
     with client.connect() as connection:
         connection.sendall(head(client, *lines))
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")
-    assert source.asked == []
+    assert source.calls == []
 
 
 def test_a_body_of_a_gigabyte_is_not_read(client: Client) -> None:
@@ -330,7 +335,7 @@ def test_a_body_of_a_gigabyte_is_not_read(client: Client) -> None:
     assert client.status() == 200
 
 
-def test_headers_without_end_are_cut_off(client: Client) -> None:
+def test_endless_headers_are_cut_off(client: Client) -> None:
     with client.connect() as connection:
         connection.sendall(head(client).removesuffix(b"\r\n"))
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
@@ -339,9 +344,7 @@ def test_headers_without_end_are_cut_off(client: Client) -> None:
     assert client.status() == 200
 
 
-def test_requests_that_make_no_sense_are_no_harm(
-    client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_malformed_requests_do_no_harm(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     for nonsense in (
         b"\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -369,21 +372,23 @@ def test_a_websocket_is_an_ordinary_get(client: Client) -> None:
                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
             )
         )
-        # As any other GET, for nobody is there who knows of it.
+        # Like any other GET: the server knows no WebSocket.
         assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_hundreds_that_connect_and_say_nothing_keep_nobody_out(client: Client) -> None:
+def test_hundreds_of_silent_connections_do_not_block_a_client(client: Client) -> None:
     with ExitStack() as stack:
         for _ in range(400):
             stack.enter_context(client.connect())
         assert client.status() == 200
 
 
-def test_whoever_came_first_and_says_nothing_has_to_go(source: FakeSource, folder: Path) -> None:
+def test_the_oldest_silent_connection_is_closed_when_there_are_too_many(
+    source: FakeSource, directory: Path
+) -> None:
     listener = listen_on_loopback()
     port = listener.getsockname()[1]
-    handler = CredentialsHandler(source, TokenStore(folder), port=port)
+    handler = CredentialsHandler(source, TokenStore(directory), port=port)
     server = HttpServer(listener, handler.handle, name="test", limits=Limits(connections=3))
     server.start()
     try:
@@ -400,12 +405,12 @@ def test_whoever_came_first_and_says_nothing_has_to_go(source: FakeSource, folde
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET "])
-def test_who_says_nothing_or_half_of_it_is_given_up(
-    source: FakeSource, folder: Path, sent: bytes
+def test_a_request_that_does_not_arrive_in_time_is_given_up(
+    source: FakeSource, directory: Path, sent: bytes
 ) -> None:
     listener = listen_on_loopback()
     port = listener.getsockname()[1]
-    handler = CredentialsHandler(source, TokenStore(folder), port=port)
+    handler = CredentialsHandler(source, TokenStore(directory), port=port)
     server = HttpServer(listener, handler.handle, name="test", limits=Limits(timeout_seconds=0.01))
     server.start()
     try:
@@ -417,19 +422,21 @@ def test_who_says_nothing_or_half_of_it_is_given_up(
 
 
 @as_root
-def test_another_user_has_no_token_and_gets_nothing(client: Client, folder: Path) -> None:
-    files = list(folder.rglob("*.token"))
+def test_another_user_can_read_no_token_and_gets_no_credentials(
+    client: Client, directory: Path
+) -> None:
+    files = list(directory.rglob("*.token"))
     assert files
-    # The folders above are pytest's own, closed to others already: so that the modes of ours are
-    # what keeps another user out, that one starts in our folder.
+    # The directories above are closed to others by pytest. The other user starts in the directory
+    # of the endpoint, so that its own modes are tested.
     script = f"""
 import os, urllib.request, urllib.error
-os.chdir({str(folder)!r})
-"".encode("idna")  # what is imported later on may be closed to that user
+os.chdir({str(directory)!r})
+"".encode("idna")  # a later import may be closed to that user
 os.setgroups([])
-os.setgid({NOBODY})
-os.setuid({NOBODY})
-for path in {[str(path.relative_to(folder)) for path in files]!r} + ["."]:
+os.setgid({OTHER_UID})
+os.setuid({OTHER_UID})
+for path in {[str(path.relative_to(directory)) for path in files]!r} + ["."]:
     try:
         os.listdir(path) if path == "." else open(path)
     except PermissionError:
@@ -446,21 +453,19 @@ except urllib.error.HTTPError as error:
     assert (done.stdout, done.stderr) == ("closed\nclosed\n401\n", "")
 
 
-def test_why_there_are_no_credentials_is_told_to_whoever_has_the_token(
+def test_a_failure_is_reported_only_to_a_client_with_the_token(
     client: Client, source: FakeSource
 ) -> None:
     source.failure = RefreshFailedError("profile deploy: no", hint="ask", code="AccessDenied")
-    status, shape, _ = client.ask()
+    status, content, _ = client.request()
     assert status == 503
-    assert shape == {"code": "AccessDenied", "message": "profile deploy: no; ask"}
-    assert client.ask(Authorization="x")[0] == 401
+    assert content == {"code": "AccessDenied", "message": "profile deploy: no; ask"}
+    assert client.request(Authorization="x")[0] == 401
 
 
-def test_a_refresh_that_takes_long_is_no_reason_to_withhold_the_old_session(
-    source: FakeSource, folder: Path
-) -> None:
+def test_a_slow_refresh_gives_the_old_session(source: FakeSource, directory: Path) -> None:
     source.is_slow = True
-    tokens = TokenStore(folder)
+    tokens = TokenStore(directory)
     listener = listen_on_loopback()
     port = listener.getsockname()[1]
     handler = CredentialsHandler(source, tokens, port=port, refresh_timeout_seconds=0.01)
@@ -469,14 +474,16 @@ def test_a_refresh_that_takes_long_is_no_reason_to_withhold_the_old_session(
     try:
         url = f"http://127.0.0.1:{port}/v1/credentials/deploy"
         client = Client(EndpointAddress(url=url, token_file=tokens.path("deploy")))
-        assert client.ask()[1]["AccessKeyId"] == "ASIADEPLOY1"
+        assert client.request()[1]["AccessKeyId"] == "ASIADEPLOY1"
     finally:
         server.stop()
-    assert source.asked == [("deploy", MIN_LEFT), ("deploy", timedelta(0))]
+    assert source.calls == [("deploy", MIN_LEFT), ("deploy", timedelta(0))]
 
 
-def test_a_daemon_that_starts_again_is_where_it_was(source: FakeSource, folder: Path) -> None:
-    first = ContainerCredentialsEndpoint(source, folder)
+def test_restore_listens_on_the_same_port_with_new_tokens(
+    source: FakeSource, directory: Path
+) -> None:
+    first = ContainerCredentialsEndpoint(source, directory)
     address = first.address("deploy")
     token = address.token_file.read_text()
     assert Client(address).status() == 200
@@ -484,57 +491,59 @@ def test_a_daemon_that_starts_again_is_where_it_was(source: FakeSource, folder: 
     with pytest.raises(ConnectionRefusedError):
         Client(address).status()
 
-    second = ContainerCredentialsEndpoint(source, folder)
+    second = ContainerCredentialsEndpoint(source, directory)
     second.restore()
     assert Client(address).status() == 200
     assert second.address("deploy") == address
-    # Somebody else may have listened there in between, and have been sent the token.
+    # Another process may have listened there meanwhile, and received the token.
     assert Client(address).status(Authorization=token) == 401
     second.close()
 
 
-def test_where_another_process_took_the_port_no_token_is_sent_to_it(
-    source: FakeSource, folder: Path
+def test_restore_removes_the_tokens_if_another_process_took_the_port(
+    source: FakeSource, directory: Path
 ) -> None:
-    first = ContainerCredentialsEndpoint(source, folder)
+    first = ContainerCredentialsEndpoint(source, directory)
     address = first.address("deploy")
     first.close()
     with listen_on_loopback(urlsplit(address.url).port or 0):
-        second = ContainerCredentialsEndpoint(source, folder)
+        second = ContainerCredentialsEndpoint(source, directory)
         second.restore()
         assert not address.token_file.exists()
         assert second.address("deploy").url != address.url
         second.close()
 
 
-def test_a_start_with_nothing_to_go_on_with_opens_nothing(source: FakeSource, folder: Path) -> None:
-    endpoint = ContainerCredentialsEndpoint(source, folder)
+def test_restore_opens_nothing_without_a_directory(source: FakeSource, directory: Path) -> None:
+    endpoint = ContainerCredentialsEndpoint(source, directory)
     endpoint.restore()
     endpoint.close()
-    assert not folder.exists()
+    assert not directory.exists()
 
 
 @pytest.mark.parametrize("name", ["endpoint-", "endpoint-x", "endpoint-99999", "endpoint--1"])
-def test_a_folder_of_no_port_is_removed(source: FakeSource, folder: Path, name: str) -> None:
-    (folder / name).mkdir(parents=True)
-    endpoint = ContainerCredentialsEndpoint(source, folder)
+def test_restore_removes_a_directory_without_a_port(
+    source: FakeSource, directory: Path, name: str
+) -> None:
+    (directory / name).mkdir(parents=True)
+    endpoint = ContainerCredentialsEndpoint(source, directory)
     endpoint.restore()
     endpoint.close()
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []
 
 
-def test_what_is_in_a_token_file_that_was_there_before_is_not_taken(
-    folder: Path, tmp_path: Path
+def test_a_token_store_replaces_the_tokens_of_existing_files(
+    directory: Path, tmp_path: Path
 ) -> None:
     token = "x" * 43
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text(token)
-    folder.mkdir(mode=0o700)
-    (folder / "link.token").symlink_to(elsewhere)
-    (folder / "hard.token").hardlink_to(elsewhere)
-    (folder / "open.token").write_text(token)
-    (folder / "open.token").chmod(0o666)
-    tokens = TokenStore(folder)
+    directory.mkdir(mode=0o700)
+    (directory / "link.token").symlink_to(elsewhere)
+    (directory / "hard.token").hardlink_to(elsewhere)
+    (directory / "open.token").write_text(token)
+    (directory / "open.token").chmod(0o666)
+    tokens = TokenStore(directory)
     for name in ("link", "hard", "open"):
         path = tokens.path(name)
         assert path.read_bytes() == tokens.get(name)
@@ -544,7 +553,7 @@ def test_what_is_in_a_token_file_that_was_there_before_is_not_taken(
     assert elsewhere.read_text() == token
 
 
-def test_a_token_file_that_was_tidied_away_is_there_again(
+def test_a_deleted_token_file_is_created_again(
     endpoint: ContainerCredentialsEndpoint,
 ) -> None:
     address = endpoint.address("deploy")
@@ -553,15 +562,15 @@ def test_a_token_file_that_was_tidied_away_is_there_again(
     assert Client(address).status() == 200
 
 
-def test_a_folder_that_is_a_link_is_refused(
-    endpoint: ContainerCredentialsEndpoint, folder: Path, tmp_path: Path
+def test_a_directory_that_is_a_link_is_rejected(
+    endpoint: ContainerCredentialsEndpoint, directory: Path, tmp_path: Path
 ) -> None:
-    folder.symlink_to(tmp_path / "elsewhere")
+    directory.symlink_to(tmp_path / "elsewhere")
     with pytest.raises((DaemonUnreachableError, FileExistsError)):
         endpoint.address("deploy")
 
 
-def test_a_folder_that_cant_be_made_is_told(source: FakeSource, tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_an_error(source: FakeSource, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     endpoint = ContainerCredentialsEndpoint(source, tmp_path / "file")
     with pytest.raises(

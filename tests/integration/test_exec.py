@@ -22,14 +22,14 @@ HERE = "-".join(
         f"{crc32(os.uname().nodename.encode()):08x}",
     ]
 )
-"""The processes of this host, as the folders of commands name them."""
+"""The name of this host and PID namespace in the directories of commands."""
 
-MODES = ["through the daemon", "alone"]
+MODES = ["daemon", "standalone"]
 
 
 @contextmanager
 def mode(world: World, name: str) -> Iterator[None]:
-    if name == "alone":
+    if name == "standalone":
         yield
         return
     with world.running() as daemon:
@@ -37,13 +37,13 @@ def mode(world: World, name: str) -> Iterator[None]:
         assert daemon.process.poll() is None
 
 
-def exec_folder(world: World) -> Path:
+def exec_directory(world: World) -> Path:
     return world.home / ".local" / "state" / "assumed" / "exec"
 
 
-def left_behind(world: World) -> list[Path]:
-    folder = exec_folder(world)
-    return list(folder.iterdir()) if folder.exists() else []
+def remaining_directories(world: World) -> list[Path]:
+    directory = exec_directory(world)
+    return list(directory.iterdir()) if directory.exists() else []
 
 
 def start(world: World, *arguments: str, **options: Any) -> subprocess.Popen[str]:
@@ -64,7 +64,7 @@ def python(world: World, script: str, *options: str, **environ: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_command_goes_on_when_the_daemon_is_started_again(hasty: World) -> None:
+def test_a_command_continues_after_a_restart_of_the_daemon(hasty: World) -> None:
     hasty.configure({"reports": hasty.add_role()})
     script = """
 import sys, boto3
@@ -99,32 +99,36 @@ for line in sys.stdin:
 
 
 @pytest.mark.parametrize("how", MODES)
-@pytest.mark.parametrize("how_given", [[], ["--env"]], ids=["endpoint", "static"])
-def test_the_exit_status_is_the_commands(world: World, how: str, how_given: list[str]) -> None:
+@pytest.mark.parametrize("options", [[], ["--env"]], ids=["endpoint", "static"])
+def test_exec_exits_with_the_status_of_the_command(
+    world: World, how: str, options: list[str]
+) -> None:
     world.configure({"reports": world.add_role()})
     with mode(world, how):
-        assert world.run("exec", "reports", *how_given, "--", "sh", "-c", "exit 7").returncode == 7
-        assert world.run("exec", "reports", *how_given, "--", "true").returncode == 0
-        killed = world.run("exec", "reports", *how_given, "--", "sh", "-c", "kill -KILL $$")
+        assert world.run("exec", "reports", *options, "--", "sh", "-c", "exit 7").returncode == 7
+        assert world.run("exec", "reports", *options, "--", "true").returncode == 0
+        killed = world.run("exec", "reports", *options, "--", "sh", "-c", "kill -KILL $$")
         assert killed.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_a_command_that_cant_be_started_is_told_as_a_shell_tells_it(world: World, how: str) -> None:
+def test_a_command_that_cannot_be_executed_has_the_status_of_a_shell(
+    world: World, how: str
+) -> None:
     world.configure({"reports": world.add_role()})
     with mode(world, how):
         missing = world.run("exec", "reports", "--", "no-such-command", "x")
         assert missing.returncode == 127
         assert missing.stderr.startswith("assumed: no-such-command: there is no such command\n")
-        folder = world.run("exec", "reports", "--", str(world.home))
-        assert folder.returncode == 126
-        assert "can't be executed: Permission denied" in folder.stderr
-    wait_until(lambda: left_behind(world) == [], "the files to go")
+        directory = world.run("exec", "reports", "--", str(world.home))
+        assert directory.returncode == 126
+        assert "cannot be executed: Permission denied" in directory.stderr
+    wait_until(lambda: remaining_directories(world) == [], "the removal of the files")
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_nothing_is_started_where_there_are_no_credentials(world: World, how: str) -> None:
-    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+def test_exec_starts_nothing_without_credentials(world: World, how: str) -> None:
+    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/other")
     disabled = {"role_arn": denied, "source_profile": SOURCE, "enabled": "false"}
     world.configure({"denied": denied, "disabled": disabled})
     with mode(world, how):
@@ -137,18 +141,18 @@ def test_nothing_is_started_where_there_are_no_credentials(world: World, how: st
                 done = world.run("exec", profile, *option, "--", "echo", "started")
                 assert (done.returncode, done.stdout) == (status, "")
                 assert expected in done.stderr
-    wait_until(lambda: left_behind(world) == [], "the files to go")
+    wait_until(lambda: remaining_directories(world) == [], "the removal of the files")
 
 
-def test_a_command_alone_writes_no_file_of_the_user_and_leaves_nothing_behind(world: World) -> None:
+def test_standalone_exec_does_not_change_the_credentials_file_and_cleans_up(world: World) -> None:
     world.configure({"reports": world.add_role()})
     before = world.credentials.read_bytes()
     assert world.run("exec", "reports", "--", "true").returncode == 0
     assert world.credentials.read_bytes() == before
-    wait_until(lambda: left_behind(world) == [], "the files to go")
+    wait_until(lambda: remaining_directories(world) == [], "the removal of the files")
 
 
-def test_what_is_fresh_in_the_file_is_not_assumed_again(world: World) -> None:
+def test_exec_uses_a_fresh_session_of_the_file(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     assert world.run("refresh").returncode == 0
@@ -156,7 +160,7 @@ def test_what_is_fresh_in_the_file_is_not_assumed_again(world: World) -> None:
     assert world.server.calls(role) == 1
 
 
-def test_a_chain_is_assumed_from_its_beginning(world: World) -> None:
+def test_exec_assumes_a_chain_from_its_start(world: World) -> None:
     first = world.add_role()
     second = world.add_role(trusts=first)
     world.configure({"first": first, "reports": {"role_arn": second, "source_profile": "first"}})
@@ -168,47 +172,50 @@ def test_a_chain_is_assumed_from_its_beginning(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_killed_as_it_is_nothing_is_left_behind_for_long(world: World, how: str) -> None:
+def test_the_files_of_a_killed_command_are_removed(world: World, how: str) -> None:
     world.configure({"reports": world.add_role()})
     with mode(world, how):
         command = start(world, "reports", "--", "sh", "-c", "echo started; exec sleep 600")
         assert command.stdout is not None
         assert command.stdout.readline() == "started\n"
-        assert len(left_behind(world)) == 1
+        assert len(remaining_directories(world)) == 1
         command.kill()
         assert command.communicate()[1] == ""
-        if how == "alone":
-            wait_until(lambda: left_behind(world) == [], "the files to go")
+        if how == "standalone":
+            wait_until(lambda: remaining_directories(world) == [], "the removal of the files")
         else:
-            # The daemon looks at each heartbeat, and so does whoever starts the next command.
+            # The daemon removes them at a heartbeat, and the next command at its start.
             assert world.run("exec", "reports", "--", "true").returncode == 0
-            names = [left.name for left in left_behind(world)]
+            names = [each.name for each in remaining_directories(world)]
             assert not any(name.startswith(f"{command.pid}-") for name in names)
 
 
-def test_what_a_killed_companion_left_the_next_command_tidies(world: World) -> None:
+def test_the_next_command_removes_the_files_of_a_killed_server(world: World) -> None:
     world.configure({"reports": world.add_role()})
-    folder = exec_folder(world)
-    # As of a process that ended long ago, of one whose number another one has by now, of one on
-    # a host or in a container that shares this home, and something that is no folder of ours.
+    directory = exec_directory(world)
+    # A process that has ended, and two whose PID another process has by now. Kept: a process on
+    # another host or in a container that shares this home, and an unrelated directory.
     gone = [f"999999999-1-{HERE}-0a", f"1-0-{HERE}-0b", f"{os.getpid()}--{HERE}-0c"]
     kept = ["1-0-1-00000000-0d", "notes"]
     for name in [*gone, *kept]:
-        (folder / name / "endpoint-1").mkdir(parents=True)
+        (directory / name / "endpoint-1").mkdir(parents=True)
     assert world.run("exec", "reports", "--", "true").returncode == 0
-    wait_until(lambda: {path.name for path in left_behind(world)} == {*kept}, "the files to go")
+    wait_until(
+        lambda: {path.name for path in remaining_directories(world)} == {*kept},
+        "the removal of the files",
+    )
 
 
-def test_the_daemon_tidies_too(world: World) -> None:
+def test_the_daemon_removes_the_files_of_ended_commands(world: World) -> None:
     world.configure({"reports": world.add_role()})
-    left = exec_folder(world) / f"999999999-1-{HERE}-0a"
-    left.mkdir(parents=True)
+    stale = exec_directory(world) / f"999999999-1-{HERE}-0a"
+    stale.mkdir(parents=True)
     with world.running():
-        wait_until(lambda: not left.exists(), "the daemon to look")
+        wait_until(lambda: not stale.exists(), "the removal")
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_a_command_is_handed_nothing_that_the_user_did_not_hand_it(world: World, how: str) -> None:
+def test_a_command_inherits_nothing_from_assumed(world: World, how: str) -> None:
     world.configure({"reports": world.add_role()})
     script = """
 import json, os, resource, signal
@@ -224,7 +231,7 @@ print(json.dumps([child, ignored, sorted(files), os.umask(0),
                   resource.getrlimit(resource.RLIMIT_CORE)]))
 """
     with mode(world, how):
-        done = subprocess.run(  # noqa: S603 - of this very file
+        done = subprocess.run(  # noqa: S603
             [sys.executable, "-c", script],
             env=world.environ,
             stdin=subprocess.DEVNULL,
@@ -236,10 +243,10 @@ print(json.dumps([child, ignored, sorted(files), os.umask(0),
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_a_profile_that_is_kept_in_memory_is_served_too(world: World, how: str) -> None:
+def test_exec_works_with_a_profile_in_memory(world: World, how: str) -> None:
     role = world.add_role()
-    kept = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
-    world.configure({"reports": kept})
+    in_memory = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
+    world.configure({"reports": in_memory})
     before = world.credentials.read_bytes()
     with mode(world, how):
         environ = python(world, SHOW_ENVIRONMENT, "--env")
@@ -252,7 +259,9 @@ SHOW_ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_the_users_own_credentials_are_taken_out_and_all_else_stays(world: World, how: str) -> None:
+def test_exec_removes_the_credentials_of_the_user_and_keeps_other_variables(
+    world: World, how: str
+) -> None:
     world.configure({"reports": world.add_role()})
     mine = {
         "AWS_ACCESS_KEY_ID": "AKIAMINE",
@@ -279,7 +288,7 @@ def test_the_users_own_credentials_are_taken_out_and_all_else_stays(world: World
     assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" not in static
 
 
-def test_the_settings_of_the_profile_hold_and_no_key_of_another_profile_wins(world: World) -> None:
+def test_the_settings_of_the_profile_apply_and_no_other_key_takes_precedence(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     with world.credentials.open("a") as file:
@@ -323,7 +332,7 @@ print(json.dumps(found))
     assert (static["AWS_REGION"], static["AWS_DEFAULT_REGION"]) == ("eu-west-3", "eu-west-3")
 
 
-def test_assumed_itself_still_sees_the_users_files_inside(world: World) -> None:
+def test_assumed_under_exec_sees_the_files_of_the_user(world: World) -> None:
     world.configure({"reports": world.add_role(), "other": world.add_role()})
     script = " ".join([*world.assumed, "exec", "other", "--", "env"])
     done = world.run("exec", "reports", "--", "sh", "-c", script)
@@ -335,19 +344,19 @@ def test_assumed_itself_still_sees_the_users_files_inside(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_signals_are_the_commands_own(world: World, how: str) -> None:
+def test_a_command_receives_its_signals(world: World, how: str) -> None:
     world.configure({"reports": world.add_role()})
-    script = "trap 'echo asked; exit 3' TERM; echo started; while :; do sleep 0.01; done"
+    script = "trap 'echo stopped; exit 3' TERM; echo started; while :; do sleep 0.01; done"
     with mode(world, how):
         command = start(world, "reports", "--", "sh", "-c", script)
         assert command.stdout is not None
         assert command.stdout.readline() == "started\n"
         command.terminate()
-        assert command.communicate() == ("asked\n", "")
+        assert command.communicate() == ("stopped\n", "")
         assert command.returncode == 3
 
 
-def test_a_pipe_that_ends_ends_the_command(world: World) -> None:
+def test_a_closed_pipe_ends_the_command(world: World) -> None:
     world.configure({"reports": world.add_role()})
     command = f"{' '.join(world.assumed)} exec reports -- yes | head -1"
     done = subprocess.run(  # noqa: S602
@@ -356,7 +365,7 @@ def test_a_pipe_that_ends_ends_the_command(world: World) -> None:
     assert (done.stdout, done.stderr) == ("y\n", "")
 
 
-def test_whoever_reads_the_output_waits_for_the_command_alone(world: World) -> None:
+def test_a_reader_of_the_output_waits_only_for_the_command(world: World) -> None:
     world.configure({"reports": world.add_role()})
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
@@ -373,7 +382,7 @@ def test_whoever_reads_the_output_waits_for_the_command_alone(world: World) -> N
     command.communicate("\n")
 
 
-def test_what_systemd_or_a_terminal_tells_everyone_ends_the_command_first(world: World) -> None:
+def test_the_server_process_survives_a_signal_to_all_processes(world: World) -> None:
     world.configure({"reports": world.add_role()})
     script = """
 import signal, sys, boto3
@@ -385,32 +394,32 @@ print(boto3.client("sts").get_caller_identity()["Arn"])
     command = start(world, "reports", "--", sys.executable, "-c", script)
     assert command.stdout is not None
     assert command.stdout.readline() == "started\n"
-    for pid in beside(command.pid, world):
+    for pid in other_processes(command.pid, world):
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGHUP)
     command.terminate()
-    out, said = command.communicate()
-    assert (command.returncode, said) == (0, "")
-    assert ":assumed-role/" in out
+    stdout, stderr = command.communicate()
+    assert (command.returncode, stderr) == (0, "")
+    assert ":assumed-role/" in stdout
 
 
-def beside(pid: int, world: World) -> list[int]:
-    """The processes of this world that are not `pid`: those beside commands."""
+def other_processes(pid: int, world: World) -> list[int]:
+    """Return the processes of this world other than `pid`: the credential servers."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            environ = (folder / "environ").read_bytes()
+            environ = (process / "environ").read_bytes()
         except OSError:
             continue
-        if f"HOME={world.home}\0".encode() in environ and int(folder.name) != pid:
-            found.append(int(folder.name))
+        if f"HOME={world.home}\0".encode() in environ and int(process.name) != pid:
+            found.append(int(process.name))
     return found
 
 
 BASH = ["bash", "--norc", "--noprofile", "-i"]
 
 
-def test_a_shell_has_its_terminal_and_its_jobs(world: World) -> None:
+def test_a_shell_has_its_terminal_and_job_control(world: World) -> None:
     world.configure({"reports": world.add_role()})
     with terminal(world, *world.assumed, "exec", "reports", "--", *BASH) as shell:
         shell.wait_for_foreground("bash")
@@ -428,8 +437,8 @@ def test_a_shell_has_its_terminal_and_its_jobs(world: World) -> None:
         assert shell.status() == 5
 
 
-def test_ctrl_c_and_ctrl_z_are_for_the_command(world: World) -> None:
-    """There is no process between the signals of a terminal and the command."""
+def test_ctrl_c_and_ctrl_z_reach_the_command(world: World) -> None:
+    """No process stands between the terminal and the command."""
     world.configure({"reports": world.add_role()})
     exec_it = " ".join([*world.assumed, "exec", "reports", "--", "sleep", "600"])
     with terminal(world, *BASH) as shell:
@@ -451,7 +460,7 @@ def test_ctrl_c_and_ctrl_z_are_for_the_command(world: World) -> None:
         assert shell.status() == 6
 
 
-def test_a_socket_that_a_killed_daemon_left_is_no_daemon(world: World) -> None:
+def test_the_socket_of_a_killed_daemon_is_not_a_daemon(world: World) -> None:
     world.configure({"reports": world.add_role()})
     with world.running() as daemon:
         daemon.signal(signal.SIGKILL)
@@ -459,11 +468,11 @@ def test_a_socket_that_a_killed_daemon_left_is_no_daemon(world: World) -> None:
     assert (world.home / "run" / "assumed" / "assumed.sock").is_socket()
     done = world.run("exec", "reports", "--", "env")
     assert done.returncode == 0
-    assert f"_FILE={exec_folder(world)}/" in done.stdout
+    assert f"_FILE={exec_directory(world)}/" in done.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be another user too")
-def test_a_link_to_another_users_socket_in_the_daemons_place_is_not_trusted(world: World) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_link_to_the_socket_of_another_user_is_not_trusted(world: World) -> None:
     world.configure({"reports": world.add_role()})
     socket_path = world.home / "run" / "assumed" / "assumed.sock"
     socket_path.parent.mkdir(parents=True, mode=0o700)
@@ -477,7 +486,7 @@ listener.listen()
 print("listening", flush=True)
 sys.stdin.read()
 """
-    with subprocess.Popen(  # noqa: S603 - of this very file
+    with subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", script],
         cwd=socket_path.parent,
         stdin=subprocess.PIPE,
@@ -490,7 +499,7 @@ sys.stdin.read()
         done = world.run("exec", "reports", "--", "echo", "started")
         assert (done.returncode, done.stdout) == (1, "")
         assert "belongs to user 65534, not to you: it is not trusted" in done.stderr
-        # And a daemon that starts takes its place, and nothing behind the link.
+        # A daemon that starts replaces the link, and does not touch its target.
         with world.running():
             assert socket_path.is_socket()
             assert not socket_path.is_symlink()

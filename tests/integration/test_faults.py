@@ -1,4 +1,4 @@
-"""Each way to fail, seen by a user of a real daemon; docs/failures.md says the same."""
+"""Each fault as a user of a real daemon sees it; docs/failures.md has the same table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOCUMENT = (REPOSITORY / "docs" / "failures.md").read_text()
 
 @dataclass(frozen=True)
 class Seen:
-    """What `assumed status` shows of a fault."""
+    """What `assumed status` shows for a fault."""
 
     code: str
     hint: str
@@ -28,18 +28,18 @@ class Seen:
 
 
 FAULTS = {
-    "hang": Seen("ReadTimeoutError", "network, VPN, proxy"),
-    "reset": Seen("ConnectionClosedError", "network, VPN, proxy"),
-    "500": Seen("InternalFailure", "tried again"),
-    "503": Seen("ServiceUnavailable", "tried again"),
-    "throttling": Seen("Throttling", "more slowly"),
+    "hang": Seen("ReadTimeoutError", "check network, VPN, proxy and CA settings"),
+    "reset": Seen("ConnectionClosedError", "check network, VPN, proxy and CA settings"),
+    "500": Seen("InternalFailure", "AWS Health Dashboard"),
+    "503": Seen("ServiceUnavailable", "AWS Health Dashboard"),
+    "throttling": Seen("Throttling", "the rate limit"),
     "truncated": Seen("BadAnswer", "a proxy"),
     "garbled-xml": Seen("BadAnswer", "a proxy"),
-    "portal": Seen("BadAnswer", "a VPN's portal"),
+    "portal": Seen("BadAnswer", "a captive portal"),
     "empty": Seen("BadAnswer", "a proxy"),
     "access-denied": Seen("AccessDenied", '{"AWS": "arn:aws:iam::123456789012:user/x"}'),
     "region-disabled": Seen("RegionDisabledException", "activate STS for this region"),
-    "expired-token": Seen("ExpiredToken", "renew them", state="needs-login"),
+    "expired-token": Seen("ExpiredToken", "renew the credentials of", state="needs-login"),
 }
 
 
@@ -58,9 +58,7 @@ def last_errors(world: World) -> dict[str, dict[str, str]]:
     }
 
 
-def test_each_fault_is_told_with_its_hint_and_recovered_from_with_no_help(
-    world: World, sts: FaultySts
-) -> None:
+def test_each_fault_has_its_code_and_hint_and_recovers(world: World, sts: FaultySts) -> None:
     roles = {fault: world.add_role() for fault in FAULTS}
     sts.faults = {role: fault for fault, role in roles.items()}
     world.configure({"good": world.add_role(), **roles})
@@ -70,6 +68,7 @@ def test_each_fault_is_told_with_its_hint_and_recovered_from_with_no_help(
         for fault, seen in FAULTS.items():
             assert (fault, errors[fault]["code"]) == (fault, seen.code)
             assert seen.hint in errors[fault]["hint"]
+            assert errors[fault]["hint"].endswith("; the daemon will retry")
             assert states[fault] == seen.state
             assert f"refresh_failed profile={fault} " in daemon.log.read_text()
         assert states["good"] == "valid"
@@ -77,9 +76,7 @@ def test_each_fault_is_told_with_its_hint_and_recovered_from_with_no_help(
         wait_until(lambda: set(world.states().values()) == {"valid"}, "the recovery")
 
 
-def test_a_wrong_clock_of_this_machine_is_told_and_refreshes_go_on(
-    world: World, sts: FaultySts
-) -> None:
+def test_clock_skew_is_reported_and_refreshes_continue(world: World, sts: FaultySts) -> None:
     role = world.add_role()
     sts.faults[role] = "wrong-clock"
     world.configure({"reports": role})
@@ -91,7 +88,7 @@ def test_a_wrong_clock_of_this_machine_is_told_and_refreshes_go_on(
         assert "behind STS's: set it" in world.run("status").stderr
 
 
-def test_an_endpoint_that_nobody_serves_is_used_as_soon_as_somebody_does(world: World) -> None:
+def test_an_endpoint_that_starts_to_listen_is_used_at_once(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     world.environ["AWS_ENDPOINT_URL_STS"] = f"http://127.0.0.1:{port}"
@@ -102,7 +99,31 @@ def test_an_endpoint_that_nobody_serves_is_used_as_soon_as_somebody_does(world: 
             wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
 
 
-def test_a_certificate_that_does_not_fit_is_refused(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["refresh"],
+        ["check", "--live"],
+        ["wait", "--timeout", "1s"],
+        ["exec", "reports", "--", "true"],
+        ["export-credentials", "--profile", "reports"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_daemon_the_hint_is_to_run_the_command_again(
+    world: World, arguments: list[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    world.configure({"reports": world.add_role()})
+    failed = world.run(*arguments, AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{port}")
+    assert failed.returncode == 1
+    assert "Could not connect to the endpoint" in failed.stderr
+    assert "check network, VPN, proxy and CA settings; then run the command again" in failed.stderr
+    assert "daemon" not in failed.stderr
+
+
+def test_a_certificate_for_another_host_is_rejected(world: World, tmp_path: Path) -> None:
     world.configure({"reports": world.add_role()})
     pem = certificate(tmp_path / "certificate.pem")
     with FaultySts(world.server.endpoint_url, certificate=pem) as sts:
@@ -113,7 +134,7 @@ def test_a_certificate_that_does_not_fit_is_refused(world: World, tmp_path: Path
         assert "certificate" in refused.stderr
 
 
-def test_a_source_profile_that_fails_is_told_and_used_once_it_works(world: World) -> None:
+def test_a_failing_credential_process_is_reported_and_retried(world: World) -> None:
     process = world.home / "process"
     (world.home / ".aws" / "config").write_text(
         f"[profile process]\ncredential_process = {process}\n"
@@ -130,7 +151,7 @@ def test_a_source_profile_that_fails_is_told_and_used_once_it_works(world: World
         wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
 
 
-def test_a_section_of_somebody_else_is_told_with_the_mend(world: World) -> None:
+def test_a_profile_with_other_credentials_is_left_alone_with_a_hint(world: World) -> None:
     world.configure({SOURCE: {"role_arn": world.add_role(), "source_profile": "keys"}})
     mine = world.credentials.read_text().replace(f"[{SOURCE}]", "[keys]")
     world.credentials.write_text(f"{world.credentials.read_text()}\n{mine}")
@@ -142,7 +163,7 @@ def test_a_section_of_somebody_else_is_told_with_the_mend(world: World) -> None:
     assert world.credentials.read_text() == before
 
 
-def test_the_document_has_every_code_that_was_seen() -> None:
+def test_the_document_lists_every_code() -> None:
     codes = {seen.code for seen in FAULTS.values()} | {
         "EndpointConnectionError",
         "SSLError",

@@ -1,4 +1,4 @@
-"""Hooks: real processes, and what of them reaches the log."""
+"""Hooks, with real processes, and what they log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.integration.world import SOURCE, World, wait_until
 FAILURE = Failure(code="AccessDenied", message="profile deploy: no", hint="ask", at=NOON)
 
 
-def notice(
+def profile_event(
     profile: str = "deploy", event_type: EventType = EventType.REFRESHED, **changes: Any
 ) -> ProfileEvent:
     fields = {"role_arn": "arn:aws:iam::111122223333:role/deploy", "expires_at": NOON}
@@ -39,7 +39,7 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -48,7 +48,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def everything(caplog: pytest.LogCaptureFixture) -> None:
+def log_debug(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "assumed")
 
 
@@ -59,7 +59,7 @@ def hooks() -> Iterator[Hooks]:
     hooks.stop()
 
 
-def test_the_environment_says_what_has_happened_and_keeps_what_systemd_said(
+def test_hook_environ_has_the_event_and_no_variables_of_systemd(
     hooks: Hooks,
 ) -> None:
     daemon = {
@@ -81,8 +81,8 @@ def test_the_environment_says_what_has_happened_and_keeps_what_systemd_said(
         "ASSUMED_ROLE_ARN": "arn:aws:iam::111122223333:role/deploy",
         "ASSUMED_EXPIRATION": "2026-11-24T12:00:00Z",
     }
-    assert hook_environ(daemon, notice()) == given
-    failed = notice(event_type=EventType.FAILED, failure=FAILURE)
+    assert hook_environ(daemon, profile_event()) == given
+    failed = profile_event(event_type=EventType.FAILED, failure=FAILURE)
     assert hook_environ(daemon, failed) == given | {
         "ASSUMED_EVENT": "failed",
         "ASSUMED_ERROR_CODE": "AccessDenied",
@@ -91,18 +91,18 @@ def test_the_environment_says_what_has_happened_and_keeps_what_systemd_said(
     }
 
 
-def test_whatever_a_program_has_said_the_hook_is_started(
+def test_a_hook_is_started_with_any_text_in_the_error(
     hooks: Hooks, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = tmp_path / "told"
-    script = f'printf %s "$ASSUMED_ERROR_MESSAGE" > {shlex.quote(str(told))}'
-    hooks.commands = {"on_failure": ("sh", "-c", script)}
-    said = "no\0\x1b]0;title\a\nforged " + "no " * 50_000 + "\n"
-    failure = replace(FAILURE, message=said, hint=said, code="\0")
-    hooks.tell(notice(event_type=EventType.FAILED, failure=failure))
+    output = tmp_path / "output"
+    script = f'printf %s "$ASSUMED_ERROR_MESSAGE" > {shlex.quote(str(output))}'
+    hooks.configure({"on_failure": ("sh", "-c", script)})
+    message = "no\0\x1b]0;title\a\nforged " + "no " * 50_000 + "\n"
+    failure = replace(FAILURE, message=message, hint=message, code="\0")
+    hooks.on_event(profile_event(event_type=EventType.FAILED, failure=failure))
     wait_until(lambda: bool(events(caplog, "hook_done") + events(caplog, "hook_failed")), "its end")
     assert not events(caplog, "hook_failed")
-    text = told.read_text()
+    text = output.read_text()
     assert text.startswith(r"no\x00\x1b]0;title\x07\nforged no no")
     assert text.isprintable()
 
@@ -118,16 +118,16 @@ def test_whatever_a_program_has_said_the_hook_is_started(
         (EventType.LOGIN_ENDS_SOON, "on_needs_login"),
     ],
 )
-def test_each_happening_has_its_hook(
+def test_each_event_runs_its_hook(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, event_type: EventType, hook: str
 ) -> None:
-    hooks.commands = {hook: ("sh", "-c", 'echo "$ASSUMED_EVENT of $ASSUMED_PROFILE"')}
+    hooks.configure({hook: ("sh", "-c", 'echo "$ASSUMED_EVENT of $ASSUMED_PROFILE"')})
     for repeated in EventType:
-        hooks.tell(notice(event_type=repeated, is_repeat=True))
-    hooks.tell(notice(event_type=event_type))
+        hooks.on_event(profile_event(event_type=repeated, is_repeat=True))
+    hooks.on_event(profile_event(event_type=event_type))
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
-    (said,) = events(caplog, "hook_output")
-    assert said == {
+    (output,) = events(caplog, "hook_output")
+    assert output == {
         "level": logging.INFO,
         "profile": "deploy",
         "hook": hook,
@@ -144,15 +144,15 @@ def test_each_happening_has_its_hook(
         (("a\0b",), "could not be started: invalid command", None),
     ],
 )
-def test_a_hook_that_fails_is_one_warning(
+def test_a_failed_hook_logs_one_warning(
     hooks: Hooks,
     caplog: pytest.LogCaptureFixture,
     command: tuple[str, ...],
     error: str,
     exit_status: int | None,
 ) -> None:
-    hooks.commands = {"on_refresh": command}
-    hooks.tell(notice())
+    hooks.configure({"on_refresh": command})
+    hooks.on_event(profile_event())
     wait_until(lambda: len(events(caplog, "hook_failed")) == 1, "the warning")
     (failed,) = events(caplog, "hook_failed")
     assert (failed["level"], failed["profile"], failed["hook"]) == (
@@ -165,7 +165,7 @@ def test_a_hook_that_fails_is_one_warning(
     assert events(caplog, "hook_done") == []
 
 
-def test_a_hook_that_goes_on_failing_is_summed_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_failures_are_logged_less_and_less(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "assumed")
     hooks = Hooks(os.environ)
 
@@ -174,18 +174,18 @@ def test_a_hook_that_goes_on_failing_is_summed_up(caplog: pytest.LogCaptureFixtu
 
     commands = [("sh", "-c", "echo oh; exit 3")] * 9 + [("true",), ("false",)]
     for number, command in enumerate(commands, 1):
-        hooks.commands = {"on_refresh": command}
-        hooks.tell(notice())
+        hooks.configure({"on_refresh": command})
+        hooks.on_event(profile_event())
         wait_until(partial(is_over, number), "the end of the hook")
     hooks.stop()
     shown = [event for event in events(caplog, "hook_failed") if event["level"] == logging.WARNING]
     assert [event["failures"] for event in shown] == [1, 2, 4, 8, 1]
     assert [event["command"] for event in shown] == ["sh"] * 4 + ["false"]
-    said = [event["level"] for event in events(caplog, "hook_output")]
-    assert said.count(logging.INFO) == 4
+    levels = [event["level"] for event in events(caplog, "hook_output")]
+    assert levels.count(logging.INFO) == 4
 
 
-def test_what_a_hook_prints_is_cut_counted_and_redacted(
+def test_hook_output_is_truncated_and_redacted(
     hooks: Hooks, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -194,163 +194,169 @@ def test_what_a_hook_prints_is_cut_counted_and_redacted(
         "for number in range(10 ** 5): print(number)\n"
         "print('no end', end='')"
     )
-    hooks.commands = {"on_refresh": (sys.executable, "-c", program)}
-    hooks.tell(notice())
+    hooks.configure({"on_refresh": (sys.executable, "-c", program)})
+    hooks.on_event(profile_event())
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the end")
-    *said, last = events(caplog, "hook_output")
-    assert len(said) == 50
-    assert max(len(line["line"]) for line in said) == 500
-    assert [line["line"][:2] for line in said[:4]] == ["x ", "y ", "\x1b[", "0"]
+    *lines, last = events(caplog, "hook_output")
+    assert len(lines) == 50
+    assert max(len(line["line"]) for line in lines) == 500
+    assert [line["line"][:2] for line in lines[:4]] == ["x ", "y ", "\x1b[", "0"]
     assert last["left_out"] == 3 + 10**5 + 1 - 50
     text = "\n".join(event_text(record) for record in caplog.records)
     assert secret[:8] not in text
     assert "\x1b" not in text
 
 
-def test_what_hangs_is_ended_with_all_that_it_has_started(
+def test_a_hook_that_hangs_is_killed_with_its_process_group(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     hooks = Hooks(os.environ, timeout_seconds=0.5, grace_seconds=0)
     pids = tmp_path / "pids"
-    # The first ends itself, and leaves the second to whoever waits for its output.
+    # The first process exits; the second keeps the pipe of its output open.
     script = f"echo $$ >> {pids}; sleep 1000 & echo $! >> {pids}"
-    hooks.commands = {
-        "on_refresh": ("sh", "-c", script),
-        "on_failure": ("sh", "-c", f"{script}; wait"),
-        "on_recovered": (sys.executable, "-c", "while True: print('y' * 1000)"),
-        "on_needs_login": ("sh", "-c", "exec >/dev/null 2>&1; sleep 1000"),
-    }
+    hooks.configure(
+        {
+            "on_refresh": ("sh", "-c", script),
+            "on_failure": ("sh", "-c", f"{script}; wait"),
+            "on_recovered": (sys.executable, "-c", "while True: print('y' * 1000)"),
+            "on_needs_login": ("sh", "-c", "exec >/dev/null 2>&1; sleep 1000"),
+        }
+    )
     for event_type in (
         EventType.REFRESHED,
         EventType.FAILED,
         EventType.RECOVERED,
         EventType.NEEDS_LOGIN,
     ):
-        hooks.tell(notice(str(event_type), event_type))
-    wait_until(lambda: len(events(caplog, "hook_failed")) == 4, "the end of all")
+        hooks.on_event(profile_event(str(event_type), event_type))
+    wait_until(lambda: len(events(caplog, "hook_failed")) == 4, "the end of all hooks")
     for failed in events(caplog, "hook_failed"):
         assert failed["error"] == "did not finish within 0.5 s"
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 4
-    wait_until(lambda: not any(map(is_alive, started)), "the end of what they started")
+    wait_until(lambda: not any(map(is_alive, started)), "the end of their children")
 
 
-def test_what_a_hook_has_left_in_the_background_for_good_goes_on(
+def test_a_background_process_of_a_successful_hook_survives(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
     script = f"sleep 1000 >/dev/null 2>&1 & echo $! > {pid}"
-    hooks.commands = {"on_refresh": ("sh", "-c", script)}
-    hooks.tell(notice())
+    hooks.configure({"on_refresh": ("sh", "-c", script)})
+    hooks.on_event(profile_event())
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "the hook")
     assert is_alive(int(pid.read_text()))
     os.kill(int(pid.read_text()), 9)
 
 
-def test_a_storm_runs_four_at_once_and_one_for_each_profile(
+def test_at_most_four_runs_of_a_hook_are_concurrent_and_one_per_profile_waits(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    go_on, begun = tmp_path / "go-on", tmp_path / "begun"
-    begun.mkdir()
-    script = f"touch {begun}/$$; while [ ! -e {go_on} ]; do sleep 0.02; done"
-    hooks.commands = {"on_refresh": ("sh", "-c", script)}
+    proceed, started = tmp_path / "proceed", tmp_path / "started"
+    started.mkdir()
+    script = f"touch {started}/$$; while [ ! -e {proceed} ]; do sleep 0.02; done"
+    hooks.configure({"on_refresh": ("sh", "-c", script)})
     for _ in range(3):
         for number in range(100):
-            hooks.tell(notice(f"p{number}"))
-    wait_until(lambda: len(list(begun.iterdir())) == 4, "the first four")
-    # The profiles that run have one more to come, and the others one.
-    assert len(hooks._waiting) == 100
-    assert len(hooks._running) == 4
-    hooks.commands = {"on_refresh": ("true",)}
-    assert len(list(begun.iterdir())) == 4
-    go_on.touch()
-    wait_until(lambda: not hooks._running and not hooks._waiting, "all")
+            hooks.on_event(profile_event(f"p{number}"))
+    wait_until(lambda: len(list(started.iterdir())) == 4, "the first four")
+    hooks.configure({"on_refresh": ("true",)})
+    assert len(list(started.iterdir())) == 4
+    proceed.touch()
+    # Each profile has one run; the four that ran at first have one more.
+    wait_until(lambda: len(events(caplog, "hook_done")) == 104, "all hooks")
+    hooks.stop()
     done = [each["profile"] for each in events(caplog, "hook_done")]
     assert sorted(done) == sorted(
         [f"p{number}" for number in range(100)] + [f"p{number}" for number in range(4)]
     )
 
 
-def test_hooks_that_hang_hold_up_no_other_hook_and_the_order_of_a_profile_is_kept(
+def test_a_hook_that_hangs_blocks_no_other_hook_and_a_profile_keeps_its_order(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    go_on, told = tmp_path / "go-on", tmp_path / "told"
-    write = f'echo "$ASSUMED_EVENT $ASSUMED_PROFILE" >> {told}'
-    hooks.commands = {
-        "on_failure": ("sh", "-c", f"while [ ! -e {go_on} ]; do sleep 0.02; done; {write}"),
-        "on_recovered": ("sh", "-c", write),
-    }
+    proceed, output = tmp_path / "proceed", tmp_path / "output"
+    write = f'echo "$ASSUMED_EVENT $ASSUMED_PROFILE" >> {output}'
+    hooks.configure(
+        {
+            "on_failure": ("sh", "-c", f"while [ ! -e {proceed} ]; do sleep 0.02; done; {write}"),
+            "on_recovered": ("sh", "-c", write),
+        }
+    )
     for number in range(5):  # one more than run at once
-        hooks.tell(notice(f"p{number}", EventType.FAILED, failure=FAILURE))
+        hooks.on_event(profile_event(f"p{number}", EventType.FAILED, failure=FAILURE))
     for name in ("p0", "p4", "another"):
-        hooks.tell(notice(name, EventType.RECOVERED))
-    wait_until(told.exists, "the hook of another profile")
+        hooks.on_event(profile_event(name, EventType.RECOVERED))
+    wait_until(output.exists, "the hook of another profile")
     wait_until(lambda: len(events(caplog, "hook_done")) == 1, "its end")
-    assert told.read_text() == "recovered another\n"
-    go_on.touch()
+    assert output.read_text() == "recovered another\n"
+    proceed.touch()
     wait_until(lambda: len(events(caplog, "hook_done")) == 8, "all")
-    lines = told.read_text().splitlines()
+    lines = output.read_text().splitlines()
     for name in ("p0", "p4"):
         assert lines.index(f"failed {name}") < lines.index(f"recovered {name}")
 
 
-def test_what_is_heard_last_of_a_profile_is_what_happened_last(
+def test_the_last_run_of_a_profile_is_for_its_latest_event(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    go_on, told = tmp_path / "go-on", tmp_path / "told"
-    wait = f"while [ ! -e {go_on} ]; do sleep 0.02; done"
-    hooks.commands = {
-        "on_refresh": ("sh", "-c", wait),
-        "on_failure": ("sh", "-c", f"echo failed >> {told}"),
-        "on_recovered": ("sh", "-c", f"echo recovered >> {told}"),
-    }
-    hooks.tell(notice())
+    proceed, output = tmp_path / "proceed", tmp_path / "output"
+    wait = f"while [ ! -e {proceed} ]; do sleep 0.02; done"
+    hooks.configure(
+        {
+            "on_refresh": ("sh", "-c", wait),
+            "on_failure": ("sh", "-c", f"echo failed >> {output}"),
+            "on_recovered": ("sh", "-c", f"echo recovered >> {output}"),
+        }
+    )
+    hooks.on_event(profile_event())
     for event_type in (EventType.FAILED, EventType.RECOVERED, EventType.FAILED):
-        hooks.tell(notice(event_type=event_type))
-    go_on.touch()
+        hooks.on_event(profile_event(event_type=event_type))
+    proceed.touch()
     wait_until(lambda: len(events(caplog, "hook_done")) == 3, "all")
-    assert told.read_text() == "recovered\nfailed\n"
+    assert output.read_text() == "recovered\nfailed\n"
 
 
-def test_a_stop_ends_what_runs_and_starts_nothing_more(
+def test_stop_kills_running_hooks_and_starts_no_more(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    pid = tmp_path / "pid"
-    hooks.commands = {"on_refresh": ("sh", "-c", f"echo $$ > {pid}; exec sleep 1000")}
+    started = tmp_path / "started"
+    started.mkdir()
+    hooks.configure({"on_refresh": ("sh", "-c", f"touch {started}/$$; exec sleep 1000")})
     for number in range(10):
-        hooks.tell(notice(f"p{number}"))
-    wait_until(lambda: len(hooks._running) == 4 and all(hooks._running.values()), "four")
+        hooks.on_event(profile_event(f"p{number}"))
+    wait_until(lambda: len(list(started.iterdir())) == 4, "four hooks")
     hooks.stop()
-    hooks.tell(notice("late"))
-    assert not hooks._running
-    assert not hooks._waiting
-    said = [failed["error"] for failed in events(caplog, "hook_failed")]
-    assert said == ["was stopped"] * 4
+    hooks.on_event(profile_event("late"))
+    errors = [failed["error"] for failed in events(caplog, "hook_failed")]
+    assert errors == ["was stopped"] * 4
+    assert not any(is_alive(int(process.name)) for process in started.iterdir())
+    assert len(list(started.iterdir())) == 4
 
 
-def test_a_hook_that_is_being_started_while_all_is_stopped_is_ended_too(
+def test_stop_kills_a_hook_that_is_being_started(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def started(*arguments: Any) -> HookProcess:
+    def start_and_stop(*arguments: Any) -> HookProcess:
         process = HookProcess(*arguments)
         hooks.stop()
         return process
 
-    monkeypatch.setattr("assumed.observers.hooks.HookProcess", started)
-    hooks.commands = {"on_refresh": ("sleep", "60")}
-    hooks.tell(notice())
+    monkeypatch.setattr("assumed.observers.hooks.HookProcess", start_and_stop)
+    hooks.configure({"on_refresh": ("sleep", "60")})
+    hooks.on_event(profile_event())
     wait_until(lambda: bool(events(caplog, "hook_failed")), "the end of the hook")
     assert events(caplog, "hook_failed")[0]["error"] == "was stopped"
 
 
-def test_a_daemon_runs_the_hooks_of_its_configuration_and_one_shot_commands_do_not(
+def test_only_the_daemon_runs_the_hooks_of_the_configuration(
     world: World,
 ) -> None:
     good, bad = world.add_role(), world.add_role()
     world.server.disturb(bad, "break")
-    told = world.home / "told"
+    output = world.home / "output"
     write = (
-        f'echo "$ASSUMED_EVENT $ASSUMED_PROFILE $ASSUMED_ERROR_CODE" >> {shlex.quote(str(told))}'
+        f'echo "$ASSUMED_EVENT $ASSUMED_PROFILE $ASSUMED_ERROR_CODE" >> {shlex.quote(str(output))}'
     )
 
     def configure(**hooks: str) -> None:
@@ -362,18 +368,18 @@ def test_a_daemon_runs_the_hooks_of_its_configuration_and_one_shot_commands_do_n
         world.write_config(json.dumps({"profiles": profiles, "hooks": commands}))
 
     def has(*lines: str) -> bool:
-        return told.exists() and sorted(told.read_text().splitlines()) == sorted(lines)
+        return output.exists() and sorted(output.read_text().splitlines()) == sorted(lines)
 
     configure(on_refresh=write, on_failure=write, on_recovered=write)
     world.run("refresh")
-    assert not told.exists()
+    assert not output.exists()
     world.run("logout")
     with world.running() as daemon:
         wait_until(lambda: has("refreshed good ", "failed bad InternalFailure"), "both hooks")
-        # The next tries fail as well, and are not told.
+        # Hooks do not run for the next failed attempts.
         daemon.wait_for("refresh_failed profile=bad", times=2)
         assert has("refreshed good ", "failed bad InternalFailure")
-        told.unlink()
+        output.unlink()
         configure(on_refresh=f"sleep 1000; {write}", on_failure="exit 7")
         assert world.run("refresh", "--force", "good").returncode == 0
         daemon.wait_for("config_reloaded")

@@ -1,4 +1,4 @@
-"""From the AWS files that somebody has to profiles that are fresh: init, check, refresh."""
+"""From existing AWS files to refreshed profiles: init, check, refresh."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def role_profile(name: str, role_arn: str, source: str) -> str:
     return f"[profile {name}]\nrole_arn = {role_arn}\nsource_profile = {source}\n\n"
 
 
-def test_init_then_check_then_refresh_needs_no_editor(world: World) -> None:
+def test_init_check_and_refresh_work_without_editing(world: World) -> None:
     hub = world.add_role()
     hub_session = hub.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
     far = world.add_role(trusts=hub)
@@ -73,7 +73,7 @@ def test_check_finds_what_init_avoids(world: World) -> None:
     checked = world.run("check")
     assert checked.returncode == 1
     assert checked.stderr.startswith(f"{aws_config}:2: profile reports: because of role_arn")
-    # The real AWS CLI does what is said of it: it assumes the role by itself, once more.
+    # The AWS CLI does what the finding says: it assumes the role itself, once more.
     calls = world.server.calls(role)
     assert "/botocore-session-" in world.caller("reports")
     assert world.server.calls(role) == calls + 1
@@ -85,7 +85,7 @@ def test_check_finds_what_init_avoids(world: World) -> None:
     assert "/assumed-" in world.caller("reports-fresh")
 
 
-def test_init_prints_or_writes_where_it_is_told(world: World) -> None:
+def test_init_prints_or_writes_to_the_output(world: World) -> None:
     write_aws_config(world, role_profile("reports", world.add_role(), SOURCE))
     printed = world.run("init", "--output", "-", "--suffix", ".live")
     assert printed.returncode == 0
@@ -103,7 +103,7 @@ def test_init_prints_or_writes_where_it_is_told(world: World) -> None:
 @pytest.mark.parametrize(
     ("text", "status", "expected"),
     [
-        ("", 1, "there is no role profile in {config} to keep fresh"),
+        ("", 1, "there is no role profile in {config} to generate from"),
         ("[profile a]\nrole_arn\n", 1, "{config}:2: a line that is not `key = value`"),
         (
             "[profile a]\nrole_arn = arn:aws:iam::111122223333:role/a\nsource_profile = b\n",
@@ -113,7 +113,7 @@ def test_init_prints_or_writes_where_it_is_told(world: World) -> None:
     ],
     ids=["nothing", "malformed", "dangling"],
 )
-def test_what_init_can_make_nothing_of_is_told_and_nothing_is_written(
+def test_init_reports_unusable_aws_files_and_writes_nothing(
     world: World, text: str, status: int, expected: str
 ) -> None:
     aws_config = write_aws_config(world, text)
@@ -123,7 +123,7 @@ def test_what_init_can_make_nothing_of_is_told_and_nothing_is_written(
     assert not world.config.exists()
 
 
-def test_what_init_leaves_out_is_told_with_its_line(world: World) -> None:
+def test_init_reports_a_skipped_profile_with_its_line(world: World) -> None:
     aws_config = write_aws_config(
         world,
         role_profile("reports", world.add_role(), SOURCE)
@@ -132,12 +132,12 @@ def test_what_init_leaves_out_is_told_with_its_line(world: World) -> None:
     made = world.run("init")
     assert made.returncode == 0
     assert made.stderr == (
-        f"{aws_config}:5: profile lost is left out: role_arn: not an ARN: write "
+        f"{aws_config}:5: profile lost is skipped: role_arn: not an ARN: write "
         "arn:aws:iam::ACCOUNT:role/NAME\n"
     )
 
 
-def test_check_live_tells_whose_identity_asked_who_it_became_and_how_long(world: World) -> None:
+def test_check_live_prints_caller_role_and_lifetime(world: World) -> None:
     hub = world.add_role()
     session = hub.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
     far = world.add_role(trusts=hub)
@@ -150,19 +150,17 @@ def test_check_live_tells_whose_identity_asked_who_it_became_and_how_long(world:
     before = world.credentials.read_bytes()
     checked = world.run("check", "--live")
     assert (checked.returncode, checked.stderr) == (0, "")
-    far_became, far_source, hub_became, hub_source, last = checked.stdout.splitlines()
-    assert re.fullmatch(rf"hub: {session}/assumed-\S+, for 1h00m, in \d+ ms", hub_became)
+    far_role, far_source, hub_role, hub_source, last = checked.stdout.splitlines()
+    assert re.fullmatch(rf"hub: {session}/assumed-\S+, for 1h00m, in \d+ ms", hub_role)
     assert hub_source == f"  from profile {SOURCE}: {world.user_arn}"
-    assert re.fullmatch(r"far: arn:aws:sts:\S+, for 15m, in \d+ ms", far_became)
+    assert re.fullmatch(r"far: arn:aws:sts:\S+, for 15m, in \d+ ms", far_role)
     assert re.fullmatch(rf"  from managed profile hub: {session}/assumed-\S+", far_source)
     assert last == f"{world.config}: 2 profiles, no mistakes in the file"
     assert world.credentials.read_bytes() == before
 
 
 @pytest.mark.parametrize("source", [SOURCE, "hub"])
-def test_the_statement_of_a_denial_is_what_the_trust_policy_lacks(
-    world: World, source: str
-) -> None:
+def test_the_statement_for_a_denial_makes_the_trust_policy_work(world: World, source: str) -> None:
     hub = world.add_role()
     caller = hub if source == "hub" else world.user_arn
 
@@ -173,22 +171,22 @@ def test_the_statement_of_a_denial_is_what_the_trust_policy_lacks(
         world.configure({"hub": hub_shape, "denied": denied})
         return world.run("check", "--live")
 
-    denied = check_live("arn:aws:iam::123456789012:user/somebody-else")
+    denied = check_live("arn:aws:iam::123456789012:user/other")
     assert denied.returncode == 1
-    told = denied.stderr
-    assert told.startswith("denied: AccessDenied: profile denied: ")
-    assert f" {source}: arn:aws:" in told
-    assert "In the trust policy: {" not in told
-    assert "  - it sends tags: sts:TagSession has to be allowed" in told
-    statement = json.loads(told[told.index("\n{\n") : told.rindex("\n}") + 2])
+    printed = denied.stderr
+    assert printed.startswith("denied: AccessDenied: User: arn:")
+    assert f" {source}: arn:aws:" in printed
+    assert "In the trust policy: {" not in printed
+    assert "  - the definition has tags: the same two places must allow sts:TagSession" in printed
+    statement = json.loads(printed[printed.index("\n{\n") : printed.rindex("\n}") + 2])
     principal = {"AWS": caller}
     assert statement == {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-    # A role that trusts whom the statement names can be assumed.
-    mended = check_live(statement["Principal"]["AWS"])
-    assert (mended.returncode, mended.stderr) == (0, "")
+    # A role that trusts the principal of the statement can be assumed.
+    fixed = check_live(statement["Principal"]["AWS"])
+    assert (fixed.returncode, fixed.stderr) == (0, "")
 
 
-def test_check_live_goes_on_where_no_identity_is_to_be_had(world: World) -> None:
+def test_check_live_continues_after_a_failed_profile(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role, "lost": {"role_arn": role, "source_profile": "empty"}})
     (world.home / ".aws" / "config").write_text("[profile empty]\nregion = us-east-1\n")

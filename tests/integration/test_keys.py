@@ -1,4 +1,4 @@
-"""What each key of a definition makes STS receive: that, and nothing more."""
+"""The effect of each key of a definition on the requests to STS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TAGS = {
     "Tags.member.2.Value": "prod",
 }
 
-# What is written, and what STS receives because of it.
+# The value of a key, and the parameters that STS receives for it.
 SENT: Mapping[str, list[tuple[object, dict[str, str]]]] = {
     "role_session_name": [("jane@work", {"RoleSessionName": "jane@work"})],
     "duration_seconds": [
@@ -72,7 +72,7 @@ def write(world: World, place: str, role: str, **keys: object) -> None:
 
 
 def usual(world: World, role: str) -> dict[str, str]:
-    """What STS receives of a definition that says no more than it has to."""
+    """Return the parameters that STS receives for a minimal definition."""
     return {
         "Action": "AssumeRole",
         "Version": "2011-06-15",
@@ -174,7 +174,7 @@ def check_refresh_before(world: World, place: str) -> None:
     write(world, place, role, refresh_before="50%")
     with world.running():
         found = world.status()["profiles"][0]["next_attempt_at"]
-    # Of an hour, half, and by up to a tenth earlier.
+    # Half of an hour, and up to a tenth of it earlier.
     due_in = datetime.fromisoformat(found) - datetime.now(UTC)
     assert timedelta(minutes=23) < due_in <= timedelta(minutes=30)
     assert world.server.requests(role) == [usual(world, role)]
@@ -231,13 +231,13 @@ CHECKS: Mapping[tuple[str, ...], Callable[[World, str], None]] = {
 
 @pytest.mark.parametrize("place", ["profile", "defaults"])
 @pytest.mark.parametrize("keys", CHECKS, ids="-".join)
-def test_what_is_done_and_sent_because_of_a_key(
+def test_a_key_has_its_effect_in_a_profile_and_under_defaults(
     world: World, keys: tuple[str, ...], place: str
 ) -> None:
     CHECKS[keys](world, place)
 
 
-def test_sts_receives_what_a_key_of_a_profile_says_and_nothing_more(world: World) -> None:
+def test_sts_receives_exactly_the_parameters_of_a_profile(world: World) -> None:
     expected = {}
     profiles: dict[str, dict[str, object]] = {}
     for key, cases in SENT.items():
@@ -252,7 +252,7 @@ def test_sts_receives_what_a_key_of_a_profile_says_and_nothing_more(world: World
     assert {role: world.server.requests(role) for role in expected} == expected
 
 
-def test_sts_receives_what_the_keys_of_the_defaults_say_and_nothing_more(world: World) -> None:
+def test_sts_receives_exactly_the_parameters_under_defaults(world: World) -> None:
     role = world.add_role()
     expected = usual(world, role)
     for (_, parameters), *_ in SENT.values():
@@ -262,6 +262,6 @@ def test_sts_receives_what_the_keys_of_the_defaults_say_and_nothing_more(world: 
     assert world.server.requests(role) == [expected]
 
 
-def test_every_key_is_asked_for_here() -> None:
-    asked = [*SENT, *(key for keys in CHECKS for key in keys)]
-    assert sorted(asked) == sorted(ProfileModel.model_fields)
+def test_every_key_has_a_test() -> None:
+    tested = [*SENT, *(key for keys in CHECKS for key in keys)]
+    assert sorted(tested) == sorted(ProfileModel.model_fields)

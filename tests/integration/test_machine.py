@@ -16,7 +16,7 @@ def machine() -> Iterator[Metadata]:
 
 
 def session(world: World, role: str) -> dict[str, str]:
-    """A session of a role, as a machine gives it."""
+    """Return a role session in the form of the metadata service."""
     found = world.session(role, "i-0123")
     found["Token"] = found.pop("SessionToken")
     return found
@@ -33,9 +33,7 @@ def environ(machine: Metadata) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("source", ["Ec2InstanceMetadata", "EcsContainer"])
-def test_a_role_is_assumed_with_what_the_machine_gives(
-    world: World, machine: Metadata, source: str
-) -> None:
+def test_ambient_credentials_assume_a_role(world: World, machine: Metadata, source: str) -> None:
     own = world.add_role()
     role = world.add_role(trusts=own)
     machine.credentials = session(world, own)
@@ -47,11 +45,11 @@ def test_a_role_is_assumed_with_what_the_machine_gives(
         assert world.status()["profiles"][0]["source"] == source
     instance = ["PUT /latest/api/token", f"GET {ROLES}", f"GET {ROLES}the-role"]
     expected = instance if source == "Ec2InstanceMetadata" else ["GET /v2/credentials/task"]
-    assert machine.asked == expected, "once for many refreshes, and nothing else"
+    assert machine.requests == expected, "one request for many refreshes"
     assert machine.credentials["SecretAccessKey"] not in world.written()
 
 
-def test_the_environment_counts_where_a_definition_says_so(world: World) -> None:
+def test_the_environment_is_used_only_by_definitions_that_name_it(world: World) -> None:
     own = world.add_role()
     first, second = world.add_role(trusts=own), world.add_role()
     given = session(world, own)
@@ -67,37 +65,40 @@ def test_the_environment_counts_where_a_definition_says_so(world: World) -> None
         "AWS_SESSION_TOKEN": given["Token"],
     }
     with world.running(**keys):
-        # The second role trusts the user alone, and not whom the environment speaks for.
+        # The second role trusts the user, and not the role of the environment.
         assert world.states() == {"first": "valid", "second": "valid"}
 
 
-def test_a_machine_that_has_no_role_yet_is_asked_again(world: World, machine: Metadata) -> None:
+def test_an_instance_without_a_role_is_retried(world: World, machine: Metadata) -> None:
     own = world.add_role()
     role = world.add_role(trusts=own)
     world.configure({"deploy": {"role_arn": role, "credential_source": "Ec2InstanceMetadata"}})
     with world.running(**environ(machine)):
         shown = world.run("status").stdout
-        assert "credential_source Ec2InstanceMetadata: no credentials to be had" in shown
+        assert "credential_source Ec2InstanceMetadata: credentials unavailable" in shown
         assert "the instance needs a role" in shown
         machine.credentials = session(world, own)
-        wait_until(lambda: world.states() == {"deploy": "valid"}, "the next try")
+        wait_until(lambda: world.states() == {"deploy": "valid"}, "the retry")
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
-        ("Environment", "credential_source Environment: the environment has none"),
-        ("EcsContainer", "credential_source EcsContainer: the environment has none"),
-        ("Ec2InstanceMetadata", "credential_source Ec2InstanceMetadata: no credentials"),
+        ("Environment", "credential_source Environment: the environment has no credentials"),
+        (
+            "EcsContainer",
+            "credential_source EcsContainer: the environment has no credentials",
+        ),
+        ("Ec2InstanceMetadata", "credential_source Ec2InstanceMetadata: credentials unavailable"),
     ],
 )
-def test_where_the_machine_gives_nothing_nobody_else_is_asked(
-    world: World, source: str, said: str
+def test_no_other_source_replaces_missing_ambient_credentials(
+    world: World, source: str, message: str
 ) -> None:
     role = world.add_role()
     world.credentials.write_text(world.credentials.read_text().replace(SOURCE, "default"))
     world.configure({"deploy": {"role_arn": role, "credential_source": source}})
     failed = world.run("refresh")
     assert failed.returncode == 1
-    assert said in failed.stderr
+    assert message in failed.stderr
     assert world.server.calls(role) == 0

@@ -1,4 +1,4 @@
-"""What a thousand roles come to, counted: calls, connections, rewrites of the file."""
+"""Calls, connections and rewrites of the file for many roles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def home(stub: StubSts, tmp_path: Path) -> Home:
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.05])
-def test_each_role_is_one_call_and_many_are_one_rewrite(
+def test_each_role_is_one_call_and_many_roles_share_a_rewrite(
     home: Home, stub: StubSts, latency: float
 ) -> None:
     stub.behave(Settings(latency=latency))
@@ -43,11 +43,11 @@ def test_each_role_is_one_call_and_many_are_one_rewrite(
     assert len(issued_at(written)) == ROLES
     assert OLD_KEY not in written
     assert 1 <= rewrites.count <= 30
-    # The threads that call keep theirs.
+    # Each worker thread keeps its connection.
     assert stub.connections <= 32
 
 
-def test_one_role_alone_is_one_rewrite(home: Home, stub: StubSts) -> None:
+def test_one_role_is_one_rewrite(home: Home, stub: StubSts) -> None:
     with Rewrites(home) as rewrites:
         assert home.run(home.assumed("refresh", "role-7")).status == 0
     assert [call.role for call in stub.calls()] == ["role-7"]

@@ -21,7 +21,7 @@ def with_mfa(world: World, serial: str, *roles: str, **more: object) -> None:
     world.write_config(json.dumps({"defaults": defaults, "profiles": profiles}))
 
 
-def test_one_code_is_enough_for_every_role_and_for_a_restart(world: World) -> None:
+def test_one_code_serves_every_role_and_survives_a_restart(world: World) -> None:
     mfa = world.add_role()
     roles = [world.add_role(trusts=mfa) for _ in range(3)]
     serial = world.server.add_mfa("980071", role_arn=mfa)
@@ -29,8 +29,8 @@ def test_one_code_is_enough_for_every_role_and_for_a_restart(world: World) -> No
     with world.running() as daemon:
         assert set(world.states().values()) == {"needs-login"}
         shown = world.run("status").stdout
-        assert f"MfaCodeNeeded: profile {SOURCE}: there is no session of {serial}" in shown
-        assert "`assumed login` asks for a code" in shown
+        assert f"MfaCodeNeeded: there is no valid MFA session of {serial}" in shown
+        assert "enter an MFA code with `assumed login`; the daemon will retry after that" in shown
         done = world.run("login", typed="980071\n")
         assert done.returncode == 0, done.stderr
         assert f"the MFA session of {serial} lasts 11h59m" in done.stdout
@@ -49,14 +49,14 @@ def test_one_code_is_enough_for_every_role_and_for_a_restart(world: World) -> No
     assert json.loads(file.read_text())["secret_access_key"] not in world.written()
 
 
-def test_a_code_is_taken_where_no_daemon_runs_and_waits_for_one(world: World) -> None:
+def test_login_without_a_daemon_saves_the_session_for_the_next_command(world: World) -> None:
     mfa = world.add_role()
     role = world.add_role(trusts=mfa)
     serial = world.server.add_mfa("980071", role_arn=mfa)
     with_mfa(world, serial, role, mfa_session="36h")
     failed = world.run("refresh")
     assert failed.returncode == 1
-    assert "assumed login" in failed.stderr
+    assert "with `assumed login`; then run the command again" in failed.stderr
     assert world.run("login", "role0", typed="980071").returncode == 0
     assert world.run("refresh").returncode == 0
     assert world.caller("role0").startswith(session_arn(role))
@@ -64,27 +64,27 @@ def test_a_code_is_taken_where_no_daemon_runs_and_waits_for_one(world: World) ->
     assert "nothing to do" in world.run("login").stdout
 
 
-def test_a_wrong_code_and_a_used_one_are_refused_and_told_to_nobody(world: World) -> None:
+def test_a_wrong_code_and_a_used_one_are_rejected_and_not_logged(world: World) -> None:
     mfa = world.add_role()
     role = world.add_role(trusts=mfa)
     serial = world.server.add_mfa("980071", role_arn=mfa)
     with_mfa(world, serial, role)
     with world.running():
-        for typed, status, said in [
+        for typed, status, message in [
             ("12345", 2, "an MFA code is six digits"),
             ("654321", 1, "invalid MFA one time pass code"),
-            ("654321", 1, "this code was used already"),
+            ("654321", 1, "this MFA code was already used"),
         ]:
             refused = world.run("login", "role0", typed=typed)
             assert refused.returncode == status, refused.stderr
-            assert said in refused.stderr
+            assert message in refused.stderr
         assert len(world.server.session_tokens(serial)) == 1
         assert world.run("login", "role0", typed="980071").returncode == 0
         wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh")
     assert "654321" not in world.written()
 
 
-def test_a_session_that_ends_is_warned_of_and_asked_for(world: World) -> None:
+def test_an_expiring_session_is_logged_and_needs_the_next_code(world: World) -> None:
     mfa = world.add_role()
     role = world.add_role(trusts=mfa)
     serial = world.server.add_mfa("111111", "222222", role_arn=mfa, seconds=20)
@@ -95,9 +95,9 @@ def test_a_session_that_ends_is_warned_of_and_asked_for(world: World) -> None:
         wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh")
         assert f"the MFA session of {serial} ends in" in world.run("status").stdout
         wait_until(
-            lambda: world.status()["profiles"][0]["login_expires_at"] is None, "the session's end"
+            lambda: world.status()["profiles"][0]["login_expires_at"] is None, "the expiration"
         )
-        # The role's own session goes on; the next one needs a code.
+        # The role session is still valid; the next one needs a code.
         assert world.caller("role0").startswith(session_arn(role))
         assert world.run("refresh", "--force").returncode == 1
         assert world.states() == {"role0": "needs-login"}
@@ -105,14 +105,14 @@ def test_a_session_that_ends_is_warned_of_and_asked_for(world: World) -> None:
         wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh after the login")
 
 
-def test_a_command_gives_the_codes(world: World) -> None:
+def test_mfa_process_gives_the_codes(world: World) -> None:
     mfa = world.add_role()
     roles = [world.add_role(trusts=mfa) for _ in range(2)]
     serial = world.server.add_mfa("980071", role_arn=mfa)
     program = world.home / "device.py"
     program.write_text(
         "import pathlib, sys\n"
-        "pathlib.Path(sys.argv[1], 'asked').open('a').write('x')\n"
+        "pathlib.Path(sys.argv[1], 'runs').open('a').write('x')\n"
         "print('touch your key', file=sys.stderr)\n"
         "print('980071')\n"
     )
@@ -120,12 +120,12 @@ def test_a_command_gives_the_codes(world: World) -> None:
     with_mfa(world, serial, *roles, mfa_process=command)
     with world.running():
         assert set(world.states().values()) == {"valid"}
-    assert (world.home / "asked").read_text() == "x", "once for both roles"
+    assert (world.home / "runs").read_text() == "x", "once for both roles"
     assert "touch your key" not in world.written()
     assert "980071" not in world.written()
 
 
-def test_an_mfa_session_itself_can_be_what_a_profile_holds(world: World) -> None:
+def test_a_profile_can_hold_the_mfa_session_itself(world: World) -> None:
     mfa = world.add_role()
     serial = world.server.add_mfa("980071", role_arn=mfa)
     world.configure({"mfa": {"source_profile": SOURCE, "mfa_serial": serial}})
@@ -134,7 +134,7 @@ def test_an_mfa_session_itself_can_be_what_a_profile_holds(world: World) -> None
     assert world.caller("mfa") == f"{session_arn(mfa).removesuffix('assumed-')}mfa"
 
 
-def test_the_code_is_typed_unseen(world: World) -> None:
+def test_login_does_not_echo_the_code(world: World) -> None:
     mfa = world.add_role()
     role = world.add_role(trusts=mfa)
     serial = world.server.add_mfa("980071", role_arn=mfa)
@@ -150,7 +150,7 @@ def test_the_code_is_typed_unseen(world: World) -> None:
         while part := os.read(terminal, 1024):
             shown += part
     except OSError:
-        pass  # as a terminal ends that nobody is at any more
+        pass  # Linux reports the end of a terminal so
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0, shown
@@ -158,7 +158,7 @@ def test_the_code_is_typed_unseen(world: World) -> None:
     assert b"980071" not in shown
 
 
-def test_a_logout_takes_the_sessions_away_too(world: World) -> None:
+def test_logout_removes_the_sessions(world: World) -> None:
     mfa = world.add_role()
     serial = world.server.add_mfa("980071", role_arn=mfa)
     with_mfa(world, serial, world.add_role(trusts=mfa))

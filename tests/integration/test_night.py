@@ -51,7 +51,7 @@ def test_the_log_of_a_failed_night_tells_its_story_by_itself(world: World) -> No
 
     assert (first["level"], first["event"]) == ("warning", "refresh_failed")
     assert (first["error_code"], first["attempt"]) == ("ServiceUnavailable", 1)
-    assert "tried again" in first["hint"]
+    assert first["hint"].endswith("; the daemon will retry")
 
     expired, recovered = (
         next(event for event in repeats if event["event"] == name)

@@ -9,7 +9,7 @@ from tests.integration.world import SOURCE, World, wait_until
 
 
 def process(world: World, role: str) -> None:
-    """Let profile `process` be a credential_process that has a role, and counts its runs."""
+    """Make profile `process` a credential_process with a role, which counts its runs."""
     found = world.session(role, "mine")
     (world.home / "answer").write_text(json.dumps({"Version": 1, **found}))
     program = world.home / "program.py"
@@ -24,7 +24,7 @@ def process(world: World, role: str) -> None:
     )
 
 
-def test_what_a_credential_process_gives_is_kept_fresh_in_the_file(world: World) -> None:
+def test_credentials_of_a_credential_process_are_kept_fresh_in_the_file(world: World) -> None:
     role = world.add_role()
     process(world, role)
     world.configure({"plain": {"source_profile": "process"}})
@@ -34,7 +34,7 @@ def test_what_a_credential_process_gives_is_kept_fresh_in_the_file(world: World)
         assert (status["role_arn"], status["state"]) == (None, "valid")
         assert "plain" in world.run("status").stdout
         assert (world.home / "runs").read_text() == "x"
-        # The next ones are there: they are asked for once, and written.
+        # The process has new ones: it runs once, and they are written.
         process(world, role)
         assert world.run("refresh", "--force").returncode == 0
         assert (world.home / "runs").read_text() == "xx"
@@ -43,7 +43,7 @@ def test_what_a_credential_process_gives_is_kept_fresh_in_the_file(world: World)
     assert new["SecretAccessKey"] not in world.written()
 
 
-def test_a_restart_asks_for_them_once_more_and_without_a_daemon_nothing_is_known_of_them(
+def test_a_restart_runs_the_process_again_and_without_a_daemon_the_state_is_pending(
     world: World,
 ) -> None:
     process(world, world.add_role())
@@ -55,7 +55,7 @@ def test_a_restart_asks_for_them_once_more_and_without_a_daemon_nothing_is_known
     assert world.states() == {"plain": "pending"}
 
 
-def test_check_live_tells_whose_they_are_and_how_long_they_last(world: World) -> None:
+def test_check_live_shows_the_identity_and_the_remaining_lifetime(world: World) -> None:
     role = world.add_role()
     process(world, role)
     world.configure({"plain": {"source_profile": "process"}, "keys": {"source_profile": SOURCE}})
@@ -69,12 +69,12 @@ def test_check_live_tells_whose_they_are_and_how_long_they_last(world: World) ->
     assert f"\n  from profile {SOURCE}\n" in checked.stderr
 
 
-def test_long_term_keys_are_refused_and_their_file_is_left_as_it_was(world: World) -> None:
+def test_long_term_keys_are_rejected_and_their_file_is_unchanged(world: World) -> None:
     before = world.credentials.read_bytes()
     world.configure({"plain": {"source_profile": SOURCE}})
     with world.running() as daemon:
         shown = world.run("status").stdout
-        assert f"LongTermKeys: profile {SOURCE} holds long-term keys" in shown
+        assert f"LongTermKeys: source profile {SOURCE} holds long-term keys" in shown
         assert "give the profile a `role_arn`" in shown
         assert world.credentials.read_bytes() == before
         role = world.add_role()

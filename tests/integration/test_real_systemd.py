@@ -1,4 +1,4 @@
-"""The units, and `assumed service`, under a systemd that has booted for them alone."""
+"""The units and `assumed service` under a real systemd."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.integration.world import MAY_ASSUME, READ_ONLY, SOURCE, AwsServer, wa
 from tests.repository import REPOSITORY
 
 ASSUMED = str(Path(sys.executable).with_name("assumed"))
-# The real ones are a minute and 5 s.
-IMPATIENT = "[Service]\nWatchdogSec=2\nRestartSec=100ms\n"
+# Instead of a minute and 5 s.
+SHORT_TIMES = "[Service]\nWatchdogSec=2\nRestartSec=100ms\n"
 
 
 @dataclass
 class Person:
-    """A user of the machine, with keys of their own, and roles that trust them."""
+    """A user of the machine, with keys, and roles that trust this user."""
 
     machine: Machine
     server: AwsServer
@@ -64,7 +64,7 @@ class Person:
 
 @dataclass
 class Unit:
-    """The service of a person, under their own manager or the machine's."""
+    """The service of a user, in the user manager or in the system manager."""
 
     person: Person
     kind: str
@@ -79,7 +79,7 @@ class Unit:
         return [] if self.kind == "user" else ["--system", self.person.name]
 
     def as_owner(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as the one whose manager it is."""
+        """Run a command as the user or as root, depending on the manager."""
         if self.kind == "user":
             return self.person.run(*command)
         return self.person.machine.run(*command)
@@ -92,11 +92,11 @@ class Unit:
         values = dict(line.split("=", 1) for line in shown.stdout.splitlines())
         return [values[name] for name in names]
 
-    def is_running_anew(self, restarts: str) -> bool:
+    def has_restarted(self, restarts: str) -> bool:
         return self.show("ActiveState", "NRestarts") == ["active", str(int(restarts) + 1)]
 
     def events(self, name: str, *matches: str) -> list[dict[str, str]]:
-        """Return the entries of this event in the journal, oldest first."""
+        """Return the journal entries of an event, oldest first."""
         uid = f"_UID={self.person.machine.uid(self.person.name)}"
         command = ["journalctl", "--output=json", "--no-pager", f"ASSUMED_EVENT={name}", uid]
         found = self.person.machine.do(*command, *matches)
@@ -141,17 +141,17 @@ def new_person(
 
 @pytest.fixture(scope="module", params=["user", "system"])
 def unit(request: pytest.FixtureRequest, machine: Machine, aws_server: AwsServer) -> Iterator[Unit]:
-    """A service that `assumed service install` has installed and `uninstall` takes away."""
+    """A service that `assumed service install` installs and `uninstall` removes."""
     kind: str = request.param
     person = new_person(machine, aws_server, f"jane-{kind}", has_manager=kind == "user")
     unit = Unit(person, kind, person.add_role())
     person.configure(reports=unit.role)
     if kind == "user":
-        person.write(f"{person.home}/.config/systemd/user/assumed.service.d/test.conf", IMPATIENT)
+        person.write(f"{person.home}/.config/systemd/user/assumed.service.d/test.conf", SHORT_TIMES)
     else:
         machine.write(
             "/etc/systemd/system/assumed@.service.d/test.conf",
-            f"{IMPATIENT}Environment=AWS_ENDPOINT_URL={aws_server.endpoint_url}\n",
+            f"{SHORT_TIMES}Environment=AWS_ENDPOINT_URL={aws_server.endpoint_url}\n",
         )
     installed = unit.as_owner(ASSUMED, "service", "install", *unit.install_options)
     assert installed.returncode == 0, installed.stderr
@@ -166,13 +166,13 @@ def unit(request: pytest.FixtureRequest, machine: Machine, aws_server: AwsServer
 
 @pytest.fixture
 def fresh(unit: Unit) -> Unit:
-    """The same, running with its first configuration."""
+    """The service, running with its first configuration."""
     unit.person.configure(reports=unit.role)
     unit.start()
     return unit
 
 
-def test_a_service_is_ready_after_the_first_pass_and_says_how_it_is(fresh: Unit) -> None:
+def test_a_service_is_ready_after_the_first_pass_and_has_a_status(fresh: Unit) -> None:
     state, enabled, text = fresh.show("ActiveState", "UnitFileState", "StatusText")
     assert (state, enabled) == ("active", "enabled")
     assert text.startswith("1 of 1 profiles valid")
@@ -180,7 +180,7 @@ def test_a_service_is_ready_after_the_first_pass_and_says_how_it_is(fresh: Unit)
 
 
 @pytest.mark.parametrize("unit", ["system"], indirect=True)
-def test_a_service_is_ready_after_20_s_whatever_hangs(fresh: Unit) -> None:
+def test_a_service_is_ready_after_20_s_if_a_source_hangs(fresh: Unit) -> None:
     fresh.person.write(
         f"{fresh.person.home}/.aws/config", "[profile silent]\ncredential_process = sleep 100\n"
     )
@@ -201,40 +201,40 @@ def test_a_reload_reads_the_configuration_again(fresh: Unit) -> None:
     wait_until(lambda: fresh.show("ActiveState", "MainPID") == ["active", pid], "READY again")
 
 
-def test_the_watchdog_ends_what_is_stuck_and_starts_it_again(fresh: Unit) -> None:
+def test_the_watchdog_restarts_a_stuck_service(fresh: Unit) -> None:
     (restarts,) = fresh.show("NRestarts")
     assert fresh.systemctl("kill", "--signal=STOP", fresh.name).returncode == 0
-    wait_until(lambda: fresh.is_running_anew(restarts), "the watchdog's restart")
+    wait_until(lambda: fresh.has_restarted(restarts), "the restart by the watchdog")
     assert fresh.person.states() == {"reports": "valid"}
 
 
-def test_what_is_killed_starts_again_and_calls_nobody(fresh: Unit) -> None:
+def test_a_killed_service_restarts_without_a_call(fresh: Unit) -> None:
     (restarts,) = fresh.show("NRestarts")
     calls = fresh.person.server.calls(fresh.role)
     assert calls > 0
     assert fresh.systemctl("kill", "--signal=KILL", fresh.name).returncode == 0
-    wait_until(lambda: fresh.is_running_anew(restarts), "the restart")
+    wait_until(lambda: fresh.has_restarted(restarts), "the restart")
     assert fresh.person.states() == {"reports": "valid"}
     assert fresh.person.server.calls(fresh.role) == calls
 
 
-def test_a_wrong_configuration_ends_it_and_nothing_loops(fresh: Unit) -> None:
+def test_an_invalid_configuration_stops_the_service_without_a_loop(fresh: Unit) -> None:
     fresh.person.write(fresh.person.config, "nonsense\n")
     assert fresh.systemctl("restart", fresh.name).returncode != 0
     failed = ["failed", "exit-code", "78", "0"]
     assert fresh.show("ActiveState", "Result", "ExecMainStatus", "NRestarts") == failed
-    # Longer than the time after which it would start again.
+    # Longer than the delay before a restart.
     time.sleep(1)
     assert fresh.show("ActiveState", "Result", "ExecMainStatus", "NRestarts") == failed
 
 
 def test_a_stop_is_clean(fresh: Unit) -> None:
-    """systemd would say `timeout` of one that it had to kill."""
+    """The result would be `timeout` if systemd had to kill the service."""
     assert fresh.systemctl("stop", fresh.name).returncode == 0
     assert fresh.show("ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
 
 
-def test_each_field_of_an_event_is_one_in_the_journal(unit: Unit) -> None:
+def test_each_field_of_an_event_is_a_journal_field(unit: Unit) -> None:
     refreshed = unit.events("profile_refreshed", "ASSUMED_PROFILE=reports")
     assert refreshed[0]["ASSUMED_ROLE_ARN"] == unit.role
     assert (
@@ -267,7 +267,7 @@ def test_an_event_that_exceeds_a_datagram_reaches_the_journal(machine: Machine) 
 
 @pytest.mark.parametrize("unit", ["system"], indirect=True)
 def test_the_system_unit_is_hardened(unit: Unit) -> None:
-    """The threshold is ten times what is shown."""
+    """The threshold is ten times the exposure level that is printed."""
     analyze = ["systemd-analyze", "security", "--threshold=20", "--no-pager", unit.name]
     assert "Overall exposure level" in unit.person.machine.do(*analyze)
 
@@ -300,7 +300,7 @@ def jill(machine: Machine, aws_server: AwsServer) -> Person:
 UNIT_OF_JILL = "/home/jill/.config/systemd/user/assumed.service"
 
 
-def test_an_edited_unit_is_neither_overwritten_nor_removed(jill: Person) -> None:
+def test_an_edited_unit_is_not_overwritten_or_removed(jill: Person) -> None:
     jill.do(ASSUMED, "service", "install")
     jill.do("sed", "-i", "s/WatchdogSec=60/WatchdogSec=90/", UNIT_OF_JILL)
     for verb in ("install", "uninstall"):
@@ -313,19 +313,19 @@ def test_an_edited_unit_is_neither_overwritten_nor_removed(jill: Person) -> None
     assert "nothing to remove" in jill.do(ASSUMED, "service", "uninstall")
 
 
-def test_nothing_is_installed_for_a_wrong_or_missing_configuration(jill: Person) -> None:
-    for content, told in (("nonsense\n", "wrong.yaml:1: "), (None, "assumed init")):
+def test_install_fails_for_an_invalid_or_missing_configuration(jill: Person) -> None:
+    for content, expected in (("nonsense\n", "wrong.yaml:1: "), (None, "assumed init")):
         config = f"{jill.home}/wrong.yaml"
         if content is not None:
             jill.write(config, content)
         environ = {"ASSUMED_CONFIG": config} if content else {"XDG_CONFIG_HOME": "/nowhere"}
         refused = jill.run(ASSUMED, "service", "install", **environ)
         assert refused.returncode == 78
-        assert told in refused.stderr
+        assert expected in refused.stderr
         assert jill.run("test", "-e", UNIT_OF_JILL).returncode == 1
 
 
-def test_another_configuration_goes_into_the_unit(jill: Person) -> None:
+def test_the_unit_has_the_path_of_another_configuration(jill: Person) -> None:
     config = f"{jill.home}/so far 100% $mine.yaml"
     jill.do("cp", "--preserve", jill.config, config)
     jill.do(ASSUMED, "service", "install", "--config", config)
@@ -334,18 +334,18 @@ def test_another_configuration_goes_into_the_unit(jill: Person) -> None:
     jill.do(ASSUMED, "service", "uninstall")
 
 
-def test_what_the_service_does_not_see_of_the_environment_is_named(jill: Person) -> None:
+def test_install_names_variables_that_the_service_does_not_have(jill: Person) -> None:
     secret = "http://me:passw0rd@127.0.0.1:1"
     environ = {"HTTPS_PROXY": secret, "AWS_ENDPOINT_URL": jill.server.endpoint_url}
     installed = jill.run(ASSUMED, "service", "install", **environ)
     assert installed.returncode == 0
-    # The manager has the other one from environment.d.
+    # The manager gets the other variable from environment.d.
     assert "unknown to the service: HTTPS_PROXY;" in installed.stderr
     assert "passw0rd" not in installed.stdout + installed.stderr + jill.do("cat", UNIT_OF_JILL)
     jill.do(ASSUMED, "service", "uninstall")
 
 
-def test_a_daemon_that_was_started_by_hand_is_in_the_way(jill: Person) -> None:
+def test_install_fails_while_a_daemon_runs_by_hand(jill: Person) -> None:
     jill.do("systemd-run", "--user", "--unit=byhand", "--property=Type=notify", ASSUMED, "run")
     refused = jill.run(ASSUMED, "service", "install")
     assert refused.returncode == 1
@@ -354,11 +354,11 @@ def test_a_daemon_that_was_started_by_hand_is_in_the_way(jill: Person) -> None:
     jill.do("systemctl", "--user", "stop", "byhand")
 
 
-def test_lingering_is_undone_by_whoever_switched_it_on(jill: Person) -> None:
+def test_uninstall_disables_lingering_only_if_install_enabled_it(jill: Person) -> None:
     mark = "/var/lib/systemd/linger/jill"
     installed = jill.run(ASSUMED, "service", "install", "--linger")
     if "polkit" in installed.stderr.lower() or "Access denied" in installed.stderr:
-        pytest.skip(f"NOT TESTED: --linger: there is no polkit here: {installed.stderr}")
+        pytest.skip(f"NOT TESTED: --linger: there is no polkit: {installed.stderr}")
     assert "lingering: on" in installed.stdout
     jill.do("test", "-e", mark)
     jill.do(ASSUMED, "service", "uninstall")
@@ -369,13 +369,13 @@ def test_lingering_is_undone_by_whoever_switched_it_on(jill: Person) -> None:
     jill.do("test", "-e", mark)
 
 
-def test_a_shell_of_su_is_told_how_to_reach_the_manager(jill: Person) -> None:
+def test_a_shell_of_su_gets_a_hint_to_reach_the_manager(jill: Person) -> None:
     refused = jill.run(ASSUMED, "service", "install", XDG_RUNTIME_DIR="")
     assert refused.returncode == 1
     assert "machinectl shell jill@" in refused.stderr
     other = jill.run(ASSUMED, "service", "install", XDG_RUNTIME_DIR="/run/user/0")
     assert other.returncode == 1
-    # What systemctl itself says.
+    # The message of systemctl.
     assert "connect to bus" in other.stderr
     elsewhere = jill.run(
         ASSUMED, "service", "install", "--config", jill.config, XDG_CONFIG_HOME=f"{jill.home}/x"
@@ -384,23 +384,23 @@ def test_a_shell_of_su_is_told_how_to_reach_the_manager(jill: Person) -> None:
     assert "environment.d" in elsewhere.stderr
 
 
-def test_the_system_unit_is_refused_where_it_would_trust_the_wrong_person(jill: Person) -> None:
+def test_the_system_unit_is_rejected_if_another_user_could_change_it(jill: Person) -> None:
     machine = jill.machine
     install = ["service", "install", "--system"]
     assert "only root" in jill.run(ASSUMED, *install, "jill").stderr
-    assert "no such user" in machine.run(ASSUMED, *install, "nobody-here").stderr
-    theirs = f"{jill.home}/bin/assumed"
+    assert "no such user" in machine.run(ASSUMED, *install, "no-such-user").stderr
+    program_of_jill = f"{jill.home}/bin/assumed"
     jill.do("mkdir", f"{jill.home}/bin")
-    jill.do("cp", ASSUMED, theirs)
-    refused = machine.run(theirs, *install, "daemon")
+    jill.do("cp", ASSUMED, program_of_jill)
+    refused = machine.run(program_of_jill, *install, "daemon")
     assert refused.returncode == 2
     assert "who could act as daemon" in refused.stderr
-    roots = "/root/bin/assumed"
+    program_of_root = "/root/bin/assumed"
     machine.do("mkdir", "--mode=0700", "/root/bin")
-    machine.do("cp", ASSUMED, roots)
-    refused = machine.run(roots, *install, "daemon")
+    machine.do("cp", ASSUMED, program_of_root)
+    refused = machine.run(program_of_root, *install, "daemon")
     assert refused.returncode == 2
-    assert f"daemon cannot run {roots}" in refused.stderr
+    assert f"daemon cannot run {program_of_root}" in refused.stderr
     assert "pipx install --global" in refused.stderr
     no_configuration = machine.run(ASSUMED, *install, "daemon")
     assert no_configuration.returncode == 78
@@ -408,31 +408,31 @@ def test_the_system_unit_is_refused_where_it_would_trust_the_wrong_person(jill: 
 
 
 @pytest.mark.parametrize("program", ["/opt/so %h/$HOME far", """/opt/it's "here" \\x41/$HOME %%"""])
-def test_systemd_reads_a_command_as_it_was_meant(machine: Machine, program: str) -> None:
+def test_systemd_runs_the_exact_command(machine: Machine, program: str) -> None:
     arguments = ["run", "--config", """/100% ${HOME} $PATH "it's" \\x41 .yaml"""]
-    machine.write(program, '#!/bin/sh\nprintf "%s\\n" "$0" "$@" > /run/meant\n')
+    machine.write(program, '#!/bin/sh\nprintf "%s\\n" "$0" "$@" > /run/arguments\n')
     machine.do("chmod", "u+x", program)
     line = exec_line([program, *arguments])
     machine.write(
-        "/etc/systemd/system/meant.service", f"[Service]\nType=oneshot\nExecStart={line}\n"
+        "/etc/systemd/system/command.service", f"[Service]\nType=oneshot\nExecStart={line}\n"
     )
     machine.do("systemctl", "daemon-reload")
-    machine.do("systemctl", "start", "meant")
-    assert machine.do("cat", "/run/meant").splitlines() == [program, *arguments]
+    machine.do("systemctl", "start", "command")
+    assert machine.do("cat", "/run/arguments").splitlines() == [program, *arguments]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+    directory = tmp_path_factory.mktemp("wheel")
     built = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(folder), str(REPOSITORY)],
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(directory), str(REPOSITORY)],
         capture_output=True,
         text=True,
         check=False,
     )
     if "hatchling" in built.stderr:
-        pytest.skip(f"NOT TESTED: pipx: the wheel can't be built without an index: {built.stderr}")
-    (wheel,) = folder.glob("*.whl")
+        pytest.skip(f"NOT TESTED: pipx: the wheel cannot be built without an index: {built.stderr}")
+    (wheel,) = directory.glob("*.whl")
     return wheel
 
 
@@ -449,7 +449,7 @@ def test_from_a_wheel_to_a_service_in_four_commands(
     assumed = f"{ann.home}/.local/bin/assumed"
     index = ("PIP_", "SSL_", "REQUESTS_", "HTTP_", "HTTPS_", "NO_PROXY")
     environ = {name: value for name, value in os.environ.items() if name.startswith(index)}
-    # A new one would be had from the index too.
+    # pipx of this environment, not a new one from the index.
     pipx = str(Path(sys.executable).with_name("pipx"))
     for command in (
         [pipx, "install", f"{ann.home}/{wheel.name}"],
@@ -457,11 +457,11 @@ def test_from_a_wheel_to_a_service_in_four_commands(
         [assumed, "check"],
         [assumed, "service", "install"],
     ):
-        began_at = time.monotonic()
-        said = ann.do(*command, **environ)
-        took = time.monotonic() - began_at
+        started_at = time.monotonic()
+        output = ann.do(*command, **environ)
+        took = time.monotonic() - started_at
         sys.stdout.write(f"{took:5.1f} s  {' '.join(command[:-1])} {Path(command[-1]).name}\n")
-    assert "reports-fresh" in said
+    assert "reports-fresh" in output
     assert ann.states(assumed) == {"reports-fresh": "valid"}
     (path,) = ann.do("systemctl", "--user", "show", "assumed", "--property=ExecStart").splitlines()
     assert f"path={assumed} ;" in path

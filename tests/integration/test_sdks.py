@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.recipes import credential_process
 from tests.integration.sdks import Sdk
-from tests.integration.test_exec import left_behind
+from tests.integration.test_exec import remaining_directories
 from tests.integration.world import SOURCE, World, wait_until
 
 EXPIRATIONS = 4
@@ -80,7 +80,7 @@ class Lives:
             printed, said = process.communicate()
             sdk = self._sdks[name]
             assert process.returncode == 0, f"{name}: {said}"
-            assert all(line.startswith(sdk.grumbles) for line in said.splitlines()), said
+            assert all(line.startswith(sdk.warnings) for line in said.splitlines()), said
             if sdk.prints_arn:
                 assert f":assumed-role/{self._roles[name].rpartition('/')[2]}/" in printed
 
@@ -126,7 +126,9 @@ def test_every_sdk_outlives_sessions_in_every_way(
     under_exec = [*hasty.assumed, "exec", "{profile}", "--"]
     alone = ways["alone"]
     alone.start(*under_exec)
-    wait_until(lambda: len(left_behind(hasty)) == len(alone.profiles), "the commands to start")
+    wait_until(
+        lambda: len(remaining_directories(hasty)) == len(alone.profiles), "the commands to start"
+    )
     with hasty.running():
         ways["served"].start(*under_exec)
         for way in ("file", "memory"):

@@ -1,4 +1,4 @@
-"""`assumed service` where there is no systemd to ask; test_real_systemd.py has the rest."""
+"""`assumed service` without systemd; test_real_systemd.py has the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.world import World
 ASSUMED = str(Path(sys.executable).with_name("assumed"))
 
 
-def test_the_unit_is_printed_and_nothing_is_done(world: World) -> None:
+def test_print_prints_the_unit_and_changes_nothing(world: World) -> None:
     world.assumed = [ASSUMED]
     before = sorted(world.home.rglob("*"))
     printed = world.run("service", "install", "--print")
@@ -31,12 +31,12 @@ def test_the_unit_is_printed_and_nothing_is_done(world: World) -> None:
     assert sorted(world.home.rglob("*")) == before
 
 
-def test_a_module_is_started_as_one(world: World) -> None:
+def test_the_unit_starts_a_module_with_python(world: World) -> None:
     printed = world.run("service", "install", "--print").stdout
     assert f"\nExecStart={sys.executable} -m assumed run\n" in printed
 
 
-def test_the_link_that_pipx_makes_is_what_is_started(world: World) -> None:
+def test_the_unit_starts_the_symbolic_link_of_pipx(world: World) -> None:
     link = world.home / "assumed"
     link.symlink_to(ASSUMED)
     world.assumed = ["./assumed"]
@@ -44,11 +44,11 @@ def test_the_link_that_pipx_makes_is_what_is_started(world: World) -> None:
     assert f"\nExecStart={link} run\n" in printed
 
 
-def test_a_configuration_is_named_where_the_service_would_find_another(world: World) -> None:
+def test_the_unit_names_the_configuration_if_it_is_not_the_default(world: World) -> None:
     world.configure({})
     other = world.home / "so far.yaml"
     other.touch()
-    begin = f"\nExecStart={sys.executable} -m assumed run"
+    start = f"\nExecStart={sys.executable} -m assumed run"
     for options, environ, end in (
         ([], {}, "\n"),
         (["--config", str(world.config)], {}, "\n"),
@@ -56,20 +56,20 @@ def test_a_configuration_is_named_where_the_service_would_find_another(world: Wo
         ([], {"ASSUMED_CONFIG": str(other)}, f' --config "{other}"\n'),
     ):
         printed = world.run("service", "install", "--print", *options, **environ)
-        assert f"{begin}{end}" in printed.stdout
+        assert f"{start}{end}" in printed.stdout
 
 
-def test_the_system_unit_goes_by_its_users_configuration(world: World) -> None:
+def test_the_system_unit_uses_the_configuration_of_its_user(world: World) -> None:
     printed = world.run("service", "install", "--print", "--system", "agent").stdout
     assert "\nUser=%i\n" in printed
     assert f"\nExecStart={sys.executable} -m assumed run\n" in printed
     for option in (["--linger"], ["--config", str(world.config)]):
-        refused = world.run("service", "install", "--system", "agent", *option)
-        assert refused.returncode == 2
-        assert "/etc/assumed/config.yaml" in refused.stderr
+        rejected = world.run("service", "install", "--system", "agent", *option)
+        assert rejected.returncode == 2
+        assert "/etc/assumed/config.yaml" in rejected.stderr
 
 
-def test_a_wrong_configuration_is_told_before_anything_else(world: World) -> None:
+def test_install_checks_the_configuration_first(world: World) -> None:
     missing = world.run("service", "install", "--config", "nowhere.yaml", PATH="/nowhere")
     assert missing.returncode == 78
     assert f"{world.home}/nowhere.yaml: " in missing.stderr
@@ -80,7 +80,7 @@ def test_a_wrong_configuration_is_told_before_anything_else(world: World) -> Non
 
 
 @pytest.mark.parametrize("verb", ["install", "uninstall"])
-def test_a_machine_without_systemctl_is_told_what_does_the_same(world: World, verb: str) -> None:
+def test_the_error_without_systemctl_names_the_alternative(world: World, verb: str) -> None:
     world.configure({"reports": world.add_role()})
     refused = world.run("service", verb, PATH="/nowhere")
     assert refused.returncode == 1
@@ -90,38 +90,40 @@ def test_a_machine_without_systemctl_is_told_what_does_the_same(world: World, ve
 
 
 @pytest.mark.skipif(
-    Path("/run/systemd/system").exists(), reason="NOT TESTED: refusals where systemd does not run"
+    Path("/run/systemd/system").exists(), reason="NOT TESTED: the error if systemd does not run"
 )
-def test_a_machine_that_systemd_does_not_run_is_told_what_does_the_same(
+def test_the_error_without_a_running_systemd_names_the_alternative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = tmp_path / "systemctl"
-    there.touch(mode=0o755)
+    program = tmp_path / "systemctl"
+    program.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AssumedError, match="systemd does not run this machine") as refused:
+    with pytest.raises(AssumedError, match="systemd does not run this machine") as raised:
         require_systemd()
-    assert "container" in refused.value.hint
+    assert "container" in raised.value.hint
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "expected"),
     [
         ({}, "XDG_RUNTIME_DIR=/run/user/"),
         pytest.param(
             {"SUDO_USER": "jane"},
             "install it for jane",
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="sudo makes one root"),
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="sudo runs as root"),
         ),
     ],
 )
-def test_a_shell_that_leads_to_no_manager_is_told_so(environ: dict[str, str], told: str) -> None:
-    with pytest.raises(AssumedError) as refused:
+def test_require_user_manager_explains_a_missing_manager(
+    environ: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(AssumedError) as raised:
         require_user_manager(environ)
-    assert told in refused.value.hint
+    assert expected in raised.value.hint
     require_user_manager({**environ, "XDG_RUNTIME_DIR": "/run/user/1"})
 
 
-def test_what_systemctl_says_is_in_the_error(
+def test_the_error_has_the_message_of_systemctl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "systemctl"
@@ -132,7 +134,7 @@ def test_what_systemctl_says_is_in_the_error(
         Systemctl(is_user=True).reload()
 
 
-def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
+def test_run_command_times_out() -> None:
     with pytest.raises(AssumedError, match="no response within 1 s"):
         run_command("sleep", "60", timeout_seconds=1, hint="")
     with pytest.raises(AssumedError, match="No such file"):

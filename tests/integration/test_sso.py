@@ -12,7 +12,7 @@ from tests.integration.world import World, wait_until
 
 @pytest.fixture
 def sso(world: World) -> Iterator[Portal]:
-    """A portal that gives a role which others trust: `world` has its ARN in `own`."""
+    """An IAM Identity Center portal that issues the credentials of a role."""
     (world.home / ".aws" / "config").write_text(PROFILE)
     with Portal().serving() as server:
         world.environ |= {
@@ -25,7 +25,7 @@ def sso(world: World) -> Iterator[Portal]:
             assert secret not in written
 
 
-def give(world: World, sso: Portal, role: str) -> None:
+def issue(world: World, sso: Portal, role: str) -> None:
     found = world.session(role, "jane")
     sso.credentials = {
         "accessKeyId": found["AccessKeyId"],
@@ -35,37 +35,34 @@ def give(world: World, sso: Portal, role: str) -> None:
     }
 
 
-def test_a_login_that_is_missing_is_named_and_work_goes_on_at_once_after_it(
-    world: World, sso: Portal
-) -> None:
+def test_a_missing_login_is_reported_and_noticed_once_it_is_done(world: World, sso: Portal) -> None:
     own = world.add_role()
     role = world.add_role(trusts=own)
-    give(world, sso, own)
+    issue(world, sso, own)
     world.configure({"deploy": {"role_arn": role, "source_profile": "people"}})
     with world.running() as daemon:
         assert world.states() == {"deploy": "needs-login"}
         shown = world.run("status").stdout
-        assert "its SSO login has run out" in shown
-        assert f"`aws sso login --sso-session {SESSION}`" in shown
+        assert "the SSO login of source profile people is missing or expired: " in shown
+        hint = f"run `aws sso login --sso-session {SESSION}`; the daemon will retry after that"
+        assert hint in " ".join(shown.split())
         assert "`aws sso login" in world.run("login", "deploy").stderr
-        # The first login on this machine: not even the folder of the cache was there.
+        # The first login on this machine also creates the directory of the cache.
         sso.log_in(world.home)
         daemon.wait_for("source_changed profile=deploy")
         wait_until(lambda: world.states() == {"deploy": "valid"}, "the refresh")
         assert world.caller("deploy").startswith(session_arn(role))
-    assert sso.asked == ["/federation/credentials"]
+    assert sso.requests == ["/federation/credentials"]
 
 
-def test_a_login_that_runs_out_is_named_and_work_goes_on_at_once_after_the_next(
-    world: World, sso: Portal
-) -> None:
+def test_a_revoked_login_is_reported_and_the_next_one_noticed(world: World, sso: Portal) -> None:
     own = world.add_role()
-    give(world, sso, own)
+    issue(world, sso, own)
     sso.log_in(world.home)
     world.configure({"plain": {"source_profile": "people"}})
     with world.running() as daemon:
         assert world.caller("plain") == f"{session_arn(own).removesuffix('assumed-')}jane"
-        # As after a logout elsewhere: the token is none any more.
+        # As after a logout elsewhere: the portal rejects the token.
         sso.token = "sso-token-new"
         assert world.run("refresh", "--force").returncode == 1
         assert world.states() == {"plain": "needs-login"}
@@ -73,19 +70,19 @@ def test_a_login_that_runs_out_is_named_and_work_goes_on_at_once_after_the_next(
         assert no_code.returncode == 2
         assert "aws sso login --sso-session" in no_code.stderr
         assert world.caller("plain").endswith("/jane")
-        give(world, sso, own)
+        issue(world, sso, own)
         sso.log_in(world.home)
         daemon.wait_for("source_changed profile=plain")
         wait_until(lambda: world.states() == {"plain": "valid"}, "the refresh")
         assert str(sso.credentials["accessKeyId"]) in world.credentials.read_text()
 
 
-def test_a_token_that_runs_out_is_renewed_by_botocore(world: World, sso: Portal) -> None:
+def test_an_expired_token_is_refreshed_by_botocore(world: World, sso: Portal) -> None:
     own = world.add_role()
     role = world.add_role(trusts=own)
-    give(world, sso, own)
+    issue(world, sso, own)
     sso.log_in(world.home, lasts=timedelta(minutes=-1))
     world.configure({"deploy": {"role_arn": role, "source_profile": "people"}})
     with world.running():
         assert world.states() == {"deploy": "valid"}
-    assert sso.asked == ["/token", "/federation/credentials"]
+    assert sso.requests == ["/token", "/federation/credentials"]

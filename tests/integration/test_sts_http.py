@@ -40,7 +40,7 @@ SECRET = "an-issued-secret-access-key"
 TOKEN = "an-issued-session-token"
 
 
-def answer(
+def response(
     *,
     access_key_id: str = "ASIAISSUED",
     secret_access_key: str = SECRET,
@@ -59,7 +59,7 @@ def answer(
 """.encode()
 
 
-def refusal(code: str, message: str) -> bytes:
+def error_response(code: str, message: str) -> bytes:
     return f"""\
 <ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
 <Code>{code}</Code><Message>{message}</Message></Error><RequestId>1</RequestId></ErrorResponse>
@@ -67,34 +67,34 @@ def refusal(code: str, message: str) -> bytes:
 
 
 @dataclass
-class ContainerCredentialsEndpoint:
-    """Answers every request with what the test set, and keeps what it was asked."""
+class StsStub:
+    """Responds to each request as the test has set, and records the request."""
 
     url: str = ""
     status: int = 200
-    body: bytes = field(default_factory=answer)
+    body: bytes = field(default_factory=response)
     date: str | None = DATE
     is_cut_off: bool = False
     first: list[tuple[int, bytes]] = field(default_factory=list)
-    """Statuses and bodies that come before all others, each once."""
+    """Statuses and bodies of the first responses."""
     requests: list[dict[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     connections: int = 0
 
 
-class EndpointServer(ThreadingHTTPServer):
+class StsServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, host: str, endpoint: ContainerCredentialsEndpoint) -> None:
+    def __init__(self, host: str, endpoint: StsStub) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.endpoint = endpoint
-        super().__init__((host, 0), CredentialsHandler)
+        super().__init__((host, 0), StsHandler)
         shown = f"[{host}]" if ":" in host else host
         endpoint.url = f"http://{shown}:{self.server_port}"
 
 
-class CredentialsHandler(BaseHTTPRequestHandler):
-    server: EndpointServer
+class StsHandler(BaseHTTPRequestHandler):
+    server: StsServer
 
     def setup(self) -> None:
         super().setup()
@@ -127,21 +127,21 @@ def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ContainerCredentialsEndpoint]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[StsStub]:
     with serving("127.0.0.1") as served:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", served.url)
         yield served
 
 
 class serving:  # noqa: N801 - reads as a verb
-    """Serve an endpoint at a loopback address while the block lasts."""
+    """Serve an STS stub at a loopback address during a `with` block."""
 
     def __init__(self, host: str) -> None:
-        self._endpoint = ContainerCredentialsEndpoint()
-        self._server = EndpointServer(host, self._endpoint)
+        self._endpoint = StsStub()
+        self._server = StsServer(host, self._endpoint)
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
 
-    def __enter__(self) -> ContainerCredentialsEndpoint:
+    def __enter__(self) -> StsStub:
         self._thread.start()
         return self._endpoint
 
@@ -164,7 +164,7 @@ def call(
 
 
 def failure(kind: type[AssumedError]) -> AssumedError:
-    """What the call raises; its whole traceback is free of what was issued."""
+    """Return the error of a call; its traceback has no secret."""
     with pytest.raises(kind) as raised:
         call()
     text = "".join(traceback.format_exception(raised.value)) + raised.value.hint
@@ -174,7 +174,7 @@ def failure(kind: type[AssumedError]) -> AssumedError:
     return raised.value
 
 
-def test_the_answer_comes_back_whole(endpoint: ContainerCredentialsEndpoint) -> None:
+def test_assume_role_returns_the_whole_response(endpoint: StsStub) -> None:
     assumed = call()
     assert assumed.answered_at == NOON
     assert assumed.credentials.access_key_id == "ASIAISSUED"
@@ -184,7 +184,7 @@ def test_the_answer_comes_back_whole(endpoint: ContainerCredentialsEndpoint) -> 
     assert assumed.credentials.account_id == "111122223333"
 
 
-def test_every_parameter_goes_over_the_wire(endpoint: ContainerCredentialsEndpoint) -> None:
+def test_assume_role_sends_every_parameter(endpoint: StsStub) -> None:
     call(
         role(
             "deploy",
@@ -194,7 +194,7 @@ def test_every_parameter_goes_over_the_wire(endpoint: ContainerCredentialsEndpoi
             policy_arns=("arn:aws:iam::aws:policy/ReadOnlyAccess",),
             tags={"team": "build", "stage": "test"},
             transitive_tag_keys=("team", "stage"),
-            source_identity="somebody",
+            source_identity="jane",
         )
     )
     assert endpoint.requests == [
@@ -213,13 +213,13 @@ def test_every_parameter_goes_over_the_wire(endpoint: ContainerCredentialsEndpoi
             "Tags.member.2.Value": "test",
             "TransitiveTagKeys.member.1": "team",
             "TransitiveTagKeys.member.2": "stage",
-            "SourceIdentity": "somebody",
+            "SourceIdentity": "jane",
         }
     ]
 
 
-def test_the_call_is_signed_by_the_caller_and_for_the_region(
-    endpoint: ContainerCredentialsEndpoint,
+def test_a_request_is_signed_with_the_source_credentials_for_the_region(
+    endpoint: StsStub,
 ) -> None:
     call(role("deploy", region="eu-central-1"), SourceCredentials("AKIAME", "secret", "my-token"))
     [headers] = endpoint.headers
@@ -229,8 +229,8 @@ def test_the_call_is_signed_by_the_caller_and_for_the_region(
     assert "assumed/" in headers["User-Agent"]
 
 
-def test_keys_of_the_environment_sign_nothing(
-    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
+def test_keys_of_the_environment_sign_no_request(
+    endpoint: StsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-this-one")
@@ -241,11 +241,11 @@ def test_keys_of_the_environment_sign_nothing(
     assert "X-Amz-Security-Token" not in headers
 
 
-def test_a_time_is_read_from_the_date_and_never_from_the_local_clock(
-    endpoint: ContainerCredentialsEndpoint,
+def test_the_lifetime_is_computed_with_the_date_of_the_response(
+    endpoint: StsStub,
 ) -> None:
     endpoint.date = "Tue, 01 Feb 2028 00:00:00 GMT"
-    endpoint.body = answer(expiration="2028-02-01T00:15:00Z")
+    endpoint.body = response(expiration="2028-02-01T00:15:00Z")
     assumed = call()
     assert (assumed.credentials.expiration - assumed.answered_at).total_seconds() == 900
 
@@ -253,8 +253,8 @@ def test_a_time_is_read_from_the_date_and_never_from_the_local_clock(
 @pytest.mark.parametrize(
     "date", ["Tue Nov 24 12:00:00 2026", "24 Nov 2026 12:00:00 -0000", "24 Nov 2026 12:00:00 GMT"]
 )
-def test_a_date_that_names_no_zone_is_utc_whatever_the_local_zone_is(
-    endpoint: ContainerCredentialsEndpoint, date: str, monkeypatch: pytest.MonkeyPatch
+def test_a_date_without_a_zone_is_utc(
+    endpoint: StsStub, date: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint.date = date
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -267,48 +267,46 @@ def test_a_date_that_names_no_zone_is_utc_whatever_the_local_zone_is(
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Tue, 24 Nov 99999 12:00:00 GMT"])
-def test_without_the_time_of_sts_there_is_no_answer(
-    endpoint: ContainerCredentialsEndpoint, date: str | None
-) -> None:
+def test_a_response_without_a_date_is_malformed(endpoint: StsStub, date: str | None) -> None:
     endpoint.date = date
     assert failure(StsUnavailableError).code == "BadAnswer"
 
 
-ODD_ANSWERS = {
+MALFORMED_RESPONSES = {
     "nothing at all": b"",
     "a portal's page": b"<!doctype html><p>Welcome<br>Please log in",
     "a portal's page that is XML": b"<html><body><p>Please log in</p></body></html>",
     "JSON": b'{"Credentials": {}}',
     "noise": b"\xff\xfe\x00\x01",
-    "a cut-off answer": answer()[:-60],
+    "a cut-off response": response()[:-60],
     "an empty document": b"<AssumeRoleResponse/>",
     "an empty result": b"<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>",
-    "no credentials": answer().replace(b"Credentials>", b"Nothing>"),
-    "no expiration": answer().replace(b"Expiration>", b"Nothing>"),
-    "no role": answer().replace(b"AssumedRoleUser>", b"Nothing>"),
-    "credentials twice": answer().replace(b"<Credentials>", b"<Credentials/><Credentials>"),
-    "a key twice": answer().replace(b"<AccessKeyId>", b"<AccessKeyId>A</AccessKeyId><AccessKeyId>"),
-    "an empty key": answer(access_key_id=""),
-    "an empty secret": answer(secret_access_key=""),
-    "an empty token": answer(session_token=""),
-    "a token of two lines": answer(session_token="a\nb"),
-    "a token with spaces around it": answer(session_token=" a "),
-    "a key that holds an element": answer(access_key_id="<b>A</b>"),
-    "no ARN": answer(arn=""),
-    "an ARN that is none": answer(arn="deploy"),
-    "an empty expiration": answer(expiration=""),
-    "an expiration in words": answer(expiration="soon"),
-    "an expiration beyond all calendars": answer(expiration="99999999999999999999"),
-    "an expiration before all calendars": answer(expiration="0001-01-01T00:00:00+14:00"),
-    "an expiration in the past": answer(expiration="2026-11-24T11:59:59Z"),
-    "an expiration that is now": answer(expiration="2026-11-24T12:00:00Z"),
+    "no credentials": response().replace(b"Credentials>", b"Nothing>"),
+    "no expiration": response().replace(b"Expiration>", b"Nothing>"),
+    "no role": response().replace(b"AssumedRoleUser>", b"Nothing>"),
+    "credentials twice": response().replace(b"<Credentials>", b"<Credentials/><Credentials>"),
+    "a key twice": response().replace(
+        b"<AccessKeyId>", b"<AccessKeyId>A</AccessKeyId><AccessKeyId>"
+    ),
+    "an empty key": response(access_key_id=""),
+    "an empty secret": response(secret_access_key=""),
+    "an empty token": response(session_token=""),
+    "a token of two lines": response(session_token="a\nb"),
+    "a token with spaces around it": response(session_token=" a "),
+    "a key that holds an element": response(access_key_id="<b>A</b>"),
+    "no ARN": response(arn=""),
+    "an ARN that is none": response(arn="deploy"),
+    "an empty expiration": response(expiration=""),
+    "an expiration in words": response(expiration="soon"),
+    "an expiration beyond all calendars": response(expiration="99999999999999999999"),
+    "an expiration before all calendars": response(expiration="0001-01-01T00:00:00+14:00"),
+    "an expiration in the past": response(expiration="2026-11-24T11:59:59Z"),
+    "an expiration that is now": response(expiration="2026-11-24T12:00:00Z"),
 }
 
 
-@pytest.mark.parametrize("body", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
-def test_an_answer_that_makes_no_sense_is_sts_unavailable(
-    endpoint: ContainerCredentialsEndpoint, body: bytes
-) -> None:
+@pytest.mark.parametrize("body", MALFORMED_RESPONSES.values(), ids=MALFORMED_RESPONSES.keys())
+def test_a_malformed_response_is_sts_unavailable(endpoint: StsStub, body: bytes) -> None:
     endpoint.body = body
     error = failure(StsUnavailableError)
     assert error.code == "BadAnswer"
@@ -317,22 +315,22 @@ def test_an_answer_that_makes_no_sense_is_sts_unavailable(
 
 @pytest.mark.parametrize("status", [204, 302, 403, 404, 500, 502, 503])
 @pytest.mark.parametrize("body", [b"", b"<html><p>broken", b"<html/>"])
-def test_a_status_with_no_error_of_sts_behind_it_is_sts_unavailable(
-    endpoint: ContainerCredentialsEndpoint, status: int, body: bytes
+def test_an_http_status_without_an_sts_error_is_sts_unavailable(
+    endpoint: StsStub, status: int, body: bytes
 ) -> None:
     endpoint.status, endpoint.body = status, body if status != 204 else b""
     failure(StsUnavailableError)
 
 
-def test_an_answer_that_breaks_off_is_sts_unavailable(
-    endpoint: ContainerCredentialsEndpoint,
+def test_a_truncated_response_is_sts_unavailable(
+    endpoint: StsStub,
 ) -> None:
     endpoint.is_cut_off = True
     failure(StsUnavailableError)
 
 
-def test_nobody_listening_is_sts_unavailable(
-    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
+def test_a_refused_connection_is_sts_unavailable(
+    endpoint: StsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving("127.0.0.1") as gone:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", gone.url)
@@ -351,35 +349,36 @@ def test_nobody_listening_is_sts_unavailable(
         (503, "ServiceUnavailable", StsUnavailableError),
     ],
 )
-def test_a_refusal_is_told_once_and_not_tried_again(
-    endpoint: ContainerCredentialsEndpoint, status: int, code: str, kind: type[AssumedError]
+def test_an_error_response_is_not_retried(
+    endpoint: StsStub, status: int, code: str, kind: type[AssumedError]
 ) -> None:
-    caller = "arn:aws:iam::111122223333:user/ci"
+    principal = "arn:aws:iam::111122223333:user/ci"
     endpoint.status = status
-    endpoint.body = refusal(code, f"User: {caller} is not authorized to perform: sts:AssumeRole")
+    text = f"User: {principal} is not authorized to perform: sts:AssumeRole"
+    endpoint.body = error_response(code, text)
     error = failure(kind)
     assert error.code == code
-    assert caller in error.message
+    assert principal in error.message
     assert len(endpoint.requests) == 1
     if kind is AssumeRoleDeniedError:
-        assert caller in error.hint
+        assert principal in error.hint
 
 
-def test_two_codes_in_one_refusal_are_no_answer(endpoint: ContainerCredentialsEndpoint) -> None:
+def test_two_codes_in_one_error_response_are_malformed(endpoint: StsStub) -> None:
     endpoint.status = 400
-    endpoint.body = refusal("A</Code><Code>B", "odd")
+    endpoint.body = error_response("A</Code><Code>B", "odd")
     failure(StsUnavailableError)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1"])
-def test_plain_http_is_spoken_on_loopback(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_is_accepted_on_loopback(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(host) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url)
         assert call().answered_at == NOON
 
 
-def test_plain_http_is_spoken_to_localhost_by_name(
-    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
+def test_plain_http_is_accepted_for_localhost(
+    endpoint: StsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url.replace("127.0.0.1", "localhost"))
     assert call().answered_at == NOON
@@ -399,7 +398,7 @@ def test_plain_http_is_spoken_to_localhost_by_name(
     ],
 )
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"])
-def test_plain_http_is_refused_anywhere_else(
+def test_plain_http_is_rejected_for_any_other_host(
     url: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, url)
@@ -408,7 +407,7 @@ def test_plain_http_is_refused_anywhere_else(
     assert variable in error.hint
 
 
-def test_plain_http_is_refused_in_a_source_profile_too(
+def test_plain_http_is_rejected_in_a_source_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "config"
@@ -420,7 +419,7 @@ def test_plain_http_is_refused_in_a_source_profile_too(
 
 
 @pytest.mark.parametrize("url", ["sts.example.com", "https://", "http://[::1"])
-def test_an_endpoint_that_is_no_url_is_told_and_not_tried(
+def test_an_endpoint_that_is_not_a_url_is_rejected(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
@@ -429,8 +428,8 @@ def test_an_endpoint_that_is_no_url_is_told_and_not_tried(
     assert "AWS_ENDPOINT_URL_STS" in error.hint
 
 
-def test_an_endpoint_on_loopback_is_asked_past_all_proxies(
-    endpoint: ContainerCredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
+def test_an_endpoint_on_loopback_bypasses_all_proxies(
+    endpoint: StsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving("127.0.0.1") as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
@@ -440,14 +439,14 @@ def test_an_endpoint_on_loopback_is_asked_past_all_proxies(
     assert len(endpoint.requests) == 1
 
 
-def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_uses_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving("127.0.0.1") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         failure(StsUnavailableError)
     assert proxy.connections == 1
 
 
-def test_a_proxys_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_error_contains_the_password_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving("127.0.0.1") as gone:
         proxy = gone.url.replace("http://", "http://me:proxy-password@")
         monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -456,7 +455,7 @@ def test_a_proxys_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> No
     assert "proxy-password" not in "".join(traceback.format_exception(error)) + error.hint
 
 
-def test_a_bundle_of_certificates_that_is_not_there_is_sts_unavailable(
+def test_a_missing_ca_bundle_is_sts_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "none.pem"))
@@ -464,7 +463,7 @@ def test_a_bundle_of_certificates_that_is_not_there_is_sts_unavailable(
     failure(StsUnavailableError)
 
 
-def test_many_threads_share_one_client(endpoint: ContainerCredentialsEndpoint) -> None:
+def test_many_threads_share_one_client(endpoint: StsStub) -> None:
     sts, session = StsClient(SystemClock(), connections=8), new_session()
     created = []
     create_client = session.create_client
@@ -488,28 +487,28 @@ def test_many_threads_share_one_client(endpoint: ContainerCredentialsEndpoint) -
     for thread in threads:
         thread.join()
     assert len(answers) == 8
-    # Twice: a client of a loopback endpoint is made anew with no proxies.
+    # Two, because a client for a loopback endpoint is created again without proxies.
     assert len(created) == 2
     assert {request["RoleArn"].rsplit("/", 1)[-1] for request in endpoint.requests} == {
         f"p{number}" for number in range(8)
     }
 
 
-class TestWrongClock:
-    EXPIRED = refusal("SignatureDoesNotMatch", "Signature expired: it is now earlier than …")
+class TestClockSkew:
+    EXPIRED = error_response("SignatureDoesNotMatch", "Signature expired: it is now earlier than …")
 
-    def set_sts_ahead(self, endpoint: ContainerCredentialsEndpoint, hours: int) -> datetime:
+    def set_sts_ahead(self, endpoint: StsStub, hours: int) -> datetime:
         there = datetime.now(UTC) + timedelta(hours=hours)
         endpoint.date = format_datetime(there, usegmt=True)
-        endpoint.body = answer(expiration=f"{there + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
+        endpoint.body = response(expiration=f"{there + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
         return there
 
-    def signed_at(self, endpoint: ContainerCredentialsEndpoint) -> datetime:
+    def signed_at(self, endpoint: StsStub) -> datetime:
         shown = endpoint.headers[-1]["X-Amz-Date"]
         return datetime.strptime(shown, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
-    def test_a_call_is_signed_by_the_time_of_sts_and_the_skew_told_once(
-        self, endpoint: ContainerCredentialsEndpoint, caplog: pytest.LogCaptureFixture
+    def test_requests_are_signed_with_the_time_of_sts_and_the_skew_is_logged_once(
+        self, endpoint: StsStub, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "assumed")
         sts, session = StsClient(SystemClock()), new_session()
@@ -523,11 +522,11 @@ class TestWrongClock:
         sts.assume_role(DEPLOY, LONG_TERM, session)
         assert len(endpoint.requests) == 3
         assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
-        told = [record.getMessage() for record in caplog.records]
-        assert told == ["clock_skew_detected"]
+        logged = [record.getMessage() for record in caplog.records]
+        assert logged == ["clock_skew_detected"]
 
-    def test_a_clock_that_was_set_is_used_again(
-        self, endpoint: ContainerCredentialsEndpoint, caplog: pytest.LogCaptureFixture
+    def test_a_corrected_clock_is_used_again(
+        self, endpoint: StsStub, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "assumed")
         sts, session = StsClient(SystemClock()), new_session()
@@ -538,22 +537,20 @@ class TestWrongClock:
         sts.assume_role(DEPLOY, LONG_TERM, session)
         assert abs(self.signed_at(endpoint) - here) < timedelta(minutes=1)
         assert sts.clock_ahead == timedelta(0)
-        told = [record.getMessage() for record in caplog.records]
-        assert told == ["clock_skew_detected", "clock_skew_resolved"]
+        logged = [record.getMessage() for record in caplog.records]
+        assert logged == ["clock_skew_detected", "clock_skew_resolved"]
 
-    def test_a_refusal_that_tells_nothing_new_is_not_answered_by_the_same_call_again(
-        self, endpoint: ContainerCredentialsEndpoint
-    ) -> None:
+    def test_a_skew_error_without_a_new_skew_is_not_retried(self, endpoint: StsStub) -> None:
         self.set_sts_ahead(endpoint, hours=0)
         endpoint.status, endpoint.body = 403, self.EXPIRED
         assert failure(ClockSkewedError).code == "ClockSkewed"
         assert len(endpoint.requests) == 1
 
 
-def test_a_role_that_allows_an_hour_gets_an_hour_with_one_warning(
-    endpoint: ContainerCredentialsEndpoint, caplog: pytest.LogCaptureFixture
+def test_a_duration_that_is_too_long_is_shortened_to_an_hour_with_one_warning(
+    endpoint: StsStub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    too_long = refusal(
+    too_long = error_response(
         "ValidationError",
         "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
     )
@@ -562,7 +559,7 @@ def test_a_role_that_allows_an_hour_gets_an_hour_with_one_warning(
     endpoint.first = [(400, too_long)]
     for _ in range(2):
         sts.assume_role(long, LONG_TERM, session)
-    asked = [request["DurationSeconds"] for request in endpoint.requests]
-    assert asked == ["7200", "3600", "3600"]
-    told = [record.getMessage() for record in caplog.records]
-    assert told.count("duration_shortened") == 1
+    durations = [request["DurationSeconds"] for request in endpoint.requests]
+    assert durations == ["7200", "3600", "3600"]
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged.count("duration_shortened") == 1

@@ -1,4 +1,4 @@
-"""Real processes whose clocks are stepped under them, as a suspend and NTP do it."""
+"""Real processes whose clocks are stepped, as by a suspend or by NTP."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from tests.integration.world import AwsServer, World, wait_until
 HOURS = 3600
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler: clocks can't be stepped")
+pytestmark = pytest.mark.skipif(
+    COMPILER is None, reason="no C compiler, which is needed to step clocks"
+)
 
 
 class Clocks:
     """The clocks of all processes that run in `environ`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "clocks"
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "clocks"
         self.set(wall=0, boottime=0)
-        library = folder / "stepped_clocks.so"
+        library = directory / "stepped_clocks.so"
         source = Path(__file__).with_name("stepped_clocks.c")
         subprocess.run(  # noqa: S603
             [str(COMPILER), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"],
@@ -44,8 +46,8 @@ def clocks(tmp_path_factory: pytest.TempPathFactory) -> Clocks:
 
 
 @pytest.fixture
-def asleep_together(tmp_path: Path, clocks: Clocks) -> Iterator[World]:
-    """A world whose STS lives by the same clocks: in a suspend its time goes on too."""
+def suspended_world(tmp_path: Path, clocks: Clocks) -> Iterator[World]:
+    """A world whose STS has the same clocks, so that its time continues during a suspend."""
     server = AwsServer(environ=clocks.environ)
     world = World(tmp_path, server)
     world.environ |= clocks.environ
@@ -58,10 +60,10 @@ def refreshes(world: World) -> int:
     return found
 
 
-def test_after_eight_hours_of_sleep_the_profile_is_refreshed_by_the_next_heartbeat(
-    asleep_together: World, clocks: Clocks
+def test_the_first_heartbeat_after_eight_hours_of_suspend_refreshes_the_profile(
+    suspended_world: World, clocks: Clocks
 ) -> None:
-    world = asleep_together
+    world = suspended_world
     role = world.add_role()
     world.configure({"reports": role})
     with world.running() as daemon:
@@ -76,7 +78,7 @@ def test_after_eight_hours_of_sleep_the_profile_is_refreshed_by_the_next_heartbe
 
 
 @pytest.mark.parametrize("step", [-24 * HOURS, 24 * HOURS], ids=["back", "forth"])
-def test_a_step_of_the_wall_clock_alone_costs_no_refresh_and_hides_none(
+def test_a_step_of_the_wall_clock_causes_no_refresh_and_delays_none(
     world: World, clocks: Clocks, step: int
 ) -> None:
     role = world.add_role()
@@ -87,7 +89,7 @@ def test_a_step_of_the_wall_clock_alone_costs_no_refresh_and_hides_none(
         daemon.wait_for(f"wall_clock_stepped seconds={step}")
         assert world.states() == {"reports": "valid"}
         assert world.server.calls(role) == 1
-        # What is due by the clock that counts is refreshed, whatever the wall clock says.
+        # A refresh is due by CLOCK_BOOTTIME, regardless of the wall clock.
         clocks.set(wall=step, boottime=HOURS)
         wait_until(lambda: world.server.calls(role) == 2, "the refresh")
         daemon.wait_for("clock_skew_detected")

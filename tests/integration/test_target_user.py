@@ -1,4 +1,4 @@
-"""What root does for another user: whom it trusts, and what that user can't do to it."""
+"""What root checks and runs for another user, and that this user cannot harm root."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from assumed.platform.systemd.systemctl import Systemctl
 from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import USER_UNIT, unit_text
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs something as others")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can run a process as another user"
+)
 
-SOMEBODY = "nobody"
+USER = "nobody"
 STRANGER = 12_345
 
 
 @pytest.fixture
 def prefix() -> Iterator[Path]:
-    """Yield a folder with a program that all may run: pytest's own is root's alone."""
-    folder = Path(tempfile.mkdtemp())
+    """Yield a directory with a program for every user; pytest's directories are private."""
+    directory = Path(tempfile.mkdtemp())
     try:
-        folder.chmod(0o755)
-        (folder / "bin").mkdir(mode=0o755)
-        program = folder / "bin" / "assumed"
+        directory.chmod(0o755)
+        (directory / "bin").mkdir(mode=0o755)
+        program = directory / "bin" / "assumed"
         program.write_text("#!/bin/sh\nexit 0\n")
         program.chmod(0o755)
-        yield folder
+        yield directory
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(directory)
 
 
 def require(prefix: Path) -> None:
-    TargetUser(SOMEBODY).require_program([str(prefix / "bin" / "assumed")], [prefix])
+    TargetUser(USER).require_program([str(prefix / "bin" / "assumed")], [prefix])
 
 
-@pytest.mark.parametrize("what", ["bin/assumed", "bin", "."])
-def test_a_program_that_others_can_change_is_refused(prefix: Path, what: str) -> None:
-    path = prefix / what
+@pytest.mark.parametrize("name", ["bin/assumed", "bin", "."])
+def test_require_program_rejects_a_program_that_others_can_change(prefix: Path, name: str) -> None:
+    path = prefix / name
     require(prefix)
     path.chmod(0o757)
     with pytest.raises(UsageError, match="writable by every user, who could act as nobody"):
@@ -57,63 +59,63 @@ def test_a_program_that_others_can_change_is_refused(prefix: Path, what: str) ->
         require(prefix)
     os.chown(path, 0, STRANGER)
     path.chmod(0o775)
-    if what == "bin":
-        require(prefix)  # such as Debian's /usr/local/bin, which is its group's `staff`
+    if name == "bin":
+        require(prefix)  # such as Debian's /usr/local/bin, which group staff may change
     else:
         with pytest.raises(UsageError, match="writable by group 12345"):
             require(prefix)
-    os.chown(path, pwd.getpwnam(SOMEBODY).pw_uid, pwd.getpwnam(SOMEBODY).pw_gid)
+    os.chown(path, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
     require(prefix)
 
 
-def test_a_process_of_the_user_has_nothing_of_roots() -> None:
+def test_run_gives_a_process_nothing_of_root() -> None:
     script = "id -u; id -G; umask; env | sort; pwd; ls /proc/self/fd | wc -l"
-    ran = TargetUser(SOMEBODY).run(["/bin/sh", "-c", script])
-    user = pwd.getpwnam(SOMEBODY)
-    uid, groups, _, *environ, folder, descriptors = ran.stdout.splitlines()
-    assert (int(uid), folder) == (user.pw_uid, "/")
-    assert set(map(int, groups.split())) == set(os.getgrouplist(SOMEBODY, user.pw_gid))
+    ran = TargetUser(USER).run(["/bin/sh", "-c", script])
+    user = pwd.getpwnam(USER)
+    uid, groups, _, *environ, directory, descriptors = ran.stdout.splitlines()
+    assert (int(uid), directory) == (user.pw_uid, "/")
+    assert set(map(int, groups.split())) == set(os.getgrouplist(USER, user.pw_gid))
     known = {"HOME", "USER", "LOGNAME", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"}
     assert {line.partition("=")[0] for line in environ} <= known
-    assert int(descriptors) == 4  # its three, and the folder that ls reads
+    assert int(descriptors) == 4  # its three, and the directory that ls reads
 
 
-def test_a_process_of_the_user_can_not_type_into_roots_terminal() -> None:
+def test_run_gives_a_process_no_access_to_the_terminal_of_root() -> None:
     child, terminal = pty.fork()
     if child == 0:
         try:
-            ran = TargetUser(SOMEBODY).run(["/bin/sh", "-c", ": < /dev/tty"])
-            os.write(1, b"refused" if ran.returncode else b"opened")
+            ran = TargetUser(USER).run(["/bin/sh", "-c", ": < /dev/tty"])
+            os.write(1, b"denied" if ran.returncode else b"opened")
         finally:
             os._exit(0)
     try:
-        said = os.read(terminal, 100)
+        output = os.read(terminal, 100)
     finally:
         os.close(terminal)
         os.waitpid(child, 0)
-    assert said == b"refused"
+    assert output == b"denied"
 
 
-def test_what_a_process_of_the_user_prints_can_be_anything() -> None:
-    ran = TargetUser(SOMEBODY).run(["/bin/sh", "-c", r"printf '\377\033'; printf '\377' >&2"])
+def test_run_decodes_any_output() -> None:
+    ran = TargetUser(USER).run(["/bin/sh", "-c", r"printf '\377\033'; printf '\377' >&2"])
     assert (ran.stdout, ran.stderr) == ("\ufffd\x1b", "\ufffd")
 
 
-def test_root_writes_and_removes_no_unit_where_a_user_leads_it(prefix: Path) -> None:
-    kept = prefix / "kept"
-    kept.write_text("root's")
+def test_root_writes_and_removes_no_unit_in_a_directory_of_a_user(prefix: Path) -> None:
+    file_of_root = prefix / "kept"
+    file_of_root.write_text("root's")
     home = prefix / "home"
-    folder = home / ".config" / "systemd" / "user"
-    folder.mkdir(parents=True)
-    (folder / f".{USER_UNIT}.new").symlink_to(kept)
+    units = home / ".config" / "systemd" / "user"
+    units.mkdir(parents=True)
+    (units / f".{USER_UNIT}.new").symlink_to(file_of_root)
     (home / "link").symlink_to(prefix)
     os.chown(home, STRANGER, STRANGER)
     os.lchown(home / "link", STRANGER, STRANGER)
-    for place in (folder, home / "link", home / "not" / "there"):
-        service = SystemdService(Systemctl(is_user=True), USER_UNIT, place / USER_UNIT)
+    for directory in (units, home / "link", home / "not" / "there"):
+        service = SystemdService(Systemctl(is_user=True), USER_UNIT, directory / USER_UNIT)
         with pytest.raises(AssumedError, match="owned by another user"):
             service.install(unit_text(USER_UNIT, [sys.executable]))
         with pytest.raises(AssumedError, match="owned by another user"):
             service.uninstall()
-    assert kept.read_text() == "root's"
+    assert file_of_root.read_text() == "root's"
     assert not (prefix / USER_UNIT).exists()

@@ -16,21 +16,23 @@ def role(world: World) -> str:
 
 
 class TestWait:
-    def test_with_no_daemon_it_refreshes_by_itself(self, world: World, role: str) -> None:
+    def test_without_a_daemon_wait_refreshes_itself(self, world: World, role: str) -> None:
         for _ in range(2):
             waited = world.run("wait", "--min-left", "45m")
             assert (waited.returncode, waited.stderr) == (0, "")
             assert waited.stdout == "reports: valid, expires in 59m\n"
         assert world.server.calls(role) == 1
 
-    def test_the_daemon_refreshes_what_has_too_little_left(self, world: World, role: str) -> None:
+    def test_the_daemon_refreshes_what_has_too_little_remaining(
+        self, world: World, role: str
+    ) -> None:
         with world.running():
             assert world.run("wait", "reports", "--min-left", "30m").returncode == 0
             assert world.server.calls(role) == 1
             assert world.run("wait").stdout.startswith("reports: valid, expires in ")
 
     @pytest.mark.parametrize("is_running", [True, False], ids=["daemon", "alone"])
-    def test_more_than_a_session_has_can_not_be_waited_for(
+    def test_wait_fails_if_even_a_new_session_is_too_short(
         self, world: World, role: str, is_running: bool
     ) -> None:
         if is_running:
@@ -39,11 +41,11 @@ class TestWait:
         else:
             waited = world.run("wait", "--min-left", "2h")
         assert (waited.returncode, waited.stdout) == (1, "")
-        assert "profile reports: a session that was issued just now has less left" in waited.stderr
+        assert "reports: MinLeft: even a new session has less remaining" in waited.stderr
         assert "raise duration_seconds" in waited.stderr
         assert world.server.calls(role) <= 3
 
-    def test_it_waits_for_an_outage_to_end(self, world: World, role: str) -> None:
+    def test_wait_continues_after_an_outage(self, world: World, role: str) -> None:
         world.server.disturb(role, "break")
         with subprocess.Popen(  # noqa: S603
             [*world.assumed, "wait", "reports"],
@@ -52,23 +54,23 @@ class TestWait:
             stdout=subprocess.PIPE,
             text=True,
         ) as waiting:
-            wait_until(lambda: world.server.calls(role) > 0, "the first try")
+            wait_until(lambda: world.server.calls(role) > 0, "the first attempt")
             world.server.disturb(role, "")
             assert waiting.communicate()[0] == "reports: valid, expires in 59m\n"
         assert waiting.returncode == 0
 
-    def test_a_profile_in_memory_waits_for_the_daemon(self, world: World, role: str) -> None:
-        held = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
-        world.configure({"held": held, "reports": world.add_role()})
+    def test_a_profile_in_memory_needs_the_daemon(self, world: World, role: str) -> None:
+        in_memory = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
+        world.configure({"held": in_memory, "reports": world.add_role()})
         waited = world.run("wait", "--timeout", "1s")
         assert waited.returncode == 1
         assert waited.stdout == "reports: valid, expires in 59m\n"
-        assert "held: DaemonNeeded: profile held: it is kept in memory alone" in waited.stderr
+        assert "held: DaemonNeeded: it is kept in memory only" in waited.stderr
         with world.running():
             assert world.run("wait", "--min-left", "45m").returncode == 0
 
-    def test_when_time_is_up_each_profile_says_what_it_lacks(self, world: World, role: str) -> None:
-        denied = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+    def test_at_the_timeout_wait_reports_each_profile(self, world: World, role: str) -> None:
+        denied = world.add_role(trusts="arn:aws:iam::123456789012:user/other")
         world.configure({"reports": role, "denied": denied})
         for is_running in (False, True):
             with world.daemon() as daemon:
@@ -83,13 +85,11 @@ class TestWait:
             assert waited.stderr.startswith("denied: AccessDenied: ")
             assert "two places must allow sts:AssumeRole" in waited.stderr
 
-    def test_a_hanging_endpoint_does_not_keep_it_longer_than_asked(
-        self, world: World, role: str
-    ) -> None:
+    def test_a_hanging_endpoint_does_not_extend_the_timeout(self, world: World, role: str) -> None:
         world.server.disturb(role, "hang")
         alone = world.run("wait", "--timeout", "1s")
         assert alone.returncode == 1
-        assert "reports: Timeout: profile reports: the refresh is still under way" in alone.stderr
+        assert "reports: Timeout: the refresh has not finished in time" in alone.stderr
         with world.daemon() as daemon:
             wait_until(lambda: world.status()["daemon"] is not None, "the daemon")
             through = world.run("wait", "--timeout", "1s")
@@ -98,12 +98,12 @@ class TestWait:
             assert daemon.process.poll() is None
         world.server.disturb(role, "")
 
-    def test_it_can_be_interrupted(self, world: World, role: str) -> None:
+    def test_wait_can_be_interrupted(self, world: World, role: str) -> None:
         world.server.disturb(role, "break")
         with subprocess.Popen(  # noqa: S603
             [*world.assumed, "wait"], env=world.environ, cwd=world.home, stderr=subprocess.PIPE
         ) as waiting:
-            wait_until(lambda: world.server.calls(role) > 0, "the first try")
+            wait_until(lambda: world.server.calls(role) > 0, "the first attempt")
             waiting.send_signal(signal.SIGINT)
             assert b"Traceback" not in waiting.communicate()[1]
         assert waiting.returncode == 130
@@ -116,7 +116,7 @@ class TestWait:
             (["--timeout", ""], "Invalid value for '--timeout'"),
         ],
     )
-    def test_a_mistake_is_told_at_once(
+    def test_a_usage_error_is_reported_at_once(
         self, world: World, role: str, arguments: list[str], expected: str
     ) -> None:
         done = world.run("wait", *arguments)
@@ -125,9 +125,9 @@ class TestWait:
 
 
 class TestStatusFormat:
-    def test_the_daemon_fills_a_line_for_each_profile(self, world: World, role: str) -> None:
-        held = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
-        world.configure({"reports": world.add_role(), "held": held})
+    def test_format_prints_a_line_for_each_profile(self, world: World, role: str) -> None:
+        in_memory = {"role_arn": role, "source_profile": SOURCE, "store": "memory"}
+        world.configure({"reports": world.add_role(), "held": in_memory})
         template = "{profile} {minutes_left}m"
         with world.running():
             # Under a second may have gone by since the sessions were issued.
@@ -138,7 +138,7 @@ class TestStatusFormat:
             assert one.stdout.startswith("{valid} 20")
             assert world.run("status", "nope", "--format", template).returncode == 2
 
-    def test_without_a_daemon_the_file_tells(self, world: World, role: str) -> None:
+    def test_format_reads_the_file_without_a_daemon(self, world: World, role: str) -> None:
         template = "{profile} {state}"
         nothing = world.run("status", "--format", template)
         assert (nothing.returncode, nothing.stdout) == (0, "")
@@ -156,14 +156,14 @@ class TestStatusFormat:
         assert (over.returncode, over.stdout) == (1, "reports 0m expired\n")
 
     @pytest.mark.parametrize("template", ["{nope}", "{profile.__class__}", "{profile", "{", "{}"])
-    def test_what_is_no_field_is_told(self, world: World, role: str, template: str) -> None:
+    def test_format_rejects_an_unknown_field(self, world: World, role: str, template: str) -> None:
         assert world.run("refresh").returncode == 0
         done = world.run("status", "--format", template)
         assert (done.returncode, done.stdout) == (2, "")
         assert "there is no field" in done.stderr
         assert "{minutes_left}" in done.stderr
 
-    def test_it_goes_with_no_json(self, world: World, role: str) -> None:
+    def test_format_cannot_be_combined_with_json(self, world: World, role: str) -> None:
         done = world.run("status", "--json", "--format", "{profile}")
         assert done.returncode == 2
         assert "can't go with --json" in done.stderr

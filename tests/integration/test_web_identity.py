@@ -17,7 +17,7 @@ PROVIDER = {
 
 @pytest.fixture
 def tokens(world: World) -> list[str]:
-    """Two tokens as a provider issues them, one after the other; both are made up."""
+    """Two made-up tokens that a provider issues one after the other."""
     return [f"eyJhbGciOiJub25lIn0.eyJqdGkiOiJ{uuid.uuid4().hex}.c2ln{n}" for n in range(2)]
 
 
@@ -30,15 +30,13 @@ def write_token(world: World, token: str) -> str:
     return str(path)
 
 
-def test_a_token_that_is_rotated_is_read_anew_and_is_in_no_log(
-    world: World, tokens: list[str]
-) -> None:
+def test_a_rotated_token_is_used_and_never_logged(world: World, tokens: list[str]) -> None:
     first, second = tokens
     role = world.add_role(trusts=PROVIDER)
     world.server.accept(first)
     path = write_token(world, first)
     world.configure({"pod": {"role_arn": role, "web_identity_token_file": path}})
-    # With no AWS files at all, as in a container.
+    # Without AWS files, as in a container.
     world.credentials.unlink()
     with world.running():
         assert world.caller("pod").startswith(session_arn(role))
@@ -55,7 +53,7 @@ def test_a_token_that_is_rotated_is_read_anew_and_is_in_no_log(
     assert second not in written
 
 
-def test_an_expired_token_waits_for_the_next_one_and_goes_on_at_once(
+def test_an_expired_token_needs_the_next_one_which_is_noticed(
     world: World, tokens: list[str]
 ) -> None:
     expired, new = tokens
@@ -71,7 +69,7 @@ def test_an_expired_token_waits_for_the_next_one_and_goes_on_at_once(
     assert expired not in world.written()
 
 
-def test_a_token_file_that_comes_later_is_noticed(world: World, tokens: list[str]) -> None:
+def test_a_token_file_that_appears_later_is_noticed(world: World, tokens: list[str]) -> None:
     role = world.add_role(trusts=PROVIDER)
     world.server.accept(tokens[0])
     path = world.home / "identity" / "token"
@@ -79,12 +77,15 @@ def test_a_token_file_that_comes_later_is_noticed(world: World, tokens: list[str
     world.configure({"pod": {"role_arn": role, "web_identity_token_file": str(path)}})
     with world.running():
         shown = world.run("status").stdout
-        assert f"web identity token {path}: it can't be read: No such file or directory" in shown
+        assert (
+            f"web identity token {path}: the file cannot be read: No such file or directory"
+            in shown
+        )
         write_token(world, tokens[0])
         wait_until(lambda: world.states() == {"pod": "valid"}, "the refresh")
 
 
-def test_a_chain_begins_with_a_web_identity(world: World, tokens: list[str]) -> None:
+def test_a_web_identity_can_start_a_chain(world: World, tokens: list[str]) -> None:
     hub = world.add_role(trusts=PROVIDER)
     deploy = world.add_role(trusts=hub)
     world.server.accept(tokens[0])
@@ -100,7 +101,9 @@ def test_a_chain_begins_with_a_web_identity(world: World, tokens: list[str]) -> 
         assert world.caller("deploy").startswith(session_arn(deploy))
 
 
-def test_a_provider_that_the_role_does_not_trust_is_told(world: World, tokens: list[str]) -> None:
+def test_a_provider_that_the_role_does_not_trust_is_reported(
+    world: World, tokens: list[str]
+) -> None:
     role = world.add_role()
     world.server.accept(tokens[0])
     path = write_token(world, tokens[0])

@@ -1,4 +1,4 @@
-"""A home of its own for each test: an AWS in another process, daemons, and the real AWS CLI."""
+"""A home directory for each test, an AWS in another process, daemons, and the real AWS CLI."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ READ_ONLY = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "
 MAY_ASSUME = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
 SOURCE = "learnaws-test-user"
 
-_PATIENCE_SECONDS = 30
-_LOOK_SECONDS = 0.02
+_TIMEOUT_SECONDS = 30
+_POLL_INTERVAL_SECONDS = 0.02
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Look again and again: what other processes do shows in no event of ours."""
-    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    """Poll for the effect of another process."""
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not is_so():
-        assert time.monotonic() < give_up_at, f"waited {_PATIENCE_SECONDS} s for {what}"
-        time.sleep(_LOOK_SECONDS)
+        assert time.monotonic() < deadline, f"waited {_TIMEOUT_SECONDS} s for {what}"
+        time.sleep(_POLL_INTERVAL_SECONDS)
 
 
 class AwsServer:
-    """The embedded AWS in a process of its own."""
+    """The embedded AWS, in another process."""
 
     def __init__(
         self, *, lifetime_scale: float = 1, environ: Mapping[str, str] | None = None
@@ -68,7 +68,7 @@ class AwsServer:
             connection.close()
 
     def add_user(self, *statements: object) -> tuple[str, str, str]:
-        """Return the name and the two keys of a new user."""
+        """Return the name, the access key ID and the secret key of a new user."""
         name = f"user-{uuid.uuid4().hex[:8]}"
         access_key_id, secret = self.ask("user", {"name": name, "statements": statements})
         return name, access_key_id, secret
@@ -80,34 +80,34 @@ class AwsServer:
         return arn
 
     def disturb(self, role_arn: str, fault: str) -> None:
-        """Let AssumeRole of a role `hang`, `throttle`, `break`, answer `garbage`, or work."""
+        """Make AssumeRole of a role `hang`, `throttle`, `break`, return `garbage`, or work: ``."""
         self.ask("fault", {"role_arn": role_arn, "fault": fault})
 
     def calls(self, *role_arns: str) -> int:
-        """Return how often these roles have been assumed, or were tried to be."""
+        """Return the number of AssumeRole calls for these roles, including failed ones."""
         return sum(role_arn in role_arns for role_arn in self.ask("calls"))
 
     def requests(self, role_arn: str) -> list[dict[str, str]]:
-        """Return the parameters of all calls that were to assume a role.
+        """Return the parameters of all AssumeRole calls for a role.
 
-        Those that are signed have the access key id as `signed by`, the region as `signed for`.
+        Signed calls have the access key ID as `signed by` and the region as `signed for`.
         """
         return [sent for sent in self.ask("requests") if sent["RoleArn"] == role_arn]
 
     def outlived(self, role_arn: str) -> int:
-        """Return how many sessions of a role have signed calls, and are over."""
+        """Return how many expired sessions of a role have signed calls."""
         found: int = self.ask("outlived", role_arn)
         return found
 
     def accept(self, *identity_tokens: str) -> None:
-        """Take these web identity tokens from now on, and no others."""
+        """Accept these web identity tokens from now on, and no others."""
         self.ask("identity_tokens", identity_tokens)
 
     def add_mfa(self, *codes: str, role_arn: str, seconds: int | None = None) -> str:
-        """Return the serial of a device that shows these codes.
+        """Return the serial of an MFA device with these codes.
 
-        A session that one of them starts is what `role_arn` may do; `seconds` in place of what is
-        asked for.
+        A session that one of them starts has the permissions of `role_arn`, and lasts `seconds`
+        instead of the requested duration.
         """
         serial = f"arn:aws:iam::123456789012:mfa/{uuid.uuid4().hex[:8]}"
         asked = {"serial": serial, "codes": codes, "role_arn": role_arn, "seconds": seconds}
@@ -115,7 +115,7 @@ class AwsServer:
         return serial
 
     def session_tokens(self, serial: str) -> list[dict[str, str]]:
-        """Return the parameters of each GetSessionToken with this device."""
+        """Return the parameters of all GetSessionToken calls with this device."""
         return [sent for sent in self.ask("session_tokens") if sent.get("SerialNumber") == serial]
 
     def secrets(self) -> Sequence[str]:
@@ -124,7 +124,7 @@ class AwsServer:
 
 
 class Daemon:
-    """A real `assumed run`; its standard error is `log`."""
+    """A real `assumed run`; its output goes to `log`."""
 
     def __init__(self, world: World, log: Path, *options: str, **environ: str) -> None:
         self.log = log
@@ -145,7 +145,7 @@ class Daemon:
 
     def wait_for(self, text: str, *, times: int = 1) -> None:
         def is_there() -> bool:
-            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
+            assert self.process.poll() is None, f"it exited:\n{self.log.read_text()}"
             return self.log.read_text().count(text) >= times
 
         wait_until(is_there, f"{text!r} in the log")
@@ -154,9 +154,9 @@ class Daemon:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Ask it to stop as systemd does, and return its exit status."""
+        """Stop it as systemd does, and return its exit status."""
         self.signal(signal.SIGTERM)
-        return self.process.wait(_PATIENCE_SECONDS)
+        return self.process.wait(_TIMEOUT_SECONDS)
 
     def __enter__(self) -> Daemon:
         return self
@@ -172,7 +172,7 @@ class Daemon:
 
 
 class World:
-    """One user's home on a machine where `server` is AWS."""
+    """The home directory of a user on a machine where `server` is AWS."""
 
     def __init__(self, home: Path, server: AwsServer) -> None:
         self.home = home
@@ -206,12 +206,12 @@ class World:
         return f"arn:aws:iam::123456789012:user/{self.user_name}"
 
     def add_role(self, *, trusts: object = None) -> str:
-        """Return the ARN of a role that may read S3; it trusts this user where nothing is said."""
+        """Return the ARN of a role that may read S3; by default it trusts this user."""
         statements = [READ_ONLY, MAY_ASSUME]
         return self.server.add_role(*statements, trusts=trusts or self.user_arn)
 
     def configure(self, profiles: Mapping[str, str | Mapping[str, object]]) -> None:
-        """Write a configuration; a profile that is a text is a role that SOURCE may assume."""
+        """Write a configuration; a string is the ARN of a role that SOURCE may assume."""
         shapes = {
             name: {"role_arn": shape, "source_profile": SOURCE} if isinstance(shape, str) else shape
             for name, shape in profiles.items()
@@ -229,7 +229,7 @@ class World:
 
     @contextmanager
     def running(self, *options: str, **environ: str) -> Iterator[Daemon]:
-        """A daemon that has tried every profile once."""
+        """Run a daemon; wait until it has tried every profile once."""
         with self.daemon(*options, **environ) as daemon:
             self.wait_for_first_pass()
             yield daemon
@@ -246,7 +246,7 @@ class World:
     def run(
         self, *arguments: str, typed: str | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command of assumed, with `typed` on its standard input."""
+        """Run a command of assumed, with `typed` on its standard input."""
         return self._run([*self.assumed, *arguments], environ, typed)
 
     def aws(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -264,14 +264,14 @@ class World:
         return {profile["profile"]: profile["state"] for profile in self.status()["profiles"]}
 
     def caller(self, profile: str) -> str:
-        """Return the ARN that the AWS CLI has with a profile."""
+        """Return the ARN of a profile, as the AWS CLI sees it."""
         done = self.aws("sts", "get-caller-identity", "--profile", profile)
         assert done.returncode == 0, done.stderr
         arn: str = json.loads(done.stdout)["Arn"]
         return arn
 
     def session(self, role: str, name: str) -> dict[str, str]:
-        """Return a session of a role as STS gives it; no check for secrets sees it."""
+        """Return a role session from STS; the check for secrets does not see it."""
         done = self.aws(
             "sts", "assume-role", "--role-arn", role, "--role-session-name", name,
             "--profile", SOURCE,
@@ -281,12 +281,12 @@ class World:
         return found
 
     def written(self) -> str:
-        """Return all that daemons and commands have logged or printed."""
+        """Return everything that daemons and commands have logged or printed."""
         logs = [log.read_text() for log in self.home.glob("*.log*")]
         return "\n".join([*logs, *self.outputs])
 
     def check_written(self) -> None:
-        """See that nothing that was logged or printed has a secret in it, or is a traceback."""
+        """Check that nothing that was logged or printed has a secret or a traceback."""
         written = self.written()
         assert not any(secret in written for secret in [*self.server.secrets(), self.user_secret])
         assert "Traceback" not in written
@@ -301,7 +301,7 @@ class World:
             input=typed or "",
             capture_output=True,
             text=True,
-            timeout=_PATIENCE_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             check=False,
         )
         self.outputs += [done.stdout, done.stderr]

@@ -187,7 +187,9 @@ class Day:
             external_id=f"changed-{self._random.random()}",
         )
         self._definitions[index] = changed
-        self._simulation.apply(*self._definitions, stored=self._simulation.store.profiles)
+        self._simulation.update_definitions(
+            *self._definitions, stored=self._simulation.store.profiles
+        )
 
     def _note_call(self, definition: ProfileDefinition) -> None:
         now = self._simulation.clock.now()

@@ -1,1 +1,1 @@
-"""Use cases: each command's work, composed from the packages below."""
+"""Use cases: the daemon, and what each command does without a daemon."""

@@ -1,10 +1,10 @@
-"""What a command under `assumed exec` finds around it: its environment, and AWS files of its own.
+"""The environment variables and AWS files that a command under `assumed exec` sees.
 
-In botocore's chain the credentials of the container endpoint come nearly last. So that nothing
-comes before them, the command is shown AWS files with the settings of its one profile and no
-credentials in them, and an environment without those of the user.
+botocore tries the container credentials endpoint nearly last. So that nothing takes precedence over
+it, the command sees AWS files with the settings of its profile and without credentials, and an
+environment without the user's credentials.
 
-Source: botocore/credentials.py, `create_credential_resolver`; a test asks botocore itself.
+Source: botocore/credentials.py, `create_credential_resolver`; a test checks it with botocore.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from assumed.models import EndpointAddress
 from assumed.server.http import LOOPBACK
 from assumed.server.unix_socket import private_directory
 
-# What tells an SDK of other credentials, or of another profile to look for them.
-_LEADS_TO_CREDENTIALS = (
+# Variables that select other credentials, or another profile.
+_CREDENTIAL_VARIABLES = (
     "AWS_ACCESS_KEY",
     "AWS_ACCESS_KEY_ID",
     "AWS_ACCOUNT_ID",
@@ -52,96 +52,96 @@ _OUTER = "ASSUMED_OUTER_"
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 Settings = Mapping[str, Any]
-"""A section of the AWS config file; a value that is a mapping is a block nested in it."""
+"""A section of the AWS config file; a value that is a mapping is a nested block."""
 
 
 @dataclass(frozen=True, slots=True)
 class IsolatedAwsFiles:
-    """The AWS files of a command, in a folder of mode 0700 that is removed after it."""
+    """The AWS files of a command, in a directory with mode 0700 that is removed afterwards."""
 
-    folder: Path
+    directory: Path
 
     @property
     def config(self) -> Path:
-        """For `AWS_CONFIG_FILE`."""
-        return self.folder / "config"
+        """The value of `AWS_CONFIG_FILE`."""
+        return self.directory / "config"
 
     @property
     def credentials(self) -> Path:
-        """For `AWS_SHARED_CREDENTIALS_FILE`: an empty file."""
-        return self.folder / "credentials"
+        """The value of `AWS_SHARED_CREDENTIALS_FILE`: an empty file."""
+        return self.directory / "credentials"
 
     def write(self, profile: str, sections: Mapping[str, Settings]) -> None:
-        """Write both files, mode 0600.
+        """Write both files with mode 0600.
 
         Args:
-            profile: whose settings also are those of a command that names no profile.
-            sections: `profile`, and what it refers to by a name: `services NAME`.
+            profile: the profile; its settings are also those of the default profile.
+            sections: the settings, as `profile`, and the sections they name: `services NAME`.
         """
         settings = sections.get("profile", {})
         named = {name: block for name, block in sections.items() if name != "profile"}
-        shown = {"default": settings, f'profile "{profile}"': settings, **named}
-        text = "".join(_section(name, block) for name, block in shown.items())
+        all_sections = {"default": settings, f'profile "{profile}"': settings, **named}
+        text = "".join(_section(name, block) for name, block in all_sections.items())
         write_new_file(self.config, text.encode())
         write_new_file(self.credentials, b"")
 
     def remove(self) -> None:
-        """Leave nothing behind; a second call does nothing."""
-        rmtree(self.folder, ignore_errors=True)
+        """Remove the directory; a second call does nothing."""
+        rmtree(self.directory, ignore_errors=True)
 
 
 def child_environ(
     environ: Mapping[str, str],
     files: IsolatedAwsFiles,
-    given: EndpointAddress | Mapping[str, str],
+    provided: EndpointAddress | Mapping[str, str],
 ) -> dict[str, str]:
     """Return the environment of a command.
 
     Args:
-        environ: the user's own.
-        files: what it sees in place of the user's AWS files.
-        given: an endpoint; or credentials, by the names of a credential process, that are good
-            for as long as they last.
+        environ: the environment of the user.
+        files: replace the AWS files of the user.
+        provided: an endpoint, or credentials for one session by the names of a credential process.
 
     Raises:
-        OSError: the token file can't be read.
+        OSError: the token file cannot be read.
     """
-    environ = {**environ, **outer_environ(environ)}
-    child = {name: value for name, value in environ.items() if name not in _LEADS_TO_CREDENTIALS}
+    environ = {**environ, **original_environ(environ)}
+    child = {name: value for name, value in environ.items() if name not in _CREDENTIAL_VARIABLES}
     for name in paths.AWS_FILES:
         child[_OUTER + name] = environ.get(name, "")
     child["AWS_CONFIG_FILE"] = str(files.config)
     child["AWS_SHARED_CREDENTIALS_FILE"] = str(files.credentials)
     if _boto_2_has_keys(environ):
         child["BOTO_CONFIG"] = str(files.credentials)
-    if isinstance(given, EndpointAddress):
-        # A proxy for http would be sent the path and the token.
+    if isinstance(provided, EndpointAddress):
+        # Otherwise an HTTP proxy would get the path and the token.
         for name in ("NO_PROXY", "no_proxy"):
-            named = [environ[name]] if environ.get(name) else []
-            child[name] = ",".join([*named, LOOPBACK])
+            present = [environ[name]] if environ.get(name) else []
+            child[name] = ",".join([*present, LOOPBACK])
         return child | {
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": given.url,
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(given.token_file),
-            # SDKs from before 2024 do not know the file, such as that of Debian 12's AWS CLI.
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": given.token_file.read_text(),
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": provided.url,
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(provided.token_file),
+            # SDKs from before 2024 do not support the file, such as the AWS CLI of Debian 12.
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": provided.token_file.read_text(),
         }
-    return child | {variable: given[name] for variable, name in VARIABLES.items()}
+    return child | {variable: provided[name] for variable, name in VARIABLES.items()}
 
 
 def with_region(environ: dict[str, str], region: str | None) -> dict[str, str]:
-    """Return an environment that names a region; one that names one already is as it was.
+    """Return the environment with the variables for a region, unless it has one already.
 
-    For tools that know nothing but plain variables.
+    This is for tools that only read environment variables.
     """
     if region is None or any(name in environ for name in _REGIONS):
         return environ
     return environ | dict.fromkeys(_REGIONS, region)
 
 
-def outer_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what assumed itself, started under `assumed exec`, has to see: the user's AWS files.
+def original_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that lead to the user's AWS files, if they were replaced by `exec`.
 
-    Empty outside of it, as the variables that are to be unset are empty: botocore's defaults.
+    Used if this program is started under `assumed exec`. Elsewhere the result is empty. A variable
+    that was not set has botocore's default.
     """
     return {
         name: environ[_OUTER + name] or default
@@ -150,54 +150,54 @@ def outer_environ(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def own_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
-    """Make the folder for the files of the command that this process is about to become.
+def create_isolated_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
+    """Create the directory for the AWS files of the command that this process becomes.
 
     Raises:
-        DaemonUnreachableError: the folder that it belongs in is another user's.
-        OSError: it can't be made.
+        DaemonUnreachableError: its parent directory belongs to another user.
+        OSError: it cannot be created.
     """
     private_directory(Path(paths.state_directory(environ)))
-    parent = _parent(environ)
+    parent = _exec_directory(environ)
     private_directory(parent)
-    folder = parent / f"{_process(os.getpid())}-{token_hex(4)}"
-    create_directory(folder, exist_ok=False)
-    return IsolatedAwsFiles(folder)
+    directory = parent / f"{_process_name(os.getpid())}-{token_hex(4)}"
+    create_directory(directory, exist_ok=False)
+    return IsolatedAwsFiles(directory)
 
 
-def tidy(environ: Mapping[str, str]) -> None:
-    """Remove what commands left that have ended, however they did; never an error."""
+def remove_stale_exec_dirs(environ: Mapping[str, str]) -> None:
+    """Remove the directories of commands that have ended; never fails."""
     with suppress(OSError):
-        for folder in _parent(environ).iterdir():
-            process, _, _ = folder.name.rpartition("-")
+        for directory in _exec_directory(environ).iterdir():
+            process, _, _ = directory.name.rpartition("-")
             pid = process.partition("-")[0]
-            is_of_here = process.endswith(f"-{_processes()}")
-            if pid.isdecimal() and is_of_here and process != _process(int(pid)):
-                rmtree(folder, ignore_errors=True)
+            is_of_this_host = process.endswith(f"-{_host_name()}")
+            if pid.isdecimal() and is_of_this_host and process != _process_name(int(pid)):
+                rmtree(directory, ignore_errors=True)
 
 
-def _parent(environ: Mapping[str, str]) -> Path:
-    # Not in XDG_RUNTIME_DIR: systemd removes that when the user logs out, and what they left
-    # running in tmux still reads these files.
+def _exec_directory(environ: Mapping[str, str]) -> Path:
+    # Not in XDG_RUNTIME_DIR: systemd removes it when the user logs out, but commands in tmux go on
+    # and still read these files.
     return Path(paths.state_directory(environ), "exec")
 
 
-def _process(pid: int) -> str:
-    """Return a name for a process that no other one has; another one where it has ended."""
+def _process_name(pid: int) -> str:
+    """Return a name for a process that no other process has; a different one if it has ended."""
     started_at = ""
     with suppress(OSError):
-        # proc(5): field 22, counted from behind the command, which may hold anything.
+        # proc(5): field 22, counted after the name of the command, which may contain anything.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         started_at = fields[19]
     if not started_at and sys.platform != "linux":
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, 0)
             started_at = "0"
-    return f"{pid}-{started_at}-{_processes()}"
+    return f"{pid}-{started_at}-{_host_name()}"
 
 
-def _processes() -> str:
-    """Return which processes can be seen: another host or container may share the home."""
+def _host_name() -> str:
+    """Return a name for this host and PID namespace: others may share the home directory."""
     namespace = 0
     with suppress(OSError):
         namespace = Path("/proc/self/ns/pid").stat().st_ino
@@ -205,7 +205,7 @@ def _processes() -> str:
 
 
 def _boto_2_has_keys(environ: Mapping[str, str]) -> bool:
-    # botocore takes the keys of boto 2 before those of an endpoint.
+    # botocore prefers the keys of boto 2 to an endpoint.
     for path in paths.boto_2_files(environ):
         with suppress(OSError):
             if b"aws_access_key_id" in Path(path).read_bytes().lower():

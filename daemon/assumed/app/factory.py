@@ -1,4 +1,4 @@
-"""Makes the objects that `run` and `once` share."""
+"""Construction of the objects that the daemon, the standalone commands and `exec` share."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from assumed.models import Configuration, Credentials
 from assumed.storage import CredentialsFile
 from assumed.sts.client import StsClient
 
-MOST_THREADS = 32
-_SLOW_THREADS = 8
+MAX_THREADS = 32
+_MAX_SLOW_THREADS = 8
 
 
 def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
-    """Read and check a configuration file.
+    """Read and validate a configuration file.
 
     Raises:
-        ConfigurationError: with every mistake in it.
-        SourceUnavailableError: the AWS files, which hold its source profiles, can't be read.
+        ConfigurationError: with every problem in it.
+        SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
     """
     known = frozenset(sources.names())
     return loader.load(
@@ -39,17 +39,17 @@ def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
 
 
 def credentials_path(configuration: Configuration, environ: Mapping[str, str]) -> Path:
-    """Return the path of the credentials file that is kept fresh."""
+    """Return the path of the credentials file to write."""
     if configuration.credentials_file is not None:
         return configuration.credentials_file
     return Path(paths.aws_credentials_file(environ))
 
 
 def credentials_file(configuration: Configuration, environ: Mapping[str, str]) -> CredentialsFile:
-    """Return the credentials file that is kept fresh, written as the configuration says.
+    """Return the credentials file to write, in the mode of the configuration.
 
     Raises:
-        ConfigurationError: the environment says that there is none.
+        ConfigurationError: `AWS_SHARED_CREDENTIALS_FILE` is empty.
     """
     path = credentials_path(configuration, environ)
     if path == Path():
@@ -61,36 +61,41 @@ def credentials_file(configuration: Configuration, environ: Mapping[str, str]) -
 
 
 def stored_credentials(file: CredentialsFile) -> Mapping[str, Credentials]:
-    """Return what the file holds under our mark, by profile.
+    """Return the credentials in the file that this program manages, by profile.
 
     Raises:
-        CredentialsFileError: it can't be read.
+        CredentialsFileError: the file cannot be read.
     """
-    held = {name: stored.credentials() for name, stored in file.read().items()}
-    return {name: credentials for name, credentials in held.items() if credentials is not None}
+    found = {name: stored.credentials() for name, stored in file.read().items()}
+    return {name: credentials for name, credentials in found.items() if credentials is not None}
 
 
 def make_refresher(
     clock: Clock, profiles: SourceProfiles, store: Store, *, sts: StsClient | None = None
 ) -> Refresher:
-    """Return a refresher that calls the real STS, by `sts` where that is given."""
-    sts = sts or StsClient(clock, connections=MOST_THREADS)
-    mfa = MfaSessions(profiles, sts, clock, mfa_folder(os.environ))
+    """Return a refresher that calls STS, with the given client if there is one."""
+    sts = sts or StsClient(clock, connections=MAX_THREADS)
+    mfa = MfaSessions(profiles, sts, clock, mfa_directory(os.environ))
     return Refresher(clock=clock, sources=CredentialSources(profiles, mfa), sts=sts, store=store)
 
 
-def mfa_folder(environ: Mapping[str, str]) -> Path:
-    """Return where MFA sessions are kept."""
+def mfa_directory(environ: Mapping[str, str]) -> Path:
+    """Return the directory of the MFA sessions."""
     return Path(paths.state_directory(environ), "mfa")
 
 
 def make_jobs(
     *,
-    beat: Callable[[], None] = lambda: None,
-    every: timedelta = HEARTBEAT,
+    on_heartbeat: Callable[[], None] = lambda: None,
+    interval: timedelta = HEARTBEAT,
 ) -> HeartbeatScheduler:
-    """Return an APScheduler that is not started yet, with as many threads as the work needs."""
-    jobs = HeartbeatScheduler(beat, every=every)
-    jobs.add_executor(WorkerPool(MOST_THREADS))
-    jobs.add_executor(WorkerPool(_SLOW_THREADS), SLOW_LANE)
+    """Return an APScheduler with a pool of threads for fast calls and one for calls that hang.
+
+    Args:
+        on_heartbeat: called from its thread.
+        interval: the longest time between two heartbeats.
+    """
+    jobs = HeartbeatScheduler(on_heartbeat, every=interval)
+    jobs.add_executor(WorkerPool(MAX_THREADS))
+    jobs.add_executor(WorkerPool(_MAX_SLOW_THREADS), SLOW_LANE)
     return jobs

@@ -1,14 +1,16 @@
-"""`assumed logout`: takes what assumed wrote out of the credentials file."""
+"""`assumed logout`: removes the credentials that this program wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from assumed.app.factory import credentials_file, load_configuration, mfa_folder
+from assumed.app.factory import credentials_file, load_configuration, mfa_directory
 from assumed.credential_sources.base import SourceProfiles
 from assumed.errors import AlreadyRunningError
 from assumed.models import Configuration, ProfileState, Status
+from assumed.platform.systemd.process_unit import stop_command
+from assumed.text import join_words
 
 
 def log_out(
@@ -16,51 +18,53 @@ def log_out(
     environ: Mapping[str, str],
     profiles: Sequence[str],
     *,
-    kept_by: Status | None,
+    daemon_status: Status | None,
 ) -> tuple[str, ...]:
-    """Remove our keys from these profiles, from all with our mark where none is named.
+    """Remove the managed credentials of profiles from the credentials file.
 
-    Where none is named the MFA sessions go too: any profile may hang on one of them.
+    Without profiles, remove those of all managed profiles and the MFA sessions.
 
     Args:
-        config_path: says which credentials file; None for the one where the AWS SDKs look.
-        environ: for the same.
-        profiles: names.
-        kept_by: the status of the running daemon; None where none runs.
+        config_path: the configuration, which names the credentials file; None for the default
+            credentials file of the AWS SDKs.
+        environ: the environment, which may name the credentials file too.
+        profiles: the names.
+        daemon_status: the status of the running daemon; None if no daemon is running.
 
     Returns:
-        The profiles that there was something to remove from.
+        The profiles that had credentials to remove.
 
     Raises:
-        AlreadyRunningError: a daemon would write them again.
-        ConfigurationError: with every mistake in it.
-        CredentialsFileError: the file can't be changed; it is as it was.
+        AlreadyRunningError: the daemon would write them again.
+        ConfigurationError: with every problem in the configuration.
+        CredentialsFileError: the file cannot be changed; nothing was removed.
     """
     configuration = (
         Configuration(path=Path(), profiles={})
         if config_path is None
         else load_configuration(config_path, SourceProfiles())
     )
-    if kept_by is not None:
-        _refuse_while_kept(kept_by, profiles)
+    if daemon_status is not None:
+        _require_not_refreshed(daemon_status, profiles)
     removed = credentials_file(configuration, environ).remove(profiles or None)
     if not profiles:
-        for session in mfa_folder(environ).glob("*.json"):
+        for session in mfa_directory(environ).glob("*.json"):
             session.unlink(missing_ok=True)
     return removed
 
 
-def _refuse_while_kept(kept_by: Status, profiles: Sequence[str]) -> None:
-    kept = [
+def _require_not_refreshed(daemon_status: Status, profiles: Sequence[str]) -> None:
+    refreshed = [
         status.profile
-        for status in kept_by.profiles
+        for status in daemon_status.profiles
         if status.state is not ProfileState.DISABLED
         and (not profiles or status.profile in profiles)
     ]
-    if kept and kept_by.daemon is not None:
+    if refreshed and daemon_status.daemon is not None:
+        pid = daemon_status.daemon.pid
         raise AlreadyRunningError(
-            f"the daemon with pid {kept_by.daemon.pid} keeps {', '.join(kept)} fresh, and would "
-            "write it again",
-            hint="stop it first (`systemctl --user stop assumed`), or write `enabled: false` under "
-            "the profile in the configuration",
+            f"the daemon with pid {pid} would write the credentials of {join_words(refreshed)} "
+            "again",
+            hint=f"stop it first (`{stop_command(pid)}`), or set `enabled: false` for the profile "
+            "in the configuration",
         )

@@ -1,4 +1,4 @@
-"""What a command does by itself where no daemon runs: one thing, once."""
+"""What a command does by itself if no daemon is running."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from assumed.app.factory import (
     make_refresher,
     stored_credentials,
 )
-from assumed.app.live_check import LiveCheck
+from assumed.app.live_check import LiveCheck, trace_calls
 from assumed.aws_files.profiles import read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
-from assumed.engine.refresher import Refresher, Store, already_done
+from assumed.engine.refresh_policy import RetriedBy
+from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
 from assumed.paths import aws_config_file
-from assumed.sts.client import StsClient
-from assumed.sts.tracing import CallTrace, TracingStsClient
+from assumed.storage.null_store import NullStore
+from assumed.sts.client import StsClient, StsRequest
 
 
 class Standalone:
-    """One configuration, for one command.
+    """Refreshes, checks and reports the profiles of a configuration within one command.
 
     Raises:
-        ConfigurationError: with every mistake in it.
-        SourceUnavailableError: the AWS files, which hold its source profiles, can't be read.
+        ConfigurationError: with every problem in the configuration.
+        SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
     """
 
     def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
@@ -45,16 +46,16 @@ class Standalone:
 
     @property
     def enabled(self) -> tuple[str, ...]:
-        """The profiles that are to be kept fresh."""
+        """The names of the profiles that are not disabled."""
         profiles = self.configuration.profiles
         return tuple(name for name, definition in profiles.items() if definition.enabled)
 
     def status(self, profiles: Sequence[str]) -> Status:
-        """Return what the credentials file alone tells.
+        """Return the status of profiles, as the credentials file shows it.
 
         Raises:
             UsageError: a profile that is not in the configuration.
-            CredentialsFileError: the file can't be read.
+            CredentialsFileError: the file cannot be read.
         """
         clock = SystemClock()
         scheduler = RefreshScheduler(
@@ -62,18 +63,18 @@ class Standalone:
             refresher=make_refresher(clock, self._sources, self._file),
             jobs=make_jobs(),
             jitter=lambda: 0,
-            repeats=False,
+            retried_by=RetriedBy.USER,
         )
         scheduler.update_definitions(self.configuration.profiles, stored_credentials(self._file))
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
     def log_in(self, profile: str, code: str) -> Login:
-        """Start the MFA session that a profile hangs on, for whoever refreshes it next.
+        """Start the MFA session that a profile needs, for the next refresh to use.
 
         Raises:
             AssumedError: as `RefreshScheduler.log_in`.
         """
-        with self._scheduler(_Nowhere(), {}) as (scheduler, _):
+        with self._scheduler(NullStore(), {}) as (scheduler, _):
             return scheduler.log_in(profile, code)
 
     def refresh(
@@ -83,90 +84,98 @@ class Standalone:
         force: bool,
         min_left: timedelta | None = None,
         timeout: timedelta | None = None,
-        told: Callable[[Outcome], None] | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
     ) -> tuple[Outcome, ...]:
-        """Refresh profiles; where none is named, all but those that are kept in memory alone.
+        """Refresh profiles; return their outcomes.
 
         Args:
-            profiles: names.
-            force: also refresh what is still fresh.
-            min_left: leave alone what has at least so much left, and nothing else.
-            timeout: how long to wait; None for as long as it takes.
-            told: called with each outcome as it comes.
+            profiles: the names; if empty, all profiles that are stored in the file.
+            force: also refresh sessions that are not due.
+            min_left: refresh the sessions with less remaining, and no others.
+            timeout: how long to wait; None to wait without a limit.
+            on_outcome: called with each outcome as soon as it is known.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
-            CredentialsFileError: the file can't be read.
+            CredentialsFileError: the file cannot be read.
         """
         definitions = self.configuration.profiles
         chosen = list(dict.fromkeys(profiles)) or [
             name for name in self.enabled if definitions[name].store is StorageMode.FILE
         ]
-        volatile = {
+        in_memory = {
             name
             for name in chosen
             if name in definitions and definitions[name].store is StorageMode.MEMORY
         }
-        lasting = [name for name in chosen if name not in volatile]
-        outcomes: dict[str, Outcome] = {name: _daemon_needed(name) for name in volatile}
-        if lasting:
+        in_file = [name for name in chosen if name not in in_memory]
+        outcomes: dict[str, Outcome] = {name: _daemon_needed(name) for name in in_memory}
+        if in_file:
             self._file.recover()
             with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
-                coming = scheduler.refresh(lasting, force=force, min_left=min_left)
-                awaited = _awaited(coming, timeout, told)
-                outcomes |= {outcome.profile: outcome for outcome in awaited}
+                pending = scheduler.refresh(in_file, force=force, min_left=min_left)
+                refreshed = _wait_for_outcomes(pending, timeout, on_outcome)
+                outcomes |= {outcome.profile: outcome for outcome in refreshed}
         return tuple(outcomes[name] for name in chosen)
 
     def credentials(
         self, profile: str, *, min_left: timedelta
     ) -> tuple[Credentials, Failure | None]:
-        """Return a profile's credentials, refreshed first where under `min_left` is left of them.
+        """Return a profile's credentials, refreshed first if less than `min_left` remains.
 
         Returns:
-            The credentials, and why they could not be refreshed where they are the old ones.
+            The credentials, and if the refresh failed and these are the previous ones, why.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
-            CredentialsFileError: the file can't be read.
-            RefreshFailedError: there are none that last for a minute.
+            CredentialsFileError: the file cannot be read.
+            RefreshFailedError: there are no credentials that are valid for another minute.
         """
         self._file.recover()
         with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
             credentials = scheduler.credentials(profile, min_left=min_left).result()
             return credentials, scheduler.statuses([profile])[0].last_error
 
-    def check_live(self, told: Callable[[Outcome], None] | None = None) -> tuple[LiveCheck, ...]:
+    def check_live(
+        self, on_outcome: Callable[[Outcome], None] | None = None
+    ) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing.
 
         Args:
-            told: called with each outcome as it comes.
+            on_outcome: called with each outcome as soon as it is known.
         """
         definitions = self.configuration.profiles
-        sts = TracingStsClient(SystemClock(), connections=len(definitions))
-        with self._scheduler(_Nowhere(), {}, sts=sts) as (scheduler, refresher):
-            outcomes = _awaited(scheduler.refresh((), force=True), None, told)
+        requests: list[StsRequest] = []
+        sts = StsClient(
+            SystemClock(),
+            connections=len(definitions),
+            on_request=requests.append,
+            reports_identity=True,
+        )
+        with self._scheduler(NullStore(), {}, sts=sts) as (scheduler, refresher):
+            outcomes = _wait_for_outcomes(scheduler.refresh((), force=True), None, on_outcome)
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
                     outcome=outcome,
-                    session=refresher.session(outcome.profile) if outcome.ok else None,
-                    seen=sts.observed.get(outcome.profile, CallTrace()),
+                    session=refresher.sessions.get(outcome.profile) if outcome.ok else None,
+                    trace=trace_calls(definitions[outcome.profile], requests),
                 )
                 for outcome in outcomes
             )
 
     def clashes(self, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-        """Return where AWS tools would not look at what is kept fresh.
+        """Return why AWS tools would not use the refreshed credentials.
 
         Args:
-            environ: of the shell, and where the AWS config file is.
+            environ: the environment of the shell, which also says where the AWS config file is.
 
         Raises:
-            SourceUnavailableError: one of the AWS files can't be read.
-            CredentialsFileMalformedError: likewise, with the line.
+            SourceUnavailableError: one of the AWS files cannot be read.
+            CredentialsFileMalformedError: one of the AWS files has a syntax error.
         """
-        stored_in = credentials_path(self.configuration, environ)
-        files = read_aws_files(Path(aws_config_file(environ)), stored_in)
+        path = credentials_path(self.configuration, environ)
+        files = read_aws_files(Path(aws_config_file(environ)), path)
         return find_clashes(files, self.configuration, environ)
 
     @contextmanager
@@ -181,7 +190,11 @@ class Standalone:
         refresher = make_refresher(clock, self._sources, store, sts=sts)
         jobs = make_jobs()
         scheduler = RefreshScheduler(
-            clock=clock, refresher=refresher, jobs=jobs, jitter=random.random, repeats=False
+            clock=clock,
+            refresher=refresher,
+            jobs=jobs,
+            jitter=random.random,
+            retried_by=RetriedBy.USER,
         )
         scheduler.update_definitions(self.configuration.profiles, stored)
         jobs.start()
@@ -192,26 +205,26 @@ class Standalone:
             jobs.shutdown(wait=False)
 
 
-def _awaited(
-    coming: Mapping[str, Future[Outcome]],
+def _wait_for_outcomes(
+    pending: Mapping[str, Future[Outcome]],
     timeout: timedelta | None,
-    told: Callable[[Outcome], None] | None,
+    on_outcome: Callable[[Outcome], None] | None,
 ) -> tuple[Outcome, ...]:
-    """Return the outcomes that are there in time, each of the others as a failure."""
-    if told is not None:
-        for outcome in coming.values():
-            outcome.add_done_callback(lambda done: told(done.result()))
-    wait(coming.values(), None if timeout is None else timeout.total_seconds())
+    """Return the outcomes; those that are not known in time are failures."""
+    if on_outcome is not None:
+        for future in pending.values():
+            future.add_done_callback(lambda done: on_outcome(done.result()))
+    wait(pending.values(), None if timeout is None else timeout.total_seconds())
     return tuple(
-        outcome.result()
-        if outcome.done()
+        future.result()
+        if future.done()
         else _failed(
             profile,
             code="Timeout",
-            message="the refresh is still under way",
-            hint="give it more time with `--timeout`",
+            message="the refresh has not finished in time",
+            hint="allow it more time with `--timeout`",
         )
-        for profile, outcome in coming.items()
+        for profile, future in pending.items()
     )
 
 
@@ -219,24 +232,11 @@ def _daemon_needed(profile: str) -> Outcome:
     return _failed(
         profile,
         code="DaemonNeeded",
-        message="it is kept in memory alone (`store: memory`), and no daemon runs to keep it",
-        hint="start one: `systemctl --user start assumed`, or `assumed run`",
+        message="it is kept in memory only (`store: memory`), and no daemon is running",
+        hint="run `assumed service install`, or `assumed run` in a terminal",
     )
 
 
 def _failed(profile: str, *, code: str, message: str, hint: str) -> Outcome:
-    failure = Failure(
-        code=code, message=f"profile {profile}: {message}", hint=hint, at=SystemClock().now()
-    )
+    failure = Failure(code=code, message=message, hint=hint, at=SystemClock().now())
     return Outcome(profile=profile, failure=failure)
-
-
-class _Nowhere:
-    """A store that keeps nothing."""
-
-    def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> Future[None]:
-        """Forget the credentials."""
-        return already_done()
-
-    def remove(self, profiles: Sequence[str]) -> None:
-        """There is nothing to remove."""

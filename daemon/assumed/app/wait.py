@@ -1,4 +1,4 @@
-"""`assumed wait`: until profiles are valid for long enough, or time is up."""
+"""`assumed wait`: waits until profiles are valid for long enough, or the time is up."""
 
 from __future__ import annotations
 
@@ -11,74 +11,76 @@ from assumed.errors import DaemonUnreachableError
 from assumed.models import Failure, Outcome
 
 _FIRST_PAUSE = timedelta(seconds=0.5)
-_LONGEST_PAUSE = timedelta(seconds=10)
+_MAX_PAUSE = timedelta(seconds=10)
 
-Ask = Callable[[timedelta], Sequence[Outcome]]
-"""Refreshes what has too little left, within this time, and returns what came of each profile."""
+Refresh = Callable[[timedelta], Sequence[Outcome]]
+"""Refreshes the profiles with too little remaining, within a time; returns every outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
-    """What each profile came to; `is_done` where all of them are valid for long enough."""
+    """The last outcome of each profile."""
 
     outcomes: Sequence[Outcome]
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is missing any more."""
+        """Whether all profiles are valid for long enough."""
         return all(outcome.ok for outcome in self.outcomes)
 
 
 def wait(
-    ask: Ask,
+    refresh: Refresh,
     *,
     clock: Clock,
     sleep: Callable[[float], None],
     min_left: timedelta | None,
     timeout: timedelta,
 ) -> WaitResult:
-    """Ask again and again, at growing intervals, until all profiles are valid or time is up.
+    """Refresh repeatedly, at growing intervals, until all profiles are valid or the time is up.
 
-    Whether enough is left is for `ask` to say, for it goes by a better clock than the wall's: what
-    it had to refresh is asked for again, and what it then still has to refresh can't be had.
+    `refresh` decides whether enough remains, because it knows the clock of STS. If it refreshes a
+    profile twice in a row, even a new session is too short.
 
     Args:
-        ask: what refreshes.
+        refresh: refreshes the profiles.
         clock: the source of time.
-        sleep: waits some seconds.
-        min_left: what was asked for; None for sessions that are not due to be refreshed.
+        sleep: sleeps for a number of seconds.
+        min_left: the minimum remaining lifetime; None for sessions that are not due for refresh.
         timeout: how long to wait; positive.
 
     Raises:
-        UsageError, ConfigurationError: what `ask` raises and no waiting mends.
-        DaemonUnreachableError: the daemon did not answer until time was up.
+        UsageError, ConfigurationError: as `refresh`.
+        DaemonUnreachableError: the daemon did not respond until the time was up.
     """
     deadline = clock.boottime() + timeout.total_seconds()
     pause = _FIRST_PAUSE
-    new_before: set[str] = set()
+    refreshed_before: set[str] = set()
     while True:
-        trouble: DaemonUnreachableError | None = None
+        unreachable: DaemonUnreachableError | None = None
         outcomes: list[Outcome] = []
-        left = timedelta(seconds=deadline - clock.boottime())
+        remaining = timedelta(seconds=deadline - clock.boottime())
         try:
-            outcomes += ask(max(left, _FIRST_PAUSE))
+            outcomes += refresh(max(remaining, _FIRST_PAUSE))
         except DaemonUnreachableError as error:
-            trouble = error
-        new = {outcome.profile for outcome in outcomes if outcome.ok and not outcome.was_fresh}
-        if min_left is not None and new & new_before:
-            return WaitResult([_checked(outcome, new & new_before, clock) for outcome in outcomes])
-        is_all_ok = trouble is None and all(outcome.ok for outcome in outcomes)
-        if is_all_ok and (min_left is None or not new):
+            unreachable = error
+        refreshed = {
+            outcome.profile for outcome in outcomes if outcome.ok and not outcome.was_fresh
+        }
+        if min_left is not None and (too_short := refreshed & refreshed_before):
+            return WaitResult([_checked(outcome, too_short, clock) for outcome in outcomes])
+        is_all_ok = unreachable is None and all(outcome.ok for outcome in outcomes)
+        if is_all_ok and (min_left is None or not refreshed):
             return WaitResult(outcomes)
-        new_before = new
+        refreshed_before = refreshed
         if is_all_ok:
             continue
         if clock.boottime() + pause.total_seconds() >= deadline:
-            if trouble is not None:
-                raise trouble
+            if unreachable is not None:
+                raise unreachable
             return WaitResult(outcomes)
         sleep(pause.total_seconds())
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        pause = min(pause * 2, _MAX_PAUSE)
 
 
 def _checked(outcome: Outcome, too_short: Set[str], clock: Clock) -> Outcome:
@@ -86,9 +88,9 @@ def _checked(outcome: Outcome, too_short: Set[str], clock: Clock) -> Outcome:
         return outcome
     failure = Failure(
         code="MinLeft",
-        message=f"profile {outcome.profile}: a session that was issued just now has less left than "
-        "--min-left asks for",
-        hint="ask for less, or raise duration_seconds, and the MaxSessionDuration of the role",
+        message="even a new session has less remaining than --min-left requires",
+        hint="use a smaller --min-left, or raise duration_seconds and the role's "
+        "MaxSessionDuration",
         at=clock.now(),
     )
     return replace(outcome, failure=failure)

@@ -48,10 +48,10 @@ def _assumed() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return the exit status. No error of the outside world is a traceback."""
     if any(name.startswith("ASSUMED_OUTER_") for name in os.environ):
-        from assumed.app.exec_environment import outer_environ  # noqa: PLC0415 - rarely needed
+        from assumed.app.exec_environment import original_environ  # noqa: PLC0415 - rarely needed
 
         # Under `assumed exec` too the user's AWS files are those that count, for us alone.
-        os.environ.update(outer_environ(os.environ))
+        os.environ.update(original_environ(os.environ))
     try:
         status = _assumed.main(list(arguments), prog_name="assumed", standalone_mode=False)
         sys.stdout.flush()

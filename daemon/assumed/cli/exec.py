@@ -31,7 +31,7 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
 
     options.configure_log(level="warning")
     daemon = connect_to_daemon(options)
-    ExecEnvironment(profile, os.environ, static=static).become(
+    ExecEnvironment(profile, os.environ, static=static).exec(
         command_line,
         daemon=daemon,
         config_path=options.config_path() if daemon is None else None,

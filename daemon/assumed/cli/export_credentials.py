@@ -55,7 +55,7 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
         )
         if failure is not None:
             click.echo(
-                f"assumed: {failure.message}\n  {failure.hint}\n"
+                f"assumed: profile {profile}: {failure.message}\n  {failure.hint}\n"
                 "  what is left of the session before is printed",
                 err=True,
             )

@@ -32,27 +32,27 @@ def command(options: Options, output: str | None, suffix: str) -> None:
     Example: assumed init
     """
     from assumed.app.init.command import (  # noqa: PLC0415 - botocore is paid for where it is used
-        first_place,
-        proposal,
-        write_new,
+        default_path,
+        generate_from_aws_files,
+        write_new_config,
     )
 
     options.configure_log(level="error")
-    proposed = proposal(os.environ, suffix=suffix)
-    for each in proposed.left_out:
-        text = f"{each.place}: profile {each.profile} is left out: {each.reason}"
+    generated = generate_from_aws_files(os.environ, suffix=suffix)
+    for each in generated.skipped:
+        text = f"{each.place}: profile {each.profile} is skipped: {each.reason}"
         click.echo(printable_lines(text), err=True)
     if output == "-":
-        click.echo(proposed.text, nl=False)
+        click.echo(generated.text, nl=False)
         return
     named = Path(output) if output is not None else options.config
-    path = first_place(named, os.environ)
-    distrusted = write_new(path, proposed.text)
-    for name, profile in proposed.profiles.items():
+    path = default_path(named, os.environ)
+    distrusted = write_new_config(path, generated.text)
+    for name, profile in generated.profiles.items():
         click.echo(printable_lines(f"profile {profile}: from now on --profile {name}"))
     if distrusted is not None:
         click.echo(f"{path} will not be read as it is: {distrusted}", err=True)
-    chosen = f" --config {path}" if path != first_place(None, os.environ) else ""
+    chosen = f" --config {path}" if path != default_path(None, os.environ) else ""
     click.echo(
         f"{path}: written; read it, and see whether it works: `assumed check --live{chosen}`"
     )

@@ -31,7 +31,7 @@ def command(options: Options, profiles: tuple[str, ...]) -> None:
         options.config_path_or_none(),
         os.environ,
         profiles,
-        kept_by=daemon.status() if daemon else None,
+        daemon_status=daemon.status() if daemon else None,
     )
     for profile in removed:
         click.echo(printable_lines(f"{profile}: removed"))

@@ -51,8 +51,8 @@ def finding_lines(finding: Finding) -> str:
 def live_check_lines(check: LiveCheck) -> str:
     """Return who asked, who a profile became and for how long, or why not and what to do."""
     definition, failure = check.definition, check.outcome.failure
-    caller = f": {check.seen.caller_arn}" if check.seen.caller_arn is not None else ""
-    took = f", in {check.seen.took / timedelta(milliseconds=1):.0f} ms" if check.seen.took else ""
+    caller = f": {check.trace.caller_arn}" if check.trace.caller_arn is not None else ""
+    took = f", in {check.trace.took / timedelta(milliseconds=1):.0f} ms" if check.trace.took else ""
     source = f"  from {definition.source}{caller}"
     if failure is None:
         assert check.session is not None  # noqa: S101 - where there is no failure there is a session

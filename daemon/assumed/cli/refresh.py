@@ -37,7 +37,7 @@ def command(
 
         once = Standalone(options.config_path(), os.environ)
         with progress(len(profiles or once.enabled)) as told:
-            outcomes = once.refresh(profiles, force=force, told=told)
+            outcomes = once.refresh(profiles, force=force, on_outcome=told)
     now = utc_now()
     for outcome in outcomes:
         click.echo(outcome_line(outcome, now=now), err=not outcome.ok)

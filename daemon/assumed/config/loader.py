@@ -45,7 +45,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "hooks": HooksModel,
     "metrics": MetricsModel,
 }
-_EXAMPLE = """an example:
+EXAMPLE = """an example:
 profiles:
   my-profile:
     role_arn: arn:aws:iam::111122223333:role/my-role
@@ -69,7 +69,7 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     raise ConfigurationError(
         [f"there is no configuration file: looked for {join_words([*map(str, found)])}"],
         hint=f"run `assumed init` to create one from the AWS config file, or write {found[0]}, or "
-        f"name one with `--config FILE` or ASSUMED_CONFIG; {_EXAMPLE}",
+        f"name one with `--config FILE` or ASSUMED_CONFIG; {EXAMPLE}",
     )
 
 
@@ -179,7 +179,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigurationError:
     is_missing = error.errno == errno.ENOENT
     return ConfigurationError(
         [f"{path}: cannot be read: {error.strerror}"],
-        hint=f"create it; {_EXAMPLE}" if is_missing else "make it readable for this user",
+        hint=f"create it; {EXAMPLE}" if is_missing else "make it readable for this user",
     )
 
 

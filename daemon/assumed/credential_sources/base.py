@@ -1,14 +1,14 @@
-"""Where the calling credentials come from. Each kind of source is one file.
+"""The credential sources. Each kind of source is one module.
 
-| kind | open |
+| source | open |
 | --- | --- |
-| a profile of the AWS files: keys, SSO, a `credential_process` | `profiles` |
-| a session that an MFA code starts | `mfa`, `session_file`, `code` |
-| the environment, an EC2 instance, a container | `machine` |
-| a token of an identity provider, in a file | `web_identity` |
+| a profile of the AWS files: keys, SSO, a `credential_process` | `profile` |
+| an MFA session | `mfa`, `mfa_cache`, `mfa_command` |
+| the environment, an EC2 instance, a container | `ambient` |
+| a token of an OIDC identity provider, in a file | `web_identity` |
 
-The environment of the daemon never decides whose credentials are used: the definition does.
-`held` keeps what botocore has found.
+The daemon's environment never decides whose credentials are used: the definition does.
+`botocore_adapter` caches what botocore has resolved.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["CredentialProvider", "CredentialSources", "ResolvedSource", "SourceP
 
 
 class CredentialProvider(Protocol):
-    """One source, of whatever kind; safe to use from many threads."""
+    """A source of any kind; safe to use from many threads."""
 
     @property
     def botocore_session(self) -> BotocoreSession:
@@ -47,48 +47,48 @@ class CredentialProvider(Protocol):
         ...
 
     def credentials(self) -> SourceAuthentication:
-        """Return what makes calls now, as one set.
+        """Return what authenticates calls now, as one set.
 
         Raises:
-            SourceMissingError: there is nothing: somebody has to act.
+            SourceMissingError: there is nothing, and the user has to act.
             SourceUnavailableError: an endpoint or a process failed.
         """
         ...
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
-        """Return credentials that end, as they are: for a profile that assumes no role.
+        """Return the source's own temporary credentials, for a profile that assumes no role.
 
         Args:
-            other_than: the access key id of those that are to be replaced: the source is asked
-                anew where it would give them again.
+            other_than: the access key id of the credentials to replace; a source that still has
+                these is asked for new ones.
 
         Raises:
-            LongTermKeysError: they don't end, or don't say when.
+            LongTermKeysError: they do not expire, or their expiration is unknown.
             SourceMissingError, SourceUnavailableError: as `credentials`.
         """
         ...
 
     def forget(self) -> None:
-        """Have the next `credentials` asked for anew."""
+        """Drop cached credentials, so that the next `credentials` resolves them again."""
         ...
 
 
 class CredentialSources:
-    """Every kind of source; safe to use from many threads."""
+    """Resolves sources of every kind; safe to use from many threads."""
 
     def __init__(self, profiles: SourceProfiles, mfa: MfaSessions) -> None:
         self.mfa = mfa
         self._profiles = profiles
         self._lock = threading.Lock()
         self._token_files: set[Path] = set()
-        self._machine: dict[CredentialSource, AmbientCredentialSource] = {}
+        self._ambient: dict[CredentialSource, AmbientCredentialSource] = {}
 
     def resolve(self, source: RootSource) -> CredentialProvider:
-        """Return a source; its credentials are not asked for yet.
+        """Return a source, without resolving its credentials.
 
         Raises:
-            SourceMissingError: there is no such source.
-            SourceUnavailableError: the AWS files can't be read.
+            SourceMissingError: it does not exist.
+            SourceUnavailableError: the AWS files cannot be read.
         """
         match source:
             case SourceProfile(name):
@@ -98,10 +98,10 @@ class CredentialSources:
             case WebIdentity(path):
                 return WebIdentitySource(path, self._profiles.plain_botocore_session())
             case CredentialSource():
-                return self._machine_source(source)
+                return self._ambient_source(source)
 
     def fingerprint(self, source: RootSource) -> str | None:
-        """Return what changes when the credentials of a source may have; None if unreadable."""
+        """Return a text that changes with the credentials of a source; None if unreadable."""
         match source:
             case SourceProfile(name):
                 return self._profiles.fingerprint(name)
@@ -132,17 +132,17 @@ class CredentialSources:
 
     @property
     def directories(self) -> frozenset[Path]:
-        """Where something changes when the credentials of a source may have."""
+        """The directories in which a file changes when the credentials of a source change."""
         with self._lock:
             token_files = {path.parent for path in self._token_files}
         return self._profiles.directories | token_files | {self.mfa.directory}
 
-    def _machine_source(self, kind: CredentialSource) -> AmbientCredentialSource:
+    def _ambient_source(self, kind: CredentialSource) -> AmbientCredentialSource:
         botocore_session = self._profiles.plain_botocore_session()
         with self._lock:
-            known = self._machine.get(kind)
+            known = self._ambient.get(kind)
             if known is None or known.botocore_session is not botocore_session:
-                known = self._machine[kind] = AmbientCredentialSource(kind, botocore_session)
+                known = self._ambient[kind] = AmbientCredentialSource(kind, botocore_session)
             return known
 
 

@@ -1,4 +1,4 @@
-"""What botocore has found, and keeps fresh by itself where it can."""
+"""Adapts credentials that botocore resolves, and refreshes by itself if it can."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from assumed.aws_files.ownership import is_long_term_key
 from assumed.errors import LongTermKeysError
 from assumed.models import SourceCredentials, TemporaryCredentials
 
-FoundT = TypeVar("FoundT")
+ResultT = TypeVar("ResultT")
 
 
 class CachedCredentials:
     """The credentials of one source; safe to use from many threads.
 
     Args:
-        load: finds them; None where there are none.
+        load: resolves them; None if the source has none.
     """
 
     def __init__(self, load: Callable[[], BotocoreCredentials | None]) -> None:
@@ -30,17 +30,17 @@ class CachedCredentials:
         self._lock = threading.Lock()
         self._credentials: BotocoreCredentials | None = None
 
-    def temporary(self, name: str, *, other_than: str | None) -> TemporaryCredentials | None:
-        """Return credentials that end, as one set; None where there is nothing.
+    def temporary(self, label: str, *, other_than: str | None) -> TemporaryCredentials | None:
+        """Return temporary credentials as one set; None if the source has none.
 
         Args:
-            name: of the source, for messages.
-            other_than: the access key id of those that are to be replaced: the source is asked
-                anew where it would give them again.
+            label: names the source in messages.
+            other_than: the access key id of the credentials to replace; if the cache still has
+                these, they are resolved again.
 
         Raises:
-            LongTermKeysError: they don't end, or don't say when.
-            Exception: what botocore raises, of many kinds.
+            LongTermKeysError: they do not expire, or their expiration is unknown.
+            Exception: of any kind, from botocore.
         """
         found = self._with_expiration()
         if found is not None and found[0].access_key_id == other_than:
@@ -52,15 +52,14 @@ class CachedCredentials:
         token = credentials.session_token
         if token is None or is_long_term_key(credentials.access_key_id):
             raise LongTermKeysError(
-                f"{name} holds long-term keys, and those are never copied",
-                hint="give the profile a `role_arn`, or an `mfa_serial` for a session with a code; "
-                "or use the keys where they are",
+                f"{label} holds long-term keys, which are never copied",
+                hint="give the profile a `role_arn`, or an `mfa_serial` for an MFA session",
             )
         if expiration is None:
             raise LongTermKeysError(
-                f"{name} does not say when its credentials end, so that they can't be kept fresh",
-                hint="have its `credential_process` print an `Expiration`, or name a source that "
-                "tells it: SSO, a `credential_process`, `mfa_serial`",
+                f"{label} has credentials without an expiration, which cannot be kept fresh",
+                hint="have its `credential_process` print an `Expiration`, or use a source that "
+                "has one: SSO, `mfa_serial`",
             )
         return TemporaryCredentials(
             credentials.access_key_id, credentials.secret_access_key, token, expiration
@@ -70,9 +69,9 @@ class CachedCredentials:
         while True:
             before = self.get()
             with self._lock:
-                # None of long-term keys. botocore has no other way to tell.
+                # botocore has no public attribute for it. Long-term keys have none.
                 expiration: datetime | None = getattr(self._credentials, "_expiry_time", None)
-            # Another thread may have had them refreshed meanwhile.
+            # Another thread may have refreshed them in between.
             if before is None or self.get() == before:
                 break
         if before is None:
@@ -80,10 +79,10 @@ class CachedCredentials:
         return before, expiration.astimezone(UTC) if expiration else None
 
     def get(self) -> SourceCredentials | None:
-        """Return what signs calls now, as one set; None where there is nothing.
+        """Return the current credentials as one set; None if the source has none.
 
         Raises:
-            Exception: what botocore raises, of many kinds.
+            Exception: of any kind, from botocore.
         """
         with self._lock:
             if self._credentials is None:
@@ -97,18 +96,18 @@ class CachedCredentials:
         return SourceCredentials(frozen.access_key, frozen.secret_key, frozen.token or None)
 
     def forget(self) -> None:
-        """Have them found anew the next time."""
+        """Clear the cache."""
         with self._lock:
             self._credentials = None
 
 
 class BotocoreSource(ABC):
-    """A source whose credentials botocore finds; each kind says what its failures mean.
+    """A source whose credentials botocore resolves; each subclass translates its failures.
 
     Args:
         label: names the source in messages.
         botocore_session: a botocore session, for its region, endpoint and CA settings.
-        load: finds the credentials; None where there are none.
+        load: resolves the credentials; None if the source has none.
     """
 
     def __init__(
@@ -119,30 +118,30 @@ class BotocoreSource(ABC):
     ) -> None:
         self.botocore_session = botocore_session
         self._label = label
-        self._held = CachedCredentials(load)
+        self._cache = CachedCredentials(load)
 
     def credentials(self) -> SourceCredentials:
-        """Return what signs calls now, as one set, refreshed by botocore where it can.
+        """Return the current credentials as one set, refreshed by botocore if it can.
 
         Raises:
-            SourceMissingError: there are none, or a login has run out: somebody has to act.
+            SourceMissingError: there are none, or a login has expired.
             SourceUnavailableError: an endpoint or a `credential_process` failed.
         """
-        return self._found(self._held.get)
+        return self._resolve(self._cache.get)
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
-        """Return credentials that end; see `CredentialProvider`.
+        """Return temporary credentials; see `CredentialProvider`.
 
         Raises:
-            LongTermKeysError: they don't end, or don't say when.
+            LongTermKeysError: they do not expire, or their expiration is unknown.
             SourceMissingError, SourceUnavailableError: as `credentials`.
         """
-        return self._found(lambda: self._held.temporary(self._label, other_than=other_than))
+        return self._resolve(lambda: self._cache.temporary(self._label, other_than=other_than))
 
     def forget(self) -> None:
-        """Have the next `credentials` asked for anew."""
-        self._held.forget()
+        """Clear the cache, so that the next `credentials` resolves them again."""
+        self._cache.forget()
 
     @abstractmethod
-    def _found(self, find: Callable[[], FoundT | None]) -> FoundT:
-        """Return what `find` returns; in the place of what it raises, or of None, an error."""
+    def _resolve(self, load: Callable[[], ResultT | None]) -> ResultT:
+        """Return the result of `load`; raise an `AssumedError` for its exceptions or for None."""

@@ -1,4 +1,4 @@
-"""What botocore's exceptions mean, for whoever has to do something about them."""
+"""Translates botocore's exceptions while it resolves credentials: expired login, missing keys."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableEr
 from assumed.logs import redact
 
 
-def source_error(name: str, error: Exception, *, login: str = "") -> AssumedError:
-    """Return what an exception means that botocore raised while it found credentials.
+def translate_source_error(name: str, error: Exception, *, login: str = "") -> AssumedError:
+    """Return the error of the tree for an exception of botocore.
 
     Args:
-        name: of the profile.
-        error: of whatever kind.
-        login: the command that a login of the profile takes, if it takes one.
+        name: of the source profile.
+        error: of any kind.
+        login: the command that logs in to the profile; empty if it needs no login.
     """
     match error:
         case AssumedError():
             return error
         case exceptions.SSOError() | exceptions.TokenRetrievalError():
-            problem = f"its SSO login has run out: {error}"
-            hint = f"`{login or 'aws sso login'}`; refreshes go on by themselves after it"
+            message = f"the SSO login of source profile {name} is missing or expired: {error}"
+            hint = f"run `{login or 'aws sso login'}`"
         case exceptions.LoginError():
-            problem = f"its login has run out: {error}"
-            hint = f"`{login or 'aws login'}`; refreshes go on by themselves after it"
+            message = f"the login of source profile {name} is missing or expired: {error}"
+            hint = f"run `{login or 'aws login'}`"
         case exceptions.MissingDependencyException():
-            problem = "botocore takes a login of this kind only with the library awscrt"
-            hint = "`pipx inject assumed awscrt`, and start the daemon again"
+            message = f"source profile {name} has a kind of login for which botocore needs awscrt"
+            hint = "install it with `pipx inject assumed awscrt`, and restart a running daemon"
         case exceptions.PartialCredentialsError() | exceptions.ProfileNotFound():
-            problem = str(error)
-            hint = f"`aws configure --profile {name}` stores long-term keys in it"
+            message = f"source profile {name}: {error}"
+            hint = f"store long-term keys in it with `aws configure --profile {name}`"
         case _:
             return SourceUnavailableError(
-                f"profile {name}: no credentials to be had: {_reason(error)}",
-                hint=f"`aws sts get-caller-identity --profile {name}` shows the same by hand",
+                f"source profile {name}: credentials unavailable: {_reason(error)}",
+                hint=f"reproduce it with `aws sts get-caller-identity --profile {name}`",
             )
-    return SourceMissingError(f"profile {name}: {problem}", hint=hint)
+    return SourceMissingError(message, hint=hint)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, exceptions.BotoCoreError | exceptions.ClientError | OSError):
-        # What a `credential_process` writes to standard error is in it.
+        # It contains what a `credential_process` wrote to standard error.
         return redact(str(error)).strip()
-    # botocore takes the shape of what a process printed or a cache holds for granted.
+    # botocore trusts the shape of what a process prints and of cached logins.
     return f"{type(error).__name__}: {redact(str(error))}"

@@ -1,7 +1,7 @@
-"""Sessions that one MFA code starts, kept for the day: in memory, and in a file of mode 0600.
+"""MFA sessions: started with one MFA code, cached for the day in memory and in a 0600 file.
 
-A session of GetSessionToken carries the MFA context into each role that is assumed from it, and is
-no role itself, so that the hour of chained roles does not count.
+A session of GetSessionToken passes the MFA context to each role that is assumed from it. It is no
+role itself, so the one-hour limit of role chaining does not apply.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from assumed.errors import (
 )
 from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
 
-# RFC 6238: how long a device shows one code. STS takes each once.
+# RFC 6238: how long a device shows one code.
 _STEP_SECONDS = 30.0
 _NEVER = float("-inf")
 
 
 class SessionTokenIssuer(Protocol):
-    """What an MFA session asks of `sts.StsClient`."""
+    """The part of `StsClient` that starts MFA sessions."""
 
     @property
     def clock_ahead(self) -> timedelta:
-        """By how much STS's clock is ahead of this machine's."""
+        """How far STS's clock is ahead of this machine's."""
         ...
 
     def get_session_token(
@@ -55,32 +55,32 @@ class SessionTokenIssuer(Protocol):
 
 @dataclass(slots=True)
 class _MfaSessionState:
-    """What is known of one session."""
+    """The state of one MFA session."""
 
     file: MfaCacheFile
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    """Of whoever starts the next session, which takes as long as a command or STS does."""
+    start_lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the next session is started, for as long as a command or STS takes."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Guards what is below, and is never held for long: the scheduler looks at it."""
+    """Guards the fields below; held briefly, because the scheduler reads them."""
     credentials: TemporaryCredentials | None = None
     expires_at: float = 0.0
     """Seconds of `Clock.boottime()`."""
-    read: FileState | None = None
-    """How the file was when it was read."""
+    file_state: FileState | None = None
+    """The state of the file when it was last read."""
     rejected: set[str] = field(default_factory=set)
-    """Access key ids that STS does not take any more."""
+    """The access key ids that STS has rejected."""
     failed_at: float = _NEVER
     failure: AssumedError | None = None
 
 
 class MfaSessions:
-    """One session for each source profile and device; safe to use from many threads.
+    """One MFA session for each source profile and device; safe to use from many threads.
 
     Args:
-        profiles: hold the long-term keys.
+        profiles: the profiles with the long-term keys.
         sts: starts sessions.
         clock: the source of time.
-        directory: of the files, ours alone; it need not be there yet.
+        directory: of the cache files, private to this program; created when needed.
         run: runs the command that prints a code.
     """
 
@@ -99,202 +99,206 @@ class MfaSessions:
         self._run = run
         self.directory = directory
         self._lock = threading.Lock()
-        self._held: dict[tuple[str, str], _MfaSessionState] = {}
-        self._used: dict[str, float] = {}
-        """When codes were given to STS: each is good once."""
-        self._asked: dict[object, float] = {}
-        """When a device gave a code, by the command that asks it, and by its serial."""
+        self._states: dict[tuple[str, str], _MfaSessionState] = {}
+        self._used_codes: dict[str, float] = {}
+        """When each code was sent to STS, which accepts it once."""
+        self._asked_at: dict[object, float] = {}
+        """When a device last gave a code, by its command and by its serial."""
 
     def resolve(self, source: MfaSession) -> MfaSource:
-        """Return the source; no code is asked for yet.
+        """Return the source, without asking for a code.
 
         Raises:
-            SourceMissingError: there is no such profile.
-            SourceUnavailableError: the AWS files can't be read.
+            SourceMissingError: the source profile does not exist.
+            SourceUnavailableError: the AWS files cannot be read.
         """
         return MfaSource(self, source, self._profiles.resolve(source.profile.name))
 
     def fingerprint(self, source: MfaSession) -> str | None:
-        """Return what changes when the long-term keys or the session do; None if unreadable."""
+        """Return a text that changes with the keys or the session; None if unreadable."""
         keys = self._profiles.fingerprint(source.profile.name)
-        return None if keys is None else f"{keys} {file_state(self._of(source).file.path)}"
+        return None if keys is None else f"{keys} {file_state(self._state_for(source).file.path)}"
 
     def expires_at(self, source: MfaSession) -> datetime | None:
-        """Return when the session ends, by STS's clock, aware UTC; None where there is none."""
-        held = self._of(source)
-        with held.lock:
-            found = self._living(source, held)
-            return found.expiration if found else None
+        """Return the expiration by STS's clock, aware UTC; None if there is no valid session."""
+        state = self._state_for(source)
+        with state.lock:
+            current = self._current(source, state)
+            return current.expiration if current else None
 
     def remaining(self, source: MfaSession) -> timedelta:
-        """Return what is left of the session; zero where there is none."""
-        held = self._of(source)
-        with held.lock:
-            if self._living(source, held) is None:
+        """Return the remaining lifetime of the session; zero if there is no valid session."""
+        state = self._state_for(source)
+        with state.lock:
+            if self._current(source, state) is None:
                 return timedelta(0)
-            return timedelta(seconds=held.expires_at - self._clock.boottime())
+            return timedelta(seconds=state.expires_at - self._clock.boottime())
 
     def start(self, source: MfaSession, code: str) -> datetime:
-        """Start a session with a code that somebody typed; return when it ends, aware UTC.
+        """Start a session with a code that the user entered; return its expiration, aware UTC.
 
         Raises:
-            UsageError: it is no code.
-            MfaCodeRejectedError: it was used already, or STS does not take it.
-            AssumedError: the long-term keys can't be had, STS can't be reached.
+            UsageError: the code is not six digits.
+            MfaCodeRejectedError: STS rejects the code, or it was used before.
+            AssumedError: the long-term keys or STS are unavailable.
         """
         if not is_mfa_code(code):
             raise UsageError(
-                f"{source}: an MFA code is six digits", hint="give what the device shows now"
+                "an MFA code is six digits", hint="enter the code that the device shows now"
             )
         resolved = self._profiles.resolve(source.profile.name)
-        held = self._of(source)
-        with held.turn:
-            return self._start(source, code, resolved, held).expiration
+        state = self._state_for(source)
+        with state.start_lock:
+            return self._start(source, code, resolved, state).expiration
 
     def credentials(
         self, source: MfaSession, resolved: ResolvedSource, *, other_than: str | None = None
     ) -> TemporaryCredentials:
-        """Return the credentials of the session, of a new one where a command gives the code.
+        """Return the session's credentials; start a session if a command gives the code.
 
         Args:
-            source: which.
+            source: the session.
             resolved: the profile with the long-term keys.
-            other_than: the access key id of a session that is to be replaced where a command can.
+            other_than: the access key id of a session to replace, if a command gives the code.
 
         Raises:
-            MfaCodeNeededError: there is none, and somebody has to type a code.
+            MfaCodeNeededError: there is no valid session, and the user has to enter a code.
             AssumedError: as `start`.
         """
-        held = self._of(source)
+        state = self._state_for(source)
         asked_at = self._clock.boottime()
-        if (found := self._usable(source, held, other_than)) is not None:
-            return found
+        if (current := self._reusable(source, state, other_than)) is not None:
+            return current
         if not source.process:
             raise MfaCodeNeededError(
-                f"{source.profile}: there is no session of {source.serial} that lasts",
-                hint="`assumed login` asks for a code; refreshes go on by themselves after it",
+                f"there is no valid MFA session of {source.serial} for source {source.profile}",
+                hint="enter an MFA code with `assumed login`",
             )
-        with held.turn:
-            # Who waited for the turn meanwhile does not run the command once more.
-            if (found := self._usable(source, held, other_than)) is not None:
-                return found
-            if held.failure is not None and held.failed_at >= asked_at:
-                raise held.failure
+        with state.start_lock:
+            # Another thread may have started the session meanwhile, or failed to.
+            if (current := self._reusable(source, state, other_than)) is not None:
+                return current
+            if state.failure is not None and state.failed_at >= asked_at:
+                raise state.failure
             try:
-                return self._start(source, self._code_of_process(source), resolved, held)
+                return self._start(source, self._code_of_command(source), resolved, state)
             except AssumedError as error:
-                held.failed_at, held.failure = self._clock.boottime(), error
+                state.failed_at, state.failure = self._clock.boottime(), error
                 raise
 
-    def _usable(
-        self, source: MfaSession, held: _MfaSessionState, other_than: str | None
-    ) -> TemporaryCredentials | None:
-        with held.lock:
-            found = self._living(source, held)
-        is_to_go = bool(source.process) and found is not None and found.access_key_id == other_than
-        return None if is_to_go else found
-
     def reject(self, source: MfaSession, access_key_id: str) -> None:
-        """Know that STS does not take this session any more; a newer one is as good as before."""
-        held = self._of(source)
-        with held.lock:
-            held.rejected.add(access_key_id)
+        """Record that STS rejects this session; a newer one is not affected."""
+        state = self._state_for(source)
+        with state.lock:
+            state.rejected.add(access_key_id)
+
+    def _reusable(
+        self, source: MfaSession, state: _MfaSessionState, other_than: str | None
+    ) -> TemporaryCredentials | None:
+        with state.lock:
+            current = self._current(source, state)
+        is_replaced = (
+            bool(source.process) and current is not None and current.access_key_id == other_than
+        )
+        return None if is_replaced else current
 
     def _start(
-        self, source: MfaSession, code: str, resolved: ResolvedSource, held: _MfaSessionState
+        self, source: MfaSession, code: str, resolved: ResolvedSource, state: _MfaSessionState
     ) -> TemporaryCredentials:
         keys = resolved.credentials()
         if keys.session_token is not None:
             raise SourceMissingError(
-                f"{source.profile} holds temporary credentials, and an MFA session starts from "
-                "long-term keys alone",
-                hint="name a source_profile with long-term keys, or take mfa_serial away",
+                f"source {source.profile} holds temporary credentials, but an MFA session "
+                "requires long-term keys",
+                hint="set source_profile to a profile with long-term keys, or remove mfa_serial",
             )
-        self._use_up(source, code)
+        self._claim_code(code)
         asked_at = self._clock.boottime()
         issued = self._sts.get_session_token(source, code, keys, resolved.botocore_session)
         lifetime = issued.credentials.expiration - issued.answered_at
-        held.failure = None
-        with held.lock:
-            held.credentials = issued.credentials
-            held.expires_at = asked_at + lifetime.total_seconds()
-            held.file.write(source, issued.credentials)
-            held.read = file_state(held.file.path)
+        state.failure = None
+        with state.lock:
+            state.credentials = issued.credentials
+            state.expires_at = asked_at + lifetime.total_seconds()
+            state.file.write(source, issued.credentials)
+            state.file_state = file_state(state.file.path)
         return issued.credentials
 
-    def _use_up(self, source: MfaSession, code: str) -> None:
+    def _claim_code(self, code: str) -> None:
+        """Record that a code is used; raise if it was used before."""
         now = self._clock.boottime()
         with self._lock:
-            # STS takes the codes of the steps before and after its own as well.
-            self._used = {
-                used: at for used, at in self._used.items() if now < at + 3 * _STEP_SECONDS
+            # STS also accepts the codes of the steps before and after its own.
+            self._used_codes = {
+                used: at for used, at in self._used_codes.items() if now < at + 3 * _STEP_SECONDS
             }
-            if code in self._used:
+            if code in self._used_codes:
                 raise MfaCodeRejectedError(
-                    f"{source}: this code was used already, and each is good once",
-                    hint="give the next one, which the device shows within half a minute",
+                    "this MFA code was already used, and each is valid once",
+                    hint="enter the next code, which the device shows within half a minute",
                 )
-            self._used[code] = now
+            self._used_codes[code] = now
 
-    def _code_of_process(self, source: MfaSession) -> str:
-        # A device that several serials share shows one code for all of them.
+    def _code_of_command(self, source: MfaSession) -> str:
+        # A device that several serials share shows the same code for all of them.
         devices = (source.process, source.serial)
         now = self._clock.boottime()
         with self._lock:
-            last = max(self._asked.get(device, _NEVER) for device in devices)
+            last = max(self._asked_at.get(device, _NEVER) for device in devices)
             if now < last + _STEP_SECONDS:
                 raise SourceUnavailableError(
-                    f"{source}: the device has not shown its next code yet",
-                    hint="nothing to do: it is asked again when half a minute has gone by",
+                    f"the MFA device {source.serial} does not show its next code yet",
+                    hint="wait half a minute for the next code",
                 )
-            self._asked.update(dict.fromkeys(devices, now))
+            self._asked_at.update(dict.fromkeys(devices, now))
         try:
             code = self._run(source.process)
         except AssumedError:
             with self._lock:
                 for device in devices:
-                    self._asked.pop(device, None)
+                    self._asked_at.pop(device, None)
             raise
         with self._lock:
-            self._asked.update(dict.fromkeys(devices, self._clock.boottime()))
+            self._asked_at.update(dict.fromkeys(devices, self._clock.boottime()))
         return code
 
-    def _living(self, source: MfaSession, held: _MfaSessionState) -> TemporaryCredentials | None:
-        state = file_state(held.file.path)
-        if state != held.read:
-            held.read = state
-            self._take(held, held.file.read(source))
-        found = held.credentials
-        if found is None or found.access_key_id in held.rejected:
+    def _current(self, source: MfaSession, state: _MfaSessionState) -> TemporaryCredentials | None:
+        """Return the session that is valid now, after loading a changed cache file."""
+        now_on_disk = file_state(state.file.path)
+        if now_on_disk != state.file_state:
+            state.file_state = now_on_disk
+            self._adopt(state, state.file.read(source))
+        current = state.credentials
+        if current is None or current.access_key_id in state.rejected:
             return None
-        return found if held.expires_at > self._clock.boottime() else None
+        return current if state.expires_at > self._clock.boottime() else None
 
-    def _take(self, held: _MfaSessionState, found: TemporaryCredentials | None) -> None:
-        """Hold what another process has left, or this one's last run, if it lasts longer."""
-        known = held.credentials
-        if found is None or (known is not None and found.expiration <= known.expiration):
+    def _adopt(self, state: _MfaSessionState, stored: TemporaryCredentials | None) -> None:
+        """Use the session that another process or an earlier run stored, if it lasts longer."""
+        known = state.credentials
+        if stored is None or (known is not None and stored.expiration <= known.expiration):
             return
-        left = found.expiration - (self._clock.now() + self._sts.clock_ahead)
-        held.credentials = found
-        held.expires_at = self._clock.boottime() + left.total_seconds()
+        remaining = stored.expiration - (self._clock.now() + self._sts.clock_ahead)
+        state.credentials = stored
+        state.expires_at = self._clock.boottime() + remaining.total_seconds()
 
-    def _of(self, source: MfaSession) -> _MfaSessionState:
+    def _state_for(self, source: MfaSession) -> _MfaSessionState:
         key = (source.profile.name, source.serial)
         with self._lock:
-            if key not in self._held:
-                self._held[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
-            return self._held[key]
+            if key not in self._states:
+                self._states[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
+            return self._states[key]
 
 
 class MfaSource:
-    """One MFA session as a source."""
+    """An MFA session as a `CredentialProvider`."""
 
     def __init__(self, sessions: MfaSessions, source: MfaSession, resolved: ResolvedSource) -> None:
         self._sessions = sessions
         self._source = source
         self._resolved = resolved
-        self._given: str | None = None
-        """The access key id of the session that was asked for last."""
+        self._last_used: str | None = None
+        """The access key id of the session that was returned last."""
 
     @property
     def botocore_session(self) -> BotocoreSession:
@@ -302,29 +306,28 @@ class MfaSource:
         return self._resolved.botocore_session
 
     def credentials(self) -> SourceCredentials:
-        """Return what signs calls now.
+        """Return the credentials of the MFA session.
 
         Raises:
-            MfaCodeNeededError: somebody has to type a code.
-            AssumedError: the session can't be started.
+            MfaCodeNeededError: the user has to enter a code.
+            AssumedError: the session cannot be started.
         """
-        found = self._sessions.credentials(self._source, self._resolved)
-        self._given = found.access_key_id
+        found = self.temporary(other_than=None)
         return SourceCredentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials:
-        """Return the session itself; see `CredentialProvider`.
+        """Return the MFA session itself; see `CredentialProvider`.
 
         Raises:
-            MfaCodeNeededError: somebody has to type a code.
-            AssumedError: the session can't be started.
+            MfaCodeNeededError: the user has to enter a code.
+            AssumedError: the session cannot be started.
         """
         found = self._sessions.credentials(self._source, self._resolved, other_than=other_than)
-        self._given = found.access_key_id
+        self._last_used = found.access_key_id
         return found
 
     def forget(self) -> None:
-        """Take the session for lost, and have the long-term keys found anew."""
-        if self._given is not None:
-            self._sessions.reject(self._source, self._given)
+        """Reject the session that was returned last, and clear the cached long-term keys."""
+        if self._last_used is not None:
+            self._sessions.reject(self._source, self._last_used)
         self._resolved.forget()

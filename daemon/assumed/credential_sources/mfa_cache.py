@@ -1,4 +1,4 @@
-"""The file that an MFA session survives a restart in: mode 0600, in a directory of mode 0700."""
+"""The cache file of an MFA session, which survives a restart: mode 0600 in a 0700 directory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from assumed.fsutil import ensure_private_directory, open_regular, replace_file
 from assumed.logs.events import event
 from assumed.models import MfaSession, TemporaryCredentials
 
-_MOST_BYTES = 1 << 16
+_MAX_BYTES = 1 << 16
 
 
 class MfaCacheFile:
-    """The file of one session. What can't be kept is asked for again after a restart."""
+    """The file of one MFA session. Without it a restart asks for a code again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
     def of(cls, directory: Path, source: MfaSession) -> MfaCacheFile:
-        """Return the file of the session of this profile and device."""
+        """Return the file for this source profile and device."""
         name = hashlib.sha256(f"{source.profile.name}\n{source.serial}".encode()).hexdigest()
         return cls(directory / f"{name[:32]}.json")
 
     def read(self, source: MfaSession) -> TemporaryCredentials | None:
-        """Return what is in the file; None where that is nothing that we wrote."""
+        """Return the stored session; None if the file is missing, insecure or malformed."""
         try:
             descriptor = open_regular(self.path)
         except OSError:
@@ -39,7 +39,7 @@ class MfaCacheFile:
             found = os.fstat(descriptor)
             if found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 return None
-            data = os.pread(descriptor, _MOST_BYTES, 0)
+            data = os.pread(descriptor, _MAX_BYTES, 0)
         except OSError:
             return None
         finally:
@@ -55,7 +55,7 @@ class MfaCacheFile:
         return credentials if expiration.tzinfo is not None else None
 
     def write(self, source: MfaSession, credentials: TemporaryCredentials) -> None:
-        """Keep a session; where that fails it lasts as long as this process."""
+        """Store a session; log a failure, since the session still works in memory."""
         shape = {
             "profile": source.profile.name,
             "serial": source.serial,
@@ -72,5 +72,5 @@ class MfaCacheFile:
                 "mfa_session_save_failed",
                 path=self.path,
                 error=error.strerror,
-                hint="the session is in memory alone: a restart asks for a code again",
+                hint="the MFA session is only in memory: a restart asks for a code again",
             )

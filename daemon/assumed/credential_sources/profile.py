@@ -1,7 +1,7 @@
-"""Profiles of the AWS files, read through botocore.
+"""Source profiles: profiles of the AWS config and credentials files, read through botocore.
 
-The environment of the daemon never decides whose credentials are used: a source profile's own
-entries do, and where they hold none that is an error, not a reason to look elsewhere.
+The daemon's environment never decides whose credentials are used. A source profile without
+credentials of its own is an error, and no other source replaces it.
 """
 
 from __future__ import annotations
@@ -25,71 +25,75 @@ from botocore.session import Session as BotocoreSession
 from assumed import paths
 from assumed.aws_files import read
 from assumed.aws_files.normalize import strip_managed_values
-from assumed.credential_sources.botocore_adapter import BotocoreSource, FoundT
-from assumed.credential_sources.errors import source_error
+from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
+from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
     AwsFilesUnreadableError,
     CredentialsFileMalformedError,
     SourceMissingError,
 )
-from assumed.sts.tls import refuse_plain_http
+from assumed.sts.tls import reject_plain_http
+from assumed.sts.tls_context import SharedTlsSession
 
-# botocore's chain goes on to these where a profile holds nothing: the machine's own identity,
-# which is not what the configuration names.
+# If a profile has no credentials, botocore continues with these: the machine's own identity, which
+# is not the one that the configuration names.
 _OUTSIDE_THE_PROFILE = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 
 _TOKEN_CACHES = {"sso_session": "sso", "sso_start_url": "sso", "login_session": "login"}
 
-# Keys of a profile that name another section of the config file: the session's or endpoints'.
+# Keys of a profile that name another section of the config file.
 _SECTIONS_NAMED_BY = {"sso_session": "sso_sessions", "services": "services"}
 
-# What is no setting of a profile: its credentials, where they come from, whose they are.
+# Keys that are no settings: credentials, where they come from, whose they are.
 _CREDENTIAL_KEYS = (
     "aws_", "credential_", "duration_seconds", "expiration", "external_id", "login_session",
     "manager", "mfa_", "role_", "source_", "sso_", "web_identity_", "x_",
 )  # fmt: skip
-_WORDS_OF_SECRETS = ("secret", "token", "password")
+_SECRET_WORDS = ("secret", "token", "password")
 
 FileState = tuple[str, int, int, int]
 
 
 class ResolvedSource(BotocoreSource):
-    """A source profile as botocore understands it; safe to use from many threads.
+    """A source profile as botocore resolves it; safe to use from many threads.
 
     Args:
-        name: of the profile.
+        name: the name of the profile.
         botocore_session: a botocore session of that profile: its region, endpoint and CA settings.
-        fingerprint: changes when anything that the credentials depend on does.
-        login: the command that a login of it takes, if it takes one.
+        fingerprint: changes with everything that the credentials depend on.
+        login: the command that logs in to the profile; empty if it needs no login.
     """
 
     def __init__(
         self, name: str, botocore_session: BotocoreSession, fingerprint: str, login: str = ""
     ) -> None:
         super().__init__(
-            f"profile {name}", botocore_session, lambda: _load_credentials(botocore_session)
+            f"source profile {name}", botocore_session, lambda: _load_credentials(botocore_session)
         )
         self.name = name
         self.fingerprint = fingerprint
         self._login = login
 
-    def _found(self, find: Callable[[], FoundT | None]) -> FoundT:
+    def _resolve(self, load: Callable[[], ResultT | None]) -> ResultT:
         try:
-            found = find()
+            result = load()
         except Exception as error:
-            raise source_error(self.name, error, login=self._login) from error
-        if found is None:
-            raise _empty(self.name)
-        return found
+            raise translate_source_error(self.name, error, login=self._login) from error
+        if result is None:
+            raise SourceMissingError(
+                f"source profile {self.name} holds no credentials",
+                hint=f"store long-term keys in it with `aws configure --profile {self.name}`",
+            )
+        return result
 
 
 class SourceProfiles:
     """The profiles of the AWS config and credentials files; safe to use from many threads.
 
-    The files are read anew whenever they have changed on disk. A profile whose own entries are
-    the same as before keeps its botocore session, and with it the temporary credentials that a
-    `credential_process` or SSO gave it.
+    The files are read again when they have changed on disk. A profile whose own entries have not
+    changed keeps its botocore session, and with it the temporary credentials that a
+    `credential_process` or SSO has returned.
     """
 
     def __init__(self) -> None:
@@ -101,17 +105,17 @@ class SourceProfiles:
         self._signature: tuple[FileState, ...] | None = None
         self._digest: bytes | None = None
         self._fingerprints: dict[str, str] = {}
-        """Of profiles that depend on the AWS files alone, as these are now."""
+        """The current fingerprints of profiles that depend on nothing but the AWS files."""
         self._config: Mapping[str, Any] = {}
         self._resolved: dict[str, ResolvedSource] = {}
         self._plain: tuple[str, BotocoreSession] | None = None
 
     def resolve(self, name: str) -> ResolvedSource:
-        """Return the source profile `name`; its credentials are not asked for yet.
+        """Return the source profile `name`, without resolving its credentials.
 
         Raises:
-            SourceMissingError: there is no such profile.
-            SourceUnavailableError: the AWS files can't be read.
+            SourceMissingError: it does not exist.
+            SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
             fingerprint = self._fingerprint(name)
@@ -123,24 +127,24 @@ class SourceProfiles:
             return known
 
     def plain_botocore_session(self) -> BotocoreSession:
-        """Return a botocore session of no profile, for sources that are none.
+        """Return a botocore session without a profile, for sources that are not profiles.
 
         Its region, endpoint and CA settings are those of the default profile, as in every AWS
-        tool; it is the same session until those change.
+        tool. It is the same object until these settings change.
 
         Raises:
-            SourceUnavailableError: the AWS files can't be read.
+            SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
             settings = json.dumps(self._settings("default"), sort_keys=True, default=str)
             if self._plain is None or self._plain[0] != settings:
-                # Not even AWS_PROFILE names one.
-                nobody = {"profile": (None, None, None, None)}
-                self._plain = settings, self._new_botocore_session(None, nobody)
+                # This ignores AWS_PROFILE, too.
+                no_profile = {"profile": (None, None, None, None)}
+                self._plain = settings, self._new_botocore_session(None, no_profile)
             return self._plain[1]
 
     def fingerprint(self, name: str) -> str | None:
-        """Return a digest of all that the credentials of `name` depend on; None if unreadable."""
+        """Return a digest of everything that the credentials depend on; None if unreadable."""
         with self._lock:
             try:
                 return self._fingerprint(name)
@@ -149,19 +153,19 @@ class SourceProfiles:
 
     @property
     def directories(self) -> frozenset[Path]:
-        """Where something changes when the credentials of a source may have."""
+        """The directories in which a file changes when the credentials of a source change."""
         real = {Path(os.path.realpath(path)) for path in self._paths}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}
-        # A cache that is not there yet begins with the directories above it.
+        # The first login creates the cache in one of the directories above it.
         home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
         return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all profiles of the AWS files, the configuration file's first.
+        """Return the names of all profiles of the AWS files, those of the config file first.
 
         Raises:
-            SourceUnavailableError: the AWS files can't be read.
+            SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
             return tuple(self._profiles())
@@ -170,20 +174,21 @@ class SourceProfiles:
         """Return the entries of profile `name`, merged from both files; empty if there is none.
 
         Raises:
-            SourceUnavailableError: the AWS files can't be read.
+            SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
             entries: Mapping[str, Any] = self._profiles().get(name, {})
             return entries
 
     def settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return what profile `name` sets, less all that leads to credentials.
+        """Return the settings of profile `name`, without anything that leads to credentials.
 
         Returns:
-            Under `profile` its own entries; under `services NAME` that section, if it names one.
+            Its own entries under `profile`, and the section that its `services` names under
+            `services NAME`.
 
         Raises:
-            SourceUnavailableError: the AWS files can't be read.
+            SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
             return self._settings(name)
@@ -200,8 +205,8 @@ class SourceProfiles:
     def _profiles(self) -> Mapping[str, Any]:
         signature = tuple(file_state(path) for path in self._paths)
         if signature != self._signature:
-            # Each refresh of ours changes the credentials file, and botocore takes 50 ms to read
-            # one of a thousand profiles.
+            # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
+            # a thousand profiles.
             digest = self._digest_of_files()
             if digest is None or digest != self._digest:
                 try:
@@ -214,31 +219,31 @@ class SourceProfiles:
         return profiles
 
     def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadableError:
-        """Return what is wrong with which line; botocore tells the file alone."""
+        """Return the error with its line; botocore reports only the file."""
         for path in self._paths:
             try:
                 read(path.read_bytes(), path=str(path))
             except CredentialsFileMalformedError as malformed:
                 return AwsFilesUnreadableError(
                     f"no AWS tool can read the AWS files: {malformed.message}",
-                    hint=f"{malformed.hint}; nothing else is needed",
+                    hint=malformed.hint,
                 )
             except OSError:
                 continue
         return AwsFilesUnreadableError(
             f"no AWS tool can read the AWS files: {error}",
-            hint="mend that file, and nothing else is needed",
+            hint="correct that file",
         )
 
     def _digest_of_files(self) -> bytes | None:
-        """Return what changes when the files do, but by no refresh of ours; None if unreadable."""
+        """Return a digest that refreshes do not change; None if a file is unreadable."""
         profiles: Mapping[str, Any] = self._config.get("profiles", {})
         sources = {str(entries.get("source_profile")) for entries in profiles.values()}
         digest = hashlib.sha256()
         try:
             for path in self._paths:
                 data = path.read_bytes() if path.is_file() else b""
-                # Of what others have their credentials from the keys count too.
+                # The keys of source profiles count, even if this program wrote them.
                 kept = strip_managed_values(data, keep=sources | self._resolved.keys())
                 digest.update(hashlib.sha256(kept).digest())
         except OSError:
@@ -251,15 +256,15 @@ class SourceProfiles:
             return known
         if name not in profiles:
             raise SourceMissingError(
-                f"profile {name} is in neither the AWS config file nor the credentials file",
-                hint=f"`aws configure --profile {name}` adds it; or mend the source_profile",
+                f"source profile {name} is not in the AWS config or credentials file",
+                hint=f"add it with `aws configure --profile {name}`, or correct source_profile",
             )
         inputs: list[object] = []
         caches: set[Path] = set()
         for link in _chain(name, profiles):
             entries = profiles[link]
-            _refuse_mfa_prompt(name, link, entries)
-            _refuse_foreign_process(link, entries, self._paths)
+            _reject_mfa_prompt(name, link, entries)
+            _reject_foreign_process(link, entries, self._paths)
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
@@ -275,24 +280,22 @@ class SourceProfiles:
     def _new_botocore_session(
         self, name: str | None, variables: dict[str, Any] | None = None
     ) -> BotocoreSession:
-        # A session of its own reads the files anew; the loader, which holds botocore's big
-        # models, is shared.
-        botocore_session = BotocoreSession(variables, profile=name)
+        # Each botocore session reads the files again. They share the loader, which holds botocore's
+        # large models.
+        botocore_session = SharedTlsSession(variables, profile=name)
         botocore_session.register_component("data_loader", self._loader)
-        # botocore assumes the role of a source profile, or asks SSO, by clients of its own.
-        botocore_session.register("before-send", refuse_plain_http)
+        # For a source profile with a role or SSO, botocore uses clients of its own.
+        botocore_session.register("before-send", reject_plain_http)
         return botocore_session
 
 
 def _token_cache(key: str) -> Path:
-    """Return where a login that a key of a profile names is kept, by botocore and the AWS CLI."""
+    """Return the directory where botocore and the AWS CLI cache the logins of this key."""
     return Path(paths.login_cache_directory(os.environ, _TOKEN_CACHES[key]))
 
 
 def _is_setting(key: str) -> bool:
-    return not key.startswith(_CREDENTIAL_KEYS) and not any(
-        word in key for word in _WORDS_OF_SECRETS
-    )
+    return not key.startswith(_CREDENTIAL_KEYS) and not any(word in key for word in _SECRET_WORDS)
 
 
 def _load_credentials(botocore_session: BotocoreSession) -> BotocoreCredentials | None:
@@ -300,13 +303,6 @@ def _load_credentials(botocore_session: BotocoreSession) -> BotocoreCredentials 
     for provider in _OUTSIDE_THE_PROFILE:
         resolver.remove(provider)
     return resolver.load_credentials()
-
-
-def _empty(name: str) -> SourceMissingError:
-    return SourceMissingError(
-        f"profile {name} holds no credentials",
-        hint=f"`aws configure --profile {name}` stores long-term keys in it",
-    )
 
 
 def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
@@ -319,7 +315,7 @@ def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _login_command(name: str, profiles: Mapping[str, Any]) -> str:
-    """Return what a person runs to log in to a profile, or to the one that it comes from."""
+    """Return the command that logs in to a profile or its source; empty if none needs a login."""
     for link in _chain(name, profiles):
         entries = profiles[link]
         if (sso_session := entries.get("sso_session")) is not None:
@@ -331,38 +327,38 @@ def _login_command(name: str, profiles: Mapping[str, Any]) -> str:
     return ""
 
 
-def _refuse_mfa_prompt(name: str, link: str, entries: Mapping[str, Any]) -> None:
+def _reject_mfa_prompt(name: str, link: str, entries: Mapping[str, Any]) -> None:
     # botocore would ask for the code on the daemon's terminal and wait.
     if "role_arn" in entries and "mfa_serial" in entries:
         raise SourceMissingError(
-            f"source profile {name}: profile {link} of the AWS config file asks for an MFA code, "
-            "which nobody is there to type",
-            hint="name the profile with the keys as source_profile and write mfa_serial beside it "
-            "in the configuration of assumed; or name a source_profile that needs no code",
+            f"source profile {name} is unusable: profile {link} of the AWS config file has an "
+            "mfa_serial, and a refresh cannot ask for an MFA code",
+            hint="set source_profile to the profile with the keys and add mfa_serial beside it in "
+            "the configuration of assumed, or use a source_profile that needs no code",
         )
 
 
-def _refuse_foreign_process(link: str, entries: Mapping[str, Any], paths: Iterable[Path]) -> None:
-    """Run no command of another user's with the rights of root, such as by `sudo -E`."""
+def _reject_foreign_process(link: str, entries: Mapping[str, Any], paths: Iterable[Path]) -> None:
+    """Keep root from running a command that another user configured, such as with `sudo -E`."""
     if os.geteuid() != 0 or "credential_process" not in entries:
         return
     for path in paths:
         with suppress(OSError):
             if path.stat().st_uid != 0:
                 raise SourceMissingError(
-                    f"profile {link}: {path} belongs to another user, and names a command "
-                    "(credential_process) that root would run",
-                    hint="run assumed as that user, or give root AWS files of its own",
+                    f"source profile {link} has a credential_process that root would run, but "
+                    f"{path} belongs to another user",
+                    hint="run assumed as that user, or use AWS files that belong to root",
                 )
 
 
 def file_state(path: Path) -> FileState:
-    """Return what changes when a file, or what a link leads to, does."""
+    """Return a value that changes with a file, or with the target of a link."""
     try:
         found = path.stat()
     except OSError:
         return (str(path), 0, 0, 0)
-    # Not mtime, which `cp -p` and rsync set back, and which chmod leaves alone.
+    # Not mtime, which `cp -p` and rsync restore, and which chmod does not change.
     return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 

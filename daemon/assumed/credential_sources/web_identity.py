@@ -1,4 +1,4 @@
-"""Tokens of an identity provider, in files that somebody else keeps fresh: EKS, GitLab, GitHub."""
+"""OIDC tokens in files that another program keeps current: EKS, GitLab, GitHub."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from botocore.session import Session as BotocoreSession
 from assumed.errors import SourceMissingError
 from assumed.models import WebIdentityToken
 
-# Source: WebIdentityToken in the reference of AssumeRoleWithWebIdentity.
-_LEAST_CHARACTERS, _MOST_CHARACTERS = 4, 20_000
+# Source: WebIdentityToken in the API reference of AssumeRoleWithWebIdentity.
+_MIN_CHARACTERS, _MAX_CHARACTERS = 4, 20_000
 
 
 class WebIdentitySource:
-    """A file with a token, read anew each time.
+    """A token file, read again for each call.
 
     Args:
-        path: of the file, absolute.
+        path: the absolute path of the file.
         botocore_session: a botocore session for region, endpoint and CA settings.
     """
 
@@ -29,45 +29,51 @@ class WebIdentitySource:
         self.botocore_session = botocore_session
 
     def credentials(self) -> WebIdentityToken:
-        """Return the token that the file holds now.
+        """Return the current token.
 
         Raises:
-            SourceMissingError: it holds none.
+            SourceMissingError: the file has no valid token.
         """
         try:
             text = _read(self.path)
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise self._missing(f"it can't be read: {why}") from None
+        except UnicodeDecodeError:
+            raise self._missing("the file is not ASCII text") from None
+        except OSError as error:
+            raise self._missing(f"the file cannot be read: {error.strerror}") from None
         token = text.strip()
         if not token:
             raise self._missing("the file is empty")
         is_word = token.isprintable() and " " not in token
-        if not is_word or not _LEAST_CHARACTERS <= len(token) <= _MOST_CHARACTERS:
-            raise self._missing("what the file holds is no token: one word, 20000 characters long")
+        if not is_word or not _MIN_CHARACTERS <= len(token) <= _MAX_CHARACTERS:
+            raise self._missing(
+                f"the file has no valid token: one word of at most {_MAX_CHARACTERS} characters"
+            )
         return WebIdentityToken(token)
 
     def temporary(self, *, other_than: str | None) -> NoReturn:
-        """Refuse: a token is for a role, and the configuration has seen to it that there is one."""
-        raise self._missing(f"it is good for a role alone, not for {other_than or 'credentials'}")
+        """Raise `SourceMissingError`: a token only assumes roles.
+
+        The configuration requires a `role_arn` beside a token.
+        """
+        raise self._missing("a token can only assume a role")
 
     def forget(self) -> None:
-        """There is nothing to forget."""
+        """Do nothing: nothing is cached."""
 
-    def _missing(self, why: str) -> SourceMissingError:
+    def _missing(self, problem: str) -> SourceMissingError:
         return SourceMissingError(
-            f"web identity token {self.path}: {why}",
+            f"web identity token {self.path}: {problem}",
             hint="have the identity provider write a token there: the projected volume of a pod, "
-            "`id_tokens` of a GitLab job, the OIDC token of a GitHub job; it is read at once",
+            "`id_tokens` of a GitLab job, the OIDC token of a GitHub job",
         )
 
 
 def _read(path: Path) -> str:
-    # A pipe would have the refresh wait for somebody to write.
+    # Without O_NONBLOCK a pipe would block the refresh until another process writes to it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is no file")
-        return os.read(descriptor, 2 * _MOST_CHARACTERS).decode("ascii")
+            raise OSError(0, "not a regular file")
+        return os.read(descriptor, 2 * _MAX_CHARACTERS).decode("ascii")
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What the scheduler tells of the profiles, to whoever wants to know: hooks, metrics."""
+"""The events that hooks and metrics observe."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from assumed.models import Failure
 
 @unique
 class EventType(StrEnum):
-    """What has happened; the values are those of `ASSUMED_EVENT`."""
+    """The kinds of events; the values are those of `ASSUMED_EVENT`."""
 
     REFRESHED = "refreshed"
     """There is a new session."""
     RECOVERED = "recovered"
-    """A refresh worked after failures."""
+    """A refresh succeeded after failures."""
     FAILED = "failed"
     """A refresh failed."""
     NEEDS_LOGIN = "needs-login"
-    """A refresh failed, and will until somebody logs in."""
+    """A refresh failed, and will fail until the user logs in."""
     LOGIN_ENDS_SOON = "login-ends-soon"
-    """The MFA session that a profile hangs on ends within two hours."""
+    """The MFA session that a profile depends on expires within two hours."""
     EXPIRED = "expired"
-    """The session has ended, and no refresh has worked."""
+    """The session has expired, and no refresh has succeeded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileEvent:
-    """One thing that has happened to one profile.
+    """An event of one profile.
 
     Args:
-        event_type: what.
-        profile: to which.
-        role_arn: of that profile; None where no role is assumed.
-        expires_at: the end of the session that it has, or of the login that ends soon; aware UTC,
-            by STS's clock; None where there is none.
+        event_type: its kind.
+        profile: the name of the profile.
+        role_arn: of that profile; None if it assumes no role.
+        expires_at: the expiration of its session, or of the login that expires soon; aware UTC, by
+            the clock of STS; None if there is none.
         failure: why the last refresh failed.
-        is_repeat: the same has been told since the last refresh that worked.
-        late: from the moment when the refresh was due until it was done, failed tries and all.
+        is_repeat: there was the same event since the last successful refresh.
+        late: from the moment when the refresh was due until it was done, with all failed attempts.
     """
 
     event_type: EventType

@@ -1,4 +1,4 @@
-"""The threads that refreshes run on."""
+"""The worker threads that refreshes run on."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from apscheduler.job import Job
 SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
 _STUCK_SECONDS = 1.0
-_MOST_THREADS = 256
+_MAX_THREADS = 256
 
 _Submitted = tuple[Job, list[datetime]]
 
 
 class WorkerPool(BaseExecutor):  # type: ignore[misc]
-    """An APScheduler executor of up to `size` threads, made as they are needed.
+    """An APScheduler executor of up to `size` threads, started as they are needed.
 
-    APScheduler's own pool is made of threads that the interpreter waits for when it ends, so that
-    one call to a hanging endpoint would hold up a stop for as long as it hangs. And a thread that
-    has been busy with one job for over a second does not count: others get one more, so that
-    what hangs takes nothing away from what does not.
+    The interpreter waits for the threads of APScheduler's own pool when it exits, so one call to a
+    hanging endpoint would delay a stop for as long as it hangs. A thread that has been busy with
+    one job for over a second does not count: there may be one more for it, so that calls that hang
+    take no thread away from the others.
 
-    Jobs that wait are taken by the last of their positional arguments, the least first: whoever
-    adds them says so what is urgent.
+    Of the jobs that wait, the one with the smallest last argument is taken first.
     """
 
     def __init__(self, size: int) -> None:
@@ -47,10 +46,10 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         self._is_watched = False
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
-        self._jobs.put((_urgency(job.args), next(self._order), (job, run_times)))
+        self._jobs.put((_priority(job.args), next(self._order), (job, run_times)))
         with self._lock:
-            # Not what threads say of themselves: one that has just taken a job, and is about to
-            # hang with it, has not said so yet.
+            # Counted here, not by the threads: one that has just taken a job, and is about to hang
+            # with it, has not recorded that yet.
             self._unfinished += 1
             self._add_threads()
             if self._threads < self._unfinished and not self._is_watched:
@@ -60,18 +59,18 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
     def _add_threads(self) -> None:
         stuck_before = time.monotonic() - _STUCK_SECONDS
         stuck = sum(began_at <= stuck_before for began_at in self._began_at.values())
-        most = min(self._unfinished, self.size + stuck, _MOST_THREADS)
-        while self._threads < most:
+        needed = min(self._unfinished, self.size + stuck, _MAX_THREADS)
+        while self._threads < needed:
             self._threads += 1
             threading.Thread(target=self._work, name="refresh", daemon=True).start()
 
     def _watch(self) -> None:
-        """See to it that jobs which wait behind stuck ones get threads; ends when none waits."""
+        """Start threads for jobs that wait behind stuck ones; ends when no job waits."""
         while True:
             time.sleep(_STUCK_SECONDS / 4)
             with self._lock:
                 self._add_threads()
-                if self._jobs.empty() or self._threads >= _MOST_THREADS:
+                if self._jobs.empty() or self._threads >= _MAX_THREADS:
                     self._is_watched = False
                     return
 
@@ -87,7 +86,7 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
             with self._lock:
                 del self._began_at[me]
                 self._unfinished -= 1
-                # One more than there need be was made for a job that hung, and hangs no more.
+                # This one was started in place of a thread that was stuck, and is no more.
                 if self._threads > self.size and self._threads > self._unfinished:
                     self._threads -= 1
                     return
@@ -101,10 +100,10 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
             self._run_job_success(job.id, events)
 
     def shutdown(self, wait: bool = True) -> None:
-        """Let idle threads end; a busy one ends with its job, or with the process."""
+        """End idle threads; a busy one ends with its job, or with the process."""
         for _ in range(self._threads):
             self._jobs.put((float("inf"), next(self._order), None))
 
 
-def _urgency(arguments: tuple[Any, ...]) -> float:
+def _priority(arguments: tuple[Any, ...]) -> float:
     return arguments[-1] if arguments and isinstance(arguments[-1], float) else 0.0

@@ -1,58 +1,112 @@
-"""APScheduler's background scheduler with a heartbeat."""
+"""APScheduler's background scheduler with a heartbeat, and an inbox for its thread."""
 
 from __future__ import annotations
 
 import math
+import queue
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, timedelta
+from typing import Generic, TypeVar
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 HEARTBEAT = timedelta(seconds=15)
-_SHORTEST_BEAT_SECONDS = 1
+_MIN_BEAT_INTERVAL_SECONDS = 1
+
+ItemT = TypeVar("ItemT")
 
 
 class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
-    """APScheduler's background scheduler, awake at least once each `every`.
+    """APScheduler's background scheduler, awake at least once every `every`.
 
-    By itself it waits on the monotonic clock until the next job, however far that is. That clock
-    stands still while the machine sleeps, and the wait knows nothing of a step of the wall clock.
+    APScheduler itself waits on the monotonic clock until the next job, however far that is. The
+    monotonic clock stands still while the machine is suspended, and the wait does not notice a
+    step of the wall clock.
     """
 
     def __init__(self, beat: Callable[[], None], *, every: timedelta = HEARTBEAT) -> None:
-        """Arrange nothing yet.
+        """Create a scheduler that is not started yet.
 
         Args:
-            beat: called from each pass over the jobs, at most once a second.
-            every: how long the scheduler sleeps at the most; positive.
+            beat: called from passes over the jobs, at most once a second.
+            every: the longest time that the scheduler sleeps; positive.
         """
         super().__init__(timezone=UTC)
         self._beat = beat
+        self._on_pass: Callable[[], None] | None = None
         self._every = every.total_seconds()
         self._last_beat = -math.inf
-        self._is_asked = False
+        self._is_beat_requested = False
+
+    def on_pass(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at the start of each pass, on the scheduler's own thread.
+
+        Args:
+            callback: must not raise, which would end that thread.
+        """
+        self._on_pass = callback
 
     def beat_soon(self) -> None:
-        """Have `beat` called as soon as a second has gone by since it was; from any thread."""
-        self._is_asked = True
+        """Have `beat` called as soon as a second has passed since the last one; from any thread."""
+        self._is_beat_requested = True
         self.wakeup()
 
+    def wakeup(self) -> None:
+        """Make a pass over the jobs now; from any thread, also before the start."""
+        if self._event is not None:
+            super().wakeup()
+
     def _process_jobs(self) -> float:
+        if self._on_pass is not None:
+            self._on_pass()
         longest = self._every
-        next_beat_in = self._last_beat + _SHORTEST_BEAT_SECONDS - time.monotonic()
+        next_beat_in = self._last_beat + _MIN_BEAT_INTERVAL_SECONDS - time.monotonic()
         if next_beat_in <= 0:
             self._last_beat = time.monotonic()
-            self._is_asked = False
+            self._is_beat_requested = False
             self._beat()
-        if self._is_asked:
-            longest = max(0.0, self._last_beat + _SHORTEST_BEAT_SECONDS - time.monotonic())
+        if self._is_beat_requested:
+            next_beat_at = self._last_beat + _MIN_BEAT_INTERVAL_SECONDS
+            longest = max(0.0, next_beat_at - time.monotonic())
         wait: float | None = None
         try:
             wait = super()._process_jobs()
         except JobLookupError:
-            # A stop forgets all jobs, that one too which was handed out at this very moment.
+            # A shutdown forgets all jobs, also the one that was being submitted at that moment.
             if self.running:
                 raise
         return longest if wait is None else min(wait, longest)
+
+
+class Inbox(Generic[ItemT]):
+    """Items from many threads for one, which is woken up; `put` never waits for long.
+
+    Args:
+        wakeup: called after each `put`, by the thread that puts.
+    """
+
+    def __init__(self, wakeup: Callable[[], None]) -> None:
+        self.is_closed = False
+        """Whether the reader has stopped: then the thread that puts an item drains the inbox."""
+        self._items: queue.SimpleQueue[ItemT] = queue.SimpleQueue()
+        self._wakeup = wakeup
+
+    def put(self, item: ItemT) -> None:
+        """Add an item."""
+        self._items.put(item)
+        self._wakeup()
+
+    def drain(self) -> list[ItemT]:
+        """Remove the items that are there, and return them, oldest first."""
+        items = []
+        with suppress(queue.Empty):
+            while True:
+                items.append(self._items.get_nowait())
+        return items
+
+    def close(self) -> None:
+        """Mark that the reader has stopped."""
+        self.is_closed = True

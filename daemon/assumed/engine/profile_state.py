@@ -1,79 +1,96 @@
-"""What the scheduler knows of each profile and of each endpoint; guarded by its lock."""
+"""The bookkeeping of one profile: when it is due, what failed, who waits for it."""
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from assumed.engine.events import EventType
-from assumed.engine.rate_limiter import RateLimiter
+from assumed.engine.requests import ProfileRequest
+from assumed.engine.sts_endpoints import StsEndpoint
 from assumed.errors import AssumedError, SourceMissingError, SourceRejectedError
-from assumed.models import Failure, Outcome, ProfileDefinition, RoleSession
+from assumed.models import Failure, ProfileDefinition
 
-WAITS_FOR_LOGIN = SourceMissingError | SourceRejectedError
-"""Somebody has to act, and as soon as they did it is tried again."""
-
-
-@dataclass(slots=True)
-class StsEndpoint:
-    """What all profiles of one endpoint share."""
-
-    pace: RateLimiter = field(default_factory=RateLimiter)
-    succeeded_at: float = -math.inf
+LOGIN_REQUIRED = SourceMissingError | SourceRejectedError
+"""Failures that end once the user has logged in, or replaced the keys."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureStreak:
+    """The failures since the last successful refresh; never changed, only replaced.
+
+    Args:
+        due_since: when the first attempt was due, in seconds of `Clock.boottime()`; None before it.
+        count: how many in a row.
+        count_of_kind: how many in a row that are retried in the same way as the last one.
+        since: when the first one was; aware UTC.
+        since_boottime: the same moment, in seconds of `Clock.boottime()`.
+        error: the last one.
+        failure: the last one, as the status shows it.
+        notified: what the observers know of it already.
+        warned_at: when the log last showed one of them, in seconds of `Clock.boottime()`.
+        expired_at: when the session expired that the readers have, once that was logged.
+    """
+
+    due_since: float | None = None
+    count: int = 0
+    count_of_kind: int = 0
+    since: datetime | None = None
+    since_boottime: float = math.inf
+    error: AssumedError | None = None
+    failure: Failure | None = None
+    notified: frozenset[EventType] = frozenset()
+    warned_at: float = -math.inf
+    expired_at: float | None = None
+
+    def add(self, error: AssumedError, failure: Failure, *, now: float) -> FailureStreak:
+        """Return the streak with one more failure."""
+        is_same_kind = self.error is not None and self.error.retry is error.retry
+        return replace(
+            self,
+            count=self.count + 1,
+            count_of_kind=self.count_of_kind + 1 if is_same_kind else 1,
+            since=self.since or failure.at,
+            since_boottime=min(self.since_boottime, now),
+            error=error,
+            failure=failure,
+        )
+
+
+@dataclass(slots=True, eq=False)
 class ScheduledProfile:
-    """What is known of one profile. Moments are seconds of `Clock.boottime()`."""
+    """One profile; changed under the scheduler's lock only.
+
+    Moments are seconds of `Clock.boottime()`.
+
+    Args:
+        definition: its current definition.
+        due_at: when it is refreshed next; None while that is under way, or waits for something.
+        in_flight: an attempt is under way, or its session is being written.
+        awaits_parent: it is refreshed as soon as its parent was.
+        refreshes: how many new sessions it has got.
+        failures: since the last successful refresh.
+        source_fingerprint: of its source, before the last attempt.
+        endpoint: that the last attempt called; None if it is not known.
+        is_slow: the last call took so long that the next one must not delay others.
+        restored_at: when it was last scheduled to be written again.
+        requests: that are answered by the next result.
+        name: of the profile; it stays the same.
+    """
 
     definition: ProfileDefinition
     due_at: float | None = None
-    """None while in flight and while it waits for somebody."""
-    due_since: float | None = None
-    """When the first try was due of the refresh that is under way."""
     in_flight: bool = False
     awaits_parent: bool = False
-    in_file: RoleSession | None = None
-    """The last session that was known to be in the credentials file."""
     refreshes: int = 0
-    access_key_id: str | None = None
-    """Of the session that was written last."""
-    failures: int = 0
-    failures_of_kind: int = 0
-    """Those in a row that are tried again in the same way as the last one."""
-    failing_since: datetime | None = None
-    failing_from: float = math.inf
-    """The same moment as `failing_since`."""
-    error: AssumedError | None = None
-    failure: Failure | None = None
+    failures: FailureStreak = FailureStreak()
     source_fingerprint: str | None = None
-    told: set[EventType] = field(default_factory=set)
-    """Which failures were told since the last refresh that worked."""
-    warned_at: float = -math.inf
-    """When the log showed the last of them."""
-    expired_at: float | None = None
-    """When the session ended that its readers have, if that was told."""
-    set_right_at: float = -math.inf
-    hung: bool = False
-    """The last call was so slow that the next one keeps out of the others' way."""
-    slot_of: int | None = None
-    """The pace's generation that a slot for the next call was given out by."""
-    waiters: list[Future[Outcome]] = field(default_factory=list)
+    endpoint: StsEndpoint | None = None
+    is_slow: bool = False
+    restored_at: float = -math.inf
+    requests: list[ProfileRequest] = field(default_factory=list)
+    name: str = field(init=False)
 
-    def note_failure(self, error: AssumedError, failure: Failure, *, now: float) -> None:
-        """Know of one more failure in a row."""
-        is_same_kind = self.error is not None and self.error.retry is error.retry
-        self.failures += 1
-        self.failures_of_kind = self.failures_of_kind + 1 if is_same_kind else 1
-        self.error, self.failure = error, failure
-        self.failing_since = self.failing_since or failure.at
-        self.failing_from = min(self.failing_from, now)
-
-    def forget_failures(self) -> None:
-        """Know of none any more."""
-        self.failures, self.failures_of_kind = 0, 0
-        self.failing_since, self.failing_from = None, math.inf
-        self.error, self.failure, self.due_since = None, None, None
-        self.told.clear()
+    def __post_init__(self) -> None:
+        self.name = self.definition.profile

@@ -1,41 +1,49 @@
-"""APScheduler jobs around `refresh`: one date job a profile, armed anew whatever came of the last.
+"""Keeps the profiles of a configuration refreshed. This is the engine's interface.
 
-What is decided here is only who waits for whom; when is `schedule`'s to say, how is `refresh`'s.
+| to change | open |
+| --- | --- |
+| when a refresh or a retry is due | `refresh_policy` |
+| which profile waits for which, the jobs of APScheduler | `refresh_queue` |
+| the calls to STS, and what is written | `attempts`, `refresher` |
+| what follows from a result | `completions` |
+| which sessions there are | `session_store` |
+| what is logged, what a status shows | `event_log`, `status` |
+
+The queue's lock guards the bookkeeping. Nothing reads a file or uses the network while it is held,
+and reading a status does not take it. Attempts that have ended and requests arrive in an inbox,
+which the thread of APScheduler empties: no other thread applies a result.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
-from math import inf
-
-from apscheduler.jobstores.base import JobLookupError
-from apscheduler.schedulers.base import BaseScheduler
+from functools import partial
 
 from assumed.clock import Clock
+from assumed.engine.attempts import Attempt, AttemptRunner
+from assumed.engine.completions import CompletionHandler
 from assumed.engine.event_log import EventLog
 from assumed.engine.events import ProfileEvent
-from assumed.engine.executor import SLOW_LANE
-from assumed.engine.profile_state import WAITS_FOR_LOGIN, ScheduledProfile, StsEndpoint
-from assumed.engine.refresh_policy import retry_delay
+from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
+from assumed.engine.heartbeat_checks import HeartbeatChecks
+from assumed.engine.mfa_sessions import MfaSessionMonitor
+from assumed.engine.profile_state import FailureStreak, ScheduledProfile
+from assumed.engine.refresh_policy import ZERO, RetriedBy
+from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
-from assumed.engine.status import StatusView, Summary
-from assumed.errors import (
-    AssumedError,
-    AwsFilesUnreadableError,
-    ParentNotReadyError,
-    RefreshFailedError,
-    SourceUnavailableError,
-    StsThrottledError,
-    StsUnavailableError,
-    UnexpectedError,
-    UsageError,
+from assumed.engine.requests import (
+    CredentialsRequest,
+    ProfileRequest,
+    RefreshRequest,
+    no_longer_refreshed,
 )
+from assumed.engine.status import StatusView, Summary
+from assumed.errors import UsageError
 from assumed.logs.events import event
 from assumed.models import (
     Credentials,
@@ -43,200 +51,193 @@ from assumed.models import (
     Login,
     Outcome,
     ProfileDefinition,
-    ProfileState,
     ProfileStatus,
-    RoleSession,
 )
 
-_NOTABLE_STEP_SECONDS = 1.0
-# Beats are that much apart where nobody slept.
-_NOTABLE_PAUSE_SECONDS = 60.0
-_BETWEEN_SETTING_RIGHT = timedelta(seconds=10)
-_NOW = timedelta(0)
-# Longer than this no call takes whose endpoint is well.
-_HANGS = timedelta(seconds=2)
-_OUTAGE_SECONDS = 1.0
-# What is left of a session that could not be refreshed is given to a caller down to this.
-_LEAST_GIVEN = timedelta(minutes=1)
-# What another try can't mend, and a change of the source can.
-_CHANGES_WITH_SOURCE = WAITS_FOR_LOGIN | AwsFilesUnreadableError
+_Answer = Callable[[], None]
+"""Answers a request; called without the lock, for it runs the callbacks of a client."""
+
+
+class FirstPass:
+    """Tracks which profiles have not been tried yet; `check` alone is called without the lock."""
+
+    def __init__(self) -> None:
+        self.done: Future[None] = Future()
+        self._untried: set[str] = set()
+
+    def expect(self, *, new: AbstractSet[str], enabled: AbstractSet[str]) -> None:
+        """Take a configuration: its new profiles are not tried yet, disabled ones never are."""
+        self._untried = (self._untried | new) & enabled
+
+    def tried(self, profile: str) -> None:
+        """Record that a profile has been tried, or is fresh."""
+        self._untried.discard(profile)
+
+    def check(self) -> None:
+        """Mark the first pass as done once every profile has been tried."""
+        if self._untried or self.done.done():
+            return
+        # Two threads may have come this far.
+        with suppress(InvalidStateError):
+            self.done.set_result(None)
 
 
 class RefreshScheduler:
-    """Keeps every profile of a configuration fresh; safe to use from many threads."""
+    """Keeps every profile of a configuration refreshed; safe to use from many threads."""
 
     def __init__(
         self,
         *,
         clock: Clock,
         refresher: Refresher,
-        jobs: BaseScheduler,
+        jobs: HeartbeatScheduler,
         jitter: Callable[[], float],
-        repeats: bool = True,
+        retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
-        """Arrange nothing yet.
+        """Create a scheduler without profiles.
 
         Args:
             clock: the source of time.
-            refresher: refreshes one profile, and holds the sessions.
-            jobs: APScheduler, started and shut down by the caller; `heartbeat` has to be called
-                from its passes.
+            refresher: makes the calls, and has the sessions.
+            jobs: started and shut down by the caller; its beat has to call `heartbeat`.
             jitter: draws from 0 to 1.
-            repeats: plan the next refresh of each profile; else only what is asked for is done.
+            retried_by: who retries a failed refresh; for the user no refresh is scheduled at all.
         """
         self._clock = clock
         self._refresher = refresher
-        self._jobs = jobs
-        self._jitter = jitter
-        self._repeats = repeats
-        self.first_pass: Future[None] = Future()
+        self._repeats = retried_by is not RetriedBy.USER
+        self._inbox = Inbox[Attempt | ProfileRequest](jobs.wakeup)
+        self._queue = RefreshQueue(clock, refresher.sessions, jobs, jitter)
+        self._mfa = MfaSessionMonitor(clock, refresher)
+        self._view = StatusView(clock, refresher, self._mfa)
+        self._events = EventLog(clock, self._view)
+        self._completions = CompletionHandler(
+            clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
+        )
+        self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
+        self._first_pass = FirstPass()
+        self.first_pass = self._first_pass.done
         """Done when every profile has been tried, or was found fresh."""
-        self._lock = threading.RLock()
-        self._entries: dict[str, ScheduledProfile] = {}
-        self._children: dict[str, list[ScheduledProfile]] = {}
-        self._untried: set[str] = set()
-        self._endpoints: dict[str, StsEndpoint] = {}
-        self._failing: dict[str, ScheduledProfile] = {}
-        """All that have failed, and for a while some that did."""
-        self._summary: Summary | None = None
-        """None where something has changed since."""
-        self._wall_clock_offset = self._offset()
-        self._beat_at = clock.boottime()
-        self._readers = StatusView(clock, refresher)
-        self._chronicle = EventLog(clock, refresher, self._readers)
+        runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
+        self._queue.set_runner(runner.run)
+        jobs.on_pass(self._process_inbox)
 
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
         """Call `observer` with each event, under the lock: it must return at once."""
-        self._chronicle.subscribe(observer)
+        self._events.subscribe(observer)
 
     def update_definitions(
         self, definitions: Mapping[str, ProfileDefinition], stored: Mapping[str, Credentials]
     ) -> None:
-        """Take over a configuration, the first or a changed one; only what differs is planned.
+        """Take a configuration, the first or a changed one; only what differs is scheduled.
+
+        Not for an event loop: it takes the lock, and reads the files of MFA sessions.
 
         Args:
             definitions: by profile; parents of chains among them.
             stored: the credentials with our mark that the file holds.
         """
-        with self._lock:
-            self._refresher.define(definitions)
-            self._refresher.keep(stored)
-            for profile in [name for name in self._entries if name not in definitions]:
-                self._drop(self._entries.pop(profile))
-            changes = [
-                (definition, self._entries.get(profile))
-                for profile, definition in definitions.items()
-            ]
-            self._entries = {
-                definition.profile: entry or ScheduledProfile(definition)
-                for definition, entry in changes
+        answers: list[_Answer] = []
+        with self._queue.lock:
+            self._refresher.set_definitions(definitions)
+            self._refresher.sessions.load_stored_sessions(stored)
+            before = self._queue.profiles
+            for name, profile in before.items():
+                if name not in definitions:
+                    answers += self._drop(profile)
+            profiles = {
+                name: before.get(name) or ScheduledProfile(definition)
+                for name, definition in definitions.items()
             }
-            self._children = {}
-            for definition, _ in changes:
-                if definition.parent is not None:
-                    child = self._entries[definition.profile]
-                    self._children.setdefault(definition.parent, []).append(child)
-            enabled = {name for name, definition in definitions.items() if definition.enabled}
-            new = {definition.profile for definition, entry in changes if entry is None}
-            self._untried = (self._untried | new) & enabled
-            for definition, entry in changes:
-                if not self._repeats:
-                    continue
-                if entry is None:
-                    self._plan(self._entries[definition.profile])
-                elif entry.definition != definition:
-                    self._redefine(entry, definition)
-            self._summary = None
-            self._chronicle.follow_logins(self._entries.values())
-            self._look_for_first_pass()
+            self._queue.replace_profiles(profiles, definitions)
+            self._first_pass.expect(
+                new=definitions.keys() - before.keys(),
+                enabled={name for name, found in definitions.items() if found.enabled},
+            )
+            for name, definition in definitions.items() if self._repeats else ():
+                if name not in before:
+                    self._schedule(profiles[name])
+                elif profiles[name].definition != definition:
+                    answers += self._redefine(profiles[name], definition)
+            self._mfa.track(profiles.values())
+        self._mfa.read()
+        self._first_pass.check()
+        for answer in answers:
+            answer()
 
     def refresh(
         self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
     ) -> dict[str, Future[Outcome]]:
         """Refresh profiles now; what is still fresh is left alone unless forced.
 
+        May be called from an event loop: it takes no lock.
+
         Args:
             profiles: names; none for all that are enabled.
             force: also refresh what is still fresh.
-            min_left: fresh is what has at least so much left; None for what is not due yet.
+            min_left: a session is fresh if it has this much remaining; None if it is not due.
 
         Returns:
-            The outcome to come of each profile.
+            The future outcome of each profile.
 
         Raises:
             UsageError: a name that is not in the configuration, or is disabled there.
         """
-        with self._lock:
-            entries = [self._enabled_entry(profile) for profile in profiles] or [
-                entry for entry in self._entries.values() if entry.definition.enabled
-            ]
-            return {
-                entry.definition.profile: self._ask(entry, force=force, min_left=min_left)
-                for entry in entries
-            }
+        known = self._queue.profiles
+        names = [_enabled(known, name).name for name in profiles] or [
+            profile.name for profile in known.values() if profile.definition.enabled
+        ]
+        requests = [RefreshRequest(name, force=force, min_left=min_left) for name in names]
+        for request in requests:
+            self._submit(known[request.profile], request)
+        return {request.profile: request.future for request in requests}
 
     def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
-        """Return a profile's credentials, refreshed first where too little of them is left.
+        """Return a profile's credentials, refreshed first if too little remains of them.
 
-        Where that fails, what is left of the old ones is given if it is over a minute.
+        If the refresh fails, the old ones are returned while they last for over a minute. May be
+        called from an event loop: it takes no lock.
 
         Args:
             profile: a name.
-            min_left: of a session's lifetime no more than half counts, so that whoever asks for
-                15 minutes of a session of 15 does not have it refreshed at each call.
+            min_left: how long they must still last; at most half of a session's lifetime counts.
 
         Returns:
-            The credentials to come, or `RefreshFailedError`.
+            The future credentials; it fails with `RefreshFailedError`.
 
         Raises:
             UsageError: a name that is not in the configuration, or is disabled there.
         """
-        answer: Future[Credentials] = Future()
-        answer.set_running_or_notify_cancel()  # As in `_ask`: whoever waits may go.
-        with self._lock:
-            entry = self._enabled_entry(profile)
-            held = self._refresher.session(profile)
-            if held is not None:
-                left = self._refresher.left(profile)
-                # A retry is planned: more calls by everyone who asks would not bring it sooner.
-                least = _least_given(held)
-                is_given = entry.failure is not None and left > least
-                if is_given or left >= max(min(min_left, held.lifetime / 2), least):
-                    answer.set_result(held.credentials)
-                    return answer
-            refreshed = self._ask(entry, force=True)
-        refreshed.add_done_callback(lambda done: self._give(profile, done.result(), answer))
-        return answer
+        request = CredentialsRequest(profile, min_left)
+        self._submit(_enabled(self._queue.profiles, profile), request)
+        return request.future
 
     def log_in(self, profile: str, code: str) -> Login:
-        """Start the MFA session that a profile hangs on; returns when STS has answered.
+        """Start the MFA session that a profile depends on; returns once STS has answered.
+
+        Not for an event loop: it uses the network.
 
         Raises:
-            UsageError: a name that is not in the configuration, or needs no code; no code.
-            MfaCodeRejectedError: the code was used already, or STS does not take it.
-            AssumedError: the long-term keys can't be had, STS can't be reached.
+            UsageError: the profile is not in the configuration, or needs no code; not a code.
+            AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
-        with self._lock:
-            definition = self._entry(profile).definition
-            login = self._refresher.mfa_session(definition)
-        if login is None:
+        definition = _find(self._queue.profiles, profile).definition
+        session = self._refresher.mfa_session(definition)
+        if session is None:
             raise UsageError(
                 f"profile {profile} has no mfa_serial: it needs no code",
                 hint="see `assumed status` for what it needs",
             )
-        expires_at = self._refresher.logins.start(login, code)
-        event(
-            logging.INFO,
-            "login_succeeded",
-            profile=profile,
-            source=str(login),
-            mfa_serial=login.serial,
-            expires_at=expires_at,
-        )
-        return Login(profile=profile, mfa_serial=login.serial, expires_at=expires_at)
+        expires_at = self._refresher.logins.start(session, code)
+        self._mfa.read_one(session)
+        login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
+        self._events.login_succeeded(login, session)
+        return login
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
         """Return the status of each profile, in the order of the configuration.
+
+        May be called from an event loop: it takes no lock and reads no file.
 
         Args:
             profiles: names; none for all.
@@ -244,453 +245,159 @@ class RefreshScheduler:
         Raises:
             UsageError: a name that is not in the configuration.
         """
-        with self._lock:
-            entries = [self._entry(name) for name in profiles] or list(self._entries.values())
-            return tuple(self._readers.status(entry) for entry in entries)
+        known = self._queue.profiles
+        chosen = [_find(known, name) for name in profiles] or list(known.values())
+        return tuple(self._view.status(profile) for profile in chosen)
 
     def summary(self) -> Summary:
-        """Return how many profiles are valid, of how many, and when the next attempt is."""
-        with self._lock:
-            if self._summary is None or self._summary.good_until <= self._clock.boottime():
-                self._summary = self._summed_up()
-            return self._summary
+        """Return how many profiles are valid, of how many, and when the next attempt is.
+
+        May be called from an event loop: it takes no lock and reads no file.
+        """
+        return self._view.summary(self._queue.profiles.values(), version=self._queue.version)
 
     def heartbeat(self) -> None:
-        """Notice what no job tells: a stepped wall clock, a changed source, an expired session."""
-        with self._lock:
-            now = self._clock.boottime()
-            away, self._beat_at = now - self._beat_at, now
-            if away >= _NOTABLE_PAUSE_SECONDS:
-                event(logging.INFO, "resumed_from_suspend", away_seconds=round(away))
-            offset = self._offset()
-            step = offset - self._wall_clock_offset
-            if abs(step) > _NOTABLE_STEP_SECONDS:
-                self._wall_clock_offset, self._summary = offset, None
-                event(logging.INFO, "wall_clock_stepped", seconds=round(step))
-                for entry in self._entries.values():
-                    self._arm(entry)
-            # Of the others there is nothing that no job would tell.
-            self._failing = {
-                profile: entry
-                for profile, entry in self._failing.items()
-                if entry.failure is not None and self._entries.get(profile) is entry
-            }
-            for entry in list(self._failing.values()):
-                self._retry_if_source_changed(entry)
-                self._chronicle.look(entry)
-            self._chronicle.look_at_logins()
+        """Notice what no job reports: a stepped clock, a changed source, an expired session.
+
+        Called by the scheduler's own thread, once a second at most. It reads files.
+        """
+        self._checks.run()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
-        """Take notice of what another program made of the file, and put right what it set back.
+        """Adopt or undo what another program has changed in the file.
+
+        Not for an event loop: it takes the lock.
 
         Args:
-            stored: the credentials with our mark that the file holds; None where it can't be read.
+            stored: the credentials with our mark that the file holds; None if it can't be read.
         """
-        with self._lock:
-            for entry in self._entries.values():
-                definition = entry.definition
-                held = self._refresher.session(definition.profile)
-                if held is None or not held.is_stored or entry.in_flight or not definition.enabled:
+        sessions = self._refresher.sessions
+        with self._queue.lock:
+            for profile in self._queue.profiles.values():
+                session = sessions.get(profile.name)
+                if session is None or not session.is_stored or profile.in_flight:
                     continue
-                found = None if stored is None else stored.get(definition.profile)
-                if found is not None and found.is_same_as(held.credentials):
+                found = None if stored is None else stored.get(profile.name)
+                is_unchanged = found is not None and found.is_same_as(session.credentials)
+                if is_unchanged or not profile.definition.enabled:
                     continue
-                if found is not None and self._refresher.adopt(definition, found):
-                    self._plan(entry)
-                elif self._refresher.left(definition.profile) > _NOW:
-                    self._set_right(entry, is_news=stored is not None)
+                if found is not None and sessions.adopt(profile.definition, found):
+                    self._schedule(profile)
+                elif sessions.remaining(profile.name) > ZERO:
+                    sessions.mark_unstored(profile.name)
+                    if stored is not None:
+                        self._events.overwritten(profile)
+                    self._queue.schedule_restore(profile)
 
     def stop(self) -> None:
-        """Start no refresh any more; whoever waits for one is told."""
-        with self._lock:
-            for entry in self._entries.values():
-                self._drop(entry)
-            self._entries.clear()
-            self._chronicle.follow_logins(())
+        """Start no refresh any more; what was asked for fails.
 
-    # Planning
+        Not for an event loop: it takes the lock.
+        """
+        answers: list[_Answer] = []
+        with self._queue.lock:
+            for profile in self._queue.profiles.values():
+                answers += self._drop(profile)
+            self._queue.replace_profiles({}, {})
+            self._mfa.track(())
+            self._inbox.close()
+        for answer in answers:
+            answer()
+        self._process_inbox()
 
-    def _plan(self, entry: ScheduledProfile) -> None:
-        """Arm a profile by what is known of its session."""
-        if not entry.definition.enabled:
-            self._disarm(entry)
+    def _submit(self, profile: ScheduledProfile, request: ProfileRequest) -> None:
+        sessions = self._refresher.sessions
+        if request.is_satisfied(profile.definition, profile.failures.failure, sessions):
+            request.answer(sessions, was_fresh=True)
             return
-        self._readers.note(entry)
-        due_in = self._refresher.due_in(entry.definition, jitter=self._jitter())
-        if due_in > _NOW:
-            self._untried.discard(entry.definition.profile)
-            self._arm_in(entry, due_in)
-        else:
-            self._attempt(entry)
+        self._inbox.put(request)
+        if self._inbox.is_closed:
+            self._process_inbox()
 
-    def _redefine(self, entry: ScheduledProfile, definition: ProfileDefinition) -> None:
-        is_same_call = entry.definition.is_same_call(definition)
-        entry.definition = definition
-        entry.forget_failures()
-        if entry.in_flight:
-            return  # `_finish` sees that the definition is another one.
-        if is_same_call or not definition.enabled:
-            self._plan(entry)
-        else:
-            self._attempt(entry)
+    def _process_inbox(self) -> None:
+        """Apply what has ended, and accept what is asked for; never raises."""
+        for item in self._inbox.drain():
+            try:
+                with self._queue.lock:
+                    if isinstance(item, Attempt):
+                        answers = self._complete(item)
+                    else:
+                        answers = self._accept(item)
+                self._first_pass.check()
+                for answer in answers:
+                    answer()
+            except Exception as error:  # noqa: BLE001 - it would end the scheduler's thread
+                event(logging.ERROR, "internal_error", exc_info=error)
 
-    def _ask(
-        self, entry: ScheduledProfile, *, force: bool, min_left: timedelta | None = None
-    ) -> Future[Outcome]:
-        answer: Future[Outcome] = Future()
-        answer.set_running_or_notify_cancel()  # Whoever waits may go; the refresh goes on.
-        definition = entry.definition
-        due_in = self._refresher.due_in(definition, jitter=0)
-        is_fresh = due_in > _NOW and entry.failure is None
-        if min_left is not None:
-            is_fresh = self._refresher.is_in_place(definition) and (
-                self._refresher.left(definition.profile) >= min_left
-            )
-        if is_fresh and not force:
-            session = self._refresher.session(definition.profile)
-            answer.set_result(
-                Outcome(
-                    profile=definition.profile,
-                    was_fresh=True,
-                    expires_at=session.credentials.expiration if session else None,
-                )
-            )
-            return answer
-        entry.waiters.append(answer)
-        self._attempt(entry)
-        return answer
+    def _complete(self, attempt: Attempt) -> list[_Answer]:
+        profile = attempt.profile
+        if not self._completions.apply(attempt):
+            return []
+        self._first_pass.tried(profile.name)
+        self._queue.wake_children(profile)
+        for name in self._refresher.sessions.pop_corrected():
+            # A reload may have removed it.
+            corrected = self._queue.profiles.get(name)
+            if corrected is not None and not corrected.in_flight:
+                self._schedule(corrected)
+        return self._pop_answers(profile, profile.failures.failure)
 
-    def _give(self, profile: str, outcome: Outcome, answer: Future[Credentials]) -> None:
-        held = self._refresher.session(profile)
-        if held is not None and self._refresher.left(profile) > _least_given(held):
-            answer.set_result(held.credentials)
-            return
-        failure = outcome.failure or self._failure(
-            UsageError(f"profile {profile} has no session", hint="ask again")
+    def _accept(self, request: ProfileRequest) -> list[_Answer]:
+        sessions = self._refresher.sessions
+        profile = self._queue.profiles.get(request.profile)
+        if profile is None or not profile.definition.enabled:
+            failure = no_longer_refreshed(request.profile, at=self._clock.now())
+            return [partial(request.answer, sessions, failure)]
+        if request.is_satisfied(profile.definition, profile.failures.failure, sessions):
+            return [partial(request.answer, sessions, was_fresh=True)]
+        profile.requests.append(request)
+        self._queue.attempt(profile)
+        return []
+
+    def _schedule(self, profile: ScheduledProfile) -> None:
+        """Schedule a profile by what is known of its session."""
+        if self._queue.schedule_refresh(profile):
+            self._first_pass.tried(profile.name)
+
+    def _redefine(self, profile: ScheduledProfile, definition: ProfileDefinition) -> list[_Answer]:
+        is_same_call = profile.definition.is_same_call(definition)
+        profile.definition = definition
+        profile.failures = FailureStreak(expired_at=profile.failures.expired_at)
+        if not definition.enabled:
+            return self._drop(profile)
+        # At the end of an attempt that is under way the other definition is noticed.
+        if not profile.in_flight:
+            if is_same_call:
+                self._schedule(profile)
+            else:
+                self._queue.attempt(profile)
+        return []
+
+    def _drop(self, profile: ScheduledProfile) -> list[_Answer]:
+        self._queue.cancel(profile)
+        failure = no_longer_refreshed(profile.name, at=self._clock.now())
+        return self._pop_answers(profile, failure)
+
+    def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:
+        requests, profile.requests = profile.requests, []
+        return [partial(each.answer, self._refresher.sessions, failure) for each in requests]
+
+
+def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:
+    try:
+        return profiles[name]
+    except KeyError:
+        raise UsageError(
+            f"profile {name} is not in the configuration",
+            hint=f"known are: {', '.join(profiles) or 'none'}",
+        ) from None
+
+
+def _enabled(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:
+    profile = _find(profiles, name)
+    if not profile.definition.enabled:
+        raise UsageError(
+            f"profile {name} is disabled in the configuration",
+            hint="remove `enabled: false` there",
         )
-        answer.set_exception(
-            RefreshFailedError(failure.message, hint=failure.hint, code=failure.code)
-        )
-
-    def _attempt(self, entry: ScheduledProfile) -> None:
-        """Refresh now; where the parent of a chain has no valid session, that one first."""
-        if entry.in_flight:
-            return
-        parent = self._parent(entry)
-        if parent is not None and self._refresher.left(parent.definition.profile) <= _NOW:
-            entry.awaits_parent = True
-            if not self._is_coming(parent):
-                self._attempt(parent)
-            return
-        self._arm_in(entry, _NOW)
-
-    def _parent(self, entry: ScheduledProfile) -> ScheduledProfile | None:
-        parent = entry.definition.parent
-        return None if parent is None else self._entries.get(parent)
-
-    def _is_coming(self, entry: ScheduledProfile) -> bool:
-        is_due = entry.due_at is not None and entry.due_at <= self._clock.boottime()
-        return entry.in_flight or entry.awaits_parent or is_due
-
-    def _arm_in(self, entry: ScheduledProfile, delay: timedelta) -> None:
-        if not entry.definition.enabled:
-            return
-        entry.awaits_parent = False
-        entry.due_at = self._clock.boottime() + max(delay, _NOW).total_seconds()
-        self._summary = None
-        self._arm(entry)
-
-    def _arm(self, entry: ScheduledProfile) -> None:
-        """Turn `due_at` into a job of APScheduler, which counts in the wall clock's time."""
-        if entry.due_at is None:
-            return
-        self._jobs.add_job(
-            self._run,
-            "date",
-            run_date=self._readers.wall_time(entry.due_at),
-            # What is least likely to last until its turn is taken first.
-            args=[entry.definition.profile, self._ends_at(entry)],
-            id=entry.definition.profile,
-            executor=SLOW_LANE if entry.hung else "default",
-            replace_existing=True,
-            # By default a job that is over a second late is dropped for good.
-            misfire_grace_time=None,
-            # APScheduler counts a job as running until after it has armed the next one.
-            max_instances=2**31,
-        )
-
-    def _disarm(self, entry: ScheduledProfile) -> None:
-        entry.due_at = None
-        self._summary = None
-        with suppress(JobLookupError):
-            self._jobs.remove_job(entry.definition.profile)
-
-    def _drop(self, entry: ScheduledProfile) -> None:
-        self._disarm(entry)
-        gone = UsageError(
-            f"profile {entry.definition.profile} is not refreshed any more",
-            hint="it left the configuration, or the daemon is stopping",
-        )
-        self._answer(entry, self._failure(gone))
-
-    # Running
-
-    def _run(self, profile: str, _ends_at: float) -> None:
-        """The job: refresh once, and whatever came of it arm the next."""
-        with self._lock:
-            entry = self._entries.get(profile)
-            if entry is None or entry.in_flight or not entry.definition.enabled:
-                return
-            if entry.due_at is not None and self._is_early(entry.due_at):
-                self._arm(entry)
-                return
-            if entry.due_since is None:
-                entry.due_since = entry.due_at
-            if self._awaits_slot(entry):
-                return
-            entry.in_flight, entry.due_at = True, None
-            self._summary = None
-            definition = entry.definition
-        started_at = self._clock.boottime()
-        # Before the try, so that a change in the midst of it counts as one.
-        source_fingerprint = self._refresher.source_fingerprint(definition)
-        refreshed = self._refresher.refresh(definition)
-        took = timedelta(seconds=self._clock.boottime() - started_at)
-
-        def finish(refreshed: Future[RoleSession]) -> None:
-            result = _result(profile, refreshed)
-            with self._lock:
-                entry.in_flight = False
-                entry.hung = took > _HANGS
-                entry.source_fingerprint = source_fingerprint
-                if self._entries.get(profile) is entry:
-                    self._finish(entry, definition, result, took)
-
-        if not refreshed.done() or refreshed.exception() is None:
-            # STS has answered; the file is written while this thread makes the next call.
-            with self._lock:
-                self._know_endpoint_works(entry)
-        refreshed.add_done_callback(finish)
-
-    def _finish(
-        self,
-        entry: ScheduledProfile,
-        definition: ProfileDefinition,
-        result: RoleSession | AssumedError,
-        took: timedelta,
-    ) -> None:
-        if not definition.is_same_call(entry.definition):
-            self._attempt(entry)
-            return
-        if isinstance(result, AssumedError):
-            parent = self._parent(entry)
-            if isinstance(result, ParentNotReadyError) and parent and self._is_coming(parent):
-                entry.awaits_parent = True
-                return
-            if isinstance(result, ParentNotReadyError) and parent and parent.failure:
-                result = result.because_of(parent.failure.code)
-            self._failed(entry, result)
-            if isinstance(result, StsThrottledError):
-                self._endpoint(entry).pace.throttled(self._clock.boottime())
-        else:
-            self._succeeded(entry, result, took)
-        self._untried.discard(entry.definition.profile)
-        self._wake_children(entry)
-        for profile in self._refresher.take_corrected():
-            if not self._entries[profile].in_flight:
-                self._plan(self._entries[profile])
-        self._look_for_first_pass()
-
-    def _succeeded(self, entry: ScheduledProfile, session: RoleSession, took: timedelta) -> None:
-        failed = replace(entry)
-        entry.forget_failures()
-        entry.expired_at = None
-        self._readers.note(entry)
-        is_new = entry.access_key_id != session.credentials.access_key_id
-        entry.access_key_id = session.credentials.access_key_id
-        entry.refreshes += is_new
-        if self._repeats:
-            due_in = self._refresher.due_in(entry.definition, jitter=self._jitter())
-            self._arm_in(entry, due_in)
-        self._chronicle.refreshed(entry, session, is_new=is_new, took=took, failed=failed)
-        if isinstance(failed.error, SourceUnavailableError):
-            self._know_source_works(entry)
-        self._answer(entry, None)
-
-    def _know_source_works(self, entry: ScheduledProfile) -> None:
-        """Have those try again that the same source had nothing for: its outage is over."""
-        for other in self._entries.values():
-            if (
-                isinstance(other.error, SourceUnavailableError)
-                and other.definition.source == entry.definition.source
-                and not other.in_flight
-            ):
-                self._arm_in(other, timedelta(seconds=self._jitter()))
-
-    def _know_endpoint_works(self, entry: ScheduledProfile) -> None:
-        """Have those try again that failed since the endpoint worked last: an outage is over."""
-        now = self._clock.boottime()
-        endpoint = self._endpoint(entry)
-        endpoint.pace.succeeded(now)
-        worked_at, endpoint.succeeded_at = endpoint.succeeded_at, now
-        for other in self._entries.values() if worked_at < now - _OUTAGE_SECONDS else ():
-            if (
-                isinstance(other.error, StsUnavailableError)
-                and worked_at < other.failing_from
-                and not other.in_flight
-                and self._endpoint(other) is endpoint
-            ):
-                self._arm_in(other, timedelta(seconds=self._jitter()))
-
-    def _failed(self, entry: ScheduledProfile, error: AssumedError) -> None:
-        code_before = None if entry.failure is None else entry.failure.code
-        entry.note_failure(error, self._failure(error), now=self._clock.boottime())
-        self._failing[entry.definition.profile] = entry
-        delay = retry_delay(
-            error.retry,
-            failures=entry.failures_of_kind,
-            left=self._readers.left(entry) or _NOW,
-            lifetime=timedelta(seconds=entry.definition.duration_seconds),
-            jitter=self._jitter(),
-        )
-        if delay is None:
-            self._disarm(entry)
-        elif self._repeats:
-            self._arm_in(entry, delay)
-        self._chronicle.failed(entry, error, code_before=code_before)
-        self._answer(entry, entry.failure)
-
-    def _is_early(self, due_at: float) -> bool:
-        """Whether APScheduler, which goes by the wall clock, has run a job before its time."""
-        return due_at - self._clock.boottime() > _NOTABLE_STEP_SECONDS
-
-    def _awaits_slot(self, entry: ScheduledProfile) -> bool:
-        """Whether the endpoint's pace has the call wait; then it is armed for its slot."""
-        pace = self._endpoint(entry).pace
-        if entry.slot_of == pace.generation:
-            entry.slot_of = None
-            return False
-        now = self._clock.boottime()
-        at = pace.slot(now)
-        entry.slot_of = pace.generation if at > now else None
-        if entry.slot_of is None:
-            return False
-        self._arm_in(entry, timedelta(seconds=at - now))
-        return True
-
-    def _endpoint(self, entry: ScheduledProfile) -> StsEndpoint:
-        definition = entry.definition
-        name = definition.region or f"of {definition.source}"
-        return self._endpoints.setdefault(name, StsEndpoint())
-
-    def _ends_at(self, entry: ScheduledProfile) -> float:
-        session = self._refresher.session(entry.definition.profile)
-        return 0.0 if session is None else session.expires_at
-
-    def _wake_children(self, parent: ScheduledProfile) -> None:
-        """Whoever waits for this profile goes on: after a failure, to say that it can't."""
-        for entry in self._children.get(parent.definition.profile, []):
-            is_waiting = entry.due_at is None and not entry.in_flight
-            if entry.awaits_parent or (is_waiting and parent.failure is None):
-                self._arm_in(entry, _NOW)
-
-    def _answer(self, entry: ScheduledProfile, failure: Failure | None) -> None:
-        session = self._refresher.session(entry.definition.profile)
-        waiters, entry.waiters = entry.waiters, []
-        for waiter in waiters:
-            waiter.set_result(
-                Outcome(
-                    profile=entry.definition.profile,
-                    expires_at=session.credentials.expiration if session else None,
-                    failure=failure,
-                )
-            )
-
-    def _look_for_first_pass(self) -> None:
-        if not self._untried and not self.first_pass.done():
-            self.first_pass.set_result(None)
-
-    # Noticing
-
-    def _summed_up(self) -> Summary:
-        enabled = [entry for entry in self._entries.values() if entry.definition.enabled]
-        valid = [entry for entry in enabled if self._readers.state(entry) is ProfileState.VALID]
-        sessions = [self._readers.session(entry) for entry in valid]
-        due_at = min((entry.due_at for entry in enabled if entry.due_at), default=None)
-        return Summary(
-            valid=len(valid),
-            enabled=len(enabled),
-            next_attempt_at=self._readers.coming(due_at),
-            good_until=min((session.expires_at for session in sessions if session), default=inf),
-        )
-
-    def _retry_if_source_changed(self, entry: ScheduledProfile) -> None:
-        if not isinstance(entry.error, _CHANGES_WITH_SOURCE) or entry.in_flight:
-            return
-        fingerprint = self._refresher.source_fingerprint(entry.definition)
-        if fingerprint != entry.source_fingerprint:
-            entry.source_fingerprint = fingerprint
-            event(logging.INFO, "source_changed", profile=entry.definition.profile)
-            self._attempt(entry)
-
-    def _set_right(self, entry: ScheduledProfile, *, is_news: bool) -> None:
-        profile = entry.definition.profile
-        self._refresher.mark_unstored(profile)
-        if is_news:
-            event(
-                logging.WARNING,
-                "profile_overwritten",
-                profile=profile,
-                hint="another program changed it in the credentials file; it is written again",
-            )
-        # Two that write the same profile would otherwise keep each other busy.
-        now = self._clock.boottime()
-        due_at = max(now, entry.set_right_at + _BETWEEN_SETTING_RIGHT.total_seconds())
-        entry.set_right_at = due_at
-        self._arm_in(entry, timedelta(seconds=due_at - now))
-
-    def _entry(self, profile: str) -> ScheduledProfile:
-        try:
-            return self._entries[profile]
-        except KeyError:
-            raise UsageError(
-                f"profile {profile} is not in the configuration",
-                hint=f"known are: {', '.join(self._entries) or 'none'}",
-            ) from None
-
-    def _enabled_entry(self, profile: str) -> ScheduledProfile:
-        entry = self._entry(profile)
-        if not entry.definition.enabled:
-            raise UsageError(
-                f"profile {profile} is disabled in the configuration",
-                hint="take `enabled: false` away there",
-            )
-        return entry
-
-    def _failure(self, error: AssumedError) -> Failure:
-        return Failure(
-            code=error.code, message=error.message, hint=error.hint, at=self._clock.now()
-        )
-
-    def _offset(self) -> float:
-        """Return how many seconds the wall clock is ahead of the clock that never jumps."""
-        return self._clock.now().timestamp() - self._clock.boottime()
-
-
-def _result(profile: str, refreshed: Future[RoleSession]) -> RoleSession | AssumedError:
-    error = refreshed.exception()
-    if error is None:
-        return refreshed.result()
-    if isinstance(error, AssumedError):
-        return error
-    # A defect must not end the refreshing.
-    event(logging.ERROR, "internal_error", profile=profile, exc_info=error)
-    return UnexpectedError(
-        f"profile {profile}: {type(error).__name__}: this is a mistake in assumed",
-        hint="please report it with the traceback in the log; it is tried again",
-    )
-
-
-def _least_given(session: RoleSession) -> timedelta:
-    # The share is for sessions that last seconds, as those of an embedded AWS do.
-    return min(_LEAST_GIVEN, session.lifetime / 10)
+    return profile

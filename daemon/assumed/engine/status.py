@@ -1,16 +1,18 @@
-"""What the readers of a profile have, and what `status` says of it."""
+"""The status of profiles, as commands, metrics and systemd show it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 
-from assumed.clock import Clock
-from assumed.engine.profile_state import WAITS_FOR_LOGIN, ScheduledProfile
+from assumed.clock import Clock, wall_time
+from assumed.engine.mfa_sessions import MfaSessionMonitor
+from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, ScheduledProfile
+from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresher import Refresher
-from assumed.models import ProfileState, ProfileStatus, RoleSession, StorageMode
-
-_NOW = timedelta(0)
+from assumed.models import ProfileDefinition, ProfileState, ProfileStatus, RoleSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,81 +23,115 @@ class Summary:
     enabled: int
     next_attempt_at: datetime | None
     good_until: float
-    """When the first of the valid sessions ends, in seconds of `Clock.boottime()`."""
+    """When the first of the valid sessions expires, in seconds of `Clock.boottime()`."""
 
 
 class StatusView:
-    """Tells what readers of profiles have: not a session that could not be written yet."""
+    """Derives a profile's status from its bookkeeping and its session.
 
-    def __init__(self, clock: Clock, refresher: Refresher) -> None:
+    It takes no lock and reads no file. What it reads is replaced whole, so that each part of a
+    status is of one moment; a refresh that ends just then may show in one part before the other.
+    """
+
+    def __init__(self, clock: Clock, refresher: Refresher, mfa: MfaSessionMonitor) -> None:
         self._clock = clock
         self._refresher = refresher
+        self._mfa = mfa
+        self._summary: tuple[int, Summary] | None = None
 
-    def session(self, entry: ScheduledProfile) -> RoleSession | None:
-        """Return the session that readers find where they look; None where there is none."""
-        held = self._refresher.session(entry.definition.profile)
-        if held is None or held.is_stored or entry.definition.store is StorageMode.MEMORY:
-            return held
-        return entry.in_file
+    def session(self, profile: ScheduledProfile) -> RoleSession | None:
+        """Return the session that readers of a profile find; None if there is none."""
+        return self._refresher.sessions.visible(profile.definition)
 
-    def left(self, entry: ScheduledProfile) -> timedelta | None:
-        """Return what is left of that session, negative where it has ended; None for none."""
-        session = self.session(entry)
+    def remaining(self, profile: ScheduledProfile) -> timedelta | None:
+        """Return how long that session lasts, negative once expired; None if there is none."""
+        session = self.session(profile)
         if session is None:
             return None
         return timedelta(seconds=session.expires_at - self._clock.boottime())
 
-    def note(self, entry: ScheduledProfile) -> None:
-        """Take notice of what the file holds now."""
-        held = self._refresher.session(entry.definition.profile)
-        if held is not None and held.is_stored:
-            entry.in_file = held
-
-    def state(self, entry: ScheduledProfile) -> ProfileState:
+    def state(self, profile: ScheduledProfile) -> ProfileState:
         """Return the state of a profile."""
-        if not entry.definition.enabled:
-            return ProfileState.DISABLED
-        if isinstance(entry.error, WAITS_FOR_LOGIN):
-            return ProfileState.NEEDS_LOGIN
-        left = self.left(entry)
-        if left is not None and left <= _NOW:
-            return ProfileState.EXPIRED
-        if entry.failure is not None:
-            return ProfileState.FAILING
-        return ProfileState.PENDING if left is None else ProfileState.VALID
+        return _state(profile.definition, profile.failures, self.remaining(profile))
 
-    def status(self, entry: ScheduledProfile) -> ProfileStatus:
-        """Return the row of a profile."""
-        definition = entry.definition
-        session, left = self.session(entry), self.left(entry)
-        login = self._refresher.mfa_session(definition)
+    def status(self, profile: ScheduledProfile) -> ProfileStatus:
+        """Return the status of a profile."""
+        definition, failures = profile.definition, profile.failures
+        session = self._refresher.sessions.visible(definition)
+        remaining = (
+            timedelta(seconds=session.expires_at - self._clock.boottime()) if session else None
+        )
+        mfa_session = self._refresher.mfa_session(definition)
         return ProfileStatus(
             profile=definition.profile,
             role_arn=definition.role_arn,
             source=str(definition.source),
             store=definition.store,
-            state=self.state(entry),
+            state=_state(definition, failures, remaining),
             expires_at=session.credentials.expiration if session else None,
-            seconds_left=None if left is None else whole_seconds(left),
+            seconds_left=None if remaining is None else whole_seconds(remaining),
             lifetime_seconds=whole_seconds(session.lifetime) if session else None,
             refreshed_at=session.refreshed_at if session else None,
-            next_attempt_at=self.coming(entry.due_at),
-            refreshes=entry.refreshes,
-            consecutive_failures=entry.failures,
-            last_error=entry.failure,
-            mfa_serial=login.serial if login else None,
-            login_expires_at=self._refresher.logins.expires_at(login) if login else None,
+            next_attempt_at=self.next_attempt_at(profile),
+            refreshes=profile.refreshes,
+            consecutive_failures=failures.count,
+            last_error=failures.failure,
+            mfa_serial=mfa_session.serial if mfa_session else None,
+            login_expires_at=self._mfa.expires_at(mfa_session) if mfa_session else None,
         )
 
-    def coming(self, due_at: float | None) -> datetime | None:
-        """Return when that is, by the wall clock: now for what is past, None for None."""
-        return None if due_at is None else self.wall_time(max(due_at, self._clock.boottime()))
+    def next_attempt_at(self, profile: ScheduledProfile) -> datetime | None:
+        """Return when a profile is refreshed next, by the wall clock; None if not scheduled."""
+        return self._upcoming(profile.due_at)
 
-    def wall_time(self, boottime: float) -> datetime:
-        """Return what the wall clock shows at a moment of `Clock.boottime()`."""
-        return self._clock.now() + timedelta(seconds=boottime - self._clock.boottime())
+    def summary(self, profiles: Iterable[ScheduledProfile], *, version: int) -> Summary:
+        """Return how many profiles are valid, of how many, and when the next attempt is.
+
+        Args:
+            profiles: all of them.
+            version: of `profiles`; the last summary is returned again while it is the same.
+        """
+        if self._summary is not None:
+            known_version, known = self._summary
+            if known_version == version and known.good_until > self._clock.boottime():
+                return known
+        summary = self._summarize(profiles)
+        self._summary = version, summary
+        return summary
+
+    def _summarize(self, profiles: Iterable[ScheduledProfile]) -> Summary:
+        enabled = [profile for profile in profiles if profile.definition.enabled]
+        valid = [profile for profile in enabled if self.state(profile) is ProfileState.VALID]
+        sessions = [self.session(profile) for profile in valid]
+        due_at = min((due for profile in enabled if (due := profile.due_at)), default=None)
+        return Summary(
+            valid=len(valid),
+            enabled=len(enabled),
+            next_attempt_at=self._upcoming(due_at),
+            good_until=min((session.expires_at for session in sessions if session), default=inf),
+        )
+
+    def _upcoming(self, due_at: float | None) -> datetime | None:
+        """Return a moment by the wall clock; now if it has passed."""
+        if due_at is None:
+            return None
+        return wall_time(self._clock, max(due_at, self._clock.boottime()))
 
 
-def whole_seconds(left: timedelta) -> int:
-    """Return whole seconds, and none for a time that is over."""
-    return max(0, int(left.total_seconds()))
+def whole_seconds(span: timedelta) -> int:
+    """Return whole seconds; 0 for a span that is over."""
+    return max(0, int(span.total_seconds()))
+
+
+def _state(
+    definition: ProfileDefinition, failures: FailureStreak, remaining: timedelta | None
+) -> ProfileState:
+    if not definition.enabled:
+        return ProfileState.DISABLED
+    if isinstance(failures.error, LOGIN_REQUIRED):
+        return ProfileState.NEEDS_LOGIN
+    if remaining is not None and remaining <= ZERO:
+        return ProfileState.EXPIRED
+    if failures.failure is not None:
+        return ProfileState.FAILING
+    return ProfileState.PENDING if remaining is None else ProfileState.VALID

@@ -3,12 +3,11 @@
 from assumed.logs.events import event, event_fields
 from assumed.logs.formatters import LogFormat, event_text, timestamp
 from assumed.logs.handlers import configure
-from assumed.logs.redaction import escape_unprintable, redact
+from assumed.logs.redaction import redact
 
 __all__ = [
     "LogFormat",
     "configure",
-    "escape_unprintable",
     "event",
     "event_fields",
     "event_text",

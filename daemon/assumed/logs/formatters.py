@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from enum import StrEnum, unique
 
 from assumed.logs.events import event_fields, event_name
-from assumed.logs.redaction import escape_unprintable, redact
+from assumed.logs.redaction import redact
+from assumed.text import printable
 
 _NO_EXCEPTION = (None, None, None)
 
@@ -72,7 +73,7 @@ def traceback_text(record: logging.LogRecord) -> str:
     Every line is prefixed, so that no text in an exception can forge an event.
     """
     text = logging.Formatter().formatException(record.exc_info or _NO_EXCEPTION)
-    return "\n".join(f"  | {escape_unprintable(line)}" for line in redact(text).splitlines())
+    return "\n".join(f"  | {printable(line)}" for line in redact(text).splitlines())
 
 
 def field_text(value: object) -> str:

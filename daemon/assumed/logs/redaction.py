@@ -1,4 +1,4 @@
-"""Redaction of secrets and of control characters in text that is logged or printed."""
+"""Redaction of secrets in text that is logged or printed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,3 @@ _SECRETS = re.compile(
 def redact(text: str) -> str:
     """Return `text` with everything that looks like an AWS secret replaced by `[redacted]`."""
     return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", text)
-
-
-def escape_unprintable(text: str) -> str:
-    """Return `text` with unprintable characters escaped, so that it cannot control a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )

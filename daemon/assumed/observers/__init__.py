@@ -1,1 +1,1 @@
-"""Observers of profile events: hooks and metrics."""
+"""Observers of what happens to the profiles: hooks, and metrics for Prometheus."""

@@ -1,4 +1,7 @@
-"""Hooks: commands of the user, run apart from the refreshes when something happens to a profile."""
+"""Hooks: commands of the user that run on the events of a profile.
+
+They run in threads of their own, so that they cannot delay a refresh.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from types import MappingProxyType
 
 from assumed.engine.events import EventType, ProfileEvent
 from assumed.errors import HookFailedError
-from assumed.logs import escape_unprintable, event, redact, timestamp
+from assumed.logs import event, redact, timestamp
 from assumed.observers.hook_process import HookProcess
+from assumed.text import printable
 
 _HOOKS: Mapping[EventType, str] = {
     EventType.REFRESHED: "on_refresh",
@@ -25,31 +29,30 @@ _HOOKS: Mapping[EventType, str] = {
 }
 _TIMEOUT_SECONDS = 30.0
 _GRACE_SECONDS = 2.0
-_END_SECONDS = 1.0
-# Of each hook, so that one that hangs takes nothing away from the others.
-_AT_ONCE = 4
-_MOST_LINES = 50
-_MOST_CHARACTERS = 500
-# execve(2): a variable of over 128 KiB would keep the hook from being started, as a NUL would.
-_MOST_CHARACTERS_OF_A_TEXT = 8_000
-# What systemd says to the daemon alone: a child that answered in its place would end it.
-_OF_THE_DAEMON = re.compile(r"NOTIFY_SOCKET|WATCHDOG_\w+|LISTEN_\w+")
+_KILL_TIMEOUT_SECONDS = 1.0
+# Per hook, so that a hook that hangs does not block the other hooks.
+_MAX_CONCURRENT_RUNS = 4
+_MAX_LINES = 50
+_MAX_LINE_CHARACTERS = 500
+# execve(2) fails if a variable exceeds 128 KiB or contains a NUL.
+_MAX_VARIABLE_CHARACTERS = 8_000
+# Only for the daemon: a child that sends notifications in its place would stop it.
+_SYSTEMD_VARIABLES = re.compile(r"NOTIFY_SOCKET|WATCHDOG_\w+|LISTEN_\w+")
 
 _Key = tuple[str, str]
 """A hook and a profile."""
 
 
 class Hooks:
-    """Runs what the configuration names, four of each hook at once; safe to use from many threads.
+    """Runs the configured hooks, at most four runs of each at once; thread-safe.
 
-    What waits is at most one run of each hook for each profile, the last one told. Runs for the
-    same profile are never at once and keep their order, so that nobody hears of a failure after
-    its end.
+    At most one run per hook and profile waits: the latest. Runs for the same profile do not
+    overlap and keep their order, so that no one is notified of a failure after its recovery.
 
     Args:
-        environ: of the daemon; the hooks have it too.
-        timeout_seconds: after so long a hook is ended, with all that it has started.
-        grace_seconds: how long a stop waits for hooks that run.
+        environ: the environment of the daemon, which the hooks get too.
+        timeout_seconds: how long a hook may run before it is killed with its process group.
+        grace_seconds: how long `stop` waits for hooks that run.
     """
 
     def __init__(
@@ -59,8 +62,7 @@ class Hooks:
         timeout_seconds: float = _TIMEOUT_SECONDS,
         grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
-        self.commands: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-        """What is run, by hook; may be replaced at any time."""
+        self._commands: Mapping[str, tuple[str, ...]] = MappingProxyType({})
         self._environ = environ
         self._timeout_seconds = timeout_seconds
         self._grace_seconds = grace_seconds
@@ -68,23 +70,28 @@ class Hooks:
         self._waiting: dict[_Key, ProfileEvent] = {}
         self._running: dict[_Key, HookProcess | None] = {}
         self._failures: Counter[str] = Counter()
-        """How often each hook has failed in a row."""
+        """Failures in a row, by hook."""
         self._is_stopped = False
 
-    def tell(self, notice: ProfileEvent) -> None:
-        """Have the hook run that is for what has happened, if there is one; returns at once."""
-        hook = _HOOKS[notice.event_type]
-        if notice.is_repeat or hook not in self.commands:
+    def configure(self, commands: Mapping[str, tuple[str, ...]]) -> None:
+        """Replace the commands, by name of the hook; runs that wait use the new ones."""
+        self._commands = commands
+
+    def on_event(self, profile_event: ProfileEvent) -> None:
+        """Run the hook for an event, if one is configured; return at once."""
+        hook = _HOOKS[profile_event.event_type]
+        if profile_event.is_repeat or hook not in self._commands:
             return
         with self._changed:
             if not self._is_stopped:
-                # Behind what was told meanwhile: what is told last is how things are.
-                self._waiting.pop((hook, notice.profile), None)
-                self._waiting[hook, notice.profile] = notice
-                self._start_what_may()
+                # At the end of the queue: the latest event of a profile runs last.
+                key = hook, profile_event.profile
+                self._waiting.pop(key, None)
+                self._waiting[key] = profile_event
+                self._start_runs()
 
     def stop(self) -> None:
-        """Run no more; those that run have a moment to end, and are ended then."""
+        """Start no more hooks; kill those that do not finish within the grace period."""
         with self._changed:
             self._is_stopped = True
             self._waiting.clear()
@@ -92,81 +99,84 @@ class Hooks:
             for process in self._running.values():
                 if process is not None:
                     process.stop()
-            self._changed.wait_for(lambda: not self._running, _END_SECONDS)
+            self._changed.wait_for(lambda: not self._running, _KILL_TIMEOUT_SECONDS)
 
-    def _start_what_may(self) -> None:
+    def _start_runs(self) -> None:
         while (key := self._next()) is not None:
-            notice = self._waiting.pop(key)
+            profile_event = self._waiting.pop(key)
             self._running[key] = None
             try:
-                # A thread for each run, and none where nothing runs.
+                # A thread per run: without runs there is no thread.
                 threading.Thread(
-                    target=self._work, args=[key, notice], name="hook", daemon=True
+                    target=self._run_and_log, args=[key, profile_event], name="hook", daemon=True
                 ).start()
             except RuntimeError as error:  # the limit of threads
                 del self._running[key]
                 failure = HookFailedError(str(error), hint="raise the limit on threads")
-                self._tell_failure(key, failure, 0.0)
+                self._log_failure(key, failure, 0.0)
 
     def _next(self) -> _Key | None:
-        """Return the first that waits, whose profile has none before it, and whose hook is free."""
+        """Return the first waiting run that may start.
+
+        No earlier run of its profile may wait or run, and its hook may not be at its limit.
+        """
         profiles = {profile for _, profile in self._running}
         hooks = [hook for hook, _ in self._running]
         for hook, profile in self._waiting:
-            if profile not in profiles and hooks.count(hook) < _AT_ONCE:
+            if profile not in profiles and hooks.count(hook) < _MAX_CONCURRENT_RUNS:
                 return hook, profile
             profiles.add(profile)
         return None
 
-    def _work(self, key: _Key, notice: ProfileEvent) -> None:
-        began_at = time.monotonic()
+    def _run_and_log(self, key: _Key, profile_event: ProfileEvent) -> None:
+        started_at = time.monotonic()
         try:
-            self._run(key, notice)
+            self._run(key, profile_event)
             self._failures[key[0]] = 0
         except HookFailedError as error:
-            self._tell_failure(key, error, time.monotonic() - began_at)
+            self._log_failure(key, error, time.monotonic() - started_at)
         except Exception as error:  # noqa: BLE001 - the hooks that wait still have to run
-            event(logging.ERROR, "internal_error", profile=notice.profile, exc_info=error)
+            event(logging.ERROR, "internal_error", profile=profile_event.profile, exc_info=error)
         finally:
             with self._changed:
                 del self._running[key]
-                self._start_what_may()
+                self._start_runs()
                 self._changed.notify_all()
 
-    def _run(self, key: _Key, notice: ProfileEvent) -> None:
+    def _run(self, key: _Key, profile_event: ProfileEvent) -> None:
         hook, profile = key
-        command = self.commands.get(hook)
+        command = self._commands.get(hook)
         if command is None:
             return
-        process = HookProcess(command, hook_environ(self._environ, notice))
+        process = HookProcess(command, hook_environ(self._environ, profile_event))
         with self._changed:
             self._running[key] = process
-            if self._is_stopped:  # while it was being started
+            if self._is_stopped:  # while the process was started
                 process.stop()
-        level = logging.INFO if self._is_shown(hook) else logging.DEBUG
+        level = logging.INFO if self._is_next_run_logged(hook) else logging.DEBUG
         lines = 0
         try:
             for lines, line in enumerate(process.lines(self._timeout_seconds), 1):
-                if lines <= _MOST_LINES:
-                    # What is cut could not be recognised as a secret any more.
-                    text = redact(line)[:_MOST_CHARACTERS]
+                if lines <= _MAX_LINES:
+                    # Redacted first: a secret that is cut off is not recognized any more.
+                    text = redact(line)[:_MAX_LINE_CHARACTERS]
                     event(level, "hook_output", profile=profile, hook=hook, line=text)
         finally:
-            if lines > _MOST_LINES:
-                left_out = lines - _MOST_LINES
+            if lines > _MAX_LINES:
+                left_out = lines - _MAX_LINES
                 event(level, "hook_output", profile=profile, hook=hook, left_out=left_out)
         event(logging.DEBUG, "hook_done", profile=profile, hook=hook, command=command[0])
 
-    def _is_shown(self, hook: str) -> bool:
-        """Whether the next run is: of those that fail in a row the 1st, 2nd, 4th, 8th… is."""
+    def _is_next_run_logged(self, hook: str) -> bool:
+        """Whether the next run is logged: of failures in a row, the 1st, 2nd, 4th, 8th… is."""
         count = self._failures[hook] + 1
         return count & (count - 1) == 0
 
-    def _tell_failure(self, key: _Key, error: HookFailedError, took_seconds: float) -> None:
+    def _log_failure(self, key: _Key, error: HookFailedError, took_seconds: float) -> None:
         hook, profile = key
-        command = self.commands.get(hook)
+        command = self._commands.get(hook)
         event(
-            logging.WARNING if self._is_shown(hook) else logging.DEBUG,
+            logging.WARNING if self._is_next_run_logged(hook) else logging.DEBUG,
             "hook_failed",
             profile=profile,
             hook=hook,
@@ -180,26 +190,26 @@ class Hooks:
         self._failures[hook] += 1
 
 
-def hook_environ(environ: Mapping[str, str], notice: ProfileEvent) -> dict[str, str]:
-    """Return the environment of a hook: the daemon's, and what has happened; never a secret."""
-    failure = notice.failure
+def hook_environ(environ: Mapping[str, str], profile_event: ProfileEvent) -> dict[str, str]:
+    """Return the environment of a hook: the daemon's, and the event; never a secret."""
+    failure = profile_event.failure
     own = {
-        "ASSUMED_EVENT": notice.event_type,
-        "ASSUMED_PROFILE": notice.profile,
-        "ASSUMED_ROLE_ARN": notice.role_arn,
-        "ASSUMED_EXPIRATION": notice.expires_at and timestamp(notice.expires_at),
-        "ASSUMED_ERROR_CODE": failure and _told(failure.code),
-        "ASSUMED_ERROR_MESSAGE": failure and _told(failure.message),
-        "ASSUMED_HINT": failure and _told(failure.hint),
+        "ASSUMED_EVENT": profile_event.event_type,
+        "ASSUMED_PROFILE": profile_event.profile,
+        "ASSUMED_ROLE_ARN": profile_event.role_arn,
+        "ASSUMED_EXPIRATION": profile_event.expires_at and timestamp(profile_event.expires_at),
+        "ASSUMED_ERROR_CODE": failure and _sanitize(failure.code),
+        "ASSUMED_ERROR_MESSAGE": failure and _sanitize(failure.message),
+        "ASSUMED_HINT": failure and _sanitize(failure.hint),
     }
-    given = {
+    inherited = {
         name: value
         for name, value in environ.items()
-        if name not in own and not _OF_THE_DAEMON.fullmatch(name)
+        if name not in own and not _SYSTEMD_VARIABLES.fullmatch(name)
     }
-    return given | {name: value for name, value in own.items() if value}
+    return inherited | {name: value for name, value in own.items() if value}
 
 
-def _told(text: str) -> str:
-    """Return what a server or a program may have said, in one line that no terminal obeys."""
-    return escape_unprintable(redact(text).strip())[:_MOST_CHARACTERS_OF_A_TEXT]
+def _sanitize(text: str) -> str:
+    """Return the text of a server or a program as one line without control characters."""
+    return printable(redact(text).strip())[:_MAX_VARIABLE_CHARACTERS]

@@ -1,7 +1,7 @@
-"""What Prometheus is told: a few counts, and what the scheduler knows at the moment it is asked.
+"""Metrics for Prometheus: event counters, and gauges of the current status.
 
-There is no gauge for each profile that would have to be kept up to date, and prometheus-client is
-not imported before somebody asks.
+The gauges are computed from the status when the metrics are read, so nothing has to keep them up to
+date. prometheus-client is only imported then.
 
 Source: "Metric and label naming" in the documentation of Prometheus.
 """
@@ -23,72 +23,78 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 _STS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_LATE_SECONDS = (0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+_LATENESS_SECONDS = (0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 _Values = Mapping[tuple[str, ...], float]
-"""By the values of the labels."""
+"""Values by the values of their labels."""
 _FAILURES = {EventType.FAILED, EventType.NEEDS_LOGIN}
 
 
 class Metrics:
-    """Counts what happens; safe to use from many threads."""
+    """Counts failures, lateness and STS requests; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures: Counter[str] = Counter()
-        self._sts = _Histogram(_STS_SECONDS)
-        self._lateness = _Histogram(_LATE_SECONDS)
+        self._sts_requests = _Histogram(_STS_SECONDS)
+        self._lateness = _Histogram(_LATENESS_SECONDS)
 
-    def tell(self, notice: ProfileEvent) -> None:
-        """Count what has happened to a profile."""
+    def on_event(self, profile_event: ProfileEvent) -> None:
+        """Count an event of a profile."""
         with self._lock:
-            if notice.event_type in _FAILURES and notice.failure is not None:
-                self._failures[notice.failure.code] += 1
-            if notice.late is not None:
-                self._lateness.add(notice.late.total_seconds())
+            if profile_event.event_type in _FAILURES and profile_event.failure is not None:
+                self._failures[profile_event.failure.code] += 1
+            if profile_event.late is not None:
+                self._lateness.add(profile_event.late.total_seconds())
 
-    def sts_took(self, seconds: float) -> None:
-        """Count one request to STS."""
+    def record_sts_request(self, seconds: float) -> None:
+        """Record the duration of one request to STS."""
         with self._lock:
-            self._sts.add(seconds)
+            self._sts_requests.add(seconds)
 
-    def text(self, status: Status, *, commits: int) -> bytes:
-        """Return everything in the text format of Prometheus.
+    def text(self, status: Status, *, file_writes: int) -> bytes:
+        """Return all metrics in the text format of Prometheus.
 
         Args:
-            status: of the daemon and of all profiles.
-            commits: how often the credentials file was written.
+            status: the status of the daemon and of all profiles.
+            file_writes: how many times the credentials file was written.
         """
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
 
-        # One of our own: the library's describes this Python, and beside the node exporter's own
-        # series in a text file those would be taken for mistakes.
+        # Not the default registry: it describes this Python process, and the node exporter would
+        # reject those series in a text file as duplicates of its own.
         registry = CollectorRegistry()
-        registry.register(_Shown([*self._counts(commits), *_of_daemon(status), *_of(status)]))
+        registry.register(
+            _Collector(
+                [*self._counters(file_writes), *_daemon_metrics(status), *_profile_metrics(status)]
+            )
+        )
         return generate_latest(registry)
 
-    def _counts(self, commits: int) -> Iterator[Metric]:
+    def _counters(self, file_writes: int) -> Iterator[Metric]:
         from prometheus_client.core import (  # noqa: PLC0415
             CounterMetricFamily,
             HistogramMetricFamily,
         )
 
         failures = CounterMetricFamily(
-            "assumed_refresh_failures", "Refreshes that failed, each try.", labels=["code"]
+            "assumed_refresh_failures", "Failed refresh attempts.", labels=["code"]
         )
         with self._lock:
             for code, count in self._failures.items():
                 failures.add_metric([code], count)
             histograms = [
-                HistogramMetricFamily(name, text, buckets=held.buckets(), sum_value=held.sum)
-                for name, text, held in (
+                HistogramMetricFamily(
+                    name, text, buckets=histogram.buckets(), sum_value=histogram.sum
+                )
+                for name, text, histogram in (
                     (
                         "assumed_sts_request_duration_seconds",
-                        "How long STS took over a request.",
-                        self._sts,
+                        "Duration of requests to STS.",
+                        self._sts_requests,
                     ),
                     (
                         "assumed_refresh_lateness_seconds",
-                        "From when a refresh was due until it was done, failed tries and all.",
+                        "Time from when a refresh was due until it succeeded.",
                         self._lateness,
                     ),
                 )
@@ -96,7 +102,9 @@ class Metrics:
         yield failures
         yield from histograms
         yield CounterMetricFamily(
-            "assumed_credentials_file_commits", "Writes of the credentials file.", value=commits
+            "assumed_credentials_file_commits",
+            "Writes of the credentials file.",
+            value=file_writes,
         )
 
 
@@ -111,17 +119,17 @@ class _Histogram:
         self.sum += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return each bound with how many values are not above it."""
+        """Return each upper bound with the number of values that do not exceed it."""
         below = 0
-        found: list[tuple[str, float]] = []
+        buckets: list[tuple[str, float]] = []
         for bound, count in zip(self._bounds, self._counts, strict=True):
             below += count
-            found.append(("+Inf" if math.isinf(bound) else str(bound), below))
-        return found
+            buckets.append(("+Inf" if math.isinf(bound) else str(bound), below))
+        return buckets
 
 
-class _Shown:
-    """What a registry collects from: all is there already."""
+class _Collector:
+    """A collector of metrics that are computed already."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
@@ -130,11 +138,11 @@ class _Shown:
         return self._metrics
 
 
-def _of_daemon(status: Status) -> Iterator[Metric]:
+def _daemon_metrics(status: Status) -> Iterator[Metric]:
     daemon = status.daemon
     if daemon is None:
         return
-    yield _gauge("assumed_build_info", "The version that runs.", {(daemon.version,): 1}, "version")
+    yield _gauge("assumed_build_info", "The running version.", {(daemon.version,): 1}, "version")
     for name, text, value in _daemon_values(daemon):
         yield _gauge(name, text, {(): value})
 
@@ -142,62 +150,62 @@ def _of_daemon(status: Status) -> Iterator[Metric]:
 def _daemon_values(daemon: DaemonStatus) -> Iterator[tuple[str, str, float]]:
     yield (
         "assumed_start_time_seconds",
-        "When the daemon was started, in seconds since 1970.",
+        "When the daemon started, as a Unix timestamp.",
         daemon.started_at.timestamp(),
     )
     yield (
         "assumed_configuration_refused",
-        "1 while the configuration on disk is wrong and not used.",
+        "1 while the configuration on disk is rejected and the previous one is active.",
         daemon.config_error is not None,
     )
     yield (
         "assumed_clock_skew_seconds",
-        "How far this machine's clock is ahead of STS's; 0 where under a minute.",
+        "How far the local clock is ahead of STS; 0 if less than a minute.",
         daemon.clock_skew_seconds,
     )
 
 
-def _of(status: Status) -> Iterator[Metric]:
+def _profile_metrics(status: Status) -> Iterator[Metric]:
     rows = status.profiles
     states: _Values = {
         (row.profile, str(state)): float(row.state is state)
         for row in rows
         for state in ProfileState
     }
-    yield _gauge("assumed_profile_state", "1 for the state it is in.", states, "profile", "state")
-    kept = [row for row in rows if row.state is not ProfileState.DISABLED]
-    yield _times(
+    yield _gauge("assumed_profile_state", "Current state (1 = active).", states, "profile", "state")
+    enabled = [row for row in rows if row.state is not ProfileState.DISABLED]
+    yield _timestamps(
         "assumed_profile_expiration_timestamp_seconds",
-        "When the session ends, by STS's clock, in seconds since 1970.",
-        {row.profile: row.expires_at for row in kept},
+        "When the session expires, by the clock of STS, as a Unix timestamp.",
+        {row.profile: row.expires_at for row in enabled},
     )
-    yield _times(
+    yield _timestamps(
         "assumed_profile_next_attempt_timestamp_seconds",
-        "When it is refreshed, or tried again, in seconds since 1970.",
-        {row.profile: row.next_attempt_at for row in kept},
+        "When the next refresh or retry is due, as a Unix timestamp.",
+        {row.profile: row.next_attempt_at for row in enabled},
     )
-    failures: _Values = {(row.profile,): row.consecutive_failures for row in kept}
+    failures: _Values = {(row.profile,): row.consecutive_failures for row in enabled}
     yield _gauge(
         "assumed_profile_consecutive_failures",
-        "Refreshes that failed since the last one that worked.",
+        "Failed refreshes since the last success.",
         failures,
         "profile",
     )
-    yield _refreshes(kept)
+    yield _refreshes(enabled)
 
 
 def _refreshes(rows: Sequence[ProfileStatus]) -> Metric:
     from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415
 
     family = CounterMetricFamily(
-        "assumed_profile_refreshes", "New sessions since the daemon began.", labels=["profile"]
+        "assumed_profile_refreshes", "New sessions since the daemon started.", labels=["profile"]
     )
     for row in rows:
         family.add_metric([row.profile], row.refreshes)
     return family
 
 
-def _times(name: str, text: str, times: Mapping[str, datetime | None]) -> Metric:
+def _timestamps(name: str, text: str, times: Mapping[str, datetime | None]) -> Metric:
     known: _Values = {(profile,): at.timestamp() for profile, at in times.items() if at is not None}
     return _gauge(name, text, known, "profile")
 

@@ -101,21 +101,21 @@ class Api:
                 HTTPStatus.NOT_FOUND, "NotFound", f"no route {path}", f"use {', '.join(ROUTES)}"
             )
         method, handler = ROUTES[path]
-        # http.py leaves the body of the response to HEAD out.
-        if request.method not in {method, "HEAD" if method == "GET" else method}:
+        methods = ("GET", "HEAD") if method == "GET" else (method,)
+        if request.method not in methods:
             return _error_response(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 f"{path} does not support {request.method}",
                 f"use {method}",
-                Allow=method,
+                Allow=", ".join(methods),
             )
         try:
             return await handler(self, request)
         except AssumedError as error:
             return _rejection(error)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the client without answer
-            event(logging.ERROR, "internal_error", defect=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
             hint = "please report it with the traceback in the log of the daemon"
             return _rejection(UnexpectedError(f"internal error: {type(error).__name__}", hint=hint))
 
@@ -147,8 +147,8 @@ class Api:
             return HttpResponse(
                 HTTPStatus.OK, _outcome_lines(futures), content_type="application/x-ndjson"
             )
-        shape = _outcomes_to_json([await result_of(future) for future in futures])
-        return json_response(HTTPStatus.OK, shape)
+        content = _outcomes_to_json([await result_of(future) for future in futures])
+        return json_response(HTTPStatus.OK, content)
 
     async def credentials(self, request: HttpRequest) -> HttpResponse:
         """GET /v1/credentials?profile=NAME[&min_left=900][&config=FILE]: for credential_process."""
@@ -270,8 +270,8 @@ async def _outcome_lines(futures: Sequence[Future[Outcome]]) -> AsyncGenerator[b
         yield _json_line(_error_to_json(error.code, error.message, error.hint))
 
 
-def _json_line(shape: object) -> bytes:
-    return to_json_bytes(shape) + b"\n"
+def _json_line(content: object) -> bytes:
+    return to_json_bytes(content) + b"\n"
 
 
 def _outcomes_to_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:

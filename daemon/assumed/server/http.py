@@ -27,7 +27,8 @@ LOOPBACK = "127.0.0.1"
 
 _MAX_ACCEPTS = 64
 _PAUSE_SECONDS = 1.0
-_CHUNK_BYTES = 64 * 1024
+_READ_BYTES = 16 * 1024
+_WRITE_BYTES = 64 * 1024
 _STOP_SECONDS = 0.1
 
 
@@ -39,7 +40,7 @@ class Limits:
         connections: open at the same time; one more closes the oldest. The default is far below
             the usual limit of 1024 descriptors, which the whole daemon shares, and above the
             number of connections that are accepted in one go.
-        head_bytes: of the request line and the headers.
+        head_bytes: of the request line and the headers, give or take what is read at a time.
         body_bytes: of a request's body; 0 for a server that does not read bodies.
         timeout_seconds: until a whole request has arrived, counted from the connection, and until
             the client has read a part of the response.
@@ -143,7 +144,7 @@ class HttpServer:
         self._handler = handler
         self._name = name
         self._limits = limits or Limits()
-        self._connections: dict[_Connection, None] = {}
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._is_pause_logged = False
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -172,7 +173,7 @@ class HttpServer:
         await self._stopping.wait()
         self._loop.remove_reader(self._listener)
         self._listener.close()
-        busy = [connection.task for connection in self._connections if connection.has_request]
+        busy = [task for task, connection in self._connections.items() if connection.has_request]
         if busy:
             # The scheduler has stopped before, so that most of them are about to be answered.
             await asyncio.wait(busy, timeout=_STOP_SECONDS)
@@ -211,26 +212,33 @@ class HttpServer:
 
     def _register(self, accepted: socket.socket) -> None:
         connection = _Connection(accepted, self._handler, self._limits, self._loop)
-        self._connections[connection] = None
-        connection.task.add_done_callback(lambda _: self._unregister(connection))
+        task = self._loop.create_task(connection.serve())
+        self._connections[task] = connection
+        task.add_done_callback(lambda done: self._unregister(done, connection))
         if len(self._connections) > self._limits.connections:
             self._close_oldest()
 
     def _close_oldest(self) -> None:
         # A client with a request sends it within milliseconds. If all have sent theirs, the one
         # that has waited for longest goes.
-        silent = (each for each in self._connections if not each.has_request)
+        silent = (task for task, each in self._connections.items() if not each.has_request)
         oldest = next(silent, None) or next(iter(self._connections))
         del self._connections[oldest]
-        oldest.task.cancel()
+        oldest.cancel()
 
-    def _unregister(self, connection: _Connection) -> None:
-        self._connections.pop(connection, None)
+    def _unregister(self, task: asyncio.Task[None], connection: _Connection) -> None:
+        self._connections.pop(task, None)
         connection.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            event(logging.ERROR, "internal_error", exc_info=error)
 
 
 class _Connection:
-    """One connection: a request and its response. Its task serves it."""
+    """One connection: a request and its response.
+
+    It has no reference to the task that serves it: thousands of such cycles would take megabytes
+    until the garbage collector finds them.
+    """
 
     def __init__(
         self,
@@ -246,15 +254,13 @@ class _Connection:
         self._loop = loop
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self.has_request = False
-        self.task = loop.create_task(self._serve())
 
     def close(self) -> None:
-        """Close the socket; log the error if a bug has ended the task."""
+        """Close the socket, after the task has ended."""
         self._socket.close()
-        if not self.task.cancelled() and (error := self.task.exception()) is not None:
-            event(logging.ERROR, "internal_error", defect=error)
 
-    async def _serve(self) -> None:
+    async def serve(self) -> None:
+        """Receive a request and send the response."""
         # OSError: the client has gone, or is too slow (TimeoutError).
         with suppress(OSError):
             try:
@@ -290,14 +296,14 @@ class _Connection:
         while (received := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
-            self._http.receive_data(await self._loop.sock_recv(self._socket, _CHUNK_BYTES))
+            self._http.receive_data(await self._loop.sock_recv(self._socket, _READ_BYTES))
         return received
 
     async def _respond(self, request: HttpRequest) -> HttpResponse:
         try:
             return await self._handler(request)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the client without answer
-            event(logging.ERROR, "internal_error", defect=error)
+            event(logging.ERROR, "internal_error", exc_info=error)
             return json_response(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 {"code": UnexpectedError.code, "message": "internal error of assumed; see its log"},
@@ -329,23 +335,23 @@ class _Connection:
         pieces = [
             piece for part in parts for piece in self._http.send_with_data_passthrough(part) or ()
         ]
-        if sum(len(piece) for piece in pieces) <= _CHUNK_BYTES:
+        if sum(len(piece) for piece in pieces) <= _WRITE_BYTES:
             pieces = [b"".join(pieces)]
         for piece in pieces:
-            for start in range(0, len(piece), _CHUNK_BYTES):
-                chunk = memoryview(piece)[start : start + _CHUNK_BYTES]
+            for start in range(0, len(piece), _WRITE_BYTES):
+                chunk = memoryview(piece)[start : start + _WRITE_BYTES]
                 async with asyncio.timeout(self._limits.timeout_seconds):
                     await self._loop.sock_sendall(self._socket, chunk)
 
     @contextmanager
     def _cancelled_by_disconnect(self) -> Iterator[None]:
-        self._loop.add_reader(self._socket, self._check_client)
+        self._loop.add_reader(self._socket, self._check_client, asyncio.current_task())
         try:
             yield
         finally:
             self._loop.remove_reader(self._socket)
 
-    def _check_client(self) -> None:
+    def _check_client(self, task: asyncio.Task[None] | None) -> None:
         # Without reading: more than the request is none of the server's concern, and ends the
         # watch, since the end of the connection is behind it.
         try:
@@ -354,7 +360,7 @@ class _Connection:
             return
         except OSError:
             is_gone = True
-        if is_gone:
-            self.task.cancel()
-        else:
+        if not is_gone:
             self._loop.remove_reader(self._socket)
+        elif task is not None:
+            task.cancel()

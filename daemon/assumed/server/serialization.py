@@ -1,4 +1,4 @@
-"""The JSON shapes of the socket and of `--json`: version 1, see docs/api.md."""
+"""The JSON of the API socket and of `--json`: version 1, see docs/api.md."""
 
 from __future__ import annotations
 
@@ -28,49 +28,49 @@ def status_to_json(status: Status) -> dict[str, Any]:
     """Return what `assumed status --json` prints."""
     return {
         "version": VERSION,
-        "daemon": _shape(status.daemon) if status.daemon else None,
-        "profiles": [_shape(profile) for profile in status.profiles],
+        "daemon": _record_to_json(status.daemon) if status.daemon else None,
+        "profiles": [_record_to_json(profile) for profile in status.profiles],
     }
 
 
-def status_from_json(shape: Mapping[str, Any]) -> Status:
-    """Return the status that `shape` is of.
+def status_from_json(content: Mapping[str, Any]) -> Status:
+    """Return the status of a JSON object.
 
     Raises:
-        KeyError, TypeError, ValueError: it is of no status of version 1.
+        KeyError, TypeError, ValueError: it is not a status of version 1.
     """
-    daemon = shape["daemon"]
+    daemon = content["daemon"]
     return Status(
-        daemon=DaemonStatus(**_timed(daemon)) if daemon else None,
+        daemon=DaemonStatus(**_parse_times(daemon)) if daemon else None,
         profiles=tuple(
             ProfileStatus(
                 **{
-                    **_timed(profile),
+                    **_parse_times(profile),
                     "state": ProfileState(profile["state"]),
                     "last_error": _failure(profile["last_error"]),
                 }
             )
-            for profile in shape["profiles"]
+            for profile in content["profiles"]
         ),
     )
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    """Return one outcome of a refresh that was asked for."""
-    return _shape(outcome)
+    """Return the outcome of a refresh of one profile."""
+    return _record_to_json(outcome)
 
 
-def outcome_from_json(shape: Mapping[str, Any]) -> Outcome:
-    """Return the outcome that `shape` is of.
+def outcome_from_json(content: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a JSON object.
 
     Raises:
-        KeyError, TypeError, ValueError: it is of no outcome.
+        KeyError, TypeError, ValueError: it is not an outcome.
     """
-    return Outcome(**{**_timed(shape), "failure": _failure(shape["failure"])})
+    return Outcome(**{**_parse_times(content), "failure": _failure(content["failure"])})
 
 
 def credentials_to_json(credentials: Credentials) -> dict[str, Any]:
-    """Return credentials as a credential process prints them.
+    """Return credentials in the format of a `credential_process`.
 
     Source: "Process credential provider" of the AWS SDKs and Tools reference guide.
     """
@@ -85,31 +85,31 @@ def credentials_to_json(credentials: Credentials) -> dict[str, Any]:
 
 
 def endpoint_to_json(address: EndpointAddress) -> dict[str, Any]:
-    """Return where an AWS SDK finds credentials."""
+    """Return the address of a profile at the container credentials endpoint."""
     return {"version": VERSION, "url": address.url, "token_file": str(address.token_file)}
 
 
-def endpoint_from_json(shape: Mapping[str, Any]) -> EndpointAddress:
-    """Return the address that `shape` is of.
+def endpoint_from_json(content: Mapping[str, Any]) -> EndpointAddress:
+    """Return the address of a JSON object.
 
     Raises:
-        KeyError, TypeError: it is of none.
+        KeyError, TypeError: it is not an address.
     """
-    return EndpointAddress(url=shape["url"], token_file=Path(shape["token_file"]))
+    return EndpointAddress(url=content["url"], token_file=Path(content["token_file"]))
 
 
 def login_to_json(login: Login) -> dict[str, Any]:
-    """Return an MFA session that was started."""
-    return {"version": VERSION, **_shape(login)}
+    """Return an MFA session that has been started."""
+    return {"version": VERSION, **_record_to_json(login)}
 
 
-def login_from_json(shape: Mapping[str, Any]) -> Login:
-    """Return the login that `shape` is of.
+def login_from_json(content: Mapping[str, Any]) -> Login:
+    """Return the login of a JSON object.
 
     Raises:
-        KeyError, TypeError, ValueError: it is of none.
+        KeyError, TypeError, ValueError: it is not a login.
     """
-    fields = _timed(shape)
+    fields = _parse_times(content)
     return Login(
         profile=fields["profile"],
         mfa_serial=fields["mfa_serial"],
@@ -117,26 +117,28 @@ def login_from_json(shape: Mapping[str, Any]) -> Login:
     )
 
 
-def _failure(shape: Mapping[str, Any] | None) -> Failure | None:
-    return None if shape is None else Failure(**_timed(shape))
+def _failure(content: Mapping[str, Any] | None) -> Failure | None:
+    return None if content is None else Failure(**_parse_times(content))
 
 
-def _shape(record: DaemonStatus | ProfileStatus | Outcome | Login | Failure) -> dict[str, Any]:
-    # Not `dataclasses.asdict`, which copies each value, and of a thousand profiles for 30 ms.
-    return {field: _plain(getattr(record, field)) for field in record.__slots__}
+def _record_to_json(
+    record: DaemonStatus | ProfileStatus | Outcome | Login | Failure,
+) -> dict[str, Any]:
+    # Not `dataclasses.asdict`, which copies every value: 30 ms for a thousand profiles.
+    return {field: _value_to_json(getattr(record, field)) for field in record.__slots__}
 
 
-def _plain(value: object) -> object:
+def _value_to_json(value: object) -> object:
     if isinstance(value, datetime):
         return timestamp(value)
-    return _shape(value) if isinstance(value, Failure) else value
+    return _record_to_json(value) if isinstance(value, Failure) else value
 
 
-def _timed(shape: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the fields back whose name says that they are times."""
+def _parse_times(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse the fields that are times by their name."""
     return {
         key: datetime.fromisoformat(value)
         if value is not None and (key == "at" or key.endswith("_at"))
         else value
-        for key, value in shape.items()
+        for key, value in content.items()
     }

@@ -1,31 +1,29 @@
-"""The AssumeRole family, over botocore.
+"""The client for AssumeRole, AssumeRoleWithWebIdentity, GetSessionToken and GetCallerIdentity.
 
 | to change | open |
 | --- | --- |
-| what is taken for an answer | `answer` |
-| what a refusal means, and what to do about it | `refusal` |
-| what is signed when this machine's clock is wrong | `skew` |
+| how a response is validated | `responses` |
+| what an error response means, and its hint | `errors` |
+| how requests are signed while this machine's clock is wrong | `clock_skew` |
+| time-outs, endpoints and proxies of botocore's clients | `client_cache` |
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
 
-from botocore import UNSIGNED, exceptions
-from botocore.config import Config
+from botocore import exceptions
 from botocore.session import Session as BotocoreSession
 
-from assumed import __version__
 from assumed.arn import default_region, partition_of
 from assumed.clock import Clock
 from assumed.errors import (
+    AssumedError,
     AssumeRoleDeniedError,
     ClockSkewedError,
     DurationTooLongError,
@@ -42,99 +40,104 @@ from assumed.models import (
     SourceCredentials,
     WebIdentityToken,
 )
+from assumed.sts.client_cache import ClientCache
 from assumed.sts.clock_skew import ClockSkewTracker
-from assumed.sts.errors import Call, bad_endpoint, sort
+from assumed.sts.errors import Call, translate_error
 from assumed.sts.responses import (
     AssumedRole,
     CallerIdentity,
-    assumed_role,
-    caller_identity,
-    date,
-    issued_session,
+    parse_assumed_role,
+    parse_caller_identity,
+    parse_date,
+    parse_session_token,
 )
-from assumed.sts.tls import is_loopback, plain_http
 
-if TYPE_CHECKING:
-    from mypy_boto3_sts import STSClient
+__all__ = ["AssumedRole", "CallerIdentity", "StsClient", "StsRequest"]
 
-__all__ = ["AssumedRole", "CallerIdentity", "StsClient"]
-
-_CONNECT_TIMEOUT_SECONDS = 3
-_READ_TIMEOUT_SECONDS = 6
-# What every role allows.
+# Every role allows an hour.
 _SAFE_SECONDS = 3600
-# For so long a region that was down comes last.
-_AVOIDED_SECONDS = 60.0
+# A region that failed is the last choice for so long.
+_REGION_COOLDOWN_SECONDS = 60.0
 
 
-AnswerT = TypeVar("AnswerT")
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
-class _SessionCall:
+class StsRequest:
+    """A request that STS has answered, or that has failed.
+
+    Args:
+        profile: the profile that it was made for.
+        operation: such as `AssumeRole`.
+        took: until the response or the failure.
+        identity_arn: the response to GetCallerIdentity; None for other operations.
+    """
+
+    profile: str
+    operation: str
+    took: timedelta
+    identity_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionTokenCall:
     profile: str
     source: Source
     role_arn: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Client:
-    signer: SourceCredentials | None
-    botocore_session: BotocoreSession
-    client: STSClient
-
-
 class StsClient:
-    """AssumeRole through one client for each source and region; safe to use from many threads."""
+    """Makes single requests to STS, without retries; safe to use from many threads.
 
-    def __init__(self, clock: Clock, *, connections: int = 10) -> None:
-        """Make no client yet.
+    There are three exceptions, because the next request is known to differ: the next region after
+    one that failed, an hour if the role allows no more, STS's time if this machine's clock is
+    wrong. When to retry is the scheduler's decision.
 
-        Args:
-            clock: tells how far STS's clock is from ours, and how long a region is avoided.
-            connections: how many calls there can be at once.
-        """
+    Args:
+        clock: measures the clock skew, and how long a failed region is avoided.
+        connections: how many requests there can be at once.
+        on_request: called after each request, from the thread that made it.
+        reports_identity: call GetCallerIdentity before AssumeRole, so that `on_request` learns
+            whose credentials sign it.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        connections: int = 10,
+        on_request: Callable[[StsRequest], None] = lambda _: None,
+        reports_identity: bool = False,
+    ) -> None:
         self._clock = clock
-        self._connections = connections
+        self._on_request = on_request
+        self._reports_identity = reports_identity
         self._skew = ClockSkewTracker(clock)
-        self._lock = threading.Lock()
-        self._clients: dict[tuple[Source, str], _Client] = {}
+        self._clients = ClientCache(connections=connections, on_create=self._skew.install_signer)
         self._avoided_until: dict[tuple[Source, str], float] = {}
         self._too_long: set[tuple[str, int]] = set()
-        self._endpoint_urls: WeakKeyDictionary[BotocoreSession, dict[str, str]] = (
-            WeakKeyDictionary()
-        )
 
     @property
     def clock_ahead(self) -> timedelta:
-        """By how much STS's clock is ahead of this machine's; zero where it is under a minute."""
+        """How far STS's clock is ahead of this machine's; zero if it is less than a minute."""
         return self._skew.ahead
 
-    def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
+    def endpoint_url(self, definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:
         """Return the URL that calls for a profile are sent to, as botocore resolves it.
 
         It is that of the profile's own region; a fallback region has another one. The network is
-        not used, and the URL is cached for as long as the session exists.
+        not used, and the URL is cached for as long as the botocore session exists.
 
         Args:
             definition: whose region counts.
-            session: as for `assume_role`.
+            botocore_session: as for `assume_role`.
 
         Raises:
             AssumedError: the settings lead to no usable endpoint.
         """
-        try:
-            region = _region(definition, session)
-            with self._lock:
-                urls = self._endpoint_urls.setdefault(session, {})
-                if region not in urls:
-                    client = self._new_client(region, None, session)
-                    urls[region] = client.meta.endpoint_url.rstrip("/")
-                return urls[region]
-        except ValueError as error:
-            raise bad_endpoint(definition, error) from None
-        except (exceptions.BotoCoreError, OSError) as error:
-            raise sort(definition, error) from None
+        region = _region(definition, botocore_session)
+        return self._clients.endpoint_url(definition, region, botocore_session)
 
     def assume_role(
         self,
@@ -142,25 +145,25 @@ class StsClient:
         credentials: SourceAuthentication,
         botocore_session: BotocoreSession,
     ) -> AssumedRole:
-        """Call AssumeRole once, with no retry: when to try again is the scheduler's to say.
-
-        There are three exceptions, for the next call is known to differ: the next region where one
-        is down, an hour where the role allows no more, the right time where the clock is wrong.
+        """Call AssumeRole, or AssumeRoleWithWebIdentity for a token.
 
         Args:
             definition: the role and the parameters of the call.
-            credentials: what signs it, or the token that stands in for a signature.
-            botocore_session: of the source profile, for its region, endpoint and
-                CA settings.
+            credentials: what signs the request, or the token that replaces a signature.
+            botocore_session: of the source profile, for its region, endpoint and CA settings.
 
         Raises:
-            AssumeRoleDeniedError: a policy says no.
-            SourceRejectedError: the calling credentials are not valid.
-            StsRequestRejectedError: STS refuses the parameters or the region.
-            StsThrottledError: too many calls.
-            StsUnavailableError: no usable answer of any region.
+            AssumeRoleDeniedError: access denied by a policy.
+            SourceRejectedError: the source credentials are invalid or expired.
+            StsRequestRejectedError: STS rejects the parameters or the region.
+            StsThrottledError: the rate limit is exceeded.
+            StsUnavailableError: no region sent a usable response.
         """
-        return self._in_a_region(
+        if self._reports_identity and isinstance(credentials, SourceCredentials):
+            # A policy may forbid this call alone. Other failures are AssumeRole's too.
+            with suppress(AssumedError):
+                self.get_caller_identity(definition, credentials, botocore_session)
+        return self._try_regions(
             definition,
             botocore_session,
             lambda region: self._assume_role(definition, credentials, botocore_session, region),
@@ -172,22 +175,24 @@ class StsClient:
         credentials: SourceCredentials,
         botocore_session: BotocoreSession,
     ) -> CallerIdentity:
-        """Ask once whose credentials these are; every caller may.
+        """Call GetCallerIdentity, which needs no permission.
 
         Args:
-            definition: whose region and fallback regions are called.
-            credentials: the credentials.
+            definition: for its region and fallback regions.
+            credentials: what signs the request.
             botocore_session: as for `assume_role`.
 
         Raises:
             AssumedError: as `assume_role`.
         """
 
-        def ask(region: str) -> CallerIdentity:
-            client = self._client(definition, credentials, botocore_session, region)
-            return caller_identity(self._answer(definition, client.get_caller_identity))
+        def request(region: str) -> CallerIdentity:
+            client = self._clients.get(definition, region, credentials, botocore_session)
+            return self._request(
+                definition, "GetCallerIdentity", client.get_caller_identity, parse_caller_identity
+            )
 
-        return self._in_a_region(definition, botocore_session, ask)
+        return self._try_regions(definition, botocore_session, request)
 
     def get_session_token(
         self,
@@ -196,26 +201,28 @@ class StsClient:
         credentials: SourceCredentials,
         botocore_session: BotocoreSession,
     ) -> SessionTokenResponse:
-        """Start a session with an MFA code; in one region alone, for a code is good for one call.
+        """Call GetSessionToken with an MFA code, in one region only: a code is valid once.
 
         Args:
-            source: the device, and how long the session is to last.
+            source: the MFA device and the duration of the session.
             code: six digits.
-            credentials: long-term keys, which sign the call.
+            credentials: the long-term keys that sign the request.
             botocore_session: as for `assume_role`.
 
         Raises:
-            MfaCodeRejectedError: STS does not take the code.
+            MfaCodeRejectedError: STS rejects the code.
             AssumedError: as `assume_role`.
         """
-        call = _SessionCall(source.profile.name, source.profile)
+        call = _SessionTokenCall(source.profile.name, source.profile)
         named = botocore_session.get_config_variable("region")
         region = named or default_region(partition_of(source.serial))
-        client = self._client(call, credentials, botocore_session, region)
+        client = self._clients.get(call, region, credentials, botocore_session)
         try:
-            answer = self._answer(
+            return self._request(
                 call,
+                "GetSessionToken",
                 client.get_session_token,
+                parse_session_token,
                 DurationSeconds=round(source.lifetime.total_seconds()),
                 SerialNumber=source.serial,
                 TokenCode=code,
@@ -223,36 +230,35 @@ class StsClient:
         except AssumeRoleDeniedError as error:
             raise MfaCodeRejectedError(
                 error.message,
-                hint="a code is good once, and for half a minute: give the next one; see that the "
-                f"device is {source.serial}, and that the clock of an app is right",
+                hint="enter the next code: each is valid once and for half a minute; check that "
+                f"the device is {source.serial} and that its clock is right",
             ) from None
-        return issued_session(answer)
 
-    def _in_a_region(
+    def _try_regions(
         self,
         definition: ProfileDefinition,
         botocore_session: BotocoreSession,
-        ask: Callable[[str], AnswerT],
-    ) -> AnswerT:
-        """Return the answer of the first region that is not down."""
+        request: Callable[[str], ResultT],
+    ) -> ResultT:
+        """Return the result of the first region that is available."""
         first_error: StsUnavailableError | None = None
         for region in self._regions(definition, botocore_session):
-            place = (definition.source, region)
+            key = (definition.source, region)
             try:
-                answer = ask(region)
+                result = request(region)
             except StsUnavailableError as error:
-                self._avoided_until[place] = self._clock.boottime() + _AVOIDED_SECONDS
+                self._avoided_until[key] = self._clock.boottime() + _REGION_COOLDOWN_SECONDS
                 first_error = first_error or error
             else:
-                self._avoided_until.pop(place, None)
-                return answer
+                self._avoided_until.pop(key, None)
+                return result
         assert first_error is not None  # noqa: S101 - there is at least one region
         raise first_error
 
     def _regions(
         self, definition: ProfileDefinition, botocore_session: BotocoreSession
     ) -> list[str]:
-        """Return the regions to call, those that were down a moment ago last."""
+        """Return the regions in the order of the attempts: those that failed recently come last."""
         now = self._clock.boottime()
         regions = [_region(definition, botocore_session), *definition.fallback_regions]
         return sorted(
@@ -268,138 +274,101 @@ class StsClient:
         region: str,
     ) -> AssumedRole:
         signer = credentials if isinstance(credentials, SourceCredentials) else None
-        client = self._client(definition, signer, botocore_session, region)
-        assume: Callable[..., Mapping[str, Any]] = client.assume_role
+        client = self._clients.get(definition, region, signer, botocore_session)
         parameters = _parameters(definition)
+        operation: str = "AssumeRole"
+        method: Callable[..., Mapping[str, Any]] = client.assume_role
         if isinstance(credentials, WebIdentityToken):
-            assume = client.assume_role_with_web_identity
+            operation, method = "AssumeRoleWithWebIdentity", client.assume_role_with_web_identity
             parameters["WebIdentityToken"] = credentials.token
+
+        def assume(seconds: int) -> AssumedRole:
+            return self._request(
+                definition,
+                operation,
+                method,
+                parse_assumed_role,
+                **parameters,
+                DurationSeconds=seconds,
+            )
+
         seconds = definition.duration_seconds
-        asked = (str(definition.role_arn), seconds)
-        if asked in self._too_long:
+        requested = (str(definition.role_arn), seconds)
+        if requested in self._too_long:
             seconds = _SAFE_SECONDS
         try:
-            answer = self._answer(definition, assume, **parameters, DurationSeconds=seconds)
-            return assumed_role(answer)
+            return assume(seconds)
         except DurationTooLongError as error:
             if seconds <= _SAFE_SECONDS:
                 raise
-            self._too_long.add(asked)
+            self._too_long.add(requested)
             event(
                 logging.WARNING,
                 "duration_shortened",
                 profile=definition.profile,
                 role_arn=definition.role_arn,
                 error=error.message,
-                hint="its sessions last an hour: raise the role's maximum session duration and "
-                "restart, or lower duration_seconds",
+                hint="its sessions last an hour: lower duration_seconds, or raise the role's "
+                "maximum session duration and restart the daemon if one runs",
             )
-        answer = self._answer(definition, assume, **parameters, DurationSeconds=_SAFE_SECONDS)
-        return assumed_role(answer)
+        return assume(_SAFE_SECONDS)
 
-    def _answer(
-        self, call: Call, ask: Callable[..., Mapping[str, Any]], **parameters: Any
-    ) -> Mapping[str, Any]:
-        """Return STS's answer; asked again once where the clock has turned out to be wrong."""
+    def _request(
+        self,
+        call: Call,
+        operation: str,
+        method: Callable[..., Mapping[str, Any]],
+        parse: Callable[[Mapping[str, Any]], ResultT],
+        **parameters: Any,
+    ) -> ResultT:
+        """Return the parsed response; repeat the request once if the clock skew was unknown."""
         try:
-            return self._answer_once(call, ask, parameters)
+            return self._request_once(call, operation, method, parse, parameters)
         except ClockSkewedError as error:
             if not error.is_new:
                 raise
-            return self._answer_once(call, ask, parameters)
+            return self._request_once(call, operation, method, parse, parameters)
 
-    def _answer_once(
+    def _request_once(
         self,
         call: Call,
-        ask: Callable[..., Mapping[str, Any]],
+        operation: str,
+        method: Callable[..., Mapping[str, Any]],
+        parse: Callable[[Mapping[str, Any]], ResultT],
+        parameters: Mapping[str, Any],
+    ) -> ResultT:
+        started_at = self._clock.boottime()
+        identity_arn = None
+        try:
+            result = parse(self._send(call, method, parameters))
+            identity_arn = result.arn if isinstance(result, CallerIdentity) else None
+            return result
+        finally:
+            took = timedelta(seconds=self._clock.boottime() - started_at)
+            self._on_request(StsRequest(call.profile, operation, took, identity_arn))
+
+    def _send(
+        self,
+        call: Call,
+        method: Callable[..., Mapping[str, Any]],
         parameters: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         try:
-            answer = ask(**parameters)
-        except Exception as error:  # noqa: BLE001 - the parser of botocore raises what it likes
-            is_new = self._learn_time(error)
-            # botocore quotes an answer that it can't read, and the answer is the secret.
-            raise sort(call, error, is_new=is_new) from None
-        # An answer with no time is refused by whoever reads it.
-        with suppress(LookupError, TypeError, ValueError):
-            self._skew.learn(date(answer))
-        return answer
-
-    def _learn_time(self, error: Exception) -> bool:
-        if not isinstance(error, exceptions.ClientError):
-            return False
-        try:
-            return self._skew.learn(date(error.response))
-        except (LookupError, TypeError, ValueError):
-            return False
-
-    def _client(
-        self,
-        call: Call,
-        signer: SourceCredentials | None,
-        botocore_session: BotocoreSession,
-        region: str,
-    ) -> STSClient:
-        try:
-            return self._known_client(call, signer, botocore_session, region)
-        except ValueError as error:
-            raise bad_endpoint(call, error) from None
-        except (exceptions.BotoCoreError, OSError) as error:
-            raise sort(call, error) from None
-
-    def _known_client(
-        self,
-        call: Call,
-        signer: SourceCredentials | None,
-        botocore_session: BotocoreSession,
-        region: str,
-    ) -> STSClient:
-        key = (call.source, region)
-        with self._lock:
-            known = self._clients.get(key)
-            if (
-                known is None
-                or known.signer != signer
-                or known.botocore_session is not botocore_session
-            ):
-                client = self._new_client(region, signer, botocore_session)
-                if signer is not None:
-                    self._skew.sign(client)
-                known = _Client(signer, botocore_session, client)
-                self._clients[key] = known
-            return known.client
-
-    def _new_client(
-        self, region: str, signer: SourceCredentials | None, botocore_session: BotocoreSession
-    ) -> STSClient:
-        def create(settings: Config) -> STSClient:
-            client = botocore_session.create_client(
-                "sts",
-                region,
-                config=settings,
-                aws_access_key_id=signer.access_key_id if signer else None,
-                aws_secret_access_key=signer.secret_access_key if signer else None,
-                aws_session_token=signer.session_token if signer else None,
+            response = method(**parameters)
+        except Exception as error:  # noqa: BLE001 - botocore's parser raises exceptions of any kind
+            is_new_skew = isinstance(error, exceptions.ClientError) and self._update_skew(
+                error.response
             )
-            return cast("STSClient", client)
+            # botocore quotes a response that it cannot parse, and that can hold credentials.
+            raise translate_error(call, error, is_new_skew=is_new_skew) from None
+        self._update_skew(response)
+        return response
 
-        settings = Config(
-            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
-            read_timeout=_READ_TIMEOUT_SECONDS,
-            retries={"total_max_attempts": 1},
-            max_pool_connections=self._connections,
-            user_agent_extra=f"assumed/{__version__}",
-        )
-        if signer is None:
-            settings = settings.merge(Config(signature_version=UNSIGNED))
-        client = create(settings)
-        endpoint = client.meta.endpoint_url
-        if endpoint.startswith("https://"):
-            return client
-        if not is_loopback(endpoint):
-            raise plain_http(endpoint)
-        # A proxy would carry the answer over the network after all.
-        return create(settings.merge(Config(proxies={})))
+    def _update_skew(self, response: Mapping[str, Any]) -> bool:
+        # The parser of the response rejects one without a date.
+        with suppress(LookupError, TypeError, ValueError):
+            return self._skew.update(parse_date(response))
+        return False
 
 
 def _region(definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:

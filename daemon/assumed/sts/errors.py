@@ -1,4 +1,8 @@
-"""The refusals of STS and of the network, sorted by what can be done about them."""
+"""Translates botocore's exceptions into the error tree: access denied, expired token, rate limit.
+
+The class of an error decides how it is retried. No message contains the code, and no hint says
+that something is retried: only the daemon retries.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,10 @@ from assumed.errors import (
     StsUnavailableError,
 )
 from assumed.models import Source, WebIdentity
-from assumed.sts.responses import garbage
+from assumed.sts.responses import PROXY_HINT, malformed_response
 
 _BEFORE_STATEMENT = ". In the trust policy: "
-_CALLER = re.compile(r"User: (?P<arn>arn:\S+) is not authorized")
+_PRINCIPAL = re.compile(r"User: (?P<arn>arn:\S+) is not authorized")
 
 _THROTTLED = {
     "Throttling",
@@ -37,7 +41,7 @@ _THROTTLED = {
     "TooManyRequestsException",
     "SlowDown",
 }
-_REJECTED_KEYS = {
+_REJECTED_CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
     "IDPRejectedClaim",
@@ -48,147 +52,153 @@ _REJECTED_KEYS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-# STS takes a signature for 15 minutes around its own time.
+# STS accepts a signature for 15 minutes around its own time.
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
-_SIGNED_AT_ANOTHER_TIME = "Signature "  # "expired: …" or "not yet current: …"
-_PASSING = {"IDPCommunicationError", "Unknown"}
-_MOST_DURATION = "MaxSessionDuration"
-_HINT_OF_REFUSAL = {
-    "MalformedPolicyDocument": "mend `policy` of this profile",
-    "PackedPolicyTooLarge": "STS packs policy, policy_arns and tags together: shorten one of them",
-    "RegionDisabledException": "activate STS for this region in the IAM console of the caller's "
-    "account, or name another `region`",
+_SKEWED_SIGNATURE = "Signature "  # "expired: …" or "not yet current: …"
+_TEMPORARY = {"IDPCommunicationError", "Unknown"}
+_MAX_DURATION = "MaxSessionDuration"
+_HEALTH_HINT = "STS has a temporary failure: see the AWS Health Dashboard if it lasts"
+_HINTS = {
+    "MalformedPolicyDocument": "correct `policy` of this profile",
+    "PackedPolicyTooLarge": "shorten policy, policy_arns or tags: STS packs them together",
+    "RegionDisabledException": "activate STS for this region in the IAM console of the source "
+    "credentials' account, or set another `region`",
     "ValidationError": "compare duration_seconds with the role's maximum session duration, and "
     "the other keys of this profile with what the role allows",
 }
 
 
 class Call(Protocol):
-    """What was asked of STS, for messages: a definition is one."""
+    """What a request to STS is for; a `ProfileDefinition` is one."""
 
     @property
     def profile(self) -> str:
-        """Whose call it is."""
+        """The profile that the request is made for."""
         ...
 
     @property
     def source(self) -> Source:
-        """Who makes it."""
+        """The source of the credentials that sign it."""
         ...
 
     @property
     def role_arn(self) -> str | None:
-        """None where it is about no role."""
+        """The role; None if no role is assumed."""
         ...
 
 
-def sort(call: Call, error: Exception, *, is_new: bool = False) -> AssumedError:
-    """Return what botocore raised as an error of ours.
+def translate_error(call: Call, error: Exception, *, is_new_skew: bool = False) -> AssumedError:
+    """Return the error of the tree for an exception of botocore.
 
     Args:
-        call: that came to this.
-        error: any.
-        is_new: STS's own time is another than it was known to be.
+        call: what the request was for.
+        error: what botocore raised; of any kind.
+        is_new_skew: whether the response has changed the known clock skew.
     """
     match error:
         case exceptions.ClientError():
-            return _refusal(call, error, is_new=is_new)
+            return _translate_error_response(call, error, is_new_skew=is_new_skew)
         case exceptions.ParamValidationError():
             return StsRequestRejectedError(
-                f"profile {call.profile}: {error}",
-                hint="mend this profile in the configuration",
+                str(error),
+                hint="correct this profile in the configuration",
                 code="ParamValidation",
             )
         case exceptions.BotoCoreError() | OSError():
             return StsUnavailableError(
-                f"profile {call.profile}: {error}",
-                hint="see whether this machine reaches that endpoint: network, VPN, proxy, "
-                "certificate; it is tried again until it does",
+                str(error),
+                hint="check network, VPN, proxy and CA settings",
                 code=type(error).__name__,
             )
         case ResponseParserError():
-            return garbage("it is no XML that botocore can read")
+            return malformed_response("it is not XML that botocore can parse")
         case _:
-            # The parser takes the shape of the answer for granted.
-            return garbage(f"{type(error).__name__} in it")
+            # botocore's parser trusts the shape of a response.
+            return malformed_response(type(error).__name__)
 
 
-def bad_endpoint(call: Call, error: ValueError) -> StsRequestRejectedError:
-    """Return the error for an endpoint or a region that can be none."""
+def bad_endpoint(error: ValueError) -> StsRequestRejectedError:
+    """Return the error for an invalid endpoint URL or region."""
     return StsRequestRejectedError(
-        f"profile {call.profile}: no client of STS can be made: {error}",
-        hint="mend AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS, the endpoint_url of the source profile "
-        "or the region, whichever it names",
+        f"invalid STS endpoint or region: {error}",
+        hint="correct what the message names: `region`, the endpoint_url of the source profile, "
+        "AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_STS",
         code="BadEndpoint",
     )
 
 
-def _refusal(call: Call, error: exceptions.ClientError, *, is_new: bool) -> AssumedError:
+def _translate_error_response(
+    call: Call, error: exceptions.ClientError, *, is_new_skew: bool
+) -> AssumedError:
     code = str(error.response.get("Error", {}).get("Code") or "Unknown")
     text = str(error.response.get("Error", {}).get("Message") or "no reason given")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    message = f"profile {call.profile}: {call.role_arn or 'its own credentials'}: {code}: {text}"
+    subject = call.role_arn or str(call.source)
+    message = text if subject in text else f"{subject}: {text}"
     if code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return StsThrottledError(message, hint="nothing to do: it is tried again, more slowly")
+        return StsThrottledError(
+            message, hint="the rate limit of STS is exceeded: see what else calls it in the account"
+        )
     if code in {"AccessDenied", "AccessDeniedException"}:
-        return AssumeRoleDeniedError(message, hint=_hint_of_denial(call, text))
-    if code in _SKEWED or (code == "SignatureDoesNotMatch" and _SIGNED_AT_ANOTHER_TIME in text):
+        return AssumeRoleDeniedError(message, hint=_denial_hint(call, text))
+    if code in _SKEWED or (code == "SignatureDoesNotMatch" and _SKEWED_SIGNATURE in text):
         return ClockSkewedError(
             message,
-            hint="this machine's clock is wrong by minutes: set it (`timedatectl set-ntp true`)",
-            is_new=is_new,
+            hint="this machine's clock is wrong: set it (`timedatectl set-ntp true`)",
+            is_new=is_new_skew,
         )
-    if code in _REJECTED_KEYS:
+    if code in _REJECTED_CREDENTIALS:
         return SourceRejectedError(
-            message,
-            hint=f"STS does not accept the credentials of {call.source}: renew them; "
-            "refreshes go on by themselves after it",
-            code=code,
+            message, hint=f"renew the credentials of {call.source}", code=code
         )
-    is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _PASSING
-    if is_down or code.isdigit():
-        return StsUnavailableError(message, hint="nothing to do: it is tried again", code=code)
-    hint = _HINT_OF_REFUSAL.get(code, "look the code up in the reference of AssumeRole")
-    kind = DurationTooLongError if _MOST_DURATION in text else StsRequestRejectedError
+    # A number is the status of an HTTP server, such as a proxy, and no error code of STS.
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _TEMPORARY or code.isdigit():
+        hint = PROXY_HINT if code.isdigit() else _HEALTH_HINT
+        return StsUnavailableError(message, hint=hint, code=code)
+    hint = _HINTS.get(code, "look the code up in the API reference of AssumeRole")
+    kind = DurationTooLongError if _MAX_DURATION in text else StsRequestRejectedError
     return kind(message, hint=hint, code=code)
 
 
-def _hint_of_denial(call: Call, text: str) -> str:
+def _denial_hint(call: Call, text: str) -> str:
     if isinstance(call.source, WebIdentity):
         return (
             f"the trust policy of {call.role_arn} must allow sts:AssumeRoleWithWebIdentity "
-            "for the token's identity provider, and its conditions must hold for the token's "
+            "for the token's identity provider, and its conditions must match the token's "
             "`aud` and `sub`"
         )
-    found = _CALLER.search(text)
-    caller = found["arn"] if found else f"the caller ({call.source})"
+    found = _PRINCIPAL.search(text)
+    principal = found["arn"] if found else f"the identity of {call.source}"
     hint = (
-        f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn} (is there such "
-        f"a role?), for {caller}; and the policies of that caller"
+        f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn} (does the "
+        f"role exist?), for {principal}, and the identity policies of the latter"
     )
     if found is None:
         return hint
     statement = {
         "Effect": "Allow",
-        "Principal": {"AWS": _principal(caller)},
+        "Principal": {"AWS": _trusted_principal(principal)},
         "Action": "sts:AssumeRole",
     }
     return f"{hint}{_BEFORE_STATEMENT}{json.dumps(statement)}"
 
 
 def split_statement(hint: str) -> tuple[str, Mapping[str, Any] | None]:
-    """Return a hint of these without its trust-policy statement, and that statement if it has one.
+    """Return a hint without its trust-policy statement, and the statement; None if it has none.
 
-    For whoever shows both apart, also where the hint has come as text from a daemon.
+    The hint may come from a daemon as text, and retry advice may follow the statement.
     """
-    advice, _, statement = hint.partition(_BEFORE_STATEMENT)
-    return advice, json.loads(statement) if statement else None
+    advice, _, rest = hint.partition(_BEFORE_STATEMENT)
+    if not rest:
+        return advice, None
+    statement, end = json.JSONDecoder().raw_decode(rest)
+    return advice + rest[end:], statement
 
 
-def _principal(caller: str) -> str:
-    """Return whom a trust policy names for a caller: of a session, its role.
+def _trusted_principal(arn: str) -> str:
+    """Return what a trust policy names for an identity: for a session, its role.
 
-    A role's path is not in the ARN of its sessions, so it may have to be added.
+    A role's path is not in the ARN of its sessions, so the user may have to add it.
     """
-    role = Arn.parse(caller).role if is_arn(caller) else None
-    return str(role) if role else caller
+    role = Arn.parse(arn).role if is_arn(arn) else None
+    return str(role) if role else arn

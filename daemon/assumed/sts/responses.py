@@ -1,4 +1,4 @@
-"""What STS answered, checked before anybody relies on it."""
+"""Parses and validates the responses of STS, before anything relies on them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from assumed.arn import Arn
 from assumed.errors import StsUnavailableError
 from assumed.models import Credentials, SessionTokenResponse, TemporaryCredentials
 
+PROXY_HINT = "check for a proxy, a VPN or a captive portal between this machine and STS"
+
 
 @dataclass(frozen=True, slots=True)
 class AssumedRole:
-    """What STS answered.
+    """The response to AssumeRole.
 
     Args:
-        credentials: the role session's.
-        answered_at: STS's own `Date`, aware UTC.
+        credentials: of the role session.
+        answered_at: the `Date` header of STS, aware UTC.
     """
 
     credentials: Credentials
@@ -28,28 +30,31 @@ class AssumedRole:
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """Whose credentials made a call, by their ARN; `answered_at` as in `AssumedRole`."""
+    """The response to GetCallerIdentity: the ARN of an identity; `answered_at` as above."""
 
     arn: str
     answered_at: datetime
 
 
-def assumed_role(answer: Mapping[str, Any]) -> AssumedRole:
-    """Return the answer to AssumeRole, as botocore gives it.
+def parse_assumed_role(response: Mapping[str, Any]) -> AssumedRole:
+    """Return the response to AssumeRole or AssumeRoleWithWebIdentity.
+
+    Args:
+        response: as botocore returns it.
 
     Raises:
-        StsUnavailableError: it is not whole.
+        StsUnavailableError: it is malformed or incomplete.
     """
     try:
-        issued = answer["Credentials"]
+        issued = response["Credentials"]
         credentials = Credentials(
             access_key_id=issued["AccessKeyId"],
             secret_access_key=issued["SecretAccessKey"],
             session_token=issued["SessionToken"],
             expiration=_utc(issued["Expiration"]),
-            principal_arn=answer["AssumedRoleUser"]["Arn"],
+            principal_arn=response["AssumedRoleUser"]["Arn"],
         )
-        answered_at = date(answer)
+        answered_at = parse_date(response)
         texts = (
             credentials.access_key_id,
             credentials.secret_access_key,
@@ -57,60 +62,66 @@ def assumed_role(answer: Mapping[str, Any]) -> AssumedRole:
             credentials.principal_arn,
             credentials.account_id,
         )
-        # What can't stand as one word in the credentials file was no answer of STS.
-        is_whole = all(
+        # STS sends nothing that could not stand as one word in the credentials file.
+        is_complete = all(
             text and text.isascii() and text.isprintable() and " " not in text for text in texts
         )
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        raise garbage(f"{type(error).__name__} in it") from None
-    if not is_whole:
-        raise garbage("a part of the credentials is missing")
+        raise malformed_response(type(error).__name__) from None
+    if not is_complete:
+        raise malformed_response("the credentials are incomplete")
     if credentials.expiration <= answered_at:
-        raise garbage("the session had expired when it was issued")
+        raise malformed_response("the session had already expired when it was issued")
     return AssumedRole(credentials, answered_at)
 
 
-def issued_session(answer: Mapping[str, Any]) -> SessionTokenResponse:
-    """Return the answer to GetSessionToken, as botocore gives it.
+def parse_session_token(response: Mapping[str, Any]) -> SessionTokenResponse:
+    """Return the response to GetSessionToken.
+
+    Args:
+        response: as botocore returns it.
 
     Raises:
-        StsUnavailableError: it is not whole.
+        StsUnavailableError: it is malformed or incomplete.
     """
-    # The same shape as AssumeRole's, but for whose session it is.
-    whole = assumed_role({**answer, "AssumedRoleUser": {"Arn": "arn:aws:sts::0:session/mfa"}})
-    issued = whole.credentials
+    # The same shape as AssumeRole's, without the role.
+    parsed = parse_assumed_role({**response, "AssumedRoleUser": {"Arn": "arn:aws:sts::0:session"}})
+    issued = parsed.credentials
     credentials = TemporaryCredentials(
         issued.access_key_id, issued.secret_access_key, issued.session_token, issued.expiration
     )
-    return SessionTokenResponse(credentials, whole.answered_at)
+    return SessionTokenResponse(credentials, parsed.answered_at)
 
 
-def caller_identity(answer: Mapping[str, Any]) -> CallerIdentity:
-    """Return the answer to GetCallerIdentity, as botocore gives it.
+def parse_caller_identity(response: Mapping[str, Any]) -> CallerIdentity:
+    """Return the response to GetCallerIdentity.
+
+    Args:
+        response: as botocore returns it.
 
     Raises:
-        StsUnavailableError: it is not whole.
+        StsUnavailableError: it is malformed or incomplete.
     """
     try:
-        arn = answer["Arn"]
-        answered_at = date(answer)
+        arn = response["Arn"]
+        answered_at = parse_date(response)
         is_whole = (
             arn.isascii() and arn.isprintable() and " " not in arn and bool(Arn.parse(arn).resource)
         )
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise garbage(f"{type(error).__name__} in it") from None
+        raise malformed_response(type(error).__name__) from None
     if not is_whole:
-        raise garbage("it names nobody")
+        raise malformed_response("it contains no ARN")
     return CallerIdentity(arn, answered_at)
 
 
-def date(answer: Mapping[str, Any]) -> datetime:
-    """Return STS's own time, which every answer has, a refusal too; aware UTC.
+def parse_date(response: Mapping[str, Any]) -> datetime:
+    """Return the `Date` header, which error responses have too; aware UTC.
 
     Raises:
-        LookupError, TypeError, ValueError: this one has not.
+        LookupError, TypeError, ValueError: there is none, or it is no date.
     """
-    return _utc(parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]))
+    return _utc(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]))
 
 
 def _utc(moment: datetime) -> datetime:
@@ -118,10 +129,10 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def garbage(why: str) -> StsUnavailableError:
-    """Return the error for an answer that can't be used; `why` quotes nothing of it."""
+def malformed_response(problem: str) -> StsUnavailableError:
+    """Return the error for a response that cannot be used; `problem` does not quote it."""
     return StsUnavailableError(
-        f"STS sent an answer that makes no sense: {why}",
-        hint="see what stands between this machine and STS: a proxy, a VPN's portal",
+        f"malformed response from STS: {problem}",
+        hint=PROXY_HINT,
         code="BadAnswer",
     )

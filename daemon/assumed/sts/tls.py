@@ -1,4 +1,4 @@
-"""Where a secret may travel: encrypted, or not beyond this machine."""
+"""Rejects plain HTTP: credentials travel over TLS, or do not leave this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from assumed.errors import StsRequestRejectedError
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine alone."""
+    """Return whether the host of a URL is this machine's loopback interface."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -18,20 +18,23 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def refuse_plain_http(*, request: Any = None, **_: Any) -> None:
-    """Refuse a request of botocore that would go over the network unencrypted.
+def reject_plain_http(*, request: Any = None, **_: Any) -> None:
+    """Reject a request of botocore that would cross the network unencrypted.
+
+    This is a handler of botocore's `before-send` event.
 
     Raises:
-        StsRequestRejectedError: what is answered there *is* the secret.
+        StsRequestRejectedError: the URL is plain HTTP to another machine.
     """
     if request.url.startswith("http://") and not is_loopback(request.url):
-        raise plain_http(request.url)
+        raise plain_http_error(request.url)
 
 
-def plain_http(url: str) -> StsRequestRejectedError:
-    """Return the error for such an endpoint."""
+def plain_http_error(url: str) -> StsRequestRejectedError:
+    """Return the error for an endpoint without TLS."""
     return StsRequestRejectedError(
-        f"http://{urlsplit(url).hostname} is plain http, and what is answered there is the secret",
+        f"http://{urlsplit(url).hostname} is plain HTTP: the response would carry the credentials "
+        "unencrypted",
         hint="use https in AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS and endpoint_url",
         code="PlainHttp",
     )

@@ -12,9 +12,9 @@ from botocore.credentials import ContainerProvider, create_credential_resolver
 from assumed.app.exec_environment import (
     IsolatedAwsFiles,
     child_environ,
-    outer_environ,
-    own_files,
-    tidy,
+    create_isolated_files,
+    original_environ,
+    remove_stale_exec_dirs,
     with_region,
 )
 from assumed.models import EndpointAddress
@@ -46,13 +46,13 @@ def address(tmp_path: Path) -> EndpointAddress:
 
 @pytest.fixture
 def files(home: Path) -> IsolatedAwsFiles:
-    return own_files({"HOME": str(home)})
+    return create_isolated_files({"HOME": str(home)})
 
 
 def botocore_under(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], profile: str | None = None
 ) -> botocore.session.Session:
-    """A session of a process with this environment."""
+    """Return the botocore session of a process with this environment."""
     for name in list(os.environ):
         if name not in environ:
             monkeypatch.delenv(name)
@@ -61,19 +61,19 @@ def botocore_under(
     return botocore.session.Session(profile=profile)
 
 
-# Each is one that botocore would take before those of an endpoint.
+# botocore prefers each of them to an endpoint.
 CREDENTIALS_OF_THE_USER = {
     "env": {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "mine"},
-    "a profile by name": {"AWS_PROFILE": "mine"},
-    "its old name": {"AWS_DEFAULT_PROFILE": "mine"},
+    "AWS_PROFILE": {"AWS_PROFILE": "mine"},
+    "AWS_DEFAULT_PROFILE": {"AWS_DEFAULT_PROFILE": "mine"},
     "web identity": {"AWS_ROLE_ARN": "arn", "AWS_WEB_IDENTITY_TOKEN_FILE": "/dev/null"},
-    "the ec2 file": {"AWS_CREDENTIAL_FILE": "HOME/ec2"},
-    "boto 2, by name": {"BOTO_CONFIG": "HOME/boto"},
-    "a container of its own": {
+    "ec2 file": {"AWS_CREDENTIAL_FILE": "HOME/ec2"},
+    "boto 2 file": {"BOTO_CONFIG": "HOME/boto"},
+    "another container endpoint": {
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/mine",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN": "mine",
     },
-    "files by name": {
+    "AWS files": {
         "AWS_CONFIG_FILE": "HOME/.aws/config",
         "AWS_SHARED_CREDENTIALS_FILE": "HOME/.aws/credentials",
     },
@@ -83,7 +83,7 @@ CREDENTIALS_OF_THE_USER = {
 
 @pytest.mark.parametrize("profile", [None, "deploy"])
 @pytest.mark.parametrize("kind", CREDENTIALS_OF_THE_USER)
-def test_botocore_itself_takes_the_endpoint_before_all_that_the_user_has(
+def test_botocore_prefers_the_endpoint_to_credentials_of_the_user(
     files: IsolatedAwsFiles,
     address: EndpointAddress,
     monkeypatch: pytest.MonkeyPatch,
@@ -109,20 +109,20 @@ def test_botocore_itself_takes_the_endpoint_before_all_that_the_user_has(
     def load(provider: Any) -> Any:
         asked.append(provider._environ[provider.ENV_VAR_FULL])
         assert not provider._provided_relative_uri()
-        return "those of the endpoint"
+        return "of the endpoint"
 
     monkeypatch.setattr(ContainerProvider, "load", load)
     session = botocore_under(monkeypatch, environ, profile)
     found: Any = create_credential_resolver(session).load_credentials()
-    assert found == "those of the endpoint"
+    assert found == "of the endpoint"
     assert asked == [URL]
     assert session.get_config_variable("region") == "eu-west-3"
 
 
-def test_botocore_has_no_source_before_the_endpoint_that_is_not_known_here(
+def test_botocore_has_no_unknown_provider_before_the_endpoint(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new one in a new botocore would have to be taken out of a command's surroundings too."""
+    """child_environ would have to hide a new provider of a new botocore too."""
     session = botocore_under(monkeypatch, {"HOME": str(home)})
     methods = [provider.METHOD for provider in create_credential_resolver(session).providers]
     assert methods[: methods.index("container-role")] == [
@@ -139,7 +139,7 @@ def test_botocore_has_no_source_before_the_endpoint_that_is_not_known_here(
     ]
 
 
-def test_an_sdk_that_knows_no_token_file_finds_the_token(
+def test_child_environ_has_the_token_for_sdks_without_token_file_support(
     address: EndpointAddress, files: IsolatedAwsFiles
 ) -> None:
     environ = child_environ({"AWS_CONTAINER_AUTHORIZATION_TOKEN": "mine"}, files, address)
@@ -147,7 +147,7 @@ def test_an_sdk_that_knows_no_token_file_finds_the_token(
     assert environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "token-of-deploy"
 
 
-def test_plain_variables_are_those_of_one_session(home: Path, files: IsolatedAwsFiles) -> None:
+def test_child_environ_has_static_credentials(home: Path, files: IsolatedAwsFiles) -> None:
     environ = child_environ({"AWS_SESSION_TOKEN": "mine", "A": "b"}, files, STATIC)
     assert environ["AWS_ACCESS_KEY_ID"] == "ASIA"
     assert environ["AWS_SECRET_ACCESS_KEY"] == "secret"
@@ -165,13 +165,13 @@ def test_plain_variables_are_those_of_one_session(home: Path, files: IsolatedAws
         ({"AWS_DEFAULT_REGION": "us-east-1"}, "eu-west-3", {"AWS_DEFAULT_REGION": "us-east-1"}),
     ],
 )
-def test_a_region_of_the_environment_comes_before_the_profiles(
+def test_with_region_keeps_the_region_of_the_environment(
     environ: dict[str, str], region: str | None, expected: dict[str, str]
 ) -> None:
     assert with_region(environ, region) == expected
 
 
-def test_boto_2_is_left_alone_where_it_holds_no_keys(
+def test_child_environ_keeps_a_boto_2_file_without_keys(
     address: EndpointAddress, home: Path, files: IsolatedAwsFiles
 ) -> None:
     (home / ".boto").write_text("[GSUtil]\nparallel_thread_count = 1\n")
@@ -182,10 +182,10 @@ def test_boto_2_is_left_alone_where_it_holds_no_keys(
     "environ",
     [{}, {"AWS_CONFIG_FILE": "/c"}, {"AWS_CONFIG_FILE": "/c", "AWS_SHARED_CREDENTIALS_FILE": "/s"}],
 )
-def test_assumed_under_exec_sees_the_users_own_files_however_deep(
+def test_original_environ_finds_the_files_of_the_user_at_any_depth(
     address: EndpointAddress, home: Path, files: IsolatedAwsFiles, environ: dict[str, str]
 ) -> None:
-    assert outer_environ(environ) == {}
+    assert original_environ(environ) == {}
     once = child_environ(environ, files, address)
     twice = child_environ(once, files, address)
     expected = {
@@ -194,23 +194,23 @@ def test_assumed_under_exec_sees_the_users_own_files_however_deep(
             "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"
         ),
     }
-    assert outer_environ(once) == outer_environ(twice) == expected
+    assert original_environ(once) == original_environ(twice) == expected
     assert once["AWS_CONFIG_FILE"] == twice["AWS_CONFIG_FILE"] == str(files.config)
 
 
-def test_the_files_are_their_makers_alone(files: IsolatedAwsFiles) -> None:
+def test_isolated_files_are_private(files: IsolatedAwsFiles) -> None:
     before = os.umask(0)
     try:
         files.write("deploy", {"profile": {}})
     finally:
         os.umask(before)
-    for path, mode in ((files.folder, 0o700), (files.config, 0o600), (files.credentials, 0o600)):
+    for path, mode in ((files.directory, 0o700), (files.config, 0o600), (files.credentials, 0o600)):
         assert stat.S_IMODE(path.stat().st_mode) == mode
-    assert stat.S_IMODE(files.folder.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(files.directory.parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("profile", ["deploy", "a b", "a'b", "käse", "default"])
-def test_botocore_reads_the_settings_back(
+def test_botocore_reads_the_settings_from_isolated_files(
     files: IsolatedAwsFiles, address: EndpointAddress, profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {
@@ -229,21 +229,23 @@ def test_botocore_reads_the_settings_back(
         assert session.full_config["services"] == {"local": services}
 
 
-def test_what_lives_is_not_tidied_and_what_ended_is(files: IsolatedAwsFiles, home: Path) -> None:
-    here = files.folder.name.split("-", 2)[2]
-    ended = files.folder.with_name(f"999999999-1-{here}")
+def test_remove_stale_exec_dirs_keeps_those_of_running_commands(
+    files: IsolatedAwsFiles, home: Path
+) -> None:
+    here = files.directory.name.split("-", 2)[2]
+    ended = files.directory.with_name(f"999999999-1-{here}")
     (ended / "endpoint-1").mkdir(parents=True)
-    tidy({"HOME": str(home)})
-    assert list(files.folder.parent.iterdir()) == [files.folder]
+    remove_stale_exec_dirs({"HOME": str(home)})
+    assert list(files.directory.parent.iterdir()) == [files.directory]
 
 
-def test_where_there_is_nothing_to_tidy_there_is_no_error(home: Path) -> None:
-    tidy({"HOME": str(home)})
+def test_remove_stale_exec_dirs_never_fails(home: Path) -> None:
+    remove_stale_exec_dirs({"HOME": str(home)})
     (home / "file").write_text("")
-    tidy({"XDG_STATE_HOME": str(home / "file")})
+    remove_stale_exec_dirs({"XDG_STATE_HOME": str(home / "file")})
 
 
-def test_no_proxy_is_asked_for_what_is_on_the_loopback(
+def test_child_environ_bypasses_http_proxies_for_the_endpoint(
     files: IsolatedAwsFiles, address: EndpointAddress
 ) -> None:
     plain = child_environ({"http_proxy": "http://proxy"}, files, address)

@@ -1,4 +1,4 @@
-"""What `check --live` prints of one profile."""
+"""The result of `check --live` for one profile, and how it is printed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assumed.app.live_check import LiveCheck
+from assumed.app.live_check import CallTrace, LiveCheck
 from assumed.cli.output import live_check_lines
 from assumed.errors import AssumeRoleDeniedError
 from assumed.models import (
@@ -21,7 +21,6 @@ from assumed.models import (
     SourceProfile,
     WebIdentity,
 )
-from assumed.sts.tracing import CallTrace
 from tests.fakes import NOON
 
 DEFINITION = ProfileDefinition(
@@ -46,8 +45,8 @@ def lines(
     definition: ProfileDefinition = DEFINITION,
     lifetime: timedelta | None = None,
     code: str = AssumeRoleDeniedError.code,
-    hint: str = "mend it",
-    seen: CallTrace | None = None,
+    hint: str = "fix it",
+    trace: CallTrace | None = None,
 ) -> list[str]:
     failure = Failure(code=code, message="no", hint=hint, at=NOON)
     session = (
@@ -59,37 +58,37 @@ def lines(
         definition=definition,
         outcome=Outcome(profile="deploy", failure=None if session else failure),
         session=session,
-        seen=seen or CallTrace(ME, timedelta(milliseconds=84.4)),
+        trace=trace or CallTrace(ME, timedelta(milliseconds=84.4)),
     )
     return live_check_lines(check).splitlines()
 
 
-def test_who_it_became_for_how_long_and_from_whom() -> None:
+def test_live_check_lines_show_role_lifetime_and_source() -> None:
     assert lines(lifetime=timedelta(hours=12)) == [
         "deploy: arn:aws:sts::111122223333:assumed-role/deploy/me, for 12h00m, in 84 ms",
         f"  from profile keys: {ME}",
     ]
 
 
-def test_a_session_that_is_shorter_than_asked_for_is_told() -> None:
+def test_live_check_lines_report_a_shorter_session_than_requested() -> None:
     assert "for 1h00m and not the 12h00m asked for" in lines(lifetime=timedelta(hours=1))[0]
 
 
-def test_of_credentials_of_its_own_nobody_asked_for_a_length() -> None:
+def test_live_check_lines_compare_no_lifetime_without_a_role() -> None:
     own = replace(DEFINITION, role_arn=None)
     shown = lines(definition=own, lifetime=timedelta(hours=8))[0]
     assert shown.endswith("/deploy/me, for 8h00m, in 84 ms")
 
 
-def test_what_was_not_seen_is_not_told() -> None:
-    assert lines(seen=CallTrace(), code="SourceMissing") == [
+def test_live_check_lines_omit_the_caller_if_unknown() -> None:
+    assert lines(trace=CallTrace(), code="SourceMissing") == [
         "deploy: SourceMissing: no",
         "  from profile keys",
-        "  mend it",
+        "  fix it",
     ]
 
 
-def test_a_denial_has_its_likely_causes_and_a_statement_to_paste() -> None:
+def test_a_denial_has_likely_causes_and_a_statement_to_paste() -> None:
     statement = {"Effect": "Allow", "Principal": {"AWS": ME}, "Action": "sts:AssumeRole"}
     shown = lines(hint=f"allow it. In the trust policy: {json.dumps(statement)}")
     assert shown[:3] == [
@@ -103,14 +102,14 @@ def test_a_denial_has_its_likely_causes_and_a_statement_to_paste() -> None:
     assert all(line.startswith("  - ") for line in shown[3 : start - 1])
 
 
-def test_what_a_server_or_a_program_has_said_steers_no_terminal() -> None:
-    said = CallTrace("arn:\x1b[2J", timedelta(seconds=1))
-    shown = "\n".join(lines(seen=said, hint="a\x1b]0;title\x07b"))
+def test_live_check_lines_escape_control_characters() -> None:
+    trace = CallTrace("arn:\x1b[2J", timedelta(seconds=1))
+    shown = "\n".join(lines(trace=trace, hint="a\x1b]0;title\x07b"))
     assert "\x1b" not in shown
     assert r"a\x1b]0;title\x07b" in shown
 
 
-def test_a_token_goes_with_no_external_id() -> None:
+def test_causes_do_not_mention_external_id_for_a_web_identity() -> None:
     by_token = replace(DEFINITION, source=WebIdentity(Path("/token")))
     assert "external_id" not in "\n".join(lines(definition=by_token))
 
@@ -118,13 +117,13 @@ def test_a_token_goes_with_no_external_id() -> None:
 @pytest.mark.parametrize(
     ("definition", "cause"),
     [
-        (DEFINITION, "it sends no external_id"),
-        (replace(DEFINITION, external_id="abc"), "it sends an external_id"),
+        (DEFINITION, "has no external_id"),
+        (replace(DEFINITION, external_id="abc"), "has an external_id"),
         (replace(DEFINITION, tags={"team": "build"}), "sts:TagSession"),
         (replace(DEFINITION, source_identity="me"), "sts:SetSourceIdentity"),
     ],
 )
-def test_what_a_definition_sends_may_be_why_it_is_denied(
+def test_causes_mention_what_the_definition_sends(
     definition: ProfileDefinition, cause: str
 ) -> None:
     assert cause in "\n".join(lines(definition=definition))

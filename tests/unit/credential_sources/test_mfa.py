@@ -31,7 +31,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class Device:
-    """Shows codes, one after the other."""
+    """An MFA device that shows one code after the other."""
 
     def __init__(self, *codes: str) -> None:
         self.codes = list(codes)
@@ -45,16 +45,16 @@ class Device:
 
 
 class Bench:
-    def __init__(self, folder: Path, *codes: str) -> None:
+    def __init__(self, directory: Path, *codes: str) -> None:
         self.clock = FakeClock()
         self.sts = FakeSts(self.clock)
         self.device = Device(*codes)
-        self.folder = folder
+        self.directory = directory
         self.sessions = self.restarted()
 
     def restarted(self) -> MfaSessions:
         profiles = SourceProfiles()
-        return MfaSessions(profiles, self.sts, self.clock, self.folder, run=self.device)
+        return MfaSessions(profiles, self.sts, self.clock, self.directory, run=self.device)
 
     def credentials(self, source: MfaSession) -> str:
         return self.sessions.resolve(source).credentials().access_key_id
@@ -73,13 +73,15 @@ def aws_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     return tmp_path / "state" / "mfa"
 
 
-def test_a_code_starts_a_session_that_lasts_until_it_ends(folder: Path) -> None:
-    bench = Bench(folder)
-    with pytest.raises(MfaCodeNeededError, match="no session of arn:aws:iam::111122223333:mfa/me"):
+def test_start_returns_the_expiration_and_credentials_last_until_then(directory: Path) -> None:
+    bench = Bench(directory)
+    with pytest.raises(
+        MfaCodeNeededError, match="no valid MFA session of arn:aws:iam::111122223333:mfa/me"
+    ):
         bench.credentials(PHONE)
     assert bench.sessions.start(PHONE, "111111") == bench.clock.now() + timedelta(hours=12)
     assert bench.credentials(PHONE) == "ASIAMFA1"
@@ -89,30 +91,30 @@ def test_a_code_starts_a_session_that_lasts_until_it_ends(folder: Path) -> None:
         bench.credentials(PHONE)
 
 
-def test_a_lifetime_is_told_by_the_clock_of_sts(folder: Path) -> None:
-    bench = Bench(folder)
+def test_remaining_is_measured_with_the_clock_of_sts(directory: Path) -> None:
+    bench = Bench(directory)
     bench.sts.skew = timedelta(hours=5)
     bench.sessions.start(PHONE, "111111")
     bench.clock.step_wall_clock(timedelta(days=-1))
     assert bench.sessions.remaining(PHONE) == timedelta(hours=12)
 
 
-def test_a_session_survives_a_restart_in_a_file_that_nobody_else_can_read(folder: Path) -> None:
-    bench = Bench(folder)
+def test_a_session_survives_a_restart_in_a_private_file(directory: Path) -> None:
+    bench = Bench(directory)
     bench.sessions.start(PHONE, "111111")
-    (path,) = folder.iterdir()
+    (path,) = directory.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     bench.clock.advance(timedelta(hours=1))
     bench.sessions = bench.restarted()
     assert bench.credentials(PHONE) == "ASIAMFA1"
     assert bench.sessions.remaining(PHONE) == timedelta(hours=11)
 
 
-def test_a_session_that_another_process_has_started_is_a_change_and_is_taken(
-    folder: Path,
+def test_a_session_started_by_another_process_changes_the_fingerprint_and_is_used(
+    directory: Path,
 ) -> None:
-    bench = Bench(folder)
+    bench = Bench(directory)
     before = bench.sessions.fingerprint(PHONE)
     assert bench.sessions.remaining(PHONE) == timedelta(0)
     bench.restarted().start(PHONE, "111111")
@@ -120,22 +122,22 @@ def test_a_session_that_another_process_has_started_is_a_change_and_is_taken(
     assert bench.credentials(PHONE) == "ASIAMFA1"
 
 
-@pytest.mark.parametrize("spoil", ["mode", "link", "other", "garbage", "folder"])
-def test_a_file_that_is_not_as_we_wrote_it_is_no_session(folder: Path, spoil: str) -> None:
-    bench = Bench(folder)
+@pytest.mark.parametrize("spoil", ["mode", "link", "other", "garbage", "directory"])
+def test_an_insecure_or_malformed_cache_file_is_ignored(directory: Path, spoil: str) -> None:
+    bench = Bench(directory)
     bench.sessions.start(PHONE, "111111")
-    path = MfaCacheFile.of(folder, PHONE).path
+    path = MfaCacheFile.of(directory, PHONE).path
     match spoil:
         case "mode":
             path.chmod(0o640)
         case "link":
-            path.rename(folder / "real")
-            path.symlink_to(folder / "real")
+            path.rename(directory / "real")
+            path.symlink_to(directory / "real")
         case "other":
             path.write_text(path.read_text().replace("mfa/me", "mfa/you"))
         case "garbage":
             path.write_text("{")
-        case "folder":
+        case "directory":
             path.unlink()
             path.mkdir()
     bench.sessions = bench.restarted()
@@ -143,19 +145,19 @@ def test_a_file_that_is_not_as_we_wrote_it_is_no_session(folder: Path, spoil: st
         bench.credentials(PHONE)
 
 
-def test_what_can_not_be_kept_lasts_as_long_as_the_process(
-    folder: Path, caplog: pytest.LogCaptureFixture
+def test_a_session_that_cannot_be_saved_lasts_as_long_as_the_process(
+    directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder.parent.mkdir()
-    folder.write_text("no folder")
-    bench = Bench(folder)
+    directory.parent.mkdir()
+    directory.write_text("not a directory")
+    bench = Bench(directory)
     bench.sessions.start(PHONE, "111111")
     assert bench.credentials(PHONE) == "ASIAMFA1"
     assert "mfa_session_save_failed" in caplog.text
 
 
-def test_profiles_and_devices_have_a_session_each(folder: Path) -> None:
-    bench = Bench(folder)
+def test_each_profile_and_device_has_its_own_session(directory: Path) -> None:
+    bench = Bench(directory)
     others = MfaSession(SourceProfile("others"), PHONE.serial)
     bench.sessions.start(PHONE, "111111")
     with pytest.raises(MfaCodeNeededError):
@@ -165,12 +167,12 @@ def test_profiles_and_devices_have_a_session_each(folder: Path) -> None:
     assert bench.credentials(PHONE) == "ASIAMFA1"
 
 
-def test_a_code_is_used_once(folder: Path) -> None:
-    bench = Bench(folder)
+def test_start_accepts_a_code_once(directory: Path) -> None:
+    bench = Bench(directory)
     others = MfaSession(SourceProfile("others"), PHONE.serial)
     bench.sessions.start(PHONE, "111111")
     for source in (PHONE, others):
-        with pytest.raises(MfaCodeRejectedError, match="used already") as refused:
+        with pytest.raises(MfaCodeRejectedError, match="already used") as refused:
             bench.sessions.start(source, "111111")
         assert "111111" not in str(refused.value)
     assert len(bench.sts.codes) == 1
@@ -181,18 +183,18 @@ def test_a_code_is_used_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     "code", ["", "12345", "1234567", "12345a", "\u0661\u0662\u0663\u0664\u0665\u0666"]
 )
-def test_what_is_no_code_is_sent_nowhere_and_quoted_nowhere(folder: Path, code: str) -> None:
-    bench = Bench(folder)
+def test_start_neither_sends_nor_quotes_an_invalid_code(directory: Path, code: str) -> None:
+    bench = Bench(directory)
     with pytest.raises(UsageError) as refused:
         bench.sessions.start(PHONE, code)
     assert not code or code not in str(refused.value)
     assert bench.sts.codes == []
 
 
-def test_temporary_credentials_can_start_no_session(folder: Path, aws_files: Path) -> None:
+def test_start_requires_long_term_keys(directory: Path, aws_files: Path) -> None:
     aws_files.write_text(f"{KEYS}aws_session_token = a-token\n")
-    bench = Bench(folder)
-    with pytest.raises(SourceMissingError, match="starts from long-term keys alone"):
+    bench = Bench(directory)
+    with pytest.raises(SourceMissingError, match="requires long-term keys"):
         bench.sessions.start(PHONE, "111111")
     assert bench.sts.codes == []
 
@@ -200,29 +202,29 @@ def test_temporary_credentials_can_start_no_session(folder: Path, aws_files: Pat
 KEY = MfaSession(PHONE.profile, PHONE.serial, process=("ykman",))
 
 
-def test_a_command_gives_a_code_when_one_is_needed_and_no_sooner(folder: Path) -> None:
-    bench = Bench(folder, "111111", "222222")
+def test_a_command_runs_only_when_a_code_is_needed(directory: Path) -> None:
+    bench = Bench(directory, "111111", "222222")
     assert [bench.credentials(KEY) for _ in range(3)] == ["ASIAMFA1"] * 3
     assert bench.device.times == 1
     bench.clock.advance(timedelta(hours=12))
     assert bench.credentials(KEY) == "ASIAMFA2"
 
 
-def test_two_serials_of_one_device_wait_for_its_next_code(folder: Path) -> None:
-    bench = Bench(folder, "111111", "222222")
+def test_two_serials_of_one_device_wait_for_its_next_code(directory: Path) -> None:
+    bench = Bench(directory, "111111", "222222")
     second = MfaSession(
         SourceProfile("others"), "arn:aws:iam::444455556666:mfa/me", process=("ykman",)
     )
     assert bench.credentials(KEY) == "ASIAMFA1"
-    with pytest.raises(SourceUnavailableError, match="not shown its next code"):
+    with pytest.raises(SourceUnavailableError, match="does not show its next code"):
         bench.credentials(second)
     assert bench.device.times == 1
     bench.clock.advance(timedelta(seconds=30))
     assert bench.credentials(second) == "ASIAMFA2"
 
 
-def test_many_who_ask_at_once_run_a_command_that_fails_once(folder: Path) -> None:
-    bench = Bench(folder)
+def test_a_failing_command_runs_once_for_simultaneous_requests(directory: Path) -> None:
+    bench = Bench(directory)
     for _ in range(4):
         with pytest.raises(SourceUnavailableError, match="no key"):
             bench.credentials(KEY)
@@ -232,8 +234,8 @@ def test_many_who_ask_at_once_run_a_command_that_fails_once(folder: Path) -> Non
     assert bench.credentials(KEY) == "ASIAMFA1"
 
 
-def test_a_session_that_sts_rejects_is_not_used_again(folder: Path) -> None:
-    bench = Bench(folder)
+def test_a_session_that_sts_rejects_is_not_used_again(directory: Path) -> None:
+    bench = Bench(directory)
     bench.sessions.start(PHONE, "111111")
     lost = bench.sessions.resolve(PHONE)
     lost.credentials()
@@ -244,10 +246,10 @@ def test_a_session_that_sts_rejects_is_not_used_again(folder: Path) -> None:
     assert bench.credentials(PHONE) == "ASIAMFA2"
 
 
-def test_a_session_that_was_started_meanwhile_is_not_rejected_with_the_one_before(
-    folder: Path,
+def test_forget_does_not_reject_a_session_that_was_started_meanwhile(
+    directory: Path,
 ) -> None:
-    bench = Bench(folder)
+    bench = Bench(directory)
     bench.sessions.start(PHONE, "111111")
     lost = bench.sessions.resolve(PHONE)
     lost.credentials()
@@ -256,8 +258,8 @@ def test_a_session_that_was_started_meanwhile_is_not_rejected_with_the_one_befor
     assert bench.credentials(PHONE) == "ASIAMFA2"
 
 
-def test_a_failed_start_keeps_the_session_that_there_is(folder: Path) -> None:
-    bench = Bench(folder)
+def test_a_failed_start_keeps_the_current_session(directory: Path) -> None:
+    bench = Bench(directory)
     bench.sessions.start(PHONE, "111111")
     bench.sts.failures.append(StsUnavailableError("no answer", hint="wait"))
     with pytest.raises(StsUnavailableError):
@@ -265,8 +267,8 @@ def test_a_failed_start_keeps_the_session_that_there_is(folder: Path) -> None:
     assert bench.credentials(PHONE) == "ASIAMFA1"
 
 
-def test_the_session_itself_is_renewed_where_a_command_can(folder: Path) -> None:
-    bench = Bench(folder, "111111", "222222")
+def test_temporary_starts_a_replacement_if_a_command_gives_the_code(directory: Path) -> None:
+    bench = Bench(directory, "111111", "222222")
     first = bench.sessions.resolve(KEY).temporary(other_than=None)
     bench.clock.advance(MINUTE)
     second = bench.sessions.resolve(KEY).temporary(other_than=first.access_key_id)
@@ -276,7 +278,7 @@ def test_the_session_itself_is_renewed_where_a_command_can(folder: Path) -> None
     assert typed.temporary(other_than="ASIAMFA3").access_key_id == "ASIAMFA3"
 
 
-def test_the_end_of_a_login_is_told_once_two_hours_ahead(
+def test_the_expiration_of_a_login_is_logged_once_two_hours_ahead(
     simulation: Simulation, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulation.sources.known[str(PHONE)] = simulation.sources.known["keys"]
@@ -293,7 +295,7 @@ def test_the_end_of_a_login_is_told_once_two_hours_ahead(
     assert simulation.status("plain").mfa_serial is None
 
 
-def test_a_login_is_for_profiles_that_hang_on_a_code(simulation: Simulation) -> None:
+def test_log_in_requires_a_profile_with_an_mfa_session(simulation: Simulation) -> None:
     simulation.sources.known[str(PHONE)] = simulation.sources.known["keys"]
     simulation.sources.logins.ends_at = simulation.clock.now() + timedelta(hours=12)
     simulation.start(role("first", source=PHONE), role("child", parent="first"), role("plain"))
@@ -305,7 +307,7 @@ def test_a_login_is_for_profiles_that_hang_on_a_code(simulation: Simulation) -> 
     assert simulation.sources.logins.codes == ["111111"]
 
 
-def test_a_device_under_defaults_is_that_of_source_profiles_alone() -> None:
+def test_mfa_serial_under_defaults_applies_to_source_profiles_only() -> None:
     text = """\
 defaults:
   source_profile: keys
@@ -330,33 +332,35 @@ profiles:
 
 
 @pytest.mark.parametrize("hanging", ["STS", "the command"])
-def test_nobody_who_looks_waits_for_a_login_that_hangs(folder: Path, hanging: str) -> None:
+def test_remaining_and_fingerprint_do_not_wait_for_a_start_that_hangs(
+    directory: Path, hanging: str
+) -> None:
     source = replace(PHONE, process=("ask-device",))
-    bench = Bench(folder, "111111", "222222")
+    bench = Bench(directory, "111111", "222222")
     bench.credentials(source)
     others = [source, PHONE]
     seen: list[object] = []
 
-    def look() -> None:
-        looking = Thread(
+    def call_both() -> None:
+        calling = Thread(
             target=lambda: seen.extend(
                 (bench.sessions.remaining(other), bench.sessions.fingerprint(other))
                 for other in others
             ),
             daemon=True,
         )
-        looking.start()
-        looking.join(timeout=10)
+        calling.start()
+        calling.join(timeout=10)
 
     bench.clock.advance(13 * 60 * MINUTE)
     ask_device, ask_sts = bench.device.__call__, bench.sts.get_session_token
 
     def hanging_device(command: tuple[str, ...]) -> str:
-        look()
+        call_both()
         return ask_device(command)
 
     def hanging_sts(*arguments: Any) -> Any:
-        look()
+        call_both()
         return ask_sts(*arguments)
 
     if hanging == "STS":
@@ -364,4 +368,4 @@ def test_nobody_who_looks_waits_for_a_login_that_hangs(folder: Path, hanging: st
     else:
         bench.sessions._run = hanging_device
     assert bench.credentials(source) == "ASIAMFA2"
-    assert len(seen) == len(others), "both were told while it hung"
+    assert len(seen) == len(others), "a call has waited"

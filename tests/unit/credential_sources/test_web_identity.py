@@ -37,7 +37,7 @@ def token(path: Path) -> object:
     return sources_of().resolve(WebIdentity(path)).credentials()
 
 
-def test_a_token_is_read_anew_each_time(tmp_path: Path) -> None:
+def test_credentials_reads_the_token_each_time(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     source = sources_of().resolve(WebIdentity(path))
@@ -59,7 +59,7 @@ def test_a_token_is_read_anew_each_time(tmp_path: Path) -> None:
         b"\x00abcd",
     ],
 )
-def test_what_is_no_token_is_sent_nowhere_and_quoted_nowhere(
+def test_credentials_neither_returns_nor_quotes_an_invalid_token(
     tmp_path: Path, content: bytes
 ) -> None:
     path = tmp_path / "token"
@@ -71,7 +71,7 @@ def test_what_is_no_token_is_sent_nowhere_and_quoted_nowhere(
     assert "words" not in str(raised.value)
 
 
-def test_neither_a_pipe_nor_a_folder_is_waited_for(tmp_path: Path) -> None:
+def test_credentials_does_not_block_on_a_pipe_or_a_directory(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path, tmp_path / "none"):
@@ -79,8 +79,8 @@ def test_neither_a_pipe_nor_a_folder_is_waited_for(tmp_path: Path) -> None:
             token(path)
 
 
-def test_a_token_behind_links_that_is_rotated_is_a_change(tmp_path: Path) -> None:
-    """As the kubelet does it: `token` leads through `..data`, which is what is exchanged."""
+def test_the_fingerprint_changes_when_links_to_the_token_are_rotated(tmp_path: Path) -> None:
+    """The kubelet exchanges `..data`, through which `token` leads."""
     for number in (1, 2):
         (tmp_path / f"..{number}").mkdir()
         (tmp_path / f"..{number}" / "token").write_text(TOKEN)
@@ -110,7 +110,7 @@ def test_region_and_endpoint_are_those_of_the_default_profile(
     assert profiles.plain_botocore_session().get_config_variable("region") == "eu-west-1"
 
 
-def test_a_profile_of_its_own_source_takes_no_part_in_that_of_the_defaults() -> None:
+def test_a_source_of_its_own_replaces_a_token_file_under_defaults() -> None:
     text = """\
 defaults: {web_identity_token_file: ~/token}
 profiles:

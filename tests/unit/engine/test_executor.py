@@ -1,8 +1,8 @@
+"""The worker threads that refreshes run on."""
+
 from __future__ import annotations
 
 import queue
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from threading import Event, Semaphore, Thread, current_thread
@@ -17,7 +17,7 @@ from assumed.engine.executor import WorkerPool
 from assumed.engine.heartbeat import HeartbeatScheduler
 
 # Only a test that fails waits for so long.
-A_WHILE = 20
+TIMEOUT = 20
 
 
 class OnePass(BaseScheduler):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class OnePass(BaseScheduler):  # type: ignore[misc]
         self._process_jobs()
 
     def outcome(self) -> JobExecutionEvent:
-        return self.events.get(timeout=A_WHILE)
+        return self.events.get(timeout=TIMEOUT)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def start() -> Iterator[Callable[[int], OnePass]]:
 
 
 class Hanging:
-    """Work that hangs until it is let go."""
+    """Work that hangs until `goes_on` is set."""
 
     def __init__(self) -> None:
         self.is_running = Event()
@@ -67,16 +67,16 @@ class Hanging:
 
     def __call__(self) -> None:
         self.is_running.set()
-        self.goes_on.wait(A_WHILE)
+        self.goes_on.wait(TIMEOUT)
 
 
-def test_work_is_done_on_a_thread_that_holds_up_no_exit(start: Callable[[int], OnePass]) -> None:
+def test_a_job_runs_on_a_daemon_thread(start: Callable[[int], OnePass]) -> None:
     jobs = start(2)
     jobs.submit(lambda: (current_thread().daemon, current_thread().name))
     assert jobs.outcome().retval == (True, "refresh")
 
 
-def test_as_many_as_fit_run_at_once_and_the_next_one_waits(
+def test_as_many_jobs_run_at_once_as_there_are_threads(
     start: Callable[[int], OnePass],
 ) -> None:
     jobs = start(3)
@@ -84,29 +84,29 @@ def test_as_many_as_fit_run_at_once_and_the_next_one_waits(
     for work in hanging:
         jobs.submit(work)
     for work in hanging:
-        assert work.is_running.wait(A_WHILE)
+        assert work.is_running.wait(TIMEOUT)
     waiting = Hanging()
     waiting.goes_on.set()
     jobs.submit(waiting)
     assert not waiting.is_running.is_set()
     hanging[0].goes_on.set()
-    assert waiting.is_running.wait(A_WHILE)
+    assert waiting.is_running.wait(TIMEOUT)
     for work in hanging:
         work.goes_on.set()
 
 
-def test_one_that_hangs_holds_up_no_other(start: Callable[[int], OnePass]) -> None:
+def test_a_job_that_hangs_delays_no_other(start: Callable[[int], OnePass]) -> None:
     jobs = start(2)
     hanging = Hanging()
     jobs.submit(hanging)
     for _ in range(50):
-        jobs.submit(lambda: "not held up")
-        assert jobs.outcome().retval == "not held up"
+        jobs.submit(lambda: "not delayed")
+        assert jobs.outcome().retval == "not delayed"
     hanging.goes_on.set()
 
 
 class SlowHandOver:
-    """A queue whose taker is held up between taking a job and telling so."""
+    """A queue that delays its reader between taking a job and running it."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -125,11 +125,11 @@ class SlowHandOver:
         self.asked.release()
         item = self._queue.get()
         self.taken.release()
-        self.goes_on.wait(A_WHILE)
+        self.goes_on.wait(TIMEOUT)
         return item
 
 
-def test_a_thread_that_has_just_taken_a_job_is_not_counted_on_for_the_next_one(
+def test_a_thread_that_has_just_taken_a_job_is_not_free_for_the_next_one(
     start: Callable[[int], OnePass],
 ) -> None:
     jobs = start(2)
@@ -140,16 +140,16 @@ def test_a_thread_that_has_just_taken_a_job_is_not_counted_on_for_the_next_one(
     hanging = Hanging()
     hand_over.goes_on.clear()
     jobs.submit(hanging)
-    assert hand_over.taken.acquire(timeout=A_WHILE)
-    jobs.submit(lambda: "not held up")
+    assert hand_over.taken.acquire(timeout=TIMEOUT)
+    jobs.submit(lambda: "not delayed")
     hand_over.goes_on.set()
 
-    assert hanging.is_running.wait(A_WHILE)
-    assert jobs.outcome().retval == "not held up"
+    assert hanging.is_running.wait(TIMEOUT)
+    assert jobs.outcome().retval == "not delayed"
     hanging.goes_on.set()
 
 
-def test_one_thread_is_enough_for_work_that_comes_one_by_one(
+def test_one_thread_is_enough_for_jobs_that_come_one_by_one(
     start: Callable[[int], OnePass],
 ) -> None:
     jobs = start(8)
@@ -159,22 +159,22 @@ def test_one_thread_is_enough_for_work_that_comes_one_by_one(
     for _ in range(5):
         jobs.submit(current_thread)
         assert jobs.outcome().retval is thread
-        # It asks again when it is done.
-        assert hand_over.asked.acquire(timeout=A_WHILE)
+        # It takes the next one when it is done.
+        assert hand_over.asked.acquire(timeout=TIMEOUT)
 
 
 def make_one_idle_thread(jobs: OnePass, hand_over: SlowHandOver) -> Thread:
     jobs.submit(current_thread)
     thread = jobs.outcome().retval
     for _ in range(2):
-        assert hand_over.asked.acquire(timeout=A_WHILE)
-    assert hand_over.taken.acquire(timeout=A_WHILE)
+        assert hand_over.asked.acquire(timeout=TIMEOUT)
+    assert hand_over.taken.acquire(timeout=TIMEOUT)
     assert isinstance(thread, Thread)
     return thread
 
 
-@pytest.mark.parametrize("error", [ValueError("a mistake"), SystemExit(1), KeyboardInterrupt()])
-def test_what_a_job_raises_is_told_and_its_thread_goes_on(
+@pytest.mark.parametrize("error", [ValueError("an error"), SystemExit(1), KeyboardInterrupt()])
+def test_an_error_of_a_job_is_reported_and_its_thread_goes_on(
     error: BaseException, start: Callable[[int], OnePass]
 ) -> None:
     def fail() -> None:
@@ -182,14 +182,14 @@ def test_what_a_job_raises_is_told_and_its_thread_goes_on(
 
     jobs = start(1)
     jobs.submit(fail)
-    told = jobs.outcome()
-    assert told.code == EVENT_JOB_ERROR
-    assert told.exception is error
+    reported = jobs.outcome()
+    assert reported.code == EVENT_JOB_ERROR
+    assert reported.exception is error
     jobs.submit(lambda: "still there")
     assert jobs.outcome().retval == "still there"
 
 
-def test_a_shutdown_waits_for_nobody_and_ends_the_threads(
+def test_a_shutdown_waits_for_no_job_and_ends_the_threads(
     start: Callable[[int], OnePass],
 ) -> None:
     jobs = start(2)
@@ -201,74 +201,44 @@ def test_a_shutdown_waits_for_nobody_and_ends_the_threads(
         hanging()
 
     jobs.submit(work)
-    assert hanging.is_running.wait(A_WHILE)
+    assert hanging.is_running.wait(TIMEOUT)
     jobs.threads.shutdown()
     assert threads[0].is_alive()
     hanging.goes_on.set()
-    threads[0].join(A_WHILE)
+    threads[0].join(TIMEOUT)
     assert not threads[0].is_alive()
 
 
-def test_a_stop_at_the_moment_when_a_job_is_handed_out_is_no_traceback() -> None:
+def test_a_shutdown_while_a_job_is_submitted_is_no_traceback() -> None:
     class StopsMeanwhile(WorkerPool):
         def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
             super()._do_submit_job(job, run_times)
-            # As another thread would, that does not wait for this one.
+            # As another thread would that does not wait for this one.
             BaseScheduler.shutdown(jobs, wait=False)
 
     jobs = HeartbeatScheduler(lambda: None)
     jobs.add_executor(StopsMeanwhile(1))
     jobs.add_job(lambda: None)
     jobs.start()
-    # What a thread raises would be a warning, and a warning is an error here.
-    jobs._thread.join(A_WHILE)
+    # An error in a thread would be a warning, and a warning is an error here.
+    jobs._thread.join(TIMEOUT)
     assert not jobs.running
 
 
-HANGS_FOR_GOOD = """
-from threading import Event
-from assumed.engine.heartbeat import HeartbeatScheduler
-from assumed.engine.executor import WorkerPool
-is_running = Event()
-def hang():
-    is_running.set()
-    Event().wait()
-jobs = HeartbeatScheduler(lambda: None)
-jobs.add_executor(WorkerPool(2))
-jobs.add_job(hang)
-jobs.start()
-is_running.wait()
-jobs.shutdown(wait=False)
-print("stopped", flush=True)
-"""
-
-
-def test_a_process_ends_although_a_job_hangs_for_good() -> None:
-    ended = subprocess.run(  # noqa: S603 - the program is above
-        [sys.executable, "-c", HANGS_FOR_GOOD],
-        capture_output=True,
-        text=True,
-        timeout=A_WHILE,
-        check=True,
-    )
-    assert ended.stdout == "stopped\n"
-    assert ended.stderr == ""
-
-
-def test_a_job_behind_ones_that_hang_gets_a_thread_of_its_own(
+def test_a_job_behind_jobs_that_hang_gets_a_thread_of_its_own(
     start: Callable[[int], OnePass],
 ) -> None:
     jobs, hang, done = start(2), Event(), Event()
     for _ in range(5):
         jobs.submit(hang.wait)
     jobs.submit(done.set)
-    assert done.wait(A_WHILE)
+    assert done.wait(TIMEOUT)
     hang.set()
     for _ in range(6):
         assert jobs.outcome().exception is None
 
 
-def test_what_is_urgent_is_taken_first(start: Callable[[int], OnePass]) -> None:
+def test_the_job_with_the_smallest_argument_is_taken_first(start: Callable[[int], OnePass]) -> None:
     jobs, hang, taken = start(1), Event(), list[float]()
     jobs.submit(hang.wait)
     for urgency in (3.0, 1.0, 2.0):

@@ -1,4 +1,4 @@
-"""What the container endpoint gives in a day in which an SDK asks at every turn."""
+"""The credentials that an SDK gets in a day in which it asks all the time."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize(
-    ("duration_seconds", "least"),
-    # Of a session of 15 minutes there is never more than that; half of it is what can be had.
+    ("duration_seconds", "minimum"),
+    # A session of 15 minutes is refreshed when half of it remains.
     [(3600, MIN_LEFT), (43200, MIN_LEFT), (900, timedelta(minutes=7, seconds=30))],
 )
-def test_while_sts_is_up_no_answer_has_less_left_than_sdks_want(
-    simulation: Simulation, duration_seconds: int, least: timedelta
+def test_while_sts_is_up_credentials_last_as_long_as_sdks_require(
+    simulation: Simulation, duration_seconds: int, minimum: timedelta
 ) -> None:
-    given: list[timedelta] = []
+    remaining: list[timedelta] = []
 
-    def ask() -> None:
-        answer = simulation.scheduler.credentials("deploy", min_left=MIN_LEFT)
-        assert answer.done()
-        given.append(answer.result().expiration - simulation.clock.now())
+    def request() -> None:
+        future = simulation.scheduler.credentials("deploy", min_left=MIN_LEFT)
+        assert future.done()
+        remaining.append(future.result().expiration - simulation.clock.now())
 
     simulation.start(role("deploy", duration_seconds=duration_seconds))
-    simulation.run_for(DAY, at_each_stop=ask)
-    assert len(given) > 2 * DAY / timedelta(seconds=15)
-    assert min(given) >= least
-    # Whoever asks does not make it refresh any sooner.
+    simulation.run_for(DAY, at_each_stop=request)
+    assert len(remaining) > 2 * DAY / timedelta(seconds=15)
+    assert min(remaining) >= minimum
+    # The requests do not cause more refreshes.
     assert simulation.sts.number <= DAY / (timedelta(seconds=duration_seconds) * 0.4) + 1

@@ -33,12 +33,13 @@ from assumed.models import (
     WebIdentity,
     WebIdentityToken,
 )
-from assumed.sts.client import AssumedRole, StsClient
+from assumed.sts.client import AssumedRole, StsClient, StsRequest
+from assumed.sts.errors import split_statement
 from tests.fakes import LONG_TERM, NOON, FakeClock, issued, role
 
 DEPLOY = role("deploy")
 HOUR = timedelta(hours=1)
-CALLER = "arn:aws:iam::111122223333:user/ci"
+PRINCIPAL = "arn:aws:iam::111122223333:user/ci"
 LOADER = create_loader()
 
 
@@ -52,7 +53,7 @@ def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class StubbedSession(BotocoreSession):
-    """A botocore session whose clients meet a Stubber and no network."""
+    """A botocore session whose clients use a Stubber instead of the network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,8 +72,8 @@ class StubbedSession(BotocoreSession):
         return client
 
 
-def answer(credentials: Credentials, **changes: Any) -> dict[str, Any]:
-    """AssumeRole's answer as botocore parses it, with the time of STS in its headers."""
+def response(credentials: Credentials, **changes: Any) -> dict[str, Any]:
+    """Return the response to AssumeRole as botocore parses it, with STS's time in its headers."""
     return {
         "Credentials": {
             "AccessKeyId": credentials.access_key_id,
@@ -86,26 +87,26 @@ def answer(credentials: Credentials, **changes: Any) -> dict[str, Any]:
     }
 
 
-# botocore's own model wants an access key id of sixteen characters.
+# botocore's model requires an access key id of at least sixteen characters.
 ISSUED = replace(issued(DEPLOY, NOON + HOUR), access_key_id="ASIADEPLOYEXAMPLE")
 
 
 def call(
     session: StubbedSession,
     definition: ProfileDefinition = DEPLOY,
-    caller: SourceCredentials = LONG_TERM,
+    credentials: SourceCredentials = LONG_TERM,
 ) -> AssumedRole:
-    return StsClient(SystemClock()).assume_role(definition, caller, session)
+    return StsClient(SystemClock()).assume_role(definition, credentials, session)
 
 
-def answering(shape: dict[str, Any], expected: dict[str, Any] | None = None) -> StubbedSession:
+def responding(shape: dict[str, Any], expected: dict[str, Any] | None = None) -> StubbedSession:
     session = StubbedSession()
     session.on_new_client = lambda stubber: stubber.add_response("assume_role", shape, expected)
     return session
 
 
-def refusal(code: str, text: str = "no", status: int = 400) -> AssumedError:
-    """What comes of an error that STS answers with."""
+def error_response(code: str, text: str = "no", status: int = 400) -> AssumedError:
+    """Return the error for an error response of STS."""
     session = StubbedSession()
     session.on_new_client = lambda stubber: stubber.add_client_error(
         "assume_role", code, text, http_status_code=status
@@ -115,16 +116,16 @@ def refusal(code: str, text: str = "no", status: int = 400) -> AssumedError:
     return raised.value
 
 
-def test_the_plainest_definition_asks_for_nothing_that_it_does_not_name() -> None:
+def test_assume_role_sends_no_parameter_that_the_definition_does_not_set() -> None:
     expected = {
         "RoleArn": DEPLOY.role_arn,
         "RoleSessionName": "assumed-me@here",
         "DurationSeconds": 3600,
     }
-    assert call(answering(answer(ISSUED), expected)).credentials == ISSUED
+    assert call(responding(response(ISSUED), expected)).credentials == ISSUED
 
 
-def test_a_web_identity_sends_its_token_and_no_signature() -> None:
+def test_assume_role_sends_a_web_identity_token_without_a_signature() -> None:
     session = StubbedSession()
     expected = {
         "RoleArn": DEPLOY.role_arn,
@@ -133,7 +134,7 @@ def test_a_web_identity_sends_its_token_and_no_signature() -> None:
         "WebIdentityToken": "a-token",
     }
     session.on_new_client = lambda stubber: stubber.add_response(
-        "assume_role_with_web_identity", answer(ISSUED), expected
+        "assume_role_with_web_identity", response(ISSUED), expected
     )
     definition = role("deploy", source=WebIdentity(Path("/run/token")))
     called = StsClient(SystemClock()).assume_role(definition, WebIdentityToken("a-token"), session)
@@ -152,11 +153,11 @@ def test_a_web_identity_sends_its_token_and_no_signature() -> None:
         ("IDPCommunicationError", StsUnavailableError),
     ],
 )
-def test_a_refused_web_identity_waits_for_the_next_token(code: str, kind: type) -> None:
-    assert type(refusal(code)) is kind
+def test_a_rejected_web_identity_token_is_a_rejected_source(code: str, kind: type) -> None:
+    assert type(error_response(code)) is kind
 
 
-def test_every_parameter_of_a_definition_reaches_the_request() -> None:
+def test_assume_role_sends_every_parameter_of_a_definition() -> None:
     definition = role(
         "deploy",
         duration_seconds=7200,
@@ -165,7 +166,7 @@ def test_every_parameter_of_a_definition_reaches_the_request() -> None:
         policy_arns=("arn:aws:iam::aws:policy/ReadOnlyAccess", "arn:aws:iam::aws:policy/Other"),
         tags={"team": "build", "empty": ""},
         transitive_tag_keys=("team",),
-        source_identity="somebody",
+        source_identity="jane",
     )
     expected = {
         "RoleArn": definition.role_arn,
@@ -179,15 +180,15 @@ def test_every_parameter_of_a_definition_reaches_the_request() -> None:
         ],
         "Tags": [{"Key": "team", "Value": "build"}, {"Key": "empty", "Value": ""}],
         "TransitiveTagKeys": ["team"],
-        "SourceIdentity": "somebody",
+        "SourceIdentity": "jane",
     }
-    session = answering(answer(ISSUED), expected)
+    session = responding(response(ISSUED), expected)
     call(session, definition)
     session.stubbers[0].assert_no_pending_responses()
 
 
-def test_the_answer_is_told_with_the_time_of_sts() -> None:
-    assumed = call(answering(answer(ISSUED)))
+def test_assume_role_returns_the_time_of_sts() -> None:
+    assumed = call(responding(response(ISSUED)))
     assert assumed == AssumedRole(ISSUED, NOON)
 
 
@@ -200,23 +201,21 @@ def test_the_answer_is_told_with_the_time_of_sts() -> None:
         ("arn:aws-eusc:iam::111122223333:role/r", "eusc-de-east-1"),
     ],
 )
-def test_where_nobody_names_a_region_it_is_the_first_of_the_roles_partition(
-    arn: str, region: str
-) -> None:
-    session = answering(answer(ISSUED))
+def test_the_default_region_is_the_first_of_the_roles_partition(arn: str, region: str) -> None:
+    session = responding(response(ISSUED))
     call(session, role("deploy", role_arn=arn))
     assert session.clients[0].meta.region_name == region
 
 
-def test_the_region_of_the_source_profile_comes_before_the_partitions() -> None:
-    session = answering(answer(ISSUED))
+def test_the_region_of_the_source_profile_precedes_that_of_the_partition() -> None:
+    session = responding(response(ISSUED))
     session.set_config_variable("region", "eu-west-3")
     call(session)
     assert session.clients[0].meta.region_name == "eu-west-3"
 
 
-def test_the_region_of_the_definition_comes_before_all_others() -> None:
-    session = answering(answer(ISSUED))
+def test_the_region_of_the_definition_precedes_all_others() -> None:
+    session = responding(response(ISSUED))
     session.set_config_variable("region", "eu-west-3")
     call(session, role("deploy", region="ap-south-1"))
     assert session.clients[0].meta.region_name == "ap-south-1"
@@ -255,15 +254,21 @@ def test_the_region_of_the_definition_comes_before_all_others() -> None:
         ("", 400, StsUnavailableError, RetryPolicy.BACK_OFF),
     ],
 )
-def test_a_refusal_is_sorted_by_what_can_be_done_about_it(
+def test_translate_error_chooses_the_class_by_the_code_and_the_status(
     code: str, status: int, kind: type[AssumedError], retry: RetryPolicy
 ) -> None:
-    error = refusal(code, status=status)
+    error = error_response(code, status=status)
     assert type(error) is kind
     assert error.retry is retry
-    assert "profile deploy" in error.message
-    assert str(DEPLOY.role_arn) in error.message
+    assert error.message == f"{DEPLOY.role_arn}: no"
+    assert not code or code not in error.message, "the code is shown beside the message"
     assert error.hint
+    assert "again" not in error.hint, "only the daemon retries"
+
+
+def test_a_message_of_sts_that_names_the_role_is_not_prefixed_with_it() -> None:
+    text = f"User: {PRINCIPAL} is not authorized to perform: sts:AssumeRole on {DEPLOY.role_arn}"
+    assert error_response("AccessDenied", text, 403).message == text
 
 
 @pytest.mark.parametrize(
@@ -275,75 +280,79 @@ def test_a_refusal_is_sorted_by_what_can_be_done_about_it(
         ("RegionDisabledException", "RegionDisabledException"),
     ],
 )
-def test_the_code_is_one_that_status_can_show(code: str, shown: str) -> None:
-    assert refusal(code).code == shown
+def test_codes_with_the_same_meaning_are_shown_as_one(code: str, shown: str) -> None:
+    assert error_response(code).code == shown
 
 
-def test_a_denial_names_the_caller_that_sts_saw_and_both_places_to_mend() -> None:
-    error = refusal(
+def test_access_denied_hints_at_both_policies_and_the_missing_statement() -> None:
+    error = error_response(
         "AccessDenied",
-        f"User: {CALLER} is not authorized to perform: sts:AssumeRole on resource: "
+        f"User: {PRINCIPAL} is not authorized to perform: sts:AssumeRole on resource: "
         f"{DEPLOY.role_arn}",
         403,
     )
     assert error.hint == (
-        f"two places must allow sts:AssumeRole: the trust policy of {DEPLOY.role_arn} (is there "
-        f"such a role?), for {CALLER}; and the policies of that caller. In the trust policy: "
-        '{"Effect": "Allow", "Principal": {"AWS": "%s"}, "Action": "sts:AssumeRole"}' % CALLER
+        f"two places must allow sts:AssumeRole: the trust policy of {DEPLOY.role_arn} (does the "
+        f"role exist?), for {PRINCIPAL}, and the identity policies of the latter. "
+        "In the trust policy: "
+        '{"Effect": "Allow", "Principal": {"AWS": "%s"}, "Action": "sts:AssumeRole"}' % PRINCIPAL
     )
 
 
-def test_a_denied_session_is_named_by_its_role_for_the_trust_policy() -> None:
-    caller = "arn:aws:sts::111122223333:assumed-role/hub/assumed-me@here"
-    hint = refusal("AccessDenied", f"User: {caller} is not authorized to perform: x", 403).hint
+def test_the_missing_statement_names_the_role_of_a_denied_session() -> None:
+    principal = "arn:aws:sts::111122223333:assumed-role/hub/assumed-me@here"
+    hint = error_response(
+        "AccessDenied", f"User: {principal} is not authorized to perform: x", 403
+    ).hint
     assert '"AWS": "arn:aws:iam::111122223333:role/hub"' in hint
 
 
-def answers_left(stubber: Stubber) -> int:
+def responses_left(stubber: Stubber) -> int:
     return len(vars(stubber)["_queue"])
 
 
 class TestFallbackRegions:
     DEPLOY = role("deploy", region="eu-west-1", fallback_regions=("eu-central-1", "us-east-1"))
 
-    def answering_by_region(self, *down: str) -> StubbedSession:
-        """Each region answers once for each client; those that are down answer with 503."""
+    def responding_by_region(self, *down: str) -> StubbedSession:
+        """Let each client get three responses, after a 503 in the regions that are down."""
         session = StubbedSession()
 
-        def answer_once(stubber: Stubber) -> None:
+        def respond(stubber: Stubber) -> None:
             if stubber.client.meta.region_name in down:
                 stubber.add_client_error("assume_role", "ServiceUnavailable", "", 503)
             for _ in range(3):
-                stubber.add_response("assume_role", answer(ISSUED))
+                stubber.add_response("assume_role", response(ISSUED))
 
-        session.on_new_client = answer_once
+        session.on_new_client = respond
         return session
 
-    def test_the_next_region_answers_while_one_is_down_and_the_first_is_preferred_again(
+    def test_the_next_region_is_used_for_a_minute_after_a_failure(
         self,
     ) -> None:
         clock = FakeClock()
-        session = self.answering_by_region("eu-west-1", "eu-central-1")
+        session = self.responding_by_region("eu-west-1", "eu-central-1")
         sts = StsClient(clock)
         sts.assume_role(self.DEPLOY, LONG_TERM, session)
         regions = [client.meta.region_name for client in session.clients]
         assert regions == ["eu-west-1", "eu-central-1", "us-east-1"]
         first, _, last = session.stubbers
-        left = answers_left(last)
+        left = responses_left(last)
         sts.assume_role(self.DEPLOY, LONG_TERM, session)
-        assert answers_left(last) == left - 1
+        assert responses_left(last) == left - 1
         clock.advance(timedelta(seconds=61))
-        left = answers_left(first)
+        left = responses_left(first)
         sts.assume_role(self.DEPLOY, LONG_TERM, session)
-        assert answers_left(first) == left - 1
+        assert responses_left(first) == left - 1
 
-    def test_where_all_are_down_the_error_is_of_the_first(self) -> None:
-        session = self.answering_by_region("eu-west-1", "eu-central-1", "us-east-1")
-        with pytest.raises(StsUnavailableError, match="ServiceUnavailable"):
+    def test_if_all_regions_fail_the_error_is_that_of_the_first(self) -> None:
+        session = self.responding_by_region("eu-west-1", "eu-central-1", "us-east-1")
+        with pytest.raises(StsUnavailableError) as raised:
             call(session, self.DEPLOY)
+        assert raised.value.code == "ServiceUnavailable"
         assert len(session.clients) == 3
 
-    def test_a_refusal_is_no_reason_to_ask_elsewhere(self) -> None:
+    def test_access_denied_is_not_retried_in_another_region(self) -> None:
         session = StubbedSession()
         session.on_new_client = lambda stubber: stubber.add_client_error(
             "assume_role", "AccessDenied", "no", http_status_code=403
@@ -353,8 +362,8 @@ class TestFallbackRegions:
         assert len(session.clients) == 1
 
 
-def test_a_denial_that_names_nobody_names_the_source() -> None:
-    assert "the caller (profile keys)" in refusal("AccessDenied", "Access denied").hint
+def test_access_denied_without_a_principal_names_the_source() -> None:
+    assert "the identity of profile keys" in error_response("AccessDenied", "Access denied").hint
 
 
 @pytest.mark.parametrize(
@@ -365,14 +374,14 @@ def test_a_denial_that_names_nobody_names_the_source() -> None:
         ("RequestExpired", "Request has expired."),
     ],
 )
-def test_a_wrong_clock_of_this_machine_is_told_from_wrong_keys(code: str, text: str) -> None:
-    error = refusal(code, text, 403)
+def test_clock_skew_is_distinguished_from_wrong_keys(code: str, text: str) -> None:
+    error = error_response(code, text, 403)
     assert (type(error), error.code) == (ClockSkewedError, "ClockSkewed")
     assert "clock is wrong" in error.hint
 
 
-def test_rejected_keys_name_the_source_that_holds_them() -> None:
-    assert "credentials of profile keys" in refusal("InvalidClientTokenId").hint
+def test_rejected_keys_are_hinted_at_by_their_source() -> None:
+    assert "credentials of profile keys" in error_response("InvalidClientTokenId").hint
 
 
 @pytest.mark.parametrize(
@@ -384,8 +393,8 @@ def test_rejected_keys_name_the_source_that_holds_them() -> None:
         ("ValidationError", "duration_seconds"),
     ],
 )
-def test_a_refused_request_names_what_to_mend(code: str, word: str) -> None:
-    assert word in refusal(code).hint
+def test_a_rejected_request_hints_at_the_key_to_correct(code: str, word: str) -> None:
+    assert word in error_response(code).hint
 
 
 @pytest.mark.parametrize(
@@ -398,7 +407,7 @@ def test_a_refused_request_names_what_to_mend(code: str, word: str) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_trouble_on_the_way_is_sts_unavailable(error: Exception) -> None:
+def test_network_failures_are_sts_unavailable(error: Exception) -> None:
     class Unreachable:
         def __init__(self, client: Any) -> None:
             self.meta = client.meta
@@ -413,7 +422,7 @@ def test_trouble_on_the_way_is_sts_unavailable(error: Exception) -> None:
     with pytest.raises(StsUnavailableError) as raised:
         call(UnreachableSession())
     assert raised.value.code == type(error).__name__
-    assert "profile deploy" in raised.value.message
+    assert raised.value.message == str(error)
 
 
 @pytest.mark.parametrize(
@@ -424,55 +433,57 @@ def test_trouble_on_the_way_is_sts_unavailable(error: Exception) -> None:
         ({"role_session_name": "x"}, "RoleSessionName"),
     ],
 )
-def test_what_botocore_itself_refuses_is_no_traceback(changes: dict[str, Any], named: str) -> None:
+def test_parameters_that_botocore_rejects_are_a_rejected_request(
+    changes: dict[str, Any], named: str
+) -> None:
     with pytest.raises(StsRequestRejectedError, match=named) as raised:
-        call(answering(answer(ISSUED)), role("deploy", **changes))
+        call(responding(response(ISSUED)), role("deploy", **changes))
     assert raised.value.code == "ParamValidation"
 
 
-def test_a_region_that_can_be_none_is_refused_with_its_name() -> None:
+def test_an_invalid_region_is_rejected_by_name() -> None:
     with pytest.raises(StsRequestRejectedError, match="no such region") as raised:
         call(StubbedSession(), role("deploy", region="no such region"))
     assert raised.value.code == "BadEndpoint"
 
 
 @pytest.mark.parametrize("missing", ["Credentials", "AssumedRoleUser", "ResponseMetadata"])
-def test_an_answer_with_a_part_missing_is_no_answer(missing: str) -> None:
-    shape = answer(ISSUED)
+def test_a_response_with_a_part_missing_is_malformed(missing: str) -> None:
+    shape = response(ISSUED)
     del shape[missing]
     with pytest.raises(StsUnavailableError) as raised:
-        call(answering(shape))
+        call(responding(shape))
     assert raised.value.code == "BadAnswer"
 
 
 @pytest.mark.parametrize("field", ["SecretAccessKey", "SessionToken"])
 @pytest.mark.parametrize("odd", ["", " ", "two words", "two\nlines", "käse", "\x00"])
-def test_credentials_that_are_not_one_plain_word_are_no_answer(field: str, odd: str) -> None:
-    shape = answer(ISSUED)
+def test_credentials_that_are_not_one_ascii_word_are_malformed(field: str, odd: str) -> None:
+    shape = response(ISSUED)
     shape["Credentials"][field] = odd
     with pytest.raises(StsUnavailableError):
-        call(answering(shape))
+        call(responding(shape))
 
 
 @pytest.mark.parametrize(
     "expiration", [NOON, NOON - timedelta(seconds=1), datetime(1970, 1, 1, tzinfo=UTC)]
 )
-def test_a_session_that_had_expired_when_it_was_issued_is_no_answer(expiration: datetime) -> None:
-    with pytest.raises(StsUnavailableError, match="expired when it was issued"):
-        call(answering(answer(replace(ISSUED, expiration=expiration))))
+def test_a_session_that_is_issued_already_expired_is_malformed(expiration: datetime) -> None:
+    with pytest.raises(StsUnavailableError, match="already expired when it was issued"):
+        call(responding(response(replace(ISSUED, expiration=expiration))))
 
 
-def test_one_client_of_a_source_and_region_is_shared_by_all_its_profiles() -> None:
+def test_profiles_of_one_source_and_region_share_a_client() -> None:
     session, sts = StubbedSession(), StsClient(SystemClock())
-    session.on_new_client = add_three_answers
+    session.on_new_client = add_three_responses
     for profile in ("one", "two", "three"):
         sts.assume_role(role(profile), LONG_TERM, session)
     assert len(session.clients) == 1
 
 
-def test_another_source_or_region_has_a_client_of_its_own() -> None:
+def test_each_source_and_region_has_its_own_client() -> None:
     session, sts = StubbedSession(), StsClient(SystemClock())
-    session.on_new_client = add_three_answers
+    session.on_new_client = add_three_responses
     sts.assume_role(DEPLOY, LONG_TERM, session)
     sts.assume_role(role("deploy", region="eu-west-1"), LONG_TERM, session)
     sts.assume_role(role("child", parent="deploy"), LONG_TERM, session)
@@ -489,7 +500,7 @@ def test_another_source_or_region_has_a_client_of_its_own() -> None:
 )
 def test_a_client_is_replaced_when_the_keys_change(changed: SourceCredentials) -> None:
     session, sts = StubbedSession(), StsClient(SystemClock())
-    session.on_new_client = add_three_answers
+    session.on_new_client = add_three_responses
     sts.assume_role(DEPLOY, LONG_TERM, session)
     sts.assume_role(DEPLOY, changed, session)
     sts.assume_role(DEPLOY, changed, session)
@@ -498,24 +509,100 @@ def test_a_client_is_replaced_when_the_keys_change(changed: SourceCredentials) -
 
 def test_a_client_is_replaced_when_the_settings_of_its_source_change() -> None:
     before, after, sts = StubbedSession(), StubbedSession(), StsClient(SystemClock())
-    before.on_new_client = after.on_new_client = add_three_answers
+    before.on_new_client = after.on_new_client = add_three_responses
     sts.assume_role(DEPLOY, LONG_TERM, before)
     sts.assume_role(DEPLOY, LONG_TERM, after)
     assert len(after.clients) == 1
 
 
-def add_three_answers(stubber: Stubber) -> None:
+def add_three_responses(stubber: Stubber) -> None:
     for _ in range(3):
-        stubber.add_response("assume_role", answer(ISSUED))
+        stubber.add_response("assume_role", response(ISSUED))
 
 
-def test_no_secret_is_in_the_text_of_an_error() -> None:
-    shape = answer(ISSUED)
-    shape["AssumedRoleUser"]["Arn"] = "no assumed role of anybody"
-    session = answering(shape)
-    caller = SourceCredentials("AKIAEXAMPLE", "long-term-secret", "a-token")
+IDENTITY = {
+    "Arn": PRINCIPAL,
+    "Account": "111122223333",
+    "UserId": "AIDAEXAMPLE",
+    "ResponseMetadata": {"HTTPHeaders": {"date": "Tue, 24 Nov 2026 12:00:00 GMT"}},
+}
+
+
+class SlowSession(StubbedSession):
+    """Lets each request take two seconds of the clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def create_client(self, *args: Any, **options: Any) -> Any:
+        client = super().create_client(*args, **options)
+        client.meta.events.register(
+            "before-parameter-build.sts", lambda **_: self._clock.advance(timedelta(seconds=2))
+        )
+        return client
+
+
+def test_on_request_gets_the_duration_of_each_request_even_if_it_fails() -> None:
+    clock, requests = FakeClock(), list[StsRequest]()
+    session = SlowSession(clock)
+
+    def respond(stubber: Stubber) -> None:
+        stubber.add_client_error("assume_role", "AccessDenied", "no", http_status_code=403)
+        stubber.add_response("assume_role", response(ISSUED))
+
+    session.on_new_client = respond
+    sts = StsClient(clock, on_request=requests.append)
+    with pytest.raises(AssumeRoleDeniedError):
+        sts.assume_role(DEPLOY, LONG_TERM, session)
+    sts.assume_role(DEPLOY, LONG_TERM, session)
+    assert requests == [StsRequest("deploy", "AssumeRole", timedelta(seconds=2))] * 2
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_reports_identity_calls_get_caller_identity_before_assume_role(is_allowed: bool) -> None:
+    clock, requests = FakeClock(), list[StsRequest]()
+    session = SlowSession(clock)
+
+    def respond(stubber: Stubber) -> None:
+        if is_allowed:
+            stubber.add_response("get_caller_identity", IDENTITY)
+        else:
+            stubber.add_client_error("get_caller_identity", "AccessDenied", "no")
+        stubber.add_response("assume_role", response(ISSUED))
+
+    session.on_new_client = respond
+    sts = StsClient(clock, on_request=requests.append, reports_identity=True)
+    assert sts.assume_role(DEPLOY, LONG_TERM, session).credentials == ISSUED
+    took = timedelta(seconds=2)
+    assert requests == [
+        StsRequest("deploy", "GetCallerIdentity", took, PRINCIPAL if is_allowed else None),
+        StsRequest("deploy", "AssumeRole", took),
+    ]
+
+
+@pytest.mark.parametrize("advice", ["", "; the daemon will retry", "; then run the command again"])
+def test_split_statement_separates_the_statement_from_a_hint_with_retry_advice(
+    advice: str,
+) -> None:
+    hint = error_response("AccessDenied", f"User: {PRINCIPAL} is not authorized to", 403).hint
+    text, statement = split_statement(hint + advice)
+    assert text.endswith(f"and the identity policies of the latter{advice}")
+    assert statement == {
+        "Effect": "Allow",
+        "Principal": {"AWS": PRINCIPAL},
+        "Action": "sts:AssumeRole",
+    }
+    assert split_statement(f"log in{advice}") == (f"log in{advice}", None)
+
+
+def test_errors_contain_no_secret() -> None:
+    shape = response(ISSUED)
+    shape["AssumedRoleUser"]["Arn"] = "not the ARN of an assumed role"
+    session = responding(shape)
+    credentials = SourceCredentials("AKIAEXAMPLE", "long-term-secret", "a-token")
     with pytest.raises(StsUnavailableError) as raised:
-        call(session, caller=caller)
+        call(session, credentials=credentials)
     text = "".join(traceback.format_exception(raised.value)) + raised.value.hint
     for secret in (ISSUED.secret_access_key, ISSUED.session_token, "long-term-secret", "a-token"):
         assert secret not in text

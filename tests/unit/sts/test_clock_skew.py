@@ -1,4 +1,4 @@
-"""How far STS's clock is from this machine's, and what is said of it."""
+"""The clock skew between STS and this machine, and its events."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def clock() -> FakeClock:
 def skew(clock: FakeClock) -> ClockSkewTracker:
     skew = ClockSkewTracker(clock)
     assert skew.ahead == timedelta(0)
-    assert skew.learn(clock.now() + 7 * MINUTE)
+    assert skew.update(clock.now() + 7 * MINUTE)
     return skew
 
 
-def test_it_lasts_while_time_goes_by(skew: ClockSkewTracker, clock: FakeClock) -> None:
+def test_the_skew_stays_while_time_passes(skew: ClockSkewTracker, clock: FakeClock) -> None:
     clock.advance(9 * HOUR)
     assert skew.ahead == 7 * MINUTE
 
 
-def test_a_clock_that_was_set_right_is_right_at_once(
+def test_a_step_of_the_wall_clock_changes_the_skew_at_once(
     skew: ClockSkewTracker, clock: FakeClock
 ) -> None:
     clock.step_wall_clock(7 * MINUTE)
@@ -39,14 +39,14 @@ def test_a_clock_that_was_set_right_is_right_at_once(
     assert skew.ahead == HOUR
 
 
-def test_what_is_told_is_each_change_once(
+def test_update_logs_each_change_once(
     skew: ClockSkewTracker, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "assumed")
-    assert not skew.learn(clock.now() + 7 * MINUTE), "nothing is new"
+    assert not skew.update(clock.now() + 7 * MINUTE), "the skew is known"
     clock.step_wall_clock(7 * MINUTE)
-    assert not skew.learn(clock.now()), "signatures are right already"
-    assert skew.learn(clock.now() - HOUR)
+    assert not skew.update(clock.now()), "the step has corrected the signatures already"
+    assert skew.update(clock.now() - HOUR)
     assert [record.getMessage() for record in caplog.records] == [
         "clock_skew_resolved",
         "clock_skew_detected",

@@ -1,1 +1,1 @@
-"""A first configuration, generated from the AWS files."""
+"""Generation of a first configuration from the AWS files."""

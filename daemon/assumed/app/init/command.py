@@ -1,4 +1,4 @@
-"""`assumed init`: a first configuration from the AWS files, in the place of no other file."""
+"""`assumed init`: writes a first configuration from the AWS files, and overwrites no file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assumed import paths
-from assumed.app.init.generator import Definition, GeneratedConfig, propose
+from assumed.app.init.generator import Definition, GeneratedConfig, generate_config
 from assumed.aws_files.profiles import read_aws_files
 from assumed.config import loader
 from assumed.config.permissions import insecure_reason
@@ -23,87 +23,92 @@ from assumed.errors import (
 from assumed.fsutil import create_file, create_private_parents
 from assumed.models import is_profile_name
 
-_TRIAL = Path("proposal")
+_UNWRITTEN = Path("generated configuration")
 
 
-def first_place(named: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return where a first configuration belongs: the place that `config.find` looks at first."""
-    return loader.places(named, environ)[0].absolute()
+def default_path(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return where to write a first configuration: the first path of `config.loader.places`."""
+    return loader.places(explicit, environ)[0].absolute()
 
 
-def proposal(environ: Mapping[str, str], *, suffix: str) -> GeneratedConfig:
-    """Read the AWS files and return a configuration that is valid.
+def generate_from_aws_files(environ: Mapping[str, str], *, suffix: str) -> GeneratedConfig:
+    """Read the AWS files and return a valid configuration.
 
     Args:
-        environ: says where they are.
-        suffix: what stands behind the name of a profile in that of its definition.
+        environ: says where the AWS files are.
+        suffix: appended to the name of a profile to get the name of its definition.
 
     Raises:
-        UsageError: a suffix that no name can end in.
-        NoRoleProfilesError: there is no role profile that this version can keep fresh.
-        SourceUnavailableError: one of the AWS files can't be read.
-        CredentialsFileMalformedError: likewise, with the line.
+        UsageError: no profile name can end in this suffix.
+        NoRoleProfilesError: there is no role profile that this version can refresh.
+        SourceUnavailableError: one of the AWS files cannot be read.
+        CredentialsFileMalformedError: one of the AWS files has a syntax error.
     """
     if not suffix or not is_profile_name(f"x{suffix}"):
         raise UsageError(
-            f"--suffix {suffix!r}: no profile can have a name that ends in it",
+            f"--suffix {suffix!r}: a profile name cannot end in it",
             hint="use letters, digits and any of ._-/@+",
         )
     files = read_aws_files(
         Path(paths.aws_config_file(environ)), Path(paths.aws_credentials_file(environ))
     )
-    proposed = propose(
+    generated = generate_config(
         files,
         suffix=suffix,
-        known=ProfileModel.model_fields.keys(),
-        find_mistake=find_mistake,
+        supported=ProfileModel.model_fields.keys(),
+        find_problem=find_problem,
         home=Path(paths.home_directory()),
     )
-    if not proposed.profiles:
-        left_out = [
-            f"{each.place}: profile {each.profile}: {each.reason}" for each in proposed.left_out
+    if not generated.profiles:
+        skipped = [
+            f"{each.place}: profile {each.profile}: {each.reason}" for each in generated.skipped
         ]
         raise NoRoleProfilesError(
-            "\n  ".join([f"there is no role profile in {files.config} to keep fresh", *left_out]),
-            hint="write the configuration by hand: README has an example, config/ all keys",
+            "\n  ".join([f"there is no role profile in {files.config} to generate from", *skipped]),
+            hint=f"write the configuration by hand; {loader.EXAMPLE}",
         )
     try:
         loader.parse(
-            proposed.text.encode(),
-            _TRIAL,
+            generated.text.encode(),
+            _UNWRITTEN,
             user="me",
             host="here",
             source_exists=files.profiles.__contains__,
         )
     except ConfigurationError as error:
         raise UnexpectedError(
-            f"the proposed configuration is not valid: {error.message}",
+            f"the generated configuration is not valid: {error.message}",
             hint="nothing was written; please report this",
         ) from error
-    return proposed
+    return generated
 
 
-def find_mistake(name: str, definitions: Mapping[str, Definition]) -> str | None:
-    """Return what is wrong with definition `name`, `definitions` being it and its parents."""
+def find_problem(name: str, definitions: Mapping[str, Definition]) -> str | None:
+    """Return what is wrong with definition `name`; None if it is valid.
+
+    Args:
+        name: the definition.
+        definitions: this definition and those of its role chain.
+    """
     # JSON is YAML.
     text = json.dumps({"profiles": definitions}, ensure_ascii=False)
     try:
-        loader.parse(text.encode(), _TRIAL, user="me", host="here")
+        loader.parse(text.encode(), _UNWRITTEN, user="me", host="here")
     except ConfigurationError as error:
         _, _, problem = error.problems[0].partition(": ")
         return problem.removeprefix(f"profiles.{name}").lstrip(".: ")
     return None
 
 
-def write_new(path: Path, text: str) -> str | None:
-    """Write a file that is not there yet, for this user alone, in folders that are so too.
+def write_new_config(path: Path, text: str) -> str | None:
+    """Create a configuration file, for this user only.
 
     Returns:
-        Why a configuration at this place would not be read; None where it would be.
+        Why the program would reject a configuration at this path; None if it would accept it.
 
     Raises:
-        UsageError: there is something at that place.
-        ConfigurationNotWrittenError: the operating system refused.
+        UsageError: a file with this path exists.
+        ConfigurationNotWrittenError: the file cannot be written.
     """
     try:
         create_private_parents(path)
@@ -111,7 +116,7 @@ def write_new(path: Path, text: str) -> str | None:
     except FileExistsError:
         raise UsageError(
             f"{path} is there already, and is never overwritten",
-            hint="`assumed init --output -` prints a configuration, for what you want of it",
+            hint="`assumed init --output -` prints the configuration, so you can copy from it",
         ) from None
     except OSError as error:
         raise _not_written(path, error) from error
@@ -128,6 +133,6 @@ def write_new(path: Path, text: str) -> str | None:
 
 def _not_written(path: Path, error: OSError) -> ConfigurationNotWrittenError:
     return ConfigurationNotWrittenError(
-        f"{error.filename or path}: the configuration can't be written: {error.strerror}",
-        hint="name a place of your own: `--output FILE`",
+        f"{error.filename or path}: the configuration cannot be written: {error.strerror}",
+        hint="choose another path with `--output FILE`",
     )

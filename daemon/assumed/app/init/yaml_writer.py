@@ -1,22 +1,22 @@
-"""Text as lines of YAML that mean it: what `init` writes is for people, and no serializer's."""
+"""YAML text for people: comments and scalars that keep their value, without a serializer."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 
-# Plain YAML that is this very text to every parser, and to people.
+# A plain scalar that every YAML parser reads as this very text.
 _PLAIN = re.compile(r"[A-Za-z/](?:[\w+=,.@:/-]*[\w+=@/-])?", re.ASCII)
 _NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 _WIDTH = 100
 
 
 def comment(text: str, *, indent: str = "") -> list[str]:
-    """Return the lines of a comment that holds the text, whatever that is."""
-    # A command stays on one of the lines.
-    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", "\0"), remark(text))
+    """Return the lines of a comment with any text."""
+    # A command in backticks is not broken.
+    unbroken = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", "\0"), inline_comment(text))
     lines = textwrap.wrap(
-        whole,
+        unbroken,
         _WIDTH,
         initial_indent=f"{indent}# ",
         subsequent_indent=f"{indent}# ",
@@ -26,13 +26,13 @@ def comment(text: str, *, indent: str = "") -> list[str]:
     return [line.replace("\0", " ") for line in lines]
 
 
-def remark(text: str) -> str:
-    """Return the text as it may stand behind a `#`, whatever that is: YAML has many line ends."""
+def inline_comment(text: str) -> str:
+    """Return any text so that it can follow a `#`: YAML has many characters that end a line."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def scalar(text: str) -> str:
-    """Return the text as YAML that means it, on one line."""
+    """Return any text as a YAML scalar on one line."""
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_PLAIN:
         return text
     return '"' + "".join(_escaped(character) for character in text) + '"'

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assumed.errors import UsageError
-from assumed.logs import escape_unprintable
+from assumed.text import printable
 
 USER_UNIT = "assumed.service"
 SYSTEM_UNIT = "assumed@.service"
@@ -70,7 +70,7 @@ def exec_line(command: Sequence[str]) -> str:
     for word in command:
         if not word.isprintable():
             raise UsageError(
-                f"a unit file cannot contain {escape_unprintable(word)}",
+                f"a unit file cannot contain {printable(word)}",
                 hint="use a path in UTF-8 without line breaks and control characters",
             )
     # systemd does not accept these characters in the path of a program, quoted or not.

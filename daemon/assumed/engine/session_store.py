@@ -1,0 +1,285 @@
+"""The role session of every profile: the newest one, and the one that its readers have."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from assumed.arn import Arn
+from assumed.clock import Clock
+from assumed.engine.refresh_policy import ZERO, refresh_due_in
+from assumed.models import Credentials, ProfileDefinition, RoleSession, StorageMode
+
+# STS gives its time in whole seconds.
+_MIN_CORRECTION_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is known of one profile.
+
+    Args:
+        session: the newest session, expired or not, written or not.
+        in_file: the last session that was known to be in the credentials file.
+        delivered_key: the access key id of the last session that readers could see.
+        is_removed: the profile is kept in memory only, and the file holds nothing of it.
+    """
+
+    session: RoleSession | None = None
+    in_file: RoleSession | None = None
+    delivered_key: str | None = None
+    is_removed: bool = False
+
+
+_EMPTY = _Record()
+
+
+class SessionStore:
+    """The only owner of role sessions: which there are, how long they last, where they are.
+
+    Safe to use from many threads. Reading takes no lock and no time, so that an event loop may do
+    it: a record never changes, it is replaced. Nothing here touches a file or the network.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._definitions: Mapping[str, ProfileDefinition] = {}
+        self._records: dict[str, _Record] = {}
+        self._uncorrected: set[str] = set()
+        """Profiles whose session was found in the file and measured by the wall clock only."""
+        self._corrected: set[str] = set()
+
+    def set_definitions(self, definitions: Mapping[str, ProfileDefinition]) -> None:
+        """Take a configuration; sessions of roles that it no longer names are forgotten."""
+        with self._lock:
+            before, self._definitions = self._definitions, definitions
+            self._records = {
+                profile: _carried_over(record, before.get(profile), definitions[profile])
+                for profile, record in self._records.items()
+                if profile in definitions
+            }
+
+    def load_stored_sessions(self, stored: Mapping[str, Credentials]) -> None:
+        """Load sessions of the configured roles from the credentials file, expired ones too.
+
+        Args:
+            stored: the credentials that the file holds under our mark, by profile.
+        """
+        with self._lock:
+            for profile, credentials in stored.items():
+                definition = self._definitions.get(profile)
+                if definition is None or not is_session_of(definition, credentials):
+                    continue
+                if self.get(profile) is None:
+                    self._load(definition, credentials)
+
+    def adopt(self, definition: ProfileDefinition, credentials: Credentials) -> bool:
+        """Adopt a session that another process has written, if it lasts longer than ours.
+
+        Returns:
+            Whether it was adopted: it lasts longer, and is of this very role.
+        """
+        with self._lock:
+            known = self.get(definition.profile)
+            if not is_session_of(definition, credentials) or (
+                known is not None and credentials.expiration <= known.credentials.expiration
+            ):
+                return False
+            self._load(definition, credentials)
+            return True
+
+    def add(self, definition: ProfileDefinition, session: RoleSession) -> None:
+        """Record a session that STS has just issued; it is not in the file yet."""
+        with self._lock:
+            # A reload may have changed the definition while the call was under way.
+            if self._is_current(definition):
+                record = self._records.get(definition.profile, _EMPTY)
+                self._records[definition.profile] = replace(record, session=session)
+
+    def mark_stored(self, definition: ProfileDefinition, session: RoleSession) -> bool:
+        """Record that a session is where its readers look for it.
+
+        Returns:
+            Whether it is a new one, and not the one that they had before.
+        """
+        is_in_file = definition.store is StorageMode.FILE
+        session = replace(session, is_stored=is_in_file)
+        key = session.credentials.access_key_id
+        with self._lock:
+            record = self._records.get(definition.profile, _EMPTY)
+            if self._is_current(definition):
+                self._records[definition.profile] = replace(
+                    record,
+                    session=session,
+                    in_file=session if is_in_file else None,
+                    delivered_key=key,
+                )
+        return record.delivered_key != key
+
+    def mark_unstored(self, profile: str) -> None:
+        """Record that the file does not hold the profile's session any more."""
+        with self._lock:
+            record = self._records.get(profile, _EMPTY)
+            if record.session is not None:
+                session = replace(record.session, is_stored=False)
+                self._records[profile] = replace(record, session=session)
+
+    def is_removed(self, profile: str) -> bool:
+        """Whether the file holds nothing of a profile that is kept in memory only."""
+        return self._records.get(profile, _EMPTY).is_removed
+
+    def mark_removed(self, profile: str, *, is_removed: bool) -> None:
+        """Record whether the file holds nothing of a profile that is kept in memory only."""
+        with self._lock:
+            record = self._records.get(profile, _EMPTY)
+            self._records[profile] = replace(record, is_removed=is_removed)
+
+    def get(self, profile: str) -> RoleSession | None:
+        """Return the newest session of a profile, expired or not; None if there is none."""
+        return self._records.get(profile, _EMPTY).session
+
+    def visible(self, definition: ProfileDefinition) -> RoleSession | None:
+        """Return the session that readers of a profile find; None if there is none.
+
+        A session that could not be written yet is not the one that they find.
+        """
+        record = self._records.get(definition.profile, _EMPTY)
+        session = record.session
+        if session is None or session.is_stored or definition.store is StorageMode.MEMORY:
+            return session
+        return record.in_file
+
+    def unstored(self, definition: ProfileDefinition) -> RoleSession | None:
+        """Return a session that only has to be written, not assumed again; None if there is none.
+
+        A session that is due for refresh is not worth writing.
+        """
+        session = self.get(definition.profile)
+        if session is None or self.is_stored_correctly(definition):
+            return None
+        due_in = _due_in(definition, session, self._clock.boottime(), jitter=0)
+        return session if due_in > ZERO else None
+
+    def remaining(self, profile: str) -> timedelta:
+        """Return how long a profile's session still lasts; zero or less if there is none."""
+        session = self.get(profile)
+        if session is None:
+            return ZERO
+        return timedelta(seconds=session.expires_at - self._clock.boottime())
+
+    def is_stored_correctly(self, definition: ProfileDefinition) -> bool:
+        """Whether a profile's session, expired or not, is where its readers look for it."""
+        record = self._records.get(definition.profile, _EMPTY)
+        if record.session is None:
+            return False
+        if definition.store is StorageMode.FILE:
+            return record.session.is_stored
+        return not record.session.is_stored and record.is_removed
+
+    def due_in(self, definition: ProfileDefinition, *, jitter: float) -> timedelta:
+        """Return how long from now a refresh is due; zero or less if it is due now."""
+        session = self.get(definition.profile)
+        if session is None or not self.is_stored_correctly(definition):
+            return ZERO
+        return _due_in(definition, session, self._clock.boottime(), jitter=jitter)
+
+    def apply_server_time(self, answered_at: datetime, asked_at: float) -> None:
+        """Correct, by the time of STS, when the sessions that were found in the file end.
+
+        Args:
+            answered_at: the time that STS has just given; aware UTC.
+            asked_at: when it was asked, in seconds of `Clock.boottime()`.
+        """
+        with self._lock:
+            while self._uncorrected:
+                profile = self._uncorrected.pop()
+                record = self._records.get(profile)
+                if record is None:
+                    continue
+                session = _corrected(record.session, answered_at, asked_at)
+                in_file = _corrected(record.in_file, answered_at, asked_at)
+                if session is not None and record.session is not None:
+                    correction = abs(session.expires_at - record.session.expires_at)
+                    if correction > _MIN_CORRECTION_SECONDS:
+                        self._corrected.add(profile)
+                self._records[profile] = replace(record, session=session, in_file=in_file)
+
+    def pop_corrected(self) -> tuple[str, ...]:
+        """Return the profiles whose session turned out to end at another time, each once."""
+        with self._lock:
+            corrected, self._corrected = tuple(self._corrected), set()
+            return corrected
+
+    def _is_current(self, definition: ProfileDefinition) -> bool:
+        current = self._definitions.get(definition.profile)
+        return current is not None and current.is_same_call(definition)
+
+    def _load(self, definition: ProfileDefinition, credentials: Credentials) -> None:
+        remaining = credentials.expiration - self._clock.now()
+        session = RoleSession(
+            credentials=credentials,
+            expires_at=self._clock.boottime() + remaining.total_seconds(),
+            lifetime=timedelta(seconds=definition.duration_seconds),
+            is_stored=True,
+            trusts_wall_clock=True,
+        )
+        self._uncorrected.add(definition.profile)
+        self._records[definition.profile] = replace(
+            self._records.get(definition.profile, _EMPTY),
+            session=session,
+            in_file=session,
+            delivered_key=credentials.access_key_id,
+        )
+
+
+def is_session_of(definition: ProfileDefinition, credentials: Credentials) -> bool:
+    """Whether credentials are of this very role and session name.
+
+    Never if the profile assumes no role: the file does not say which source they were of.
+
+    Source: the assumed-role ARN in the IAM user guide's "IAM identifiers": it has the role's
+    name, not its path.
+    """
+    if definition.role_arn is None:
+        return False
+    expected = str(Arn.parse(definition.role_arn).session(definition.role_session_name))
+    return credentials.principal_arn == expected
+
+
+def _carried_over(
+    record: _Record, before: ProfileDefinition | None, now: ProfileDefinition
+) -> _Record:
+    """Return what stays known of a profile whose definition may have changed."""
+    session = record.session
+    if session is None:
+        return record
+    if now.role_arn is None:
+        is_same = before is not None and now.is_same_call(before)
+    else:
+        is_same = is_session_of(now, session.credentials)
+    return record if is_same else replace(record, session=None, in_file=None)
+
+
+def _due_in(
+    definition: ProfileDefinition, session: RoleSession, now: float, *, jitter: float
+) -> timedelta:
+    return refresh_due_in(
+        timedelta(seconds=session.expires_at - now),
+        lifetime=session.lifetime,
+        refresh_before=definition.refresh_before,
+        jitter=jitter,
+    )
+
+
+def _corrected(
+    session: RoleSession | None, answered_at: datetime, asked_at: float
+) -> RoleSession | None:
+    """Return a session measured by the time of STS; as it is if it was already."""
+    if session is None or not session.trusts_wall_clock:
+        return session
+    remaining = session.credentials.expiration - answered_at
+    expires_at = asked_at + remaining.total_seconds()
+    return replace(session, expires_at=expires_at, trusts_wall_clock=False)

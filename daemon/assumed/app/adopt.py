@@ -15,8 +15,8 @@ from pathlib import Path
 from assumed import paths
 from assumed.app.adopted_files import AdoptedFiles, FileChange
 from assumed.app.factory import credentials_path
-from assumed.app.init.command import find_mistake
-from assumed.app.init.generator import propose
+from assumed.app.init.command import find_problem
+from assumed.app.init.generator import generate_config
 from assumed.app.init.yaml_writer import scalar
 from assumed.app.standalone import Standalone
 from assumed.aws_files.adoption import comment_out_keys
@@ -155,17 +155,17 @@ class Adoption:
         """Return the lines of each missing definition, or why it cannot be written."""
         aws = self._files.aws_files
         known = () if self._files.configuration is None else self._files.configuration.profiles
-        proposed = propose(
+        generated = generate_config(
             aws,
             suffix=FRESH_SUFFIX,
-            known=ProfileModel.model_fields.keys(),
-            find_mistake=find_mistake,
+            supported=ProfileModel.model_fields.keys(),
+            find_problem=find_problem,
             home=Path(paths.home_directory()),
         )
-        skipped = {each.profile: each.reason for each in proposed.left_out}
-        found = YamlDocument(proposed.text).value
+        skipped = {each.profile: each.reason for each in generated.skipped}
+        found = YamlDocument(generated.text).value
         by_profile = {
-            profile: found["profiles"][name] for name, profile in proposed.profiles.items()
+            profile: found["profiles"][name] for name, profile in generated.profiles.items()
         }
         definitions: dict[str, list[str] | str] = {}
         for name in names:
@@ -177,7 +177,7 @@ class Adoption:
                 continue
             source = keys.get("source_profile")
             if source is not None:
-                keys["source_profile"] = proposed.profiles.get(source, source)
+                keys["source_profile"] = generated.profiles.get(source, source)
             if "config_profile" in ProfileModel.model_fields:
                 keys["config_profile"] = name
             definitions[name] = [

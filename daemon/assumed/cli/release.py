@@ -30,11 +30,11 @@ def command(
 
     Example: assumed release deploy
     """
-    from assumed.app.init.command import first_place  # noqa: PLC0415 - boto3 is slow to import
+    from assumed.app.init.command import default_path  # noqa: PLC0415 - boto3 is slow to import
     from assumed.app.release import Release  # noqa: PLC0415 - likewise
 
     options.configure_log(level="error")
-    path = options.config_path_or_none() or first_place(options.config, os.environ)
+    path = options.config_path_or_none() or default_path(options.config, os.environ)
     daemon = connect_to_daemon(options)
     release = Release(path, os.environ)
     plan = release.plan(profiles)

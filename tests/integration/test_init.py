@@ -39,9 +39,9 @@ def test_init_check_and_refresh_work_without_editing(world: World) -> None:
     made = world.run("init")
     assert made.returncode == 0, made.stderr
     assert made.stdout == (
-        "profile far: from now on --profile far-fresh\n"
-        "profile hub: from now on --profile hub-fresh\n"
-        f"{world.config}: written; read it, and see whether it works: `assumed check --live`\n"
+        "profile far: use --profile far-fresh instead\n"
+        "profile hub: use --profile hub-fresh instead\n"
+        f"{world.config}: written; review it, then test it with `assumed check --live`\n"
     )
     assert made.stderr == ""
     assert stat.S_IMODE(world.config.stat().st_mode) == 0o600
@@ -151,11 +151,13 @@ def test_check_live_prints_caller_role_and_lifetime(world: World) -> None:
     checked = world.run("check", "--live")
     assert (checked.returncode, checked.stderr) == (0, "")
     far_role, far_source, hub_role, hub_source, last = checked.stdout.splitlines()
-    assert re.fullmatch(rf"hub: {session}/assumed-\S+, for 1h00m, in \d+ ms", hub_role)
+    assert re.fullmatch(
+        rf"hub: {session}/assumed-\S+, valid for 1h00m, answered in \d+ ms", hub_role
+    )
     assert hub_source == f"  from profile {SOURCE}: {world.user_arn}"
-    assert re.fullmatch(r"far: arn:aws:sts:\S+, for 15m, in \d+ ms", far_role)
+    assert re.fullmatch(r"far: arn:aws:sts:\S+, valid for 15m, answered in \d+ ms", far_role)
     assert re.fullmatch(rf"  from managed profile hub: {session}/assumed-\S+", far_source)
-    assert last == f"{world.config}: 2 profiles, no mistakes in the file"
+    assert last == f"{world.config}: 2 profiles, no problems in this file"
     assert world.credentials.read_bytes() == before
 
 
@@ -175,6 +177,7 @@ def test_the_statement_for_a_denial_makes_the_trust_policy_work(world: World, so
     assert denied.returncode == 1
     printed = denied.stderr
     assert printed.startswith("denied: AccessDenied: User: arn:")
+    assert "profile denied: " not in printed
     assert f" {source}: arn:aws:" in printed
     assert "In the trust policy: {" not in printed
     assert "  - the definition has tags: the same two places must allow sts:TagSession" in printed
@@ -198,4 +201,4 @@ def test_check_live_continues_after_a_failed_profile(world: World) -> None:
     unreachable = world.run("check", "--live", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert unreachable.returncode == 1
     assert "reports: EndpointConnectionError: " in unreachable.stderr
-    assert f"\n  from profile {SOURCE}, in " in unreachable.stderr
+    assert f"\n  from profile {SOURCE}, answered in " in unreachable.stderr

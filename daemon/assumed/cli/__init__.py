@@ -1,4 +1,4 @@
-"""The command line: thin commands, one file each, imported when they are asked for."""
+"""The command line: one module for each command, imported when the command is used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from assumed import __version__
+from assumed.cli.options import CommandGroup
 from assumed.cli.output import print_error
 from assumed.errors import AssumedError
 
@@ -20,7 +21,7 @@ _COMMANDS = (
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -33,24 +34,32 @@ class _Commands(click.Group):
         return command
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Commands,
+    subcommand_metavar="COMMAND [ARGUMENTS]",
+    examples=(
+        "assumed init",
+        "assumed service install",
+        "assumed status",
+        "assumed exec deploy -- aws s3 ls",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="assumed %(version)s")
 def _assumed() -> None:
     """Keep AWS profile credentials refreshed.
 
-    Example: assumed run
-
-    Exit status: 0 done, 1 a profile failed, 2 wrong usage, 78 the configuration is wrong,
+    Exit status: 0 success, 1 a profile failed, 2 wrong usage, 78 invalid configuration,
     130 interrupted.
     """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; return the exit status. No error of the outside world is a traceback."""
+    """Run one command; return the exit status, and print expected errors without a traceback."""
     if any(name.startswith("ASSUMED_OUTER_") for name in os.environ):
         from assumed.app.exec_environment import original_environ  # noqa: PLC0415 - rarely needed
 
-        # Under `assumed exec` too the user's AWS files are those that count, for us alone.
+        # A command within `assumed exec` uses the AWS files of the user, not those of that exec.
         os.environ.update(original_environ(os.environ))
     try:
         status = _assumed.main(list(arguments), prog_name="assumed", standalone_mode=False)
@@ -61,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter's last flush must not complain.
+        # The reader has closed the pipe; do not let the interpreter fail at its final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     except AssumedError as error:

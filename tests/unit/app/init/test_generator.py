@@ -27,7 +27,7 @@ from assumed.app.init.yaml_writer import comment, scalar
 from assumed.aws_files.profiles import AwsFiles, read_aws_files
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from assumed.aws_files.shadowing import find_clashes
-from assumed.cli.output import finding_lines
+from assumed.cli.output import format_finding
 from assumed.config import loader
 from assumed.config.schema import ProfileModel
 from assumed.config.yaml_loader import YamlDocument
@@ -131,7 +131,7 @@ def test_check_finds_the_expected_conflicts(home: Home, name: str) -> None:
     path = home.path / "config.yaml"
     configuration = loader.parse(text.encode(), path, user="me", host="here")
     found = find_clashes(home.files(), configuration, {})
-    lines = "".join(f"{finding_lines(finding)}\n" for finding in found)
+    lines = "".join(f"{format_finding(finding)}\n" for finding in found)
     assert home.abbreviate(lines) == (EXAMPLES[name] / "expected.txt").read_text()
 
 

@@ -63,7 +63,7 @@ def test_the_aws_cli_uses_the_refreshed_keys_between_adopt_and_release(world: Wo
     assert [stat.S_IMODE(path.stat().st_mode) for path in (original, aws_config)] == [0o600, 0o640]
 
     again = world.run("adopt", "dev", "--yes")
-    assert (again.returncode, again.stdout) == (0, "dev: adopted already\n")
+    assert (again.returncode, again.stdout) == (0, "dev: already adopted\n")
     original.write_text("kept")
 
     released = world.run("release", "dev", "--yes")
@@ -168,6 +168,29 @@ def test_a_configuration_of_another_shape_is_rejected_with_the_lines_to_add(worl
     assert rejected.returncode == 78
     assert f"  dev:\n    role_arn: {role}\n" in rejected.stderr
     assert before == (aws_config.read_bytes(), world.config.read_bytes())
+
+
+def test_init_adopts_every_role_and_never_overwrites_a_configuration(world: World) -> None:
+    hub = world.add_role()
+    far = world.add_role(trusts=hub)
+    aws_config = write_aws_config(
+        world, far=(far, "hub"), hub=(hub, SOURCE), lost=(hub, "nobody-has-this")
+    )
+    before = aws_config.read_bytes()
+    shown = world.run("init", "--adopt")
+    assert shown.returncode == 2
+    assert "profile lost is skipped" in shown.stderr
+    assert not world.config.exists()
+    made = world.run("init", "--adopt", "--yes")
+    assert made.returncode == 0, made.stderr
+    assert REFRESHED in world.caller("far")
+    assert REFRESHED in world.caller("hub")
+    assert world.run("check").returncode == 0
+    again = world.run("init", "--adopt", "--yes")
+    assert again.returncode == 2
+    assert "`assumed adopt PROFILE` adds profiles to it" in again.stderr
+    assert world.run("release", "far", "hub", "--yes").returncode == 0
+    assert aws_config.read_bytes() == before
 
 
 # Killed at any system call

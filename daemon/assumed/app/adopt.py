@@ -74,6 +74,20 @@ class Adoption:
         self._environ = environ
         self._files = AdoptedFiles(config_path, environ)
 
+    def candidates(self) -> tuple[list[str], Mapping[str, str]]:
+        """Return the role profiles that can be adopted together, and why the others cannot."""
+        names = [
+            name
+            for name, profile in self._files.aws_files.profiles.items()
+            if profile.value("role_arn")
+        ]
+        skipped: dict[str, str] = {}
+        while reasons := self._reasons(names, self._definitions(names)):
+            # Others may be sources of those that are skipped, so ask again.
+            skipped |= reasons
+            names = [name for name in names if name not in reasons]
+        return names, skipped
+
     def plan(self, profiles: Sequence[str]) -> AdoptionPlan:
         """Return what the adoption of these profiles changes; change nothing.
 
@@ -83,15 +97,15 @@ class Adoption:
         files = self._files
         waiting = [name for name in dict.fromkeys(profiles) if not self._is_done(name)]
         definitions = self._definitions(waiting)
-        reasons = {name: reason for name in waiting if (reason := self._reason(name, waiting))}
-        reasons |= {name: text for name, text in definitions.items() if isinstance(text, str)}
-        if reasons:
+        if reasons := self._reasons(waiting, definitions):
             raise AdoptionRejectedError(
-                "\n  ".join(f"profile {name}: {reason}" for name, reason in reasons.items()),
+                "\n  ".join(
+                    reason if f"profile {name}" in reason else f"profile {name}: {reason}"
+                    for name, reason in reasons.items()
+                ),
                 hint="nothing was changed; `assumed init` gives each profile a second name instead",
             )
         edited = files.transform(files.aws_data, waiting, comment_out_keys)
-        self._check_result(waiting, files.parse(edited).profiles)
         changes = files.aws_changes(edited)
         added = {name: lines for name, lines in definitions.items() if not isinstance(lines, str)}
         configuration = self._configuration(added)
@@ -186,6 +200,19 @@ class Adoption:
             ]
         return definitions
 
+    def _reasons(
+        self, names: Sequence[str], definitions: Mapping[str, Sequence[str] | str]
+    ) -> dict[str, str]:
+        """Return why profiles cannot be adopted together; empty if they can."""
+        reasons = {name: text for name, text in definitions.items() if isinstance(text, str)}
+        for name in names:
+            reason = self._reason(name, names)
+            if reason is None and name not in reasons:
+                reason = self._edit_problem(name)
+            if reason is not None:
+                reasons[name] = reason
+        return reasons
+
     def _reason(self, name: str, adopted: Sequence[str]) -> str | None:
         """Return why a profile cannot be adopted, whatever its definition is."""
         aws = self._files.aws_files
@@ -240,16 +267,19 @@ class Adoption:
                     f"{configuration.path}: profile {name}: {problem}", hint="nothing was changed"
                 )
 
-    def _check_result(self, names: Sequence[str], edited: Mapping[str, AwsProfile]) -> None:
-        for name in names:
-            self._files.edit_order(name, comment_out_keys)
-            choices = choices_before_keys(edited[name], self._files.aws_files.credentials)
-            for tool, choice in choices.items():
-                where = "" if choice.decided_by is None else f"{choice.decided_by.location}: "
-                raise AdoptionRejectedError(
-                    f"{where}profile {name}: {tool} would not use the refreshed keys",
-                    hint="nothing was changed; `assumed init` gives the profile a second name",
-                )
+    def _edit_problem(self, name: str) -> str | None:
+        """Return why the keys of a profile cannot be commented out."""
+        files = self._files
+        try:
+            files.edit_order(name, comment_out_keys)
+            edited = files.transform(files.aws_data, [name], comment_out_keys)
+        except (AdoptionRejectedError, CredentialsFileError) as error:
+            return f"{error.message}: {error.hint}"
+        profile = files.parse(edited).profiles[name]
+        for tool, choice in choices_before_keys(profile, files.aws_files.credentials).items():
+            where = "" if choice.decided_by is None else f"{choice.decided_by.location}: "
+            return f"{where}{tool} would not use the refreshed keys"
+        return None
 
     def _refresh(self, names: Sequence[str], daemon: DaemonClient | None) -> Sequence[Outcome]:
         if not names:

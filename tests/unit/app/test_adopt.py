@@ -14,7 +14,6 @@ from assumed.errors import (
     AdoptionRejectedError,
     AssumedError,
     ConfigurationError,
-    ProfileAmbiguousError,
     UsageError,
 )
 
@@ -224,14 +223,14 @@ REJECTED: dict[str, tuple[str, str, str | None, type[AssumedError], str]] = {
         BASE,
         None,
         AdoptionRejectedError,
-        "it has a role_arn, and no source_profile",
+        "profile dev: it has a role_arn, but no source_profile",
     ),
     "itself as the source": (
         f"[profile dev]\nrole_arn = {ROLE}\nsource_profile = dev\n{KEYS}",
         "",
         None,
         AdoptionRejectedError,
-        "move the keys to a profile of their own",
+        "profile dev has both keys and a role_arn: move the keys",
     ),
     "keys in the credentials file": (
         DEV,
@@ -309,7 +308,7 @@ REJECTED: dict[str, tuple[str, str, str | None, type[AssumedError], str]] = {
         f"{DEV}credential_process = vault\n  output = json\n",
         BASE,
         None,
-        ProfileAmbiguousError,
+        AdoptionRejectedError,
         "config:6: profile dev: the AWS SDKs interpret this line differently",
     ),
 }
@@ -322,6 +321,7 @@ def test_what_cannot_be_adopted_is_rejected_and_nothing_changes(home: Home, name
     before = home.contents()
     with pytest.raises(error) as caught:
         home.adopt("dev")
+    assert caught.value.message.count("profile dev") <= 1
     assert message in caught.value.message
     assert caught.value.hint
     assert "the/only/copy" not in f"{caught.value.message}{caught.value.hint}"
@@ -360,3 +360,21 @@ def test_the_last_definition_of_a_users_file_is_not_removed(home: Home) -> None:
     home.config.write_text(f"# mine\n{home.config.read_text()}")
     with pytest.raises(ConfigurationError, match="dev is the only definition"):
         home.release("dev")
+
+
+def test_candidates_are_the_roles_that_can_be_adopted_together(home: Home) -> None:
+    lost = "[profile lost]\nrole_arn = arn:aws:iam::222222222222:role/x\nsource_profile = gone\n"
+    vault = "[profile vault]\ninclude_profile = free\n"
+    free = DEV.replace("profile dev", "profile free")
+    home.write(f"{DEV}{FAR}{lost}{free}{vault}[profile sso]\nsso_account_id = 1\n")
+    names, skipped = Adoption(home.config, home.environ).candidates()
+    assert names == ["dev", "far"]
+    assert list(skipped) == ["lost", "free"]
+    assert home.adopt(*names).profiles == ("dev", "far")
+
+
+def test_a_source_that_cannot_be_adopted_stays_the_source_of_those_that_can(home: Home) -> None:
+    home.write(f"{DEV}{FAR}", f"{BASE}[dev]\n{FRESH}")
+    names, skipped = Adoption(home.config, home.environ).candidates()
+    assert (names, list(skipped)) == (["far"], ["dev"])
+    assert "source_profile: dev" in definition(home.adopt("far"), "far")

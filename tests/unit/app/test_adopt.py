@@ -374,7 +374,7 @@ def test_candidates_are_the_roles_that_can_be_adopted_together(home: Home) -> No
 
 
 def test_a_source_that_cannot_be_adopted_stays_the_source_of_those_that_can(home: Home) -> None:
-    home.write(f"{DEV}{FAR}", f"{BASE}[dev]\n{FRESH}")
+    home.write(f"{DEV}credential_process = vault\n  output = json\n{FAR}")
     names, skipped = Adoption(home.config, home.environ).candidates()
     assert (names, list(skipped)) == (["far"], ["dev"])
     assert "source_profile: dev" in definition(home.adopt("far"), "far")

@@ -173,9 +173,7 @@ def test_a_configuration_of_another_shape_is_rejected_with_the_lines_to_add(worl
 def test_init_adopts_every_role_and_never_overwrites_a_configuration(world: World) -> None:
     hub = world.add_role()
     far = world.add_role(trusts=hub)
-    aws_config = write_aws_config(
-        world, far=(far, "hub"), hub=(hub, SOURCE), lost=(hub, "nobody-has-this")
-    )
+    aws_config = write_aws_config(world, far=(far, "hub"), hub=(hub, SOURCE), lost=(hub, "missing"))
     before = aws_config.read_bytes()
     shown = world.run("init", "--adopt")
     assert shown.returncode == 2

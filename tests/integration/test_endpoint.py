@@ -223,7 +223,8 @@ def test_an_unknown_profile_looks_like_a_wrong_token(client: Client, source: Fak
     [
         "evil.example",
         "evil.example:PORT",
-        "127.0.0.1",
+        "",
+        "127.0.0.1:",
         "127.0.0.1:1",
         "127.0.0.1:PORT.evil.example",
         "localhost.evil.example:PORT",
@@ -239,9 +240,41 @@ def test_a_foreign_host_is_rejected_as_dns_rebinding(
     assert_rejected(client, source, 403, Host=host.replace("PORT", str(client.port)))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_host_of_the_endpoint_is_accepted(client: Client, host: str) -> None:
-    assert client.status(Host=f"{host}:{client.port}") == 200
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "127.0.0.1", "localhost", "LOCALHOST"],
+)
+def test_a_host_of_the_endpoint_is_accepted_with_and_without_its_port(
+    client: Client, host: str
+) -> None:
+    """The AWS CRT sends no port."""
+    assert client.status(Host=host.replace("PORT", str(client.port))) == 200
+
+
+@pytest.mark.parametrize("profile", ["account/Role", "jane@corp", "a b", "käse", "a%20b"])
+def test_a_path_that_the_client_encoded_again_is_accepted(
+    endpoint: ContainerCredentialsEndpoint, profile: str
+) -> None:
+    """The C++ SDK encodes the path of the URL, which is encoded already."""
+    client = Client(endpoint.address(profile))
+    again = client.path.replace("%", "%25")
+    for path in (client.path, again):
+        assert client.request(path)[1]["Token"] == f"token-{profile}-1"
+    for path in (again.replace("%", "%25"), again + "/", again + "?", again.lower()):
+        if path != again:
+            assert client.status(path) == 401
+
+
+def test_the_token_decides_between_two_profiles_of_one_path(
+    endpoint: ContainerCredentialsEndpoint,
+) -> None:
+    """`a%2520b` is the profile `a%20b`, or `a b` encoded twice."""
+    plain, encoded = (Client(endpoint.address(name)) for name in ("a b", "a%20b"))
+    path = encoded.path
+    assert plain.path.replace("%", "%25") == path
+    assert plain.request(path)[1]["Token"] == "token-a b-1"
+    assert encoded.request(path)[1]["Token"] == "token-a%20b-1"
+    assert Client(endpoint.address("other")).status(path) == 401
 
 
 def test_a_request_of_http_1_0_without_a_host_is_rejected(client: Client) -> None:

@@ -48,10 +48,14 @@ def _assumed() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return the exit status. No error of the outside world is a traceback."""
     if any(name.startswith("ASSUMED_OUTER_") for name in os.environ):
-        from assumed.app.exec_environment import original_environ  # noqa: PLC0415 - rarely needed
+        from assumed.app.exec_variables import original_environ  # noqa: PLC0415 - rarely needed
 
-        # Under `assumed exec` too the user's AWS files are those that count, for us alone.
-        os.environ.update(original_environ(os.environ))
+        # Under `assumed exec`, this program still uses the user's own AWS files.
+        for name, value in original_environ(os.environ).items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
     try:
         status = _assumed.main(list(arguments), prog_name="assumed", standalone_mode=False)
         sys.stdout.flush()

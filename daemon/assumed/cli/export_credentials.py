@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 
 import click
@@ -11,6 +14,8 @@ from assumed.cli.completion import complete_profile
 from assumed.cli.options import Options, common_options
 from assumed.fastpath.formats import FORMATS, format_credentials
 from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
+
+_STDERR = 2
 
 
 @click.command("export-credentials")
@@ -39,25 +44,66 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
 
     Example: assumed export-credentials --profile deploy --format env
     """
-    options.configure_log(level="error")
+    with _silent_on_success() if shape == "process" else nullcontext():
+        options.configure_log(level="error")
+        text = _text(context, options, profile, shape)
+    click.echo(text, nl=False)
+
+
+def _text(context: click.Context, options: Options, profile: str, shape: str) -> str:
     try:
         config = str(options.config) if options.config else None
         text = export_credentials(profile, shape, config=config)
     except CommandFailedError as error:
         click.echo(f"assumed: {error.message}\n  {error.hint}", err=True)
         context.exit(error.status)
-    if text is None:
-        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
-        from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
+    if text is not None:
+        return text
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
 
-        credentials, failure = Standalone(options.config_path(), os.environ).credentials(
-            profile, min_left=timedelta(seconds=FRESH_SECONDS)
+    credentials, failure = Standalone(options.config_path(), os.environ).credentials(
+        profile, min_left=timedelta(seconds=FRESH_SECONDS)
+    )
+    if failure is not None:
+        click.echo(
+            f"assumed: profile {profile}: {failure.message}\n  {failure.hint}\n"
+            "  what is left of the session before is printed",
+            err=True,
         )
-        if failure is not None:
-            click.echo(
-                f"assumed: profile {profile}: {failure.message}\n  {failure.hint}\n"
-                "  what is left of the session before is printed",
-                err=True,
-            )
-        text = format_credentials(credentials_to_json(credentials), shape)
-    click.echo(text, nl=False)
+    return format_credentials(credentials_to_json(credentials), shape)
+
+
+@contextmanager
+def _silent_on_success() -> Iterator[None]:
+    """Hold back standard error, and drop it unless the block raises; a terminal gets it at once.
+
+    The C++ SDK reads both outputs of a `credential_process` as one JSON document. Held back as a
+    descriptor, since warnings of Python and processes that this one starts write there too.
+    """
+    if os.isatty(_STDERR):
+        yield
+        return
+    before = os.dup(_STDERR)
+    held = os.memfd_create("stderr")
+    os.dup2(held, _STDERR)
+    try:
+        yield
+    except BaseException:
+        sys.stderr.flush()
+        os.dup2(before, _STDERR)
+        with suppress(OSError):  # no one reads it
+            _copy(held)
+        raise
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, _STDERR)
+        os.close(before)
+        os.close(held)
+
+
+def _copy(source: int) -> None:
+    """Write what a file holds to standard error."""
+    os.lseek(source, 0, os.SEEK_SET)
+    while text := os.read(source, 1 << 16):
+        os.write(_STDERR, text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from assumed.app.program import this_program
 from assumed.cli import status
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Options, common_options
@@ -111,20 +112,6 @@ def uninstall(options: Options, user: str | None) -> None:
         click.echo(f"{service.file} is not there: nothing to remove")
     if user is None and disable_linger(user_name(), os.environ):
         click.echo("lingering: off again")
-
-
-def this_program(invoked: str) -> list[str]:
-    """Return what starts this installation, from an absolute path on.
-
-    A link, such as pipx makes in ~/.local/bin, is kept: it leads to the next version too.
-
-    Args:
-        invoked: `sys.argv[0]`.
-    """
-    program = Path(invoked)
-    if program.name == "__main__.py":
-        return [sys.executable, "-m", "assumed"]
-    return [str(program.parent.resolve() / program.name)]
 
 
 def _install_for_me(options: Options, program: list[str], *, also_linger: bool) -> None:

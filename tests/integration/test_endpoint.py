@@ -20,7 +20,13 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.credentials import ContainerProvider
 
-from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError
+from assumed.errors import (
+    AssumedError,
+    DaemonUnreachableError,
+    RefreshFailedError,
+    UnexpectedError,
+    UsageError,
+)
 from assumed.logs import timestamp
 from assumed.models import Credentials, EndpointAddress
 from assumed.server.container_credentials import (
@@ -494,6 +500,30 @@ def test_a_failure_is_reported_only_to_a_client_with_the_token(
     assert status == 503
     assert content == {"code": "AccessDenied", "message": "profile deploy: no; ask"}
     assert client.request(Authorization="x")[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UsageError("profile deploy is not in the configuration", hint="see it"), 404),
+        (RefreshFailedError("the SSO login has expired", hint="log in", code="SourceMissing"), 403),
+        (RefreshFailedError("no MFA session", hint="log in", code="MfaCodeNeeded"), 403),
+        (RefreshFailedError("keys do not expire", hint="assume", code="LongTermKeys"), 403),
+        (RefreshFailedError("expired", hint="log in", code="ExpiredToken"), 403),
+        (RefreshFailedError("unavailable", hint="wait", code="StsUnavailable"), 503),
+        (RefreshFailedError("throttled", hint="wait", code="Throttling"), 503),
+        (RefreshFailedError("no longer refreshed", hint="stopping", code="Usage"), 503),
+        (UnexpectedError("a bug", hint="report it"), 503),
+    ],
+)
+def test_the_status_says_whether_the_failure_is_final(
+    client: Client, source: FakeSource, error: AssumedError, status: int
+) -> None:
+    """The SDKs report 4xx at once, and after 5xx they keep what they have and try again."""
+    source.failure = error
+    found, content, _ = client.request()
+    assert found == status
+    assert content == {"code": error.code, "message": f"{error.message}; {error.hint}"}
 
 
 def test_a_slow_refresh_gives_the_old_session(source: FakeSource, directory: Path) -> None:

@@ -131,11 +131,11 @@ class TestWithoutADaemon:
         assert exported(world, "reports") == shape
         assert world.server.calls(role) == 1
 
-    def test_a_session_under_fifteen_minutes_is_refreshed_first(
+    def test_a_session_under_twenty_minutes_is_refreshed_first(
         self, world: World, role: str
     ) -> None:
         before = exported(world, "reports")["AccessKeyId"]
-        let_expire(world, timedelta(minutes=14))
+        let_expire(world, timedelta(minutes=20))
         assert exported(world, "reports")["AccessKeyId"] != before
         assert world.server.calls(role) == 2
 

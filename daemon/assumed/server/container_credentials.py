@@ -26,7 +26,16 @@ from shutil import rmtree
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from assumed.errors import AssumedError, DaemonUnreachableError, StsUnavailableError
+from assumed.errors import (
+    AssumedError,
+    DaemonUnreachableError,
+    LongTermKeysError,
+    MfaCodeNeededError,
+    SourceMissingError,
+    StsUnavailableError,
+    UsageError,
+)
+from assumed.fastpath.main import FRESH_SECONDS
 from assumed.logs import event, timestamp
 from assumed.models import Credentials, EndpointAddress
 from assumed.server.http import (
@@ -41,9 +50,13 @@ from assumed.server.http import (
 from assumed.server.threads import WorkerThreads, result_of
 from assumed.server.tokens import TokenStore
 from assumed.server.unix_socket import private_directory
+from assumed.sts.errors import REJECTED_CREDENTIALS
 
-MIN_LEFT = timedelta(minutes=15)
-"""With less remaining, botocore fetches credentials at every call (`RefreshableCredentials`)."""
+MIN_LEFT = timedelta(seconds=FRESH_SECONDS)
+"""Credentials with less remaining are refreshed before they are served."""
+_LOGIN_REQUIRED_CODES = REJECTED_CREDENTIALS | {
+    error.code for error in (SourceMissingError, LongTermKeysError, MfaCodeNeededError)
+}
 _PATH = b"/v1/credentials/"
 _DIRECTORY_PREFIX = "endpoint-"
 # botocore gives up on a request after 2 s (utils.py, ContainerMetadataFetcher).
@@ -188,9 +201,8 @@ class CredentialsHandler:
         try:
             return _credentials_response(await self._credentials(profile))
         except AssumedError as error:
-            # Not 4xx, after which SDKs do not try again. Users see the message, so it has the hint.
-            message = f"{error.message}; {error.hint}"
-            return _rejection(HTTPStatus.SERVICE_UNAVAILABLE, error.code, message)
+            # Users see the message, so it has the hint.
+            return _rejection(_status(error), error.code, f"{error.message}; {error.hint}")
 
     def _authorized_profile(self, target: bytes, token: bytes | None) -> str | None:
         """Return the profile that a target and a token are both for; None if there is none."""
@@ -240,6 +252,18 @@ def _profiles(target: bytes) -> Iterator[str]:
         yield once
     if twice != once and sent == _quoted(_quoted(twice)):
         yield twice
+
+
+def _status(error: AssumedError) -> HTTPStatus:
+    """Return 4xx for what only the user can change: SDKs report it at once and do not back off.
+
+    Everything else passes: after 5xx, SDKs try again and keep the session that they have.
+    """
+    if isinstance(error, UsageError):
+        return HTTPStatus.NOT_FOUND
+    if error.code in _LOGIN_REQUIRED_CODES:
+        return HTTPStatus.FORBIDDEN
+    return HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _quoted(profile: str) -> str:

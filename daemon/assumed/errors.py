@@ -53,7 +53,7 @@ class UsageError(AssumedError):
 
 
 class ConfigurationError(AssumedError):
-    """The configuration is missing or invalid; `problems` has one line for each problem."""
+    """The configuration is invalid; `problems` has one line for each problem."""
 
     code = "Configuration"
     exit_status = 78  # EX_CONFIG of sysexits.h; the systemd units do not restart on it

@@ -21,6 +21,7 @@ from enum import Enum, unique
 
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue
 from assumed.config.fields import truncate_for_display
+from assumed.text import join_words
 
 _SSO_KEYS = ("sso_account_id", "sso_role_name")
 _JAVASCRIPT_SSO_KEYS = (*_SSO_KEYS, "sso_session", "sso_start_url", "sso_region")
@@ -153,12 +154,6 @@ def exported_profile(profile: AwsProfile) -> str | None:
         if word.startswith("--profile="):
             return word.partition("=")[2]
     return ""
-
-
-def join_words(words: list[str]) -> str:
-    """Return words as a list in a sentence: `a, b and c`."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _first(entries: Mapping[str, ConfigValue], keys: tuple[str, ...]) -> str | None:

@@ -14,11 +14,11 @@ from assumed.aws_files.sdk_precedence import (
     CredentialKind,
     describe_current_choice,
     exported_profile,
-    join_words,
     used_by_botocore,
 )
 from assumed.config.fields import truncate_for_display
 from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProfile, StorageMode
+from assumed.text import join_words
 
 Link = SourceProfile | ManagedProfile
 

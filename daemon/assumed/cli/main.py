@@ -15,8 +15,8 @@ from assumed.cli.output import print_error
 from assumed.errors import AssumedError
 
 _COMMANDS = (
-    "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "check",
-    "login", "logout", "service", "demo",
+    "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "adopt", "release",
+    "check", "login", "logout", "service", "demo",
 )  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 

@@ -74,3 +74,15 @@ def test_the_crt_gets_the_role_under_exec(world: World, *, served: bool) -> None
     key = json.loads(done.stdout)
     assert key.startswith("ASIA")
     assert f"aws_access_key_id = {key}\n" in world.credentials.read_text()
+
+
+def test_the_crt_finds_the_profile_of_exec_by_its_name(world: World) -> None:
+    """It does not accept quotes around a name."""
+    world.configure({"account/Role": world.add_role()})
+    script = DEFAULT_CHAIN.replace(
+        "new_default_chain(bootstrap)", "new_profile(bootstrap, profile_name='account/Role')"
+    )
+    with world.running():
+        done = world.run("exec", "account/Role", "--", sys.executable, "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout).startswith("ASIA")

@@ -41,7 +41,7 @@ _THROTTLED = {
     "TooManyRequestsException",
     "SlowDown",
 }
-_REJECTED_CREDENTIALS = {
+REJECTED_CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
     "IDPRejectedClaim",
@@ -52,6 +52,7 @@ _REJECTED_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+"""The codes of `SourceRejectedError`: the user has to log in, or replace the keys."""
 # STS accepts a signature for 15 minutes around its own time.
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 _SKEWED_SIGNATURE = "Signature "  # "expired: …" or "not yet current: …"
@@ -147,7 +148,7 @@ def _translate_error_response(
             hint="this machine's clock is wrong: set it (`timedatectl set-ntp true`)",
             is_new=is_new_skew,
         )
-    if code in _REJECTED_CREDENTIALS:
+    if code in REJECTED_CREDENTIALS:
         return SourceRejectedError(
             message, hint=f"renew the credentials of {call.source}", code=code
         )

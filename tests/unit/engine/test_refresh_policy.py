@@ -8,7 +8,7 @@ import pytest
 
 from assumed.engine.refresh_policy import refresh_due_in, retry_delay
 from assumed.errors import RetryPolicy
-from assumed.models import LifetimeFraction
+from assumed.models import DEFAULT_REFRESH_BEFORE, LifetimeFraction
 
 HOUR = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
@@ -34,6 +34,24 @@ def test_a_refresh_is_due_before_the_last_quarter_of_an_hour_or_at_half_life(
 def test_refresh_before_can_be_a_fraction_of_the_lifetime() -> None:
     found = refresh_due_in(HOUR, lifetime=HOUR, refresh_before=LifetimeFraction(0.4), jitter=0)
     assert found == HOUR * (1 - 0.4 - 0.01)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "earliest", "latest"),
+    [
+        (HOUR, timedelta(minutes=30), timedelta(minutes=35, seconds=24)),
+        (QUARTER, timedelta(minutes=7, seconds=30), timedelta(minutes=8, seconds=51)),
+        (12 * HOUR, timedelta(hours=6), timedelta(hours=7, minutes=4, seconds=48)),
+    ],
+)
+def test_by_default_a_refresh_is_due_before_the_last_40_percent_of_the_lifetime(
+    lifetime: timedelta, earliest: timedelta, latest: timedelta
+) -> None:
+    for jitter, due in ((1, earliest), (0, latest)):
+        found = refresh_due_in(
+            lifetime, lifetime=lifetime, refresh_before=DEFAULT_REFRESH_BEFORE, jitter=jitter
+        )
+        assert abs(found - due) < timedelta(milliseconds=1)
 
 
 @pytest.mark.parametrize(("lifetime", "jitter"), [(timedelta(0), 0.5), (HOUR, -0.1), (HOUR, 1.1)])

@@ -18,14 +18,13 @@ from typing import Any
 
 from botocore import exceptions
 from botocore.credentials import Credentials as BotocoreCredentials
-from botocore.credentials import create_credential_resolver
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
 from assumed import paths
 from assumed.aws_files import read
 from assumed.aws_files.normalize import strip_managed_values
-from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
+from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT, credential_resolver
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
@@ -33,8 +32,9 @@ from assumed.errors import (
     CredentialsFileMalformedError,
     SourceMissingError,
 )
-from assumed.sts.tls import reject_plain_http
+from assumed.sts.tls import reject_unsafe_request
 from assumed.sts.tls_context import SharedTlsSession
+from assumed.untrusted_text import clean
 
 # If a profile has no credentials, botocore continues with these: the machine's own identity, which
 # is not the one that the configuration names.
@@ -78,12 +78,14 @@ class ResolvedSource(BotocoreSource):
     def _resolve(self, load: Callable[[], ResultT | None]) -> ResultT:
         try:
             result = load()
-        except Exception as error:
-            raise translate_source_error(self.name, error, login=self._login) from error
+        except Exception as error:  # noqa: BLE001 - botocore trusts the shape of responses
+            # The exceptions of libraries may quote secrets, also in a traceback.
+            raise translate_source_error(self.name, error, login=self._login) from None
         if result is None:
             raise SourceMissingError(
                 f"source profile {self.name} holds no credentials",
-                hint=f"store long-term keys in it with `aws configure --profile {self.name}`",
+                hint="store long-term keys in it with "
+                f"`aws configure --profile {shlex.quote(self.name)}`",
             )
         return result
 
@@ -231,7 +233,7 @@ class SourceProfiles:
             except OSError:
                 continue
         return AwsFilesUnreadableError(
-            f"no AWS tool can read the AWS files: {error}",
+            f"no AWS tool can read the AWS files: {clean(str(error))}",
             hint="correct that file",
         )
 
@@ -257,7 +259,8 @@ class SourceProfiles:
         if name not in profiles:
             raise SourceMissingError(
                 f"source profile {name} is not in the AWS config or credentials file",
-                hint=f"add it with `aws configure --profile {name}`, or correct source_profile",
+                hint=f"add it with `aws configure --profile {shlex.quote(name)}`, or correct "
+                "source_profile",
             )
         inputs: list[object] = []
         caches: set[Path] = set()
@@ -285,7 +288,7 @@ class SourceProfiles:
         botocore_session = SharedTlsSession(variables, profile=name)
         botocore_session.register_component("data_loader", self._loader)
         # For a source profile with a role or SSO, botocore uses clients of its own.
-        botocore_session.register("before-send", reject_plain_http)
+        botocore_session.register("before-send", reject_unsafe_request)
         return botocore_session
 
 
@@ -299,7 +302,7 @@ def _is_setting(key: str) -> bool:
 
 
 def _load_credentials(botocore_session: BotocoreSession) -> BotocoreCredentials | None:
-    resolver = create_credential_resolver(botocore_session)
+    resolver = credential_resolver(botocore_session)
     for provider in _OUTSIDE_THE_PROFILE:
         resolver.remove(provider)
     return resolver.load_credentials()

@@ -32,7 +32,7 @@ from assumed.errors import (
     CredentialsFileMalformedError,
     SourceMissingError,
 )
-from assumed.sts.tls import reject_unsafe_request
+from assumed.sts.tls import reject_retry, reject_unsafe_request
 from assumed.sts.tls_context import SharedTlsSession
 from assumed.untrusted_text import clean
 
@@ -289,6 +289,7 @@ class SourceProfiles:
         botocore_session.register_component("data_loader", self._loader)
         # For a source profile with a role or SSO, botocore uses clients of its own.
         botocore_session.register("before-send", reject_unsafe_request)
+        botocore_session.register("needs-retry", reject_retry)
         return botocore_session
 
 

@@ -9,7 +9,10 @@ import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore import exceptions
+
 from assumed.errors import SourceUnavailableError, StsRequestRejectedError
+from assumed.sts.response_limits import ResponseLimitError
 from assumed.text import printable
 
 
@@ -62,6 +65,20 @@ def reject_unsafe_request(*, request: Any = None, **_: Any) -> None:
                 "allowed there: a credential or a token is malformed",
                 hint="log in again, or correct what supplies the credentials",
             )
+
+
+def reject_retry(*, caught_exception: Exception | None = None, **_: Any) -> None:
+    """Keep botocore from repeating a request whose response was over the limits.
+
+    This is a handler of botocore's `needs-retry` event.
+
+    Raises:
+        ResponseLimitError: the reason for the failure.
+    """
+    if isinstance(caught_exception, exceptions.HTTPClientError):
+        error = caught_exception.kwargs.get("error")
+        if isinstance(error, ResponseLimitError):
+            raise error
 
 
 class _NoProxy:

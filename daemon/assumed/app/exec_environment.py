@@ -22,7 +22,7 @@ from zlib import crc32
 
 from assumed import paths
 from assumed.fastpath.formats import VARIABLES
-from assumed.fsutil import create_directory, write_new_file
+from assumed.fsutil import MAX_AWS_FILE_BYTES, create_directory, read_file, write_new_file
 from assumed.models import EndpointAddress
 from assumed.server.http import LOOPBACK
 from assumed.server.unix_socket import private_directory
@@ -208,7 +208,8 @@ def _boto_2_has_keys(environ: Mapping[str, str]) -> bool:
     # botocore prefers the keys of boto 2 to an endpoint.
     for path in paths.boto_2_files(environ):
         with suppress(OSError):
-            if b"aws_access_key_id" in Path(path).read_bytes().lower():
+            data = read_file(Path(path), max_bytes=MAX_AWS_FILE_BYTES)
+            if b"aws_access_key_id" in data.lower():
                 return True
     return False
 

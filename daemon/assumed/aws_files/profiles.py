@@ -14,6 +14,7 @@ from pathlib import Path
 from assumed.aws_files.ini import IniDocument
 from assumed.aws_files.ownership import is_managed
 from assumed.errors import SourceUnavailableError
+from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _sections(path: Path) -> list[tuple[str, SourceLocation, Mapping[str, Config
         # The variable that names it is empty: botocore reads no file.
         return []
     try:
-        data = path.read_bytes()
+        data = read_file(path, max_bytes=MAX_AWS_FILE_BYTES)
     except FileNotFoundError:
         return []
     except OSError as error:

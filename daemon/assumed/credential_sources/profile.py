@@ -32,6 +32,13 @@ from assumed.errors import (
     CredentialsFileMalformedError,
     SourceMissingError,
 )
+from assumed.fsutil import (
+    MAX_AWS_FILE_BYTES,
+    FileTooLargeError,
+    NotRegularFileError,
+    read_file,
+    require_readable,
+)
 from assumed.sts.tls import reject_retry, reject_unsafe_request
 from assumed.sts.tls_context import SharedTlsSession
 from assumed.untrusted_text import clean
@@ -207,6 +214,8 @@ class SourceProfiles:
     def _profiles(self) -> Mapping[str, Any]:
         signature = tuple(file_state(path) for path in self._paths)
         if signature != self._signature:
+            # botocore would wait for ever for the other end of a FIFO.
+            _require_readable(self._paths)
             # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
             # a thousand profiles.
             digest = self._digest_of_files()
@@ -224,7 +233,7 @@ class SourceProfiles:
         """Return the error with its line; botocore reports only the file."""
         for path in self._paths:
             try:
-                read(path.read_bytes(), path=str(path))
+                read(read_file(path, max_bytes=MAX_AWS_FILE_BYTES), path=str(path))
             except CredentialsFileMalformedError as malformed:
                 return AwsFilesUnreadableError(
                     f"no AWS tool can read the AWS files: {malformed.message}",
@@ -268,6 +277,8 @@ class SourceProfiles:
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
             _reject_foreign_process(link, entries, self._paths)
+            if (token_file := entries.get("web_identity_token_file")) is not None:
+                _require_readable([Path(os.path.expanduser(str(token_file)))])  # noqa: PTH111
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
@@ -296,6 +307,21 @@ class SourceProfiles:
 def _token_cache(key: str) -> Path:
     """Return the directory where botocore and the AWS CLI cache the logins of this key."""
     return Path(paths.login_cache_directory(os.environ, _TOKEN_CACHES[key]))
+
+
+def _require_readable(files: Iterable[Path]) -> None:
+    """Raise `AwsFilesUnreadableError` for a FIFO and the like in the place of a file."""
+    for path in files:
+        try:
+            require_readable(path, max_bytes=MAX_AWS_FILE_BYTES)
+        except (NotRegularFileError, FileTooLargeError) as error:
+            raise AwsFilesUnreadableError(
+                f"no AWS tool can read the AWS files: {path}: {error.strerror}",
+                hint="replace it by a file, or correct the variable that names it",
+            ) from None
+        except OSError:
+            # botocore takes such a file for an empty one.
+            continue
 
 
 def _is_setting(key: str) -> bool:

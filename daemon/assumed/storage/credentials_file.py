@@ -41,6 +41,7 @@ from assumed.storage.permissions import make_private, reject_foreign_link
 from assumed.storage.reader import FileSignature, open_stable, require_regular_file
 from assumed.storage.stored_profile import StoredProfile
 from assumed.storage.warn_once import WarnOnce
+from assumed.untrusted_text import is_credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,26 @@ class CredentialsFile:
             `CredentialsFileMalformedError`: botocore cannot read the file either;
             `ProfileNotManagedError`: the profile has credentials that assumed does not manage;
             `ProfileAmbiguousError`: the AWS SDKs would not read the same credentials from it;
-            `CredentialsFileUnwritableError`: a system call fails.
+            `CredentialsFileUnwritableError`: a system call fails;
+            `CredentialsFileError`: a value is malformed.
         """
+        values = (
+            credentials.access_key_id,
+            credentials.secret_access_key,
+            credentials.session_token,
+            credentials.principal_arn,
+        )
+        if not all(is_credential(value) for value in values):
+            # Here, so that the other profiles of the batch are written.
+            rejected: Future[None] = Future()
+            rejected.set_exception(
+                CredentialsFileError(
+                    "its credentials cannot be written: a value has a blank, a line break or "
+                    "another character that AWS never uses",
+                    hint="correct what supplies the credentials",
+                )
+            )
+            return rejected
         return self._batch_writer.submit(_Write(profile, SetCredentials(credentials, overwrite)))
 
     def remove(self, profiles: Sequence[str] | None = None) -> tuple[str, ...]:

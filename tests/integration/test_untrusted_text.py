@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.integration.world import World, wait_until
+from tests.integration.world import SOURCE, World, wait_until
 
 TOKEN = "t0KeN/" * 60
 KINDS: Mapping[str, Mapping[str, str]] = {

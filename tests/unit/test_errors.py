@@ -24,7 +24,7 @@ PACKAGE = REPOSITORY / "daemon" / "assumed"
 OUTSIDE_THE_TREE = {
     "fastpath/main.py": {"CommandFailedError"},
     "fastpath/unix_http.py": {"DaemonNotAnsweringError"},
-    "fsutil.py": {"ForeignDirectoryError", "NotRegularFileError"},
+    "fsutil.py": {"FileTooLargeError", "ForeignDirectoryError", "NotRegularFileError"},
     "storage/atomic_replace.py": {"MountPointError"},
     "storage/renameat2.py": {"ExchangeUnsupportedError"},
     "sts/response_limits.py": {"ResponseLimitError"},

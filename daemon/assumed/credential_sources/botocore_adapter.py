@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,25 +22,12 @@ from assumed.untrusted_text import is_credential
 ResultT = TypeVar("ResultT")
 
 
-class _WithoutTraceback(logging.Filter):
-    """Drops the tracebacks of botocore, which may quote a response: the error is translated."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.exc_info = record.exc_text = None
-        return True
-
-
-_WITHOUT_TRACEBACK = _WithoutTraceback()
-
-
 def credential_resolver(botocore_session: BotocoreSession) -> CredentialResolver:
     """Return botocore's resolver; the metadata services are asked without a proxy.
 
     Raises:
         AttributeError: botocore has changed; a request could pass a proxy.
     """
-    for module in ("botocore.credentials", "botocore.tokens", "botocore.utils"):
-        logging.getLogger(module).addFilter(_WITHOUT_TRACEBACK)
     resolver = create_credential_resolver(botocore_session)
     instance: Any = resolver.get_provider("iam-role")
     container: Any = resolver.get_provider("container-role")

@@ -278,7 +278,7 @@ class SourceProfiles:
             _reject_mfa_prompt(name, link, entries)
             _reject_foreign_process(link, entries, self._paths)
             if (token_file := entries.get("web_identity_token_file")) is not None:
-                _require_readable([Path(os.path.expanduser(str(token_file)))])  # noqa: PTH111
+                _require_readable([Path(paths.expand_home(str(token_file)))])
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:

@@ -131,3 +131,12 @@ def test_status_format_prints_no_control_character_of_a_profile_name(world: Worl
     done = world.run("status", "--format", "{profile}")
     assert "\x1b" not in done.stdout + done.stderr
     assert "deploy" in done.stdout
+
+
+def test_refresh_without_a_daemon_reports_hard_links_of_the_credentials_file(world: World) -> None:
+    world.configure({"deploy": world.add_role()})
+    (world.home / "other-name").hardlink_to(world.credentials)
+    done = world.run("refresh")
+    assert done.returncode == 0
+    assert "the credentials file has hard links" in done.stderr
+    assert "hard links" not in world.run("refresh").stderr, "the new file has one name"

@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,12 @@ class CredentialsFile:
     def exists(self) -> bool:
         """Whether the file exists, whatever its content."""
         return self.signature() is not None
+
+    def has_hard_links(self) -> bool:
+        """Whether the file has other names, which keep the old content when it is replaced."""
+        with suppress(OSError):
+            return self.path.lstat().st_nlink > 1
+        return False
 
     def signature(self) -> FileSignature | None:
         """Return a value that changes with each write of the file, from a single stat call.

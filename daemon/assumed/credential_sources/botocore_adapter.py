@@ -8,11 +8,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from botocore.credentials import CredentialResolver, create_credential_resolver
+from botocore.credentials import CredentialResolver, ProcessProvider, create_credential_resolver
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import Session as BotocoreSession
 
 from assumed.aws_files.ownership import is_long_term_key
+from assumed.credential_sources.process_output import LimitedProcess
 from assumed.errors import LongTermKeysError, SourceUnavailableError
 from assumed.models import SourceCredentials, TemporaryCredentials
 from assumed.sts.response_limits import limit_responses
@@ -23,7 +24,7 @@ ResultT = TypeVar("ResultT")
 
 
 def credential_resolver(botocore_session: BotocoreSession) -> CredentialResolver:
-    """Return botocore's resolver; the metadata services are asked without a proxy.
+    """Return botocore's resolver: no proxy for the metadata services, limits for what it reads.
 
     Raises:
         AttributeError: botocore has changed; a request could pass a proxy.
@@ -34,6 +35,10 @@ def credential_resolver(botocore_session: BotocoreSession) -> CredentialResolver
     for fetcher in (instance._role_fetcher, container._fetcher):
         bypass_proxies(fetcher._session)
         limit_responses(fetcher._session)
+    providers: list[Any] = list(resolver.providers)
+    for provider in providers:
+        if isinstance(provider, ProcessProvider):
+            provider._popen = LimitedProcess
     return resolver
 
 

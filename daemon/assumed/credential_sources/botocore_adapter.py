@@ -35,10 +35,10 @@ def credential_resolver(botocore_session: BotocoreSession) -> CredentialResolver
     for fetcher in (instance._role_fetcher, container._fetcher):
         bypass_proxies(fetcher._session)
         limit_responses(fetcher._session)
-    providers: list[Any] = list(resolver.providers)
-    for provider in providers:
+    for provider in resolver.providers:
         if isinstance(provider, ProcessProvider):
-            provider._popen = LimitedProcess
+            process: Any = provider
+            process._popen = LimitedProcess
     return resolver
 
 

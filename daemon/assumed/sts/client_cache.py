@@ -138,9 +138,9 @@ class ClientCache:
             config = config.merge(Config(signature_version=UNSIGNED))
         client = create(config)
         endpoint_url = client.meta.endpoint_url
-        is_plain, is_local = not endpoint_url.startswith("https://"), is_loopback(endpoint_url)
-        if is_plain and not is_local:
+        is_plain = not endpoint_url.startswith("https://")
+        if is_plain and not is_loopback(endpoint_url):
             raise plain_http_error(endpoint_url)
         reject_ambiguous_endpoint(endpoint_url)
         # A proxy would carry the response over the network after all.
-        return create(config.merge(Config(proxies={}))) if is_local else client
+        return create(config.merge(Config(proxies={}))) if is_plain else client

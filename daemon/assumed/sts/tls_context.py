@@ -35,7 +35,7 @@ class SharedTlsSession(BotocoreSession):
     """
 
     def create_client(self, *args: Any, **options: Any) -> Any:
-        """Create a client of an AWS service; none uses a proxy to reach the loopback interface.
+        """Create a client of an AWS service; plain HTTP on loopback uses no proxy.
 
         Raises:
             StsRequestRejectedError: a setting that names the CA bundle is empty, or the endpoint
@@ -44,7 +44,8 @@ class SharedTlsSession(BotocoreSession):
         _refuse_empty_ca_bundle(self)
         client: Any = super().create_client(*args, **options)
         reject_ambiguous_endpoint(client.meta.endpoint_url)
-        if is_loopback(client.meta.endpoint_url):
+        url: str = client.meta.endpoint_url
+        if url.startswith("http://") and is_loopback(url):
             direct = Config(proxies={})
             config: Config | None = options.get("config")
             options["config"] = direct if config is None else config.merge(direct)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from assumed import paths
 from assumed.fastpath.formats import VARIABLES
+from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
 from assumed.models import EndpointAddress
 from assumed.server.http import LOOPBACK
 
@@ -104,7 +105,7 @@ def _region(context: ExecContext, name: str) -> str | None:
 def _boto_2_file(context: ExecContext, name: str) -> str | None:
     for path in paths.boto_2_files(context.environ):
         with suppress(OSError):
-            if b"aws_access_key_id" in Path(path).read_bytes().lower():
+            if b"aws_access_key_id" in read_file(Path(path), max_bytes=MAX_AWS_FILE_BYTES).lower():
                 return str(context.credentials)
     return context.user_value(name)
 

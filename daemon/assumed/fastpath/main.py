@@ -379,11 +379,20 @@ def _status_from_file(reader: CredentialsReader, profile: str) -> "dict[str, Any
     }
 
 
+def _printable(text: str) -> str:
+    """Return text without control characters; see `assumed.text.printable`."""
+    if text.isprintable():
+        return text
+    from assumed.text import printable  # noqa: PLC0415 - rarely needed
+
+    return printable(text)
+
+
 def _fill_template(template: str, row: "Mapping[str, Any]") -> str:
     """Fill in the fields; `str.format` would let a template read attributes of any object."""
     remaining = row["seconds_left"] or 0
     values = {
-        "profile": row["profile"],
+        "profile": _printable(str(row["profile"])),
         "state": row["state"],
         "minutes_left": str(remaining // 60),
         "seconds_left": str(remaining),

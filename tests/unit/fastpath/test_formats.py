@@ -52,6 +52,12 @@ def test_format_credentials_writes_the_lines_of_the_aws_cli(output_format: str, 
     assert [re.findall("AWS_[A-Z_]+", each)[0] for each in lines] == list(VARIABLES)
 
 
+@pytest.mark.parametrize("value", ["=ls", "==ls", "a:=ls"])
+@pytest.mark.parametrize("output_format", ["env", "env-no-export"])
+def test_env_quotes_what_zsh_would_expand(output_format: str, value: str) -> None:
+    assert f"AWS_SESSION_TOKEN='{value}'" in format_credentials(with_token(value), output_format)
+
+
 def test_process_format_has_the_expiration_and_the_account() -> None:
     text = format_credentials(CREDENTIALS, "process")
     assert json.loads(text) == {"Version": 1, **CREDENTIALS}

@@ -21,11 +21,13 @@ from assumed.errors import (
     AssumeRoleDeniedError,
     ClockSkewedError,
     DurationTooLongError,
+    LocalFaultError,
     SourceRejectedError,
     StsRequestRejectedError,
     StsThrottledError,
     StsUnavailableError,
 )
+from assumed.fsutil import local_fault_hint, shortage
 from assumed.models import Source, WebIdentity
 from assumed.sts.responses import PROXY_HINT, malformed_response
 
@@ -103,6 +105,11 @@ def translate_error(call: Call, error: Exception, *, is_new_skew: bool = False) 
                 str(error),
                 hint="correct this profile in the configuration",
                 code="ParamValidation",
+            )
+        case exceptions.BotoCoreError() | OSError() if (fault := shortage(error)) is not None:
+            return LocalFaultError(
+                f"the connection to STS cannot be opened: {fault.strerror}",
+                hint=local_fault_hint(fault),
             )
         case exceptions.BotoCoreError() | OSError():
             return StsUnavailableError(

@@ -78,7 +78,7 @@ class ConfigurationUnavailableError(AssumedError):
 
 
 class ConfigurationMissingError(ConfigurationError):
-    """There is no configuration file."""
+    """There is no configuration file, or none of the AWS files that it needs."""
 
 
 class NoRoleProfilesError(AssumedError):

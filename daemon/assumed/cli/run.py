@@ -23,15 +23,25 @@ def command(context: click.Context, options: Options) -> None:
     Example: assumed run --log-format json
     """
     from assumed.app.daemon import Daemon  # noqa: PLC0415 - what it imports takes most of a second
+    from assumed.app.start_up import StartUp  # noqa: PLC0415
+    from assumed.clock import SystemClock  # noqa: PLC0415
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
     from assumed.platform.hardening import harden_process, limit_malloc_arenas  # noqa: PLC0415
+    from assumed.platform.systemd.notify import SystemdNotifier  # noqa: PLC0415
 
     harden_process()
     limit_malloc_arenas()
     journal = journal_handler(os.environ)
     options.configure_log(level="info", journal=journal)
+    start_up = StartUp(
+        os.environ,
+        SystemdNotifier(os.environ),
+        SystemClock(),
+        is_named=options.config is not None or bool(os.environ.get("ASSUMED_CONFIG")),
+    )
     try:
-        context.exit(Daemon(options.config_path(), os.environ).run())
+        daemon = start_up.create(lambda: Daemon(options.config_path(), os.environ))
+        context.exit(0 if daemon is None else daemon.run())
     except AssumedError as error:
         # Who reads the log of a night finds there why nothing ran.
         is_read_by_people = not journal and options.log_format is LogFormat.TEXT

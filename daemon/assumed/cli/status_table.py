@@ -280,7 +280,7 @@ def _notes(status: Status) -> Iterator[str]:
         return
     if status.daemon.config_error is not None:
         error = printable_lines(status.daemon.config_error)
-        yield f"the configuration on disk is wrong and not used:\n{error}"
+        yield f"the configuration on disk is not used:\n{error}"
     if status.daemon.clock_skew_seconds:
         ahead = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (

@@ -54,6 +54,7 @@ _CREDENTIAL_KEYS = (
 _SECRET_WORDS = ("secret", "token", "password")
 
 FileState = tuple[str, int, int, int]
+_NO_FILE = (0, 0, 0)
 
 
 class ResolvedSource(BotocoreSource):
@@ -186,6 +187,11 @@ class SourceProfiles:
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
         return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
 
+    @property
+    def has_files(self) -> bool:
+        """Whether one of the AWS files exists, also if it cannot be read now."""
+        return any(state[1:] != _NO_FILE for state in map(file_state, self._paths))
+
     def names(self) -> tuple[str, ...]:
         """Return the names of all profiles of the AWS files, those of the config file first.
 
@@ -243,6 +249,9 @@ class SourceProfiles:
             else:
                 self._update(contents)
                 self._signature = signature
+                self._end_fault()
+        else:
+            self._end_fault()
         profiles: Mapping[str, Any] = self._merged().get("profiles", {})
         return profiles
 
@@ -274,6 +283,8 @@ class SourceProfiles:
                 raise self._unreadable(error) from error
         self._digest = digest
         self._fingerprints.clear()
+
+    def _end_fault(self) -> None:
         if self._fault is not None:
             self._fault = None
             event(logging.INFO, "aws_files_readable")
@@ -411,8 +422,9 @@ def file_state(path: Path) -> FileState:
     """Return a value that changes with a file, or with the target of a link."""
     try:
         found = path.stat()
-    except OSError:
-        return (str(path), 0, 0, 0)
+    except OSError as error:
+        # A fault is another state than a missing file, so that its end is noticed.
+        return (str(path), *(_NO_FILE if is_missing(error) else (0, 0, error.errno or 0)))
     # Not mtime, which `cp -p` and rsync restore, and which chmod does not change.
     return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 

@@ -9,6 +9,7 @@ import pytest
 
 from assumed.app.factory import load_configuration
 from assumed.app.reloader import ConfigReloader
+from assumed.app.source_lookup import SourceLookup
 from assumed.credential_sources.base import SourceProfiles
 from assumed.logs import event_fields
 from assumed.models import Configuration
@@ -24,11 +25,11 @@ class Reloading:
         self.applied: list[list[str]] = []
         self.requests = 0
         self.write("deploy")
-        sources = SourceProfiles()
+        lookup = SourceLookup(SourceProfiles())
         self.reloader = ConfigReloader(
-            load_configuration(self.path, sources),
+            load_configuration(self.path, lookup),
             {"HOME": str(home)},
-            sources=sources,
+            lookup=lookup,
             apply=self.apply,
             request_reload=self.request_reload,
         )

@@ -254,7 +254,7 @@ class TestScreen:
             mfa_serial="arn:aws:iam::1:mfa/jane", login_expires_at=NOON + timedelta(minutes=90),
         )  # fmt: skip
         assert drawn(Status(daemon=daemon, profiles=(ends,)), 120, 20)[1:6] == [
-            "the configuration on disk is wrong and not used:",
+            "the configuration on disk is not used:",
             "c:3: no",
             "c:4: nor this",
             "this machine's clock is 5m behind STS's: set it; refreshes go on by STS's time",

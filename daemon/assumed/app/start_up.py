@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
 
@@ -39,20 +39,25 @@ class StartUp:
     """Creates the daemon as soon as its configuration and the AWS files can be read.
 
     Args:
-        environ: the environment of the daemon.
         notifier: the service manager.
         clock: the source of time.
         is_named: whether the user has named the configuration.
+        wait: waits this many seconds, or until a signal arrives, and returns whether one has.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], notifier: Notifier, clock: Clock, *, is_named: bool
+        self,
+        notifier: Notifier,
+        clock: Clock,
+        *,
+        is_named: bool,
+        wait: Callable[[float], bool] | None = None,
     ) -> None:
-        self._environ = environ
         self._notifier = notifier
         self._clock = clock
         self._is_named = is_named
         self._wake_up = threading.Event()
+        self._wait = wait or self._wake_up.wait
         self._is_stopped = False
 
     def create(self, create: Callable[[], CreatedT]) -> CreatedT | None:
@@ -108,7 +113,7 @@ class StartUp:
             if self._clock.boottime() >= ready_at:
                 self._notifier.ready()
                 self._notifier.keep_alive()
-            if self._wake_up.wait(min(left, _KEEP_ALIVE_SECONDS)):
+            if self._wait(min(left, _KEEP_ALIVE_SECONDS)):
                 self._wake_up.clear()
                 break
         return not self._is_stopped

@@ -34,7 +34,6 @@ def command(context: click.Context, options: Options) -> None:
     journal = journal_handler(os.environ)
     options.configure_log(level="info", journal=journal)
     start_up = StartUp(
-        os.environ,
         SystemdNotifier(os.environ),
         SystemClock(),
         is_named=options.config is not None or bool(os.environ.get("ASSUMED_CONFIG")),

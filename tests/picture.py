@@ -16,7 +16,7 @@ from freezegun import freeze_time
 from rich.console import Console
 
 from assumed import __version__
-from assumed.cli.status_table import show
+from assumed.cli.status_table import print_table
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import AssumedError
 from assumed.models import DaemonStatus, ProfileDefinition, Status
@@ -86,7 +86,7 @@ def drawn() -> str:
         force_terminal=True,
         legacy_windows=False,
     )
-    show(status, console, now=now)
+    print_table(status, console, now=now)
     svg = console.export_svg(title="assumed status", unique_id="status")
     # Without fonts from another server: a page that shows the picture makes no request.
     return re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.S)

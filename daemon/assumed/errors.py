@@ -53,7 +53,7 @@ class UsageError(AssumedError):
 
 
 class ConfigurationError(AssumedError):
-    """The configuration is missing or invalid; `problems` has one line for each problem."""
+    """The configuration is invalid; `problems` has one line for each problem."""
 
     code = "Configuration"
     exit_status = 78  # EX_CONFIG of sysexits.h; the systemd units do not restart on it
@@ -91,6 +91,12 @@ class ConfigurationNotWrittenError(AssumedError):
     """The operating system did not let us write a first configuration."""
 
     code = "ConfigurationNotWritten"
+
+
+class AdoptionRejectedError(AssumedError):
+    """A profile of the AWS files cannot be adopted or released; no file was changed for it."""
+
+    code = "AdoptionRejected"
 
 
 class SourceMissingError(AssumedError):

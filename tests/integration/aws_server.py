@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sts.models import sts_backends
 
-from assumed.demo.embedded_aws import EmbeddedAws, answer_error, form
+from assumed.demo.embedded_aws import EmbeddedAws, error_response, form
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -110,7 +110,7 @@ class ApiServer:
                     self._requests.append(sent | signature)
                 token = parameters.get("WebIdentityToken", [""])[0]
                 if token and token not in self._identity_tokens:
-                    return answer_error(
+                    return error_response(
                         start_response,
                         "400 Bad",
                         "ExpiredTokenException",
@@ -138,7 +138,7 @@ class ApiServer:
             if is_right:
                 device["codes"].remove(asked["TokenCode"])
         if not is_right:
-            return answer_error(
+            return error_response(
                 start_response,
                 "403 Forbidden",
                 "AccessDenied",
@@ -172,9 +172,9 @@ class ApiServer:
                         lambda: self._faults.get(role_arn) != "hang", _HANG_SECONDS
                     )
             case "throttle":
-                return answer_error(start_response, "400 Bad", "Throttling", "Rate exceeded")
+                return error_response(start_response, "400 Bad", "Throttling", "Rate exceeded")
             case "break":
-                return answer_error(start_response, "500 Broken", "InternalFailure", "It broke")
+                return error_response(start_response, "500 Broken", "InternalFailure", "It broke")
             case "garbage":
                 body = b"<html>Please log in to the hotel's network</html>"
                 start_response("200 OK", [("Content-Length", str(len(body)))])

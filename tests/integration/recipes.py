@@ -18,15 +18,12 @@ def credential_process(world: World, name: str) -> str:
 
 
 def blocks(title: str, language: str) -> list[str]:
-    """Return the blocks of a language below a title of the recipes."""
+    """Return the code blocks of a language in one section of the recipes."""
     section = RECIPES.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     found = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.M | re.S)
     return [text for named, text in found if named == language]
 
 
 def installed(world: World, text: str) -> str:
-    """Return a text that names this very installation where it has `assumed` with or without path.
-
-    Its tests are no installation with a script of that name, which all the others would be.
-    """
+    """Return a text with every `assumed` replaced by the command that the tests run."""
     return re.sub(r"(?<=[= ])(/[\w./]*/)?assumed(?= )", " ".join(world.assumed), text)

@@ -65,14 +65,14 @@ class Terminal:
     def wait_for_foreground(self, name: str) -> None:
         """Wait until a program of that name has the terminal, so that Ctrl-C reaches it."""
 
-        def is_there() -> bool:
+        def is_in_foreground() -> bool:
             try:
                 group = os.tcgetpgrp(self._fd)
                 return Path(f"/proc/{group}/comm").read_text() == f"{name}\n"
             except OSError:
                 return False
 
-        wait_until(is_there, f"{name} in the foreground: {self.read()!r}")
+        wait_until(is_in_foreground, f"{name} in the foreground: {self.read()!r}")
 
     def status(self) -> int:
         return self.process.wait(timeout=60)

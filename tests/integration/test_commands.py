@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
-from assumed.cli import _COMMANDS
+from assumed.cli.main import _COMMANDS
 from tests.integration.world import SOURCE, World
 
 
-def test_refresh_and_status_work_with_no_daemon(world: World) -> None:
+def test_refresh_and_status_work_without_a_daemon(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     refreshed = world.run("refresh")
@@ -22,10 +22,10 @@ def test_refresh_and_status_work_with_no_daemon(world: World) -> None:
     assert status.returncode == 0
     assert status.stdout.splitlines()[0].split()[:2] == ["PROFILE", "ROLE"]
     assert f"profile {SOURCE}  valid  59m" in status.stdout
-    assert "no daemon runs" in status.stderr
+    assert "no daemon is running" in status.stderr
 
 
-def test_a_refresh_through_the_daemon_is_the_daemons(world: World) -> None:
+def test_refresh_uses_the_running_daemon(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     with world.running() as daemon:
@@ -35,7 +35,7 @@ def test_a_refresh_through_the_daemon_is_the_daemons(world: World) -> None:
         assert world.status()["daemon"]["pid"] == daemon.pid
 
 
-def test_status_json_is_the_written_contract(world: World) -> None:
+def test_status_json_has_the_documented_fields(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     alone = world.status()
@@ -63,18 +63,18 @@ def test_status_json_is_the_written_contract(world: World) -> None:
     assert status["profiles"][0]["source"] == f"profile {SOURCE}"
 
 
-def test_check_reads_everything_and_calls_nothing(world: World) -> None:
+def test_check_sends_no_request(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})
     checked = world.run("check")
     assert checked.returncode == 0
-    assert checked.stdout == f"{world.config}: 1 profile, no mistakes in the file\n"
+    assert checked.stdout == f"{world.config}: 1 profile, no problems in this file\n"
     assert world.server.calls(role) == 0
 
 
-def test_check_live_prints_who_each_profile_became_and_writes_nothing(world: World) -> None:
+def test_check_live_prints_each_role_session_and_stores_nothing(world: World) -> None:
     role = world.add_role()
-    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/somebody-else")
+    denied = world.add_role(trusts="arn:aws:iam::123456789012:user/another")
     world.configure({"reports": role, "denied": denied})
     before = world.credentials.read_bytes()
     checked = world.run("check", "--live")
@@ -85,7 +85,7 @@ def test_check_live_prints_who_each_profile_became_and_writes_nothing(world: Wor
     assert world.credentials.read_bytes() == before
 
 
-def test_check_finds_a_profile_whose_fresh_keys_nobody_would_look_at(world: World) -> None:
+def test_check_finds_a_profile_whose_keys_aws_tools_ignore(world: World) -> None:
     world.configure({"reports": world.add_role()})
     (world.home / ".aws" / "config").write_text(
         "[profile reports]\nrole_arn = arn:aws:iam::123456789012:role/x\n"
@@ -99,7 +99,7 @@ def test_check_finds_a_profile_whose_fresh_keys_nobody_would_look_at(world: Worl
     assert f"in {world.config}, give profile reports another name" in checked.stderr
 
 
-def test_check_notes_what_the_shell_sets_and_is_content(world: World) -> None:
+def test_check_succeeds_with_notes_about_the_environment(world: World) -> None:
     world.configure({"reports": world.add_role()})
     checked = world.run("check", AWS_ACCESS_KEY_ID="AKIASHOWN", AWS_PROFILE="reports")
     assert checked.returncode == 0
@@ -108,23 +108,30 @@ def test_check_notes_what_the_shell_sets_and_is_content(world: World) -> None:
     assert "AKIASHOWN" not in checked.stderr
 
 
-def test_a_wrong_configuration_ends_every_command_with_78(world: World) -> None:
+def test_an_invalid_configuration_makes_every_command_exit_with_78(world: World) -> None:
     world.write_config("profiles:\n  a:\n    role_arn: nonsense\n    source_profile: nowhere\n")
     for command in ("run", "check", "status", "refresh"):
         done = world.run(command)
         assert done.returncode == 78
-        assert f"{world.config}:3: profiles.a.role_arn: not an ARN" in done.stderr
+        assert done.stderr.startswith("assumed: Configuration: 2 problems\n")
+        assert f"\n{world.config}:3: profiles.a.role_arn: not an ARN" in done.stderr
+        advice = "fix the file, then "
+        advice += (
+            "run this command again" if command == "check" else "verify it with `assumed check`"
+        )
+        assert done.stderr.endswith(f"\n  {advice}\n")
         assert f"{world.config}:4: profiles.a.source_profile: profile" in done.stderr
 
 
-def test_no_configuration_is_told_with_an_example(world: World) -> None:
+def test_a_missing_configuration_is_reported_with_an_example(world: World) -> None:
     done = world.run("run")
     assert done.returncode == 78
-    assert f"there is no configuration file: looked for {world.config} and" in done.stderr
+    expected = f"assumed: Configuration: there is no configuration file: looked for {world.config}"
+    assert done.stderr.startswith(expected)
     assert "profiles:\n  my-profile:\n" in done.stderr
 
 
-def test_a_configuration_that_others_may_write_is_refused(world: World) -> None:
+def test_a_configuration_that_others_can_write_is_rejected(world: World) -> None:
     world.configure({"reports": world.add_role()})
     world.config.chmod(0o666)
     done = world.run("check")
@@ -135,14 +142,14 @@ def test_a_configuration_that_others_may_write_is_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["refresh", "nope"], "profile nope is not in the configuration"),
+        (["refresh", "nope"], "assumed: Usage: profile nope is not in the configuration"),
         (["status", "nope"], "known are: reports"),
         (["sttus"], "No such command 'sttus'"),
         (["run", "--log-level", "loud"], "Invalid value for '--log-level'"),
         (["check", "--log-file", "nowhere/at/all"], "--log-file nowhere/at/all: No such file"),
     ],
 )
-def test_a_wrong_usage_ends_with_2_and_a_mend(
+def test_wrong_usage_exits_with_2_and_a_hint(
     world: World, arguments: list[str], expected: str
 ) -> None:
     world.configure({"reports": world.add_role()})
@@ -152,21 +159,22 @@ def test_a_wrong_usage_ends_with_2_and_a_mend(
     assert not done.stdout
 
 
-def test_plain_http_to_another_machine_is_refused(world: World) -> None:
+def test_plain_http_to_another_machine_is_rejected(world: World) -> None:
     world.configure({"reports": world.add_role()})
     done = world.run("check", "--live", AWS_ENDPOINT_URL="http://sts.example.com")
     assert done.returncode == 1
     assert "reports: PlainHttp: http://sts.example.com is plain HTTP" in done.stderr
 
 
-def test_an_endpoint_that_is_not_there_is_told(world: World) -> None:
+def test_an_unreachable_endpoint_is_reported(world: World) -> None:
     world.configure({"reports": world.add_role()})
     done = world.run("refresh", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert done.returncode == 1
-    assert "reports: EndpointConnectionError" in done.stderr
+    assert done.stderr.startswith("reports: EndpointConnectionError: ")
+    assert "profile reports: " not in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_traceback(world: World) -> None:
+def test_a_closed_pipe_causes_no_traceback(world: World) -> None:
     world.configure({"reports": world.add_role()})
     command = f"{' '.join(world.assumed)} status | true"
     done = subprocess.run(  # noqa: S602
@@ -175,21 +183,21 @@ def test_a_reader_that_goes_away_is_no_traceback(world: World) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_version_and_every_help_are_there(world: World) -> None:
+def test_version_and_help_of_every_command_are_printed(world: World) -> None:
     assert world.run("--version").stdout.startswith("assumed ")
     listed = world.run("--help").stdout
     for command in _COMMANDS:
         assert f"\n  {command} " in listed
-    assert "Example: assumed " in world.run("service", "--help").stdout
+    assert "\n  assumed service install\n" in world.run("service", "--help").stdout
     single = [[name] for name in _COMMANDS if name != "service"]
     for words in (*single, ["service", "install"], ["service", "uninstall"]):
         shown = world.run(*words, "--help").stdout
-        assert "Example: assumed " in shown
+        assert f"\nExamples:\n  {' '.join(['assumed', *words])}" in shown.replace("sudo ", "")
         for option in ("--config FILE", "--log-level", "--log-format", "--log-file FILE"):
             assert option in shown
 
 
-def test_json_logs_are_one_object_a_line(world: World) -> None:
+def test_json_logs_have_one_object_per_line(world: World) -> None:
     world.configure({"reports": world.add_role()})
     with world.running("--log-format", "json") as daemon:
         daemon.stop()
@@ -199,21 +207,19 @@ def test_json_logs_are_one_object_a_line(world: World) -> None:
     ]  # fmt: skip
 
 
-def test_logout_takes_away_what_assumed_wrote_and_nothing_else(world: World) -> None:
+def test_logout_removes_only_what_assumed_wrote(world: World) -> None:
     world.configure({"one": world.add_role(), "two": world.add_role()})
     before = world.credentials.read_bytes()
     assert world.run("refresh").returncode == 0
-    assert world.run("logout", "one", "nope").stdout == (
-        "one: removed\nnope: nothing of assumed's is there\n"
-    )
+    assert world.run("logout", "one", "nope").stdout == ("one: removed\nnope: nothing to remove\n")
     assert "[two]" in world.credentials.read_text()
     world.config.unlink()
     assert world.run("logout").stdout == "two: removed\n"
     assert world.credentials.read_bytes() == before
-    assert world.run("logout").stdout == "nothing of assumed's is in the credentials file\n"
+    assert world.run("logout").stdout == "nothing to remove from the credentials file\n"
 
 
-def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> None:
+def test_logout_fails_while_a_daemon_refreshes_the_profile(world: World) -> None:
     role = world.add_role()
     world.configure({"one": role, "two": world.add_role()})
     with world.running() as daemon:
@@ -230,7 +236,7 @@ def test_logout_is_refused_while_a_daemon_would_write_it_again(world: World) -> 
         assert "[one]" not in world.credentials.read_text()
 
 
-def test_why_a_daemon_did_not_start_is_in_its_log(world: World) -> None:
+def test_the_log_says_why_the_daemon_did_not_start(world: World) -> None:
     world.write_config("profiles:\n  a:\n    role_arn: nonsense\n    source_profile: nowhere\n")
     done = world.run("run", "--log-format", "json")
     assert done.returncode == 78

@@ -33,7 +33,7 @@ def test_a_shell_completes_commands_options_and_profiles(world: World, shell: st
         typed.type(f"{prepare}\n{line}\necho rea''dy\n")
         typed.wait_for("\nready")
         typed.type("assumed serv\tunin\t--he\t\n")
-        typed.wait_for("Undo what `install` did")
+        typed.wait_for("Stop and remove the service")
         typed.type("assumed status zeb\t--js\t\n")
         typed.wait_for('"profile": "zebra-crossing"')
         typed.type("exit\n")

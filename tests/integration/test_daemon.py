@@ -71,7 +71,10 @@ def test_an_invalid_configuration_is_rejected_and_the_old_one_stays_active(world
         assert status["profiles"][0]["state"] == "valid"
         assert world.run("refresh", "--force").returncode == 0
         shown = world.run("status")
-        assert "the configuration on disk is not used" in shown.stderr
+        assert (
+            "the configuration file cannot be used, so the previous configuration is used"
+            in shown.stderr
+        )
         world.configure({"reports": role})
         daemon.signal(signal.SIGHUP)
         daemon.wait_for("config_reloaded")
@@ -245,7 +248,9 @@ def test_a_malformed_credentials_file_is_reported_and_then_recovers(world: World
         world.credentials.write_text(f"{world.credentials.read_text()}not a key\n")
         failed = world.run("refresh", "--force")
         assert failed.returncode == 1
+        daemon.wait_for("credentials_file_unreadable")
         world.credentials.write_text(good)
+        daemon.wait_for("credentials_file_readable")
         wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
         assert f"[{SOURCE}]" in world.credentials.read_text()
         assert "[reports]" in world.credentials.read_text()

@@ -21,12 +21,12 @@ def demo(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_tells_its_story_and_touches_nothing_of_the_user(tmp_path: Path) -> None:
-    done = demo(tmp_path, AWS_PROFILE="nobody", AWS_ACCESS_KEY_ID="AKIAFOREIGN")
+def test_the_demo_runs_every_step_and_leaves_the_home_directory_alone(tmp_path: Path) -> None:
+    done = demo(tmp_path, AWS_PROFILE="unknown", AWS_ACCESS_KEY_ID="AKIAFOREIGN")
     assert done.returncode == 0, done.stdout + done.stderr
-    told = done.stdout
+    rest = done.stdout
     steps = [
-        "1. A user with no permissions",
+        "1. A user without permissions",
         "(AccessDenied) when calling the ListObjectsV2 operation",
         "2. By hand",
         "q3.csv",
@@ -35,22 +35,22 @@ def test_the_demo_tells_its_story_and_touches_nothing_of_the_user(tmp_path: Path
         "4. The profile works",
         "q3.csv",
         "(AccessDenied) when calling the PutObject operation",
-        "5. Time goes by",
+        "5. Time passes",
         "(ExpiredToken) when calling the ListObjectsV2 operation",
         "q3.csv",
         "profile_refreshed profile=s3-read-only",
         "$ assumed status",
         "valid",
-        "Everything went as told",
+        "Every step succeeded",
     ]
     for step in steps:
-        _, found, told = told.partition(step)
-        assert found, f"{step!r} is missing behind:\n{done.stdout}"
+        _, found, rest = rest.partition(step)
+        assert found, f"{step!r} is missing in:\n{done.stdout}"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_fails_where_a_step_does_not_go_as_told(tmp_path: Path) -> None:
-    # An `aws` that always succeeds and says nothing: the first AccessDenied does not come.
+def test_the_demo_fails_if_a_step_has_another_result(tmp_path: Path) -> None:
+    # An `aws` that succeeds without output: the expected AccessDenied is missing.
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.symlink_to(sys.executable)
@@ -69,6 +69,6 @@ def test_the_demo_fails_where_a_step_does_not_go_as_told(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 1
-    assert "Not as told: `aws s3 ls s3://reports --profile learnaws-test-user` ended with" in (
+    assert "The demo failed: `aws s3 ls s3://reports --profile learnaws-test-user` exited with" in (
         done.stdout
     )

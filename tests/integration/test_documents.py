@@ -1,8 +1,8 @@
-"""Every command of the documents, run as it stands there.
+"""Every command line of the documents, run as it is printed there.
 
-Programs that are not part of this one, or that would change the machine, are stand-ins that do
-nothing: what is tried is that the command line itself is right, and what `assumed` and `aws` make
-of it. What root is to type is read by the shell, and not run.
+Programs of others, and those that would change the machine, are replaced by scripts that do
+nothing. So the tests check the command line itself, and how `assumed` and `aws` react. Commands for
+root are parsed by the shell, but not run.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ ELSEWHERE = {
         "tests/integration/test_export.py"
     ),
 }
-"""The commands that are run by something else, and by what."""
+"""Commands that another test runs, and that test."""
 
 
 def commands() -> list[tuple[str, str, str]]:
-    """Return page, prompt and text of each command, with the lines that continue it."""
+    """Return page, prompt and text of each command, with its continuation lines."""
     found = []
     for page in PAGES:
         for block in re.findall(r"^ *```console\n(.*?)^ *```", page.read_text(), re.M | re.S):
@@ -64,23 +64,23 @@ COMMANDS = commands()
 
 @pytest.fixture
 def shell(world: World) -> Iterator[World]:
-    """A home with the profiles that the documents speak of, and every program that they start."""
+    """A home directory with the profiles and programs that the documents mention."""
     role = world.add_role()
     world.configure({"s3-read-only": role, "deploy": role})
-    folder = world.home / "bin"
-    folder.mkdir()
+    directory = world.home / "bin"
+    directory.mkdir()
     for name in STAND_INS:
-        stand_in = folder / name
+        stand_in = directory / name
         stand_in.write_text("#!/bin/sh\nexit 0\n")
         stand_in.chmod(0o755)
     for name in ("assumed", "aws"):
         beside = Path(sys.executable).with_name(name)
         found = beside if beside.exists() else Path(shutil.which(name) or name)
-        (folder / name).symlink_to(found)
+        (directory / name).symlink_to(found)
     for name in ("config", "systemd"):
         (world.home / name).symlink_to(REPOSITORY / name)
-    (world.home / "nightly-build").symlink_to(folder / "nightly-build")
-    world.environ["PATH"] = f"{folder}:/usr/bin:/bin"
+    (world.home / "nightly-build").symlink_to(directory / "nightly-build")
+    world.environ["PATH"] = f"{directory}:/usr/bin:/bin"
     world.environ["SHELL"] = "/bin/true"
     with world.running():
         yield world
@@ -90,9 +90,9 @@ def shell(world: World) -> Iterator[World]:
     ("page", "command"),
     [(page, text) for page, prompt, text in COMMANDS if prompt == "$" and text not in ELSEWHERE],
 )
-def test_a_command_of_the_documents_runs(shell: World, page: str, command: str) -> None:
+def test_a_command_of_the_documents_succeeds(shell: World, page: str, command: str) -> None:
     if command.startswith("curl") and shutil.which("curl") is None:
-        pytest.skip(f"NOT TESTED: {command}: there is no curl here")
+        pytest.skip(f"NOT TESTED: {command}: curl is not installed")
     done = subprocess.run(  # noqa: S603
         ["/bin/bash", "-c", command],
         cwd=shell.home,
@@ -109,7 +109,7 @@ def test_a_command_of_the_documents_runs(shell: World, page: str, command: str) 
 @pytest.mark.parametrize(
     ("page", "command"), [(page, text) for page, prompt, text in COMMANDS if prompt == "#"]
 )
-def test_a_command_for_root_is_one_that_the_shell_reads(page: str, command: str) -> None:
+def test_a_command_for_root_is_valid_for_the_shell(page: str, command: str) -> None:
     done = subprocess.run(  # noqa: S603
         ["/bin/bash", "-n", "-c", command], capture_output=True, text=True, check=False
     )
@@ -119,5 +119,5 @@ def test_a_command_for_root_is_one_that_the_shell_reads(page: str, command: str)
 
 
 @pytest.mark.parametrize("where", ELSEWHERE.values())
-def test_what_runs_the_other_commands_is_there(where: str) -> None:
+def test_the_tests_of_the_other_commands_exist(where: str) -> None:
     assert (REPOSITORY / where).exists()

@@ -119,7 +119,9 @@ def test_a_command_that_cannot_be_executed_has_the_status_of_a_shell(
     with mode(world, how):
         missing = world.run("exec", "reports", "--", "no-such-command", "x")
         assert missing.returncode == 127
-        assert missing.stderr.startswith("assumed: no-such-command: there is no such command\n")
+        assert missing.stderr.startswith(
+            "assumed: CommandNotStarted: no-such-command: there is no such command\n"
+        )
         directory = world.run("exec", "reports", "--", str(world.home))
         assert directory.returncode == 126
         assert "cannot be executed: Permission denied" in directory.stderr

@@ -147,8 +147,8 @@ class TestWithoutADaemon:
         done = exporting(world, "--profile", "reports")
         assert done.returncode == 0
         assert json.loads(done.stdout)["AccessKeyId"] == before
-        assert "profile reports: " in done.stderr
-        assert "what is left of the session before is printed" in done.stderr
+        assert done.stderr.startswith("reports: InternalFailure: ")
+        assert "the previous session is still valid, and its credentials are printed" in done.stderr
 
     @pytest.mark.parametrize("left", [timedelta(seconds=30), timedelta(hours=-1)])
     def test_a_session_that_expires_within_a_minute_is_never_printed(
@@ -160,7 +160,7 @@ class TestWithoutADaemon:
         for shape in FORMATS:
             done = exporting(world, "--profile", "reports", "--format", shape)
             assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.startswith("assumed: profile reports: ")
+            assert done.stderr.startswith("assumed: InternalFailure: profile reports: ")
 
     def test_a_session_of_fifteen_minutes_is_used_again(self, world: World) -> None:
         role = world.add_role()
@@ -234,7 +234,7 @@ class TestWithoutADaemon:
             (["--profile", "reports", "extra"], 2, "unexpected extra argument"),
             (["--profile", "reports", "--log-level", "loud"], 2, "'--log-level'"),
             (["--profile"], 2, "requires an argument"),
-            (["--profile", "reports", "--config", "nowhere.yaml"], 78, "nowhere.yaml: it can't be"),
+            (["--profile", "reports", "--config", "nowhere.yaml"], 78, "nowhere.yaml: cannot be"),
         ],
     )
     def test_a_usage_error_is_reported_with_its_exit_status(
@@ -288,7 +288,7 @@ class TestThroughTheDaemon:
         with world.running():
             done = exporting(world, "--profile", "denied")
             assert (done.returncode, done.stdout) == (1, "")
-            assert "assumed: profile denied: User: " in done.stderr
+            assert done.stderr.startswith("assumed: AccessDenied: profile denied: User: ")
             assert "two places must allow sts:AssumeRole" in done.stderr
             assert exporting(world, "--profile", "nope").returncode == 2
 
@@ -337,11 +337,11 @@ class TestMemory:
     ) -> None:
         status = world.run("status")
         assert "pending, in memory" in status.stdout
-        assert "what is kept in memory, a daemon alone has" in status.stderr
+        assert "only a daemon has the sessions of profiles with `store: memory`" in status.stderr
         assert world.run("refresh").returncode == 0
         refused = world.run("refresh", "held")
         assert refused.returncode == 1
-        assert "held: DaemonNeeded: profile held: it is kept in memory alone" in refused.stderr
+        assert "held: DaemonNeeded: it is kept in memory only" in refused.stderr
         assert world.server.calls(held) == 0
 
     def test_without_a_daemon_it_is_assumed_at_each_use(self, world: World, held: str) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import stat
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from botocore.session import Session
 
+from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from tests.integration.world import SOURCE, World
+from tests.unit.app.init.test_generator import EXAMPLES, Home
+from tests.unit.aws_files.test_shadowing import resolve_with_botocore
 
 
 def write_aws_config(world: World, text: str) -> Path:
@@ -39,9 +45,9 @@ def test_init_check_and_refresh_work_without_editing(world: World) -> None:
     made = world.run("init")
     assert made.returncode == 0, made.stderr
     assert made.stdout == (
-        "profile far: from now on --profile far-fresh\n"
-        "profile hub: from now on --profile hub-fresh\n"
-        f"{world.config}: written; read it, and see whether it works: `assumed check --live`\n"
+        "profile far: use --profile far-fresh instead\n"
+        "profile hub: use --profile hub-fresh instead\n"
+        f"{world.config}: written; review it, then test it with `assumed check --live`\n"
     )
     assert made.stderr == ""
     assert stat.S_IMODE(world.config.stat().st_mode) == 0o600
@@ -151,11 +157,13 @@ def test_check_live_prints_caller_role_and_lifetime(world: World) -> None:
     checked = world.run("check", "--live")
     assert (checked.returncode, checked.stderr) == (0, "")
     far_role, far_source, hub_role, hub_source, last = checked.stdout.splitlines()
-    assert re.fullmatch(rf"hub: {session}/assumed-\S+, for 1h00m, in \d+ ms", hub_role)
+    assert re.fullmatch(
+        rf"hub: {session}/assumed-\S+, valid for 1h00m, answered in \d+ ms", hub_role
+    )
     assert hub_source == f"  from profile {SOURCE}: {world.user_arn}"
-    assert re.fullmatch(r"far: arn:aws:sts:\S+, for 15m, in \d+ ms", far_role)
+    assert re.fullmatch(r"far: arn:aws:sts:\S+, valid for 15m, answered in \d+ ms", far_role)
     assert re.fullmatch(rf"  from managed profile hub: {session}/assumed-\S+", far_source)
-    assert last == f"{world.config}: 2 profiles, no mistakes in the file"
+    assert last == f"{world.config}: 2 profiles, no problems in this file"
     assert world.credentials.read_bytes() == before
 
 
@@ -175,6 +183,7 @@ def test_the_statement_for_a_denial_makes_the_trust_policy_work(world: World, so
     assert denied.returncode == 1
     printed = denied.stderr
     assert printed.startswith("denied: AccessDenied: User: arn:")
+    assert "profile denied: " not in printed
     assert f" {source}: arn:aws:" in printed
     assert "In the trust policy: {" not in printed
     assert "  - the definition has tags: the same two places must allow sts:TagSession" in printed
@@ -198,4 +207,41 @@ def test_check_live_continues_after_a_failed_profile(world: World) -> None:
     unreachable = world.run("check", "--live", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert unreachable.returncode == 1
     assert "reports: EndpointConnectionError: " in unreachable.stderr
-    assert f"\n  from profile {SOURCE}, in " in unreachable.stderr
+    assert f"\n  from profile {SOURCE}, answered in " in unreachable.stderr
+
+
+@pytest.fixture
+def aws_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home directory for this process, so that botocore reads its files."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return Home(tmp_path)
+
+
+def install_credential_process(home: Home, name: str) -> None:
+    program = home.path / "bin" / name
+    keys = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(keys)}'\n")
+    program.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_used_by_botocore_agrees_with_botocore(aws_home: Home, name: str) -> None:
+    aws_home.copy(name)
+    files = aws_home.files()
+    for profile in files.profiles.values():
+        if (process := profile.value("credential_process")) is not None:
+            install_credential_process(aws_home, shlex.split(process)[0])
+    misplaced = [f"profile {each}" for each in files.misplaced]
+    assert {*files.profiles, *misplaced} == {*Session().full_config["profiles"]}
+    for profile in files.profiles.values():
+        expected, found = used_by_botocore(profile).kind, resolve_with_botocore(profile.name)
+        # botocore raises an error for a role whose source is missing.
+        is_broken_role = (found, expected) == (CredentialKind.BROKEN, CredentialKind.ROLE)
+        assert found is expected or is_broken_role, profile.name

@@ -33,7 +33,7 @@ def test_one_code_serves_every_role_and_survives_a_restart(world: World) -> None
         assert "enter an MFA code with `assumed login`; the daemon will retry after that" in shown
         done = world.run("login", typed="980071\n")
         assert done.returncode == 0, done.stderr
-        assert f"the MFA session of {serial} lasts 11h59m" in done.stdout
+        assert f"the MFA session of {serial} is valid for 11h59m" in done.stdout
         wait_until(lambda: set(world.states().values()) == {"valid"}, "the refreshes")
         assert world.caller("role2").startswith(session_arn(roles[2]))
         assert world.status()["profiles"][0]["mfa_serial"] == serial
@@ -93,7 +93,7 @@ def test_an_expiring_session_is_logged_and_needs_the_next_code(world: World) -> 
         assert world.run("login", "role0", typed="111111").returncode == 0
         daemon.wait_for("login_expires_soon profile=role0")
         wait_until(lambda: world.states() == {"role0": "valid"}, "the refresh")
-        assert f"the MFA session of {serial} ends in" in world.run("status").stdout
+        assert f"the MFA session of {serial} expires in" in world.run("status").stdout
         wait_until(
             lambda: world.status()["profiles"][0]["login_expires_at"] is None, "the expiration"
         )

@@ -1,4 +1,4 @@
-"""A night in which STS was down, as the log tells it to whoever is called."""
+"""The log of an STS outage, as an engineer reads it afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.world import AwsServer, World, wait_until
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    # An hour is 9 s.
+    # An hour takes 9 s.
     server = AwsServer(lifetime_scale=1 / 400)
     world = World(tmp_path, server)
     yield world
@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     server.stop()
 
 
-def test_the_log_of_a_failed_night_tells_its_story_by_itself(world: World) -> None:
+def test_the_log_explains_an_outage_by_itself(world: World) -> None:
     role = world.add_role()
     world.configure({"deploy": role})
     with FaultySts(world.server.endpoint_url) as sts:
@@ -59,14 +59,14 @@ def test_the_log_of_a_failed_night_tells_its_story_by_itself(world: World) -> No
     )
     since = expired["failing_since"]
     assert expired["level"] == "error"
-    # A night of seconds has no repeats that are a minute apart.
+    # An outage of seconds has no repeats that are a minute apart.
     assert [event["event"] for event in repeats if event["level"] == "warning"] == []
     assert (expired["error_code"], expired["hint"]) == (first["error_code"], first["hint"])
     assert (recovered["level"], recovered["failing_since"]) == ("info", since)
     assert recovered["failures"] > 1
     assert recovered["failed_with"] == first["error_code"]
     ended, over = map(datetime.fromisoformat, (expired["expires_at"], recovered["time"]))
-    # Less than a second is none, where the next try comes right behind the end.
+    # Less than a second is rounded to none, if the retry follows the expiration at once.
     without = pytest.approx((over - ended).total_seconds(), abs=2)
     assert recovered["expired_for_seconds"] == without
     assert recovered["failing_for_seconds"] > 0

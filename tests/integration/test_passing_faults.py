@@ -222,7 +222,7 @@ def test_a_mode_that_lets_others_write_the_configuration_is_noticed_and_its_end_
         check_healed(seconds_until(lambda: bool(events(daemon, "config_rejected")), "it"))
         assert world.run("check").returncode == 78
         assert is_valid(world, "one")
-        assert "is not used" in world.run("status").stderr
+        assert "cannot be used" in world.run("status").stderr
         path.chmod(before)
         check_healed(seconds_until(lambda: bool(events(daemon, "config_reloaded")), "the reload"))
         assert world.run("check").returncode == 0

@@ -279,7 +279,9 @@ def test_the_template_stays_while_another_user_has_an_instance(fresh: Unit) -> N
     joe.configure(reports=joe.add_role())
     machine.do(ASSUMED, "service", "install", "--system", "joe")
     assert joe.states() == {"reports": "valid"}
-    assert "stays" in machine.do(ASSUMED, "service", "uninstall", "--system", "joe")
+    assert "kept, since other users" in machine.do(
+        ASSUMED, "service", "uninstall", "--system", "joe"
+    )
     assert machine.run("systemctl", "is-active", "assumed@joe").stdout == "inactive\n"
     assert fresh.show("ActiveState", "UnitFileState") == ["active", "enabled"]
 
@@ -287,7 +289,7 @@ def test_the_template_stays_while_another_user_has_an_instance(fresh: Unit) -> N
 def test_a_second_installation_changes_nothing(fresh: Unit) -> None:
     again = fresh.as_owner(ASSUMED, "service", "install", *fresh.install_options)
     assert again.returncode == 0, again.stderr
-    assert "is there already, and the same" in again.stdout
+    assert ".service: unchanged" in again.stdout
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +342,7 @@ def test_install_names_variables_that_the_service_does_not_have(jill: Person) ->
     installed = jill.run(ASSUMED, "service", "install", **environ)
     assert installed.returncode == 0
     # The manager gets the other variable from environment.d.
-    assert "unknown to the service: HTTPS_PROXY;" in installed.stderr
+    assert "but not for the service: HTTPS_PROXY\n" in installed.stderr
     assert "passw0rd" not in installed.stdout + installed.stderr + jill.do("cat", UNIT_OF_JILL)
     jill.do(ASSUMED, "service", "uninstall")
 
@@ -349,7 +351,7 @@ def test_install_fails_while_a_daemon_runs_by_hand(jill: Person) -> None:
     jill.do("systemd-run", "--user", "--unit=byhand", "--property=Type=notify", ASSUMED, "run")
     refused = jill.run(ASSUMED, "service", "install")
     assert refused.returncode == 1
-    assert "a daemon runs already" in refused.stderr
+    assert "a daemon is running already" in refused.stderr
     assert jill.run("test", "-e", UNIT_OF_JILL).returncode == 1
     jill.do("systemctl", "--user", "stop", "byhand")
 
@@ -359,12 +361,12 @@ def test_uninstall_disables_lingering_only_if_install_enabled_it(jill: Person) -
     installed = jill.run(ASSUMED, "service", "install", "--linger")
     if "polkit" in installed.stderr.lower() or "Access denied" in installed.stderr:
         pytest.skip(f"NOT TESTED: --linger: there is no polkit: {installed.stderr}")
-    assert "lingering: on" in installed.stdout
+    assert "lingering: enabled" in installed.stdout
     jill.do("test", "-e", mark)
     jill.do(ASSUMED, "service", "uninstall")
     assert jill.run("test", "-e", mark).returncode == 1
     jill.machine.do("loginctl", "enable-linger", "jill")
-    assert "was on already" in jill.do(ASSUMED, "service", "install", "--linger")
+    assert "was enabled already" in jill.do(ASSUMED, "service", "install", "--linger")
     jill.do(ASSUMED, "service", "uninstall")
     jill.do("test", "-e", mark)
 

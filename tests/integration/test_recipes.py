@@ -1,4 +1,4 @@
-"""docs/recipes.md, as it is written there, as far as its tools are here."""
+"""The recipes of docs/recipes.md, with the real tools if they are installed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.integration.world import World, wait_until
 
 EVERYTHING = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 AWS = Path(sys.executable).with_name("aws")
-# What a desktop, cron or a unit gives a program of the user.
+# The environment of programs that a desktop, cron or a systemd unit starts.
 BARE = {"PATH": "/usr/bin:/bin"}
 
-# It ends when it is told to, which is after its first session has.
+# The test ends it after its first session has expired.
 SLOW = """
 resource "terraform_data" "slow" {
   provisioner "local-exec" {
@@ -37,14 +37,14 @@ def write_profile(world: World, title: str) -> None:
 
 
 def deploy(world: World) -> str:
-    """Configure the profile of all recipes, and return the name of its role."""
+    """Configure the profile of all recipes, and return the ARN of its role."""
     role = world.server.add_role(EVERYTHING, trusts=world.user_arn)
     world.configure({"deploy": role})
     return role
 
 
 def bare_environ(world: World, more: Mapping[str, str]) -> dict[str, str]:
-    """An environment without that of a shell, but for where the AWS of these tests is."""
+    """Return an environment without that of a shell, except for the address of the test AWS."""
     named = ("HOME", "XDG_RUNTIME_DIR", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "NO_PROXY")
     return {**{name: world.environ[name] for name in named}, **BARE, **more}
 
@@ -58,7 +58,7 @@ class TestTerraform:
         return command
 
     @pytest.mark.parametrize("way", ["exec", "profile"])
-    def test_an_apply_may_take_longer_than_a_session(
+    def test_terraform_apply_may_take_longer_than_a_session(
         self, hasty: World, terraform: str, way: str
     ) -> None:
         role = deploy(hasty)
@@ -89,7 +89,7 @@ class TestTerraform:
             log = hasty.home / "terraform.log"
             with self.run(hasty, words, log) as applied:
                 wait_until(lambda: "local-exec" in log.read_text(), "the lock, and then the work")
-                # A session is half over when the next one is assumed.
+                # The next session starts halfway through the one before.
                 enough = hasty.server.calls(role) + 4
                 wait_until(lambda: hasty.server.calls(role) >= enough, "its session to expire")
                 assert applied.poll() is None
@@ -109,7 +109,7 @@ class TestTerraform:
             )
 
 
-def test_what_an_editor_of_the_desktop_starts_is_served(world: World) -> None:
+def test_vs_code_started_from_the_desktop_gets_credentials(world: World) -> None:
     role = deploy(world)
     write_profile(world, "VS Code")
     settings, launch = map(json.loads, blocks("VS Code", "json"))
@@ -132,10 +132,10 @@ process.exit(done.status);
 """
 
 
-def test_the_jobs_of_a_runner_are_served(world: World) -> None:
+def test_jobs_of_a_github_runner_get_credentials(world: World) -> None:
     node = which("node")
     if node is None:
-        pytest.skip("NOT TESTED: what a runner of Node starts: there is no node here")
+        pytest.skip("NOT TESTED: what a runner of Node starts: node is not installed")
     role = deploy(world)
     write_profile(world, "A self-hosted GitHub runner")
     (text,) = blocks("A self-hosted GitHub runner", "")
@@ -151,7 +151,7 @@ def test_the_jobs_of_a_runner_are_served(world: World) -> None:
     assert f":assumed-role/{role.rpartition('/')[2]}/" in done.stdout, done.stderr
 
 
-def test_the_builds_of_an_agent_are_served(world: World) -> None:
+def test_builds_of_a_jenkins_agent_get_credentials(world: World) -> None:
     role = deploy(world)
     (unit,) = blocks("A Jenkins agent", "ini")
     (line,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))

@@ -21,7 +21,14 @@ from typing import Any
 import pytest
 
 from assumed.client.api_client import DaemonClient, find_daemon
-from assumed.errors import AssumedError, DaemonUnreachableError, StsUnavailableError, UsageError
+from assumed.errors import (
+    AssumedError,
+    DaemonUnreachableError,
+    MfaCodeRejectedError,
+    RefreshFailedError,
+    StsUnavailableError,
+    UsageError,
+)
 from assumed.fastpath.unix_http import DaemonNotAnsweringError, request_json
 from assumed.models import Login, Outcome, Status
 from assumed.paths import daemon_socket
@@ -191,9 +198,9 @@ def test_an_error_of_the_daemon_keeps_its_message_and_hint(path: Path, daemon: F
     status, shape = request(path, "GET", "/v1/status")
     assert status == 500
     assert shape == {"error": {"code": "StsUnavailable", "message": "no answer", "hint": "wait"}}
-    with pytest.raises(DaemonUnreachableError, match="no answer") as raised:
+    with pytest.raises(RefreshFailedError, match="no answer") as raised:
         DaemonClient(path).status()
-    assert raised.value.hint == "wait"
+    assert (raised.value.code, raised.value.hint) == ("StsUnavailable", "wait")
 
 
 def test_credentials_have_the_fields_of_a_credential_process(
@@ -601,7 +608,8 @@ def test_login_answers_with_the_expiration_of_the_session(path: Path, daemon: Fa
     client = DaemonClient(path)
     login = client.log_in("deploy", "492039")
     assert login == Login(profile="deploy", mfa_serial="a-device", expires_at=NOON)
-    with pytest.raises(DaemonUnreachableError, match="profile deploy: no"):
+    with pytest.raises(RefreshFailedError, match="profile deploy: no") as raised:
         client.log_in("deploy", "000000")
+    assert raised.value.code == MfaCodeRejectedError.code
     with pytest.raises(UsageError):
         client.log_in("nowhere", "492039")

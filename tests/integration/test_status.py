@@ -1,4 +1,4 @@
-"""`assumed status` on a real terminal: the table that stays, the stream, and the bar."""
+"""`assumed status` on a real terminal: the table, `--watch` and the progress bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.integration.terminal import terminal
 from tests.integration.world import World, wait_until
 
-_GIVES_THE_SCREEN_BACK = "\x1b[?25h\x1b[?1049l"
+_RESTORES_THE_SCREEN = "\x1b[?25h\x1b[?1049l"
 _TERMINAL = "xterm-256color"
 
 
@@ -31,27 +31,27 @@ def test_status_on_a_terminal_has_a_bar(world: World, role: str) -> None:
 
 
 @pytest.mark.usefixtures("role")
-def test_watch_follows_what_the_daemon_does_and_q_ends_it(world: World) -> None:
+def test_watch_follows_the_daemon_until_q_is_typed(world: World) -> None:
     with terminal(world, *world.assumed, "status", "--watch", kind=_TERMINAL) as shown:
-        wait_until(lambda: "no daemon runs" in shown.screen, "the first screen")
+        wait_until(lambda: "no daemon is running" in shown.screen, "the first screen")
         assert "pending" in shown.screen
         with world.running():
             wait_until(lambda: "valid" in shown.screen, "the daemon's refresh")
-            assert "no daemon runs" not in shown.screen
+            assert "no daemon is running" not in shown.screen
             shown.resize(28, 10)
             wait_until(lambda: "LEFT" in shown.screen, "the narrow table")
             assert max(map(len, shown.screen.splitlines())) <= 28
-        wait_until(lambda: "no daemon ru" in shown.screen, "the daemon's end")
+        wait_until(lambda: "no daemon is " in shown.screen, "the daemon's end")
         assert "valid" in shown.screen
         shown.type("q")
         assert shown.status() == 0
-        assert shown.read().rstrip().endswith(_GIVES_THE_SCREEN_BACK)
+        assert shown.read().rstrip().endswith(_RESTORES_THE_SCREEN)
         assert shown.modes() == shown.modes_before
         assert "Traceback" not in shown.text
 
 
 @pytest.mark.usefixtures("role")
-def test_watch_loses_no_key_that_is_typed_while_it_looks(world: World) -> None:
+def test_watch_loses_no_key_while_it_reads_the_status(world: World) -> None:
     with terminal(world, *world.assumed, "status", "--watch", kind=_TERMINAL) as shown:
         wait_until(lambda: "pending" in shown.screen, "the first screen")
         shown.type("xq")
@@ -62,7 +62,7 @@ def test_watch_loses_no_key_that_is_typed_while_it_looks(world: World) -> None:
 @pytest.mark.parametrize(
     ("how", "status"), [("key", 130), ("signal", 128 + signal.SIGTERM)], ids=["Ctrl-C", "SIGTERM"]
 )
-def test_watch_gives_the_terminal_back_however_it_ends(world: World, how: str, status: int) -> None:
+def test_watch_restores_the_terminal(world: World, how: str, status: int) -> None:
     with terminal(world, *world.assumed, "status", "--watch", kind=_TERMINAL) as shown:
         wait_until(lambda: "pending" in shown.screen, "the first screen")
         if how == "key":
@@ -70,13 +70,13 @@ def test_watch_gives_the_terminal_back_however_it_ends(world: World, how: str, s
         else:
             shown.process.terminate()
         assert shown.status() == status
-        assert shown.read().rstrip().endswith(_GIVES_THE_SCREEN_BACK)
+        assert shown.read().rstrip().endswith(_RESTORES_THE_SCREEN)
         assert shown.modes() == shown.modes_before
         assert "Traceback" not in shown.text
 
 
 @pytest.mark.usefixtures("role")
-def test_watch_with_json_is_a_line_at_each_change(world: World) -> None:
+def test_watch_with_json_prints_a_line_for_each_change(world: World) -> None:
     with subprocess.Popen(  # noqa: S603
         [*world.assumed, "status", "--watch", "--json"],
         stdout=subprocess.PIPE,
@@ -105,7 +105,7 @@ def test_watch_with_json_is_a_line_at_each_change(world: World) -> None:
 
 
 @pytest.mark.usefixtures("role")
-def test_watch_in_a_pipe_says_what_to_do(world: World) -> None:
+def test_watch_in_a_pipe_fails_with_advice(world: World) -> None:
     ended = world.run("status", "--watch")
     assert ended.returncode == 2
     assert "--watch --json" in ended.stderr
@@ -113,10 +113,10 @@ def test_watch_in_a_pipe_says_what_to_do(world: World) -> None:
 
 @pytest.mark.parametrize("command", [("refresh",), ("check", "--live")], ids=lambda c: c[0])
 @pytest.mark.parametrize("with_daemon", [False, True], ids=["alone", "daemon"])
-def test_many_profiles_have_a_bar_on_a_terminal_that_goes_when_all_are_done(
+def test_many_profiles_have_a_progress_bar_that_disappears(
     world: World, command: tuple[str, ...], *, with_daemon: bool
 ) -> None:
-    role, untrusted = world.add_role(), "arn:aws:iam::123456789012:role/nobody"
+    role, untrusted = world.add_role(), "arn:aws:iam::123456789012:role/another"
     world.configure({**{f"team-{number}": role for number in range(5)}, "other": untrusted})
 
     def run() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from assumed.errors import AssumedError, UsageError
+from assumed.errors import AssumedError, ConfigurationError, UsageError
 from assumed.platform.systemd.installation import SystemdService
 from assumed.platform.systemd.systemctl import Systemctl
 from assumed.platform.systemd.target_user import TargetUser
@@ -119,3 +119,11 @@ def test_root_writes_and_removes_no_unit_in_a_directory_of_a_user(prefix: Path) 
             service.uninstall()
     assert file_of_root.read_text() == "root's"
     assert not (prefix / USER_UNIT).exists()
+
+
+def test_require_configuration_repeats_the_error_of_check(prefix: Path) -> None:
+    program = prefix / "bin" / "assumed"
+    program.write_text("#!/bin/sh\necho 'assumed: Configuration: no\n  the hint' >&2\nexit 78\n")
+    with pytest.raises(ConfigurationError) as caught:
+        TargetUser(USER).require_configuration([str(program)])
+    assert caught.value.problems == ("no\n  the hint",)

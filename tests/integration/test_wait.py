@@ -166,4 +166,4 @@ class TestStatusFormat:
     def test_format_cannot_be_combined_with_json(self, world: World, role: str) -> None:
         done = world.run("status", "--json", "--format", "{profile}")
         assert done.returncode == 2
-        assert "can't go with --json" in done.stderr
+        assert "excludes --json" in done.stderr

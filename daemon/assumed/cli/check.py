@@ -1,4 +1,4 @@
-"""`assumed check`: every mistake, before it matters."""
+"""`assumed check`: every problem of the configuration and the AWS files."""
 
 from __future__ import annotations
 
@@ -7,39 +7,47 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.options import Options, common_options
-from assumed.cli.output import finding_lines, live_check_lines
+from assumed.cli.options import Command, Options, common_options
+from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.progress import progress
+from assumed.errors import ConfigurationError, InvalidConfigurationError
 
 if TYPE_CHECKING:
     from assumed.app.live_check import LiveCheck
 
 
-@click.command("check")
-@click.option("--live", is_flag=True, help="Assume each role: who asks, who it becomes.")
-@common_options
+@click.command("check", cls=Command, examples=("assumed check", "assumed check --live"))
+@click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
+@common_options()
 @click.pass_context
 def command(context: click.Context, options: Options, *, live: bool) -> None:
-    """Read everything and call nothing: print each mistake with its file, line and mend.
+    """Report every problem with its location and a fix.
 
-    Example: assumed check --live
+    Checks the configuration, and whether AWS tools use the credentials that assumed writes. Sends
+    no request to AWS, except with --live: it then shows for each role which identity assumes it
+    and for how long the session is valid, or why that failed.
     """
-    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
-    options.configure_log(level="error")
+    options.configure_log()
     path = options.config_path()
-    once = Standalone(path, os.environ)
-    findings = once.clashes(os.environ)
+    try:
+        standalone = Standalone(path, os.environ)
+    except InvalidConfigurationError as error:
+        raise ConfigurationError(
+            error.problems, hint="fix the file, then run this command again"
+        ) from None
+    findings = standalone.clashes(os.environ)
     for finding in findings:
-        click.echo(finding_lines(finding), err=True)
+        click.echo(format_finding(finding), err=True)
     checks: tuple[LiveCheck, ...] = ()
     if live:
-        with progress(len(once.enabled)) as told:
-            checks = once.check_live(told)
+        with progress(len(standalone.enabled)) as on_outcome:
+            checks = standalone.check_live(on_outcome)
     for check in checks:
-        click.echo(live_check_lines(check), err=not check.outcome.ok)
-    count = len(once.configuration.profiles)
-    click.echo(f"{path}: {count} profile{'' if count == 1 else 's'}, no mistakes in the file")
-    clashes = any(not finding.is_note for finding in findings)
-    failed = clashes or not all(check.outcome.ok for check in checks)
+        click.echo(format_live_check(check), err=not check.outcome.ok)
+    count = len(standalone.configuration.profiles)
+    click.echo(f"{path}: {count} profile{'' if count == 1 else 's'}, no problems in this file")
+    has_problems = any(not finding.is_note for finding in findings)
+    failed = has_problems or not all(check.outcome.ok for check in checks)
     context.exit(1 if failed else 0)

@@ -1,4 +1,4 @@
-"""Whether the daemon answers a command, or the command does the work itself."""
+"""The daemon, if a command should use it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from assumed.paths import user_name
 
 
 def connect_to_daemon(options: Options) -> DaemonClient | None:
-    """Return the running daemon of this user; None where none runs, or not with this `--config`.
+    """Return a client of this user's daemon.
+
+    None if no daemon is running, or if it uses another configuration than `--config` names.
 
     Raises:
-        DaemonUnreachableError: it does not answer, or its socket can't be trusted.
+        DaemonUnreachableError: the daemon does not answer, or its socket is not trusted.
     """
     client = find_daemon(os.environ, user_name())
     if client is None or options.config is None:

@@ -1,23 +1,22 @@
-"""`assumed demo`: the whole story on this machine, with no AWS account."""
+"""`assumed demo`: a walkthrough that needs no AWS account."""
 
 from __future__ import annotations
 
 import click
 
-from assumed.cli.options import Options, common_options
+from assumed.cli.options import Command, Options, common_options
 
 
-@click.command("demo")
-@common_options
+@click.command("demo", cls=Command, examples=("assumed demo",))
+@common_options()
 @click.pass_context
 def command(context: click.Context, options: Options) -> None:
-    """Tell the whole story on this machine, with no AWS account, in under a minute.
+    """Run a walkthrough on a local AWS; no account needed.
 
-    An embedded STS, IAM and S3 play AWS; nothing of yours is read or written.
-
-    Example: assumed demo
+    Takes less than a minute. STS, IAM and S3 run on this machine; your AWS files are neither read
+    nor changed.
     """
     from assumed.demo.walkthrough import run_demo  # noqa: PLC0415 - moto takes seconds to import
 
-    options.configure_log(level="error")
+    options.configure_log()
     context.exit(0 if run_demo(click.echo) else 1)

@@ -1,4 +1,4 @@
-"""`assumed exec`: a command whose credentials stay fresh for as long as it runs."""
+"""`assumed exec`: a command with credentials that stay fresh while it runs."""
 
 from __future__ import annotations
 
@@ -8,28 +8,38 @@ import click
 
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Options, common_options
+from assumed.cli.options import Command, Options, common_options
 
 
-@click.command("exec")
+@click.command(
+    "exec",
+    cls=Command,
+    examples=(
+        "assumed exec deploy -- aws s3 ls",
+        "assumed exec deploy --env -- ./upload.sh",
+    ),
+)
 @click.argument("profile", shell_complete=complete_profile)
 @click.argument("command_line", nargs=-1, required=True, metavar="-- CMD [ARGUMENT]...")
 @click.option(
-    "--env", "static", is_flag=True, help="Plain variables, good for one session: never refreshed."
+    "--env",
+    "static",
+    is_flag=True,
+    help="Pass plain AWS_* keys of one session, which is not refreshed.",
 )
-@common_options
+@common_options(log_level="warning")
 def command(options: Options, profile: str, command_line: tuple[str, ...], *, static: bool) -> None:
-    """Run CMD with credentials of PROFILE that its AWS SDKs refresh by themselves.
+    """Run a command with credentials that stay fresh.
 
-    It finds the settings of that profile and no other, and no other credentials. The running
-    daemon serves it; where none runs, a process beside it does until it ends. The exit status is
-    that of CMD; 127 where there is no such command, 126 where it can't be executed.
+    The AWS SDKs in CMD refresh the credentials of PROFILE themselves. CMD sees the settings of
+    that profile only, and no other credentials. The daemon provides the credentials, or a
+    background process does until CMD ends if no daemon is running.
 
-    Example: assumed exec deploy -- aws s3 ls
+    Exits with the status of CMD; 127 if CMD is not found, 126 if it cannot be executed.
     """
-    from assumed.app.exec import ExecEnvironment  # noqa: PLC0415 - boto3 is slow
+    from assumed.app.exec import ExecEnvironment  # noqa: PLC0415 - boto3 is slow to import
 
-    options.configure_log(level="warning")
+    options.configure_log()
     daemon = connect_to_daemon(options)
     ExecEnvironment(profile, os.environ, static=static).exec(
         command_line,

@@ -1,4 +1,4 @@
-"""`assumed export-credentials`, where `delivery.quick` leaves something to do."""
+"""`assumed export-credentials`, when `assumed.fastpath` cannot answer by itself."""
 
 from __future__ import annotations
 
@@ -8,46 +8,53 @@ from datetime import timedelta
 import click
 
 from assumed.cli.completion import complete_profile
-from assumed.cli.options import Options, common_options
+from assumed.cli.options import Command, Options, common_options
+from assumed.cli.output import format_failure
 from assumed.fastpath.formats import FORMATS, format_credentials
 from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
 
 
-@click.command("export-credentials")
+@click.command(
+    "export-credentials",
+    cls=Command,
+    examples=(
+        "assumed export-credentials --profile deploy",
+        'eval "$(assumed export-credentials --profile deploy --format env)"',
+    ),
+)
 @click.option(
     "--profile",
     metavar="NAME",
     required=True,
     shell_complete=complete_profile,
-    help="Whose credentials.",
+    help="Profile whose credentials to print.",
 )
 @click.option(
     "--format",
-    "shape",
+    "output_format",
     type=click.Choice(list(FORMATS)),
     default="process",
     show_default=True,
-    help="What is to read them: a credential_process of the AWS SDKs, or a shell.",
+    help="Output for a credential_process of an AWS SDK, or for a shell.",
 )
-@common_options
+@common_options()
 @click.pass_context
-def command(context: click.Context, options: Options, profile: str, shape: str) -> None:
-    """Print a profile's credentials, refreshed first where they are about to expire.
+def command(context: click.Context, options: Options, profile: str, output_format: str) -> None:
+    """Print credentials for a credential_process or a shell.
 
-    The credentials file has them, or else the daemon; where none runs, this command assumes the
-    role. Names and formats are those of `aws configure export-credentials`.
-
-    Example: assumed export-credentials --profile deploy --format env
+    Refreshes credentials that are about to expire. They come from the credentials file or from the
+    daemon; if no daemon is running, this command assumes the role itself. Options and formats are
+    those of `aws configure export-credentials`.
     """
-    options.configure_log(level="error")
+    options.configure_log()
+    config = str(options.config) if options.config else None
     try:
-        config = str(options.config) if options.config else None
-        text = export_credentials(profile, shape, config=config)
+        text = export_credentials(profile, output_format, config=config)
     except CommandFailedError as error:
-        click.echo(f"assumed: {error.message}\n  {error.hint}", err=True)
+        click.echo(error.text, err=True)
         context.exit(error.status)
     if text is None:
-        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
         from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
 
         credentials, failure = Standalone(options.config_path(), os.environ).credentials(
@@ -55,9 +62,9 @@ def command(context: click.Context, options: Options, profile: str, shape: str) 
         )
         if failure is not None:
             click.echo(
-                f"assumed: profile {profile}: {failure.message}\n  {failure.hint}\n"
-                "  what is left of the session before is printed",
+                f"{format_failure(profile, failure)}\n"
+                "  the previous session is still valid, and its credentials are printed",
                 err=True,
             )
-        text = format_credentials(credentials_to_json(credentials), shape)
+        text = format_credentials(credentials_to_json(credentials), output_format)
     click.echo(text, nl=False)

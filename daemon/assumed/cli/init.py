@@ -1,4 +1,4 @@
-"""`assumed init`: a first configuration, from the role profiles that are there already."""
+"""`assumed init`: a first configuration from the role profiles of the AWS files."""
 
 from __future__ import annotations
 
@@ -8,51 +8,88 @@ from pathlib import Path
 import click
 
 from assumed.aws_files.shadowing import FRESH_SUFFIX
-from assumed.cli.options import Options, common_options
-from assumed.cli.output import printable_lines
+from assumed.cli.adopt import carry_out, confirm_changes
+from assumed.cli.daemon_client import connect_to_daemon
+from assumed.cli.options import Command, Options, common_options
+from assumed.errors import NoRoleProfilesError, UsageError
+from assumed.text import printable_lines
 
 
-@click.command("init")
+@click.command(
+    "init",
+    cls=Command,
+    examples=("assumed init", "assumed init --adopt", "assumed init --output -"),
+)
 @click.option(
     "--output",
     metavar="FILE",
-    help="Where to write it; - prints it. The first place where a configuration is looked for.",
+    help='Output file, or "-" for standard output. [default: ~/.config/assumed/config.yaml]',
 )
 @click.option(
     "--suffix",
     metavar="TEXT",
     default=FRESH_SUFFIX,
     show_default=True,
-    help="What stands behind a profile's name in the name that is kept fresh.",
+    help="Suffix for the names of the new profiles.",
 )
-@common_options
-def command(options: Options, output: str | None, suffix: str) -> None:
-    """Write a first configuration from the role profiles of the AWS files; overwrite nothing.
+@click.option("--adopt", is_flag=True, help="Keep the names: adopt every role profile.")
+@click.option("--yes", is_flag=True, help="With --adopt: do not ask for confirmation.")
+@common_options()
+def command(options: Options, output: str | None, suffix: str, *, adopt: bool, yes: bool) -> None:
+    """Write a first configuration from the AWS files.
 
-    Example: assumed init
+    Finds the role profiles of the AWS config file and defines a profile for each. Never
+    overwrites a file.
     """
-    from assumed.app.init.command import (  # noqa: PLC0415 - botocore is paid for where it is used
+    from assumed.app.init.command import (  # noqa: PLC0415 - botocore is slow to import
         default_path,
         generate_from_aws_files,
         write_new_config,
     )
 
-    options.configure_log(level="error")
+    options.configure_log()
+    if adopt:
+        if output == "-":
+            raise UsageError(
+                "--adopt changes files, and --output - prints the configuration",
+                hint="leave one of the two options out",
+            )
+        path = default_path(Path(output) if output is not None else options.config, os.environ)
+        click.get_current_context().exit(_adopt_all(options, path, yes=yes))
     generated = generate_from_aws_files(os.environ, suffix=suffix)
-    for each in generated.skipped:
-        text = f"{each.place}: profile {each.profile} is skipped: {each.reason}"
+    for skipped in generated.skipped:
+        text = f"{skipped.place}: profile {skipped.profile} is skipped: {skipped.reason}"
         click.echo(printable_lines(text), err=True)
     if output == "-":
         click.echo(generated.text, nl=False)
         return
-    named = Path(output) if output is not None else options.config
-    path = default_path(named, os.environ)
-    distrusted = write_new_config(path, generated.text)
+    path = default_path(Path(output) if output is not None else options.config, os.environ)
+    insecure = write_new_config(path, generated.text)
     for name, profile in generated.profiles.items():
-        click.echo(printable_lines(f"profile {profile}: from now on --profile {name}"))
-    if distrusted is not None:
-        click.echo(f"{path} will not be read as it is: {distrusted}", err=True)
+        click.echo(printable_lines(f"profile {profile}: use --profile {name} instead"))
+    if insecure is not None:
+        click.echo(f"{path}: not safe to read: {insecure}", err=True)
     chosen = f" --config {path}" if path != default_path(None, os.environ) else ""
-    click.echo(
-        f"{path}: written; read it, and see whether it works: `assumed check --live{chosen}`"
-    )
+    click.echo(f"{path}: written; review it, then test it with `assumed check --live{chosen}`")
+
+
+def _adopt_all(options: Options, path: Path, *, yes: bool) -> int:
+    from assumed.app.adopt import Adoption  # noqa: PLC0415 - botocore is slow to import
+
+    if path.exists():
+        raise UsageError(
+            f"{path} is there already, and is never overwritten",
+            hint="`assumed adopt PROFILE` adds profiles to it",
+        )
+    adoption = Adoption(path, os.environ)
+    names, skipped = adoption.candidates()
+    for name, reason in skipped.items():
+        click.echo(printable_lines(f"profile {name} is skipped: {reason}"), err=True)
+    if not names:
+        raise NoRoleProfilesError(
+            "there is no role profile to adopt in the AWS files",
+            hint="`assumed init` gives role profiles a second name",
+        )
+    plan = adoption.plan(names)
+    confirm_changes(plan, yes=yes)
+    return carry_out(adoption, plan, connect_to_daemon(options))

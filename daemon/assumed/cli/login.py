@@ -1,4 +1,4 @@
-"""`assumed login`: the MFA code that no refresh in the background can ask for."""
+"""`assumed login`: an MFA code, which the daemon cannot enter by itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Options, common_options
-from assumed.cli.output import login_line, utc_now
+from assumed.cli.options import Command, Options, common_options
+from assumed.cli.output import format_login, utc_now
 from assumed.errors import UsageError
 from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status
 
@@ -22,41 +22,45 @@ if TYPE_CHECKING:
     from assumed.client.api_client import DaemonClient
 
 
-@click.command("login")
+@click.command(
+    "login",
+    cls=Command,
+    examples=("assumed login", "assumed login deploy"),
+)
 @click.argument("profile", required=False, shell_complete=complete_profile)
-@common_options
+@common_options()
 def command(options: Options, profile: str | None) -> None:
-    """Give an MFA code: it starts a session from which roles are assumed for the day.
+    """Enter an MFA code to start an MFA session.
 
-    With no PROFILE, asks for each device whose session is missing or ends within two hours. The
-    code is typed unseen, or read from standard input where that is no terminal. The running daemon
-    takes it and goes on at once; where none runs, the session waits for the next refresh.
-
-    Example: assumed login deploy
+    Profiles with an mfa_serial need such a session. Without PROFILE, asks for a code for each
+    device whose session is missing or expires within two hours. The code is not echoed; it is read
+    from standard input if that is not a terminal. The daemon uses the session at once, or the next
+    refresh does if no daemon is running.
     """
-    options.configure_log(level="error")
-    place: DaemonClient | Standalone | None = connect_to_daemon(options)
-    if place is None:
-        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+    options.configure_log()
+    target: DaemonClient | Standalone | None = connect_to_daemon(options)
+    if target is None:
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
-        place = Standalone(options.config_path(), os.environ)
+        target = Standalone(options.config_path(), os.environ)
     names = () if profile is None else (profile,)
     started: set[datetime] = set()
-    # Looked at anew after each code: many profiles hang on one session.
-    while due := _due(place.status(names), is_named=profile is not None, started=started):
-        login = place.log_in(due[0].profile, _ask(due))
+    # Ask for the status after each code: one session serves all profiles of its device.
+    while due := _due(target.status(names), is_named=profile is not None, started=started):
+        code = _prompt_for_code(due)
+        login = target.log_in(due[0].profile, code)
         started.add(login.expires_at)
-        click.echo(login_line(login, now=utc_now()))
+        click.echo(format_login(login, now=utc_now()))
     if not started:
-        click.echo("nothing to do: every MFA session lasts for over two hours; name a PROFILE to")
-        click.echo("start its next one now")
+        click.echo("nothing to do: every MFA session is valid for more than two hours")
+        click.echo("to start a new one now, name a profile: `assumed login PROFILE`")
 
 
 def _due(status: Status, *, is_named: bool, started: set[datetime]) -> Sequence[ProfileStatus]:
-    """Return the profiles whose MFA session has to be started, all of one device.
+    """Return the profiles of one device whose MFA session has to be started.
 
     Raises:
-        UsageError: there is nothing that a code could be for.
+        UsageError: no profile needs an MFA code.
     """
     with_mfa = [
         profile
@@ -64,34 +68,36 @@ def _due(status: Status, *, is_named: bool, started: set[datetime]) -> Sequence[
         if profile.mfa_serial is not None and profile.state is not ProfileState.DISABLED
     ]
     if not with_mfa:
-        raise UsageError(
-            f"profile {status.profiles[0].profile} needs no MFA code: its source is "
-            f"{status.profiles[0].source}"
-            if is_named
-            else "no profile has an mfa_serial",
-            hint=next(
-                (
-                    profile.last_error.hint
-                    for profile in status.profiles
-                    if profile.state is ProfileState.NEEDS_LOGIN and profile.last_error
-                ),
-                "`assumed status` shows what each profile needs",
-            ),
-        )
+        raise _no_code_needed(status, is_named=is_named)
     due = [
         profile
         for profile in with_mfa
-        if profile.login_expires_at not in started and (is_named or _ends_soon(profile))
+        if profile.login_expires_at not in started and (is_named or _expires_soon(profile))
     ]
     return [profile for profile in due if profile.mfa_serial == due[0].mfa_serial]
 
 
-def _ends_soon(profile: ProfileStatus) -> bool:
-    ends_at = profile.login_expires_at
-    return ends_at is None or ends_at - utc_now() <= LOGIN_EXPIRY_WARNING
+def _no_code_needed(status: Status, *, is_named: bool) -> UsageError:
+    first = status.profiles[0]
+    login_hints = [
+        profile.last_error.hint
+        for profile in status.profiles
+        if profile.state is ProfileState.NEEDS_LOGIN and profile.last_error
+    ]
+    return UsageError(
+        f"profile {first.profile} needs no MFA code: its source is {first.source}"
+        if is_named
+        else "no profile has an mfa_serial",
+        hint=login_hints[0] if login_hints else "`assumed status` shows what each profile needs",
+    )
 
 
-def _ask(due: Sequence[ProfileStatus]) -> str:
+def _expires_soon(profile: ProfileStatus) -> bool:
+    expires_at = profile.login_expires_at
+    return expires_at is None or expires_at - utc_now() <= LOGIN_EXPIRY_WARNING
+
+
+def _prompt_for_code(due: Sequence[ProfileStatus]) -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline().strip()
     names = ", ".join(profile.profile for profile in due)

@@ -1,4 +1,4 @@
-"""`assumed logout`: no credential of ours stays in the file."""
+"""`assumed logout`: removes what assumed wrote to the credentials file."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import click
 
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Options, common_options
-from assumed.cli.output import printable_lines
+from assumed.cli.options import Command, Options, common_options
+from assumed.text import printable_lines
 
 
-@click.command("logout")
+@click.command("logout", cls=Command, examples=("assumed logout", "assumed logout deploy"))
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
-@common_options
+@common_options(log_level="warning")
 def command(options: Options, profiles: tuple[str, ...]) -> None:
-    """Remove from the credentials file what assumed wrote, of all profiles where none is named.
+    """Remove the credentials that assumed wrote.
 
-    Nothing else in the file changes. A program that has read the credentials already may use them
-    until they expire: STS has no end of a session before that.
-
-    Example: assumed logout deploy
+    Removes those of all profiles by default, and the MFA sessions too. Nothing else in the
+    credentials file changes. STS sessions cannot be revoked early: a program that has read the
+    credentials can use them until they expire.
     """
-    from assumed.app.logout import log_out  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.logout import log_out  # noqa: PLC0415 - boto3 is slow to import
 
-    options.configure_log(level="warning")
+    options.configure_log()
     daemon = connect_to_daemon(options)
     removed = log_out(
         options.config_path_or_none(),
@@ -37,6 +36,6 @@ def command(options: Options, profiles: tuple[str, ...]) -> None:
         click.echo(printable_lines(f"{profile}: removed"))
     for profile in profiles:
         if profile not in removed:
-            click.echo(f"{profile}: nothing of assumed's is there")
+            click.echo(f"{profile}: nothing to remove")
     if not removed and not profiles:
-        click.echo("nothing of assumed's is in the credentials file")
+        click.echo("nothing to remove from the credentials file")

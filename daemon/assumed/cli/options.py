@@ -1,11 +1,11 @@
-"""The options that every command takes, and what they stand for."""
+"""The options that every command accepts, and the class of the commands."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,39 +20,69 @@ from assumed.errors import ConfigurationError, UsageError
 from assumed.platform.hardening import disable_core_dumps
 
 
+class Command(click.Command):
+    """A command with examples at the end of its help.
+
+    The first line of its help describes it in the list of commands, where click would shorten it.
+    """
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = examples
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first line of the help, whatever its length."""
+        return (self.help or "").partition("\n")[0].removesuffix(".")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+class CommandGroup(Command, click.Group):
+    """A command that has commands of its own, such as `assumed service`."""
+
+    command_class = Command
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the common options say."""
+    """The values of the common options."""
 
     config: Path | None
-    log_level: str | None
+    log_level: str
     log_format: log.LogFormat
     log_file: Path | None
 
     def config_path(self) -> Path:
-        """Return the configuration file to use, absolute.
+        """Return the absolute path of the configuration file.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: there is no configuration file.
         """
         return loader.find(self.config, os.environ).absolute()
 
     def config_path_or_none(self) -> Path | None:
-        """Return the configuration file to use, None where there is none and none is named."""
+        """Return the path of the configuration file, or None if there is none."""
         try:
             return self.config_path()
         except ConfigurationError:
             return None
 
-    def configure_log(self, *, level: str, journal: logging.Handler | None = None) -> None:
-        """Send events where the options say; `level` is the default of the command.
+    def configure_log(self, *, journal: logging.Handler | None = None) -> None:
+        """Configure the log as the options say.
+
+        Args:
+            journal: a handler for the systemd journal, used unless `--log-file` is given.
 
         Raises:
-            UsageError: the log file can't be opened.
+            UsageError: the log file cannot be opened.
         """
         try:
             log.configure(
-                level=self.log_level or level,
+                level=self.log_level,
                 log_format=self.log_format,
                 log_file=self.log_file,
                 journal=journal,
@@ -60,54 +90,66 @@ class Options:
         except OSError as error:
             raise UsageError(
                 f"--log-file {self.log_file}: {error.strerror}",
-                hint="name a file in a folder that this user may write to",
+                hint="name a file in a directory that this user can write to",
             ) from error
 
 
-def duration(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """Read an option that is a duration, written as in the configuration; for its `callback`."""
+def parse_duration_option(
+    _: click.Context, param: click.Parameter, value: str | None
+) -> timedelta | None:
+    """Parse a duration as the configuration does; for the `callback` of an option."""
     try:
         return None if value is None else parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error), param=param) from None
 
 
-def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the common options to a command, which takes them as one `Options` first."""
+def common_options(
+    *, log_level: str = "error", log_destination: str = "standard error"
+) -> Callable[[Callable[..., Any]], Any]:
+    """Add the common options to a command, which receives them as an `Options` argument.
 
-    @click.option(
-        "--config",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="The configuration, in place of the first one found.",
-    )
-    @click.option(
-        "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        help="How much is logged.",
-    )
-    @click.option(
-        "--log-format",
-        type=click.Choice([str(choice) for choice in log.LogFormat]),
-        default=str(log.LogFormat.TEXT),
-        help="How a logged event looks.",
-    )
-    @click.option(
-        "--log-file",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="Log to this file; it is opened anew after it was rotated away.",
-    )
-    @functools.wraps(command)
-    def with_options(
-        config: Path | None,
-        log_level: str | None,
-        log_format: str,
-        log_file: Path | None,
-        **rest: Any,
-    ) -> Any:
-        disable_core_dumps()
-        options = Options(config, log_level, log.LogFormat(log_format), log_file)
-        return command(options, **rest)
+    Args:
+        log_level: the default of `--log-level` for this command.
+        log_destination: where it logs without `--log-file`, for the help.
+    """
 
-    return with_options
+    def decorate(command: Callable[..., Any]) -> Any:
+        @click.option(
+            "--config",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Configuration file. [default: the first of $ASSUMED_CONFIG, "
+            "~/.config/assumed/config.yaml and /etc/assumed/config.yaml]",
+        )
+        @click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default=log_level,
+            show_default=True,
+            help="Minimum level of log messages.",
+        )
+        @click.option(
+            "--log-format",
+            type=click.Choice([str(choice) for choice in log.LogFormat]),
+            default=str(log.LogFormat.TEXT),
+            show_default=True,
+            help="Format of log messages.",
+        )
+        @click.option(
+            "--log-file",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help=f"Log file, which may be rotated. [default: {log_destination}]",
+        )
+        @functools.wraps(command)
+        def with_options(
+            config: Path | None, log_level: str, log_format: str, log_file: Path | None, **rest: Any
+        ) -> Any:
+            disable_core_dumps()
+            options = Options(config, log_level, log.LogFormat(log_format), log_file)
+            return command(options, **rest)
+
+        return with_options
+
+    return decorate

@@ -1,4 +1,4 @@
-"""A bar on the terminal while many profiles are under way."""
+"""A progress bar on a terminal while many profiles are refreshed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import contextmanager
 
 from assumed.models import Outcome
 
-_MANY = 5
+_MIN_PROFILES = 5
 
 
 @contextmanager
 def progress(count: int) -> Iterator[Callable[[Outcome], None]]:
-    """Give a function to call with each outcome; it draws where standard error is a terminal.
+    """Yield a function to call with each outcome; it draws if standard error is a terminal.
 
     Args:
-        count: of the profiles; a few need no bar.
+        count: the number of profiles; a few need no bar.
     """
-    if count < _MANY or not sys.stderr.isatty():
+    if count < _MIN_PROFILES or not sys.stderr.isatty():
         yield _draw_nothing
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"))

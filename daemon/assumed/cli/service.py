@@ -1,4 +1,4 @@
-"""`assumed service`: the daemon as a service of systemd."""
+"""`assumed service`: the daemon as a systemd service."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import click
 
 from assumed.cli import status
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Options, common_options
-from assumed.cli.output import printable_lines
+from assumed.cli.options import CommandGroup, Options, common_options
 from assumed.config import loader
 from assumed.errors import AlreadyRunningError, ConfigurationError, UsageError
 from assumed.paths import user_name
@@ -19,34 +18,43 @@ from assumed.platform.systemd.installation import SystemdService, system_service
 from assumed.platform.systemd.linger import disable_linger, enable_linger, is_lingering
 from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, unit_text
+from assumed.text import printable_lines
 
 _PACKAGE = Path(__file__).parents[1]
 _system_option = click.option(
     "--system",
     "user",
     metavar="USER",
-    help="As root: a unit of the whole machine for this user, from boot on.",
+    help="Use the system unit of USER, which runs from boot; requires root.",
 )
 
 
-@click.group("service")
+@click.group(
+    "service",
+    cls=CommandGroup,
+    subcommand_metavar="COMMAND [ARGUMENTS]",
+    examples=("assumed service install", "assumed service uninstall"),
+)
 def command() -> None:
-    """Have systemd keep the daemon running, as the user who asks for it.
-
-    Example: assumed service install
-    """
+    """Run the daemon as a systemd service."""
 
 
-@command.command("install")
+@command.command(
+    "install",
+    examples=(
+        "assumed service install --linger",
+        "sudo assumed service install --system buildkite-agent",
+    ),
+)
 @_system_option
 @click.option(
     "--linger",
     "also_linger",
     is_flag=True,
-    help="Run from boot on, and on after logout (loginctl enable-linger).",
+    help="Run from boot, and after logout too (loginctl enable-linger).",
 )
-@click.option("--print", "only_print", is_flag=True, help="Print the unit, and do nothing.")
-@common_options
+@click.option("--print", "only_print", is_flag=True, help="Only print the unit.")
+@common_options()
 @click.pass_context
 def install(
     context: click.Context,
@@ -56,17 +64,16 @@ def install(
     also_linger: bool,
     only_print: bool,
 ) -> None:
-    """Write the unit of this installation, start it now and from now on, and show its status.
+    """Install and start the service, and show its status.
 
-    What is there already, and is the same, stays; the daemon is started anew, which costs nothing.
-
-    Example: assumed service install --linger
+    Writes a systemd user unit, or with --system a system unit, and enables it. A second run
+    restarts the daemon, which keeps the sessions that are still valid.
     """
-    options.configure_log(level="error")
+    options.configure_log()
     if user is not None and (also_linger or options.config is not None):
         raise UsageError(
-            "--system can't go with --linger or --config",
-            hint="that unit runs from boot on anyway, and uses the configuration of its user, or "
+            "--system excludes --linger and --config",
+            hint="a system unit runs from boot anyway, and uses the configuration of its user or "
             "/etc/assumed/config.yaml",
         )
     program = this_program(sys.argv[0])
@@ -82,41 +89,41 @@ def install(
     service, account = system_service(user), TargetUser(user)
     account.require_program(program, [Path(sys.prefix), Path(sys.base_prefix), _PACKAGE])
     account.require_configuration(program)
-    _put(service, unit_text(SYSTEM_UNIT, [*program, "run"]))
+    _write_unit(service, unit_text(SYSTEM_UNIT, [*program, "run"]))
     _start(service)
-    shown = account.run([*program, "status"])
-    # It is a process of theirs that has printed it, onto root's terminal.
-    for text, is_error in ((shown.stdout, False), (shown.stderr, True)):
+    status_output = account.run([*program, "status"])
+    # The other user's process must not control root's terminal.
+    for text, is_error in ((status_output.stdout, False), (status_output.stderr, True)):
         if text:
             click.echo(printable_lines(text), err=is_error)
-    context.exit(shown.returncode)
+    context.exit(status_output.returncode)
 
 
-@command.command("uninstall")
+@command.command("uninstall", examples=("assumed service uninstall",))
 @_system_option
-@common_options
+@common_options()
 def uninstall(options: Options, user: str | None) -> None:
-    """Undo what `install` did: stop the daemon, and remove the unit. Credentials stay.
+    """Stop and remove the service.
 
-    Example: assumed service uninstall
+    The credentials stay in the credentials file: `assumed logout` removes them.
     """
-    options.configure_log(level="error")
+    options.configure_log()
     service = user_service(os.environ) if user is None else system_service(user)
     if service.uninstall():
         click.echo(f"{service.unit}: stopped and removed")
         if service.file.exists():
-            click.echo(f"{service.file}: stays, for the instances of others")
-        click.echo("the credentials stay: `assumed logout` removes them", err=True)
+            click.echo(f"{service.file}: kept, since other users have instances of it")
+        click.echo("credentials are kept; `assumed logout` removes them", err=True)
     else:
-        click.echo(f"{service.file} is not there: nothing to remove")
+        click.echo(f"{service.file}: not installed, nothing to remove")
     if user is None and disable_linger(user_name(), os.environ):
-        click.echo("lingering: off again")
+        click.echo("lingering: disabled")
 
 
 def this_program(invoked: str) -> list[str]:
-    """Return what starts this installation, from an absolute path on.
+    """Return the command that starts this installation, with an absolute path.
 
-    A link, such as pipx makes in ~/.local/bin, is kept: it leads to the next version too.
+    Keeps a symbolic link, such as pipx creates in ~/.local/bin: it survives an upgrade.
 
     Args:
         invoked: `sys.argv[0]`.
@@ -128,57 +135,59 @@ def this_program(invoked: str) -> list[str]:
 
 
 def _install_for_me(options: Options, program: list[str], *, also_linger: bool) -> None:
-    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     Standalone(options.config_path(), os.environ)
     service = user_service(os.environ)
     _require_no_other_daemon(options, service)
-    _put(service, unit_text(USER_UNIT, [*program, *_run_arguments(options)]))
-    # Before it starts: one of these may be why it can't.
-    _tell_what_is_unseen(service)
+    _write_unit(service, unit_text(USER_UNIT, [*program, *_run_arguments(options)]))
+    # Before the start, which one of these may prevent.
+    _warn_of_missing_variables(service)
     _start(service)
     me = user_name()
     if also_linger:
         new = enable_linger(me, os.environ)
-        click.echo(f"lingering: {'on' if new else 'was on already'}; it runs from boot on")
+        click.echo(f"lingering: {'enabled' if new else 'was enabled already'}; it runs from boot")
     if not is_lingering(me):
-        click.echo("it ends when you log out; to have it run on: --linger", err=True)
-
-
-def _require_no_other_daemon(options: Options, service: SystemdService) -> None:
-    """One that somebody started by hand holds the file, and the service could not start."""
-    daemon = connect_to_daemon(options)
-    told = daemon.status().daemon if daemon is not None else None
-    if told is not None and told.pid != service.main_pid():
-        raise AlreadyRunningError(
-            f"a daemon runs already, with process id {told.pid}, and not as {service.unit}",
-            hint=f"stop it (`kill {told.pid}`) and try again; nothing was installed",
+        click.echo(
+            "the service stops when you log out, unless you install it with --linger", err=True
         )
 
 
-def _put(service: SystemdService, text: str) -> None:
+def _require_no_other_daemon(options: Options, service: SystemdService) -> None:
+    """A daemon that was started by hand holds the lock that the service needs."""
+    client = connect_to_daemon(options)
+    daemon = client.status().daemon if client is not None else None
+    if daemon is not None and daemon.pid != service.main_pid():
+        raise AlreadyRunningError(
+            f"a daemon is running already, with process ID {daemon.pid}, but not as {service.unit}",
+            hint=f"stop it (`kill {daemon.pid}`) and try again; nothing was installed",
+        )
+
+
+def _write_unit(service: SystemdService, text: str) -> None:
     is_new = service.install(text)
-    click.echo(f"{service.file}: {'written' if is_new else 'is there already, and the same'}")
+    click.echo(f"{service.file}: {'written' if is_new else 'unchanged'}")
 
 
-def _tell_what_is_unseen(service: SystemdService) -> None:
-    if unseen := service.missing_variables(os.environ):
+def _warn_of_missing_variables(service: SystemdService) -> None:
+    if missing := service.missing_variables(os.environ):
         click.echo(
-            f"set in this shell, and unknown to the service: {', '.join(unseen)}; where it needs "
-            f"them, `{service.edit_command()}` takes lines such as\n"
-            f"  [Service]\n  Environment={unseen[0]}=…\n"
-            f"and `{service.restart_command()}`",
+            f"set in this shell, but not for the service: {', '.join(missing)}\n"
+            f"  if the service needs them, run `{service.edit_command()}`, add lines such as\n"
+            f"  [Service]\n  Environment={missing[0]}=…\n"
+            f"  and run `{service.restart_command()}`",
             err=True,
         )
 
 
 def _start(service: SystemdService) -> None:
     service.start()
-    click.echo(f"{service.unit}: started, now and from now on")
+    click.echo(f"{service.unit}: enabled and started")
 
 
 def _run_arguments(options: Options) -> list[str]:
-    """Return `run`, and which configuration where the service would not find it by itself."""
+    """Return `run`, with `--config` if the service would not find the file by itself."""
     path = options.config_path_or_none()
     try:
         found = loader.find(None, {})

@@ -1,4 +1,4 @@
-"""`assumed status`: what is fresh, until when, and what is wrong."""
+"""`assumed status`: the state of each profile, and its last error."""
 
 from __future__ import annotations
 
@@ -10,30 +10,38 @@ import click
 
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Options, common_options
+from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import utc_now
-from assumed.cli.status_table import TROUBLE, print_status
+from assumed.cli.status_table import UNHEALTHY, print_status
 from assumed.fastpath.main import STATUS_FIELDS
 from assumed.models import Status
 from assumed.server.serialization import status_to_json
 
 
-@click.command("status")
+@click.command(
+    "status",
+    cls=Command,
+    examples=(
+        "assumed status",
+        "assumed status deploy --json",
+        "assumed status deploy --format '{profile} {minutes_left}m'",
+    ),
+)
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--watch",
     is_flag=True,
-    help="Draw it anew each second, until q or Ctrl-C; with --json, print a line at each change.",
+    help="Update every second until q or Ctrl-C; with --json, print a line for each change.",
 )
 @click.option(
     "--format",
     "template",
     metavar="TEXT",
-    help="Print a line for each, such as '{profile} {minutes_left}m', for a prompt; "
-    f"fields: {', '.join(STATUS_FIELDS)}.",
+    help="Print a line for each profile, such as '{profile} {minutes_left}m'. "
+    f"Fields: {', '.join(STATUS_FIELDS)}.",
 )
-@common_options
+@common_options()
 def command(
     options: Options,
     profiles: tuple[str, ...],
@@ -42,42 +50,41 @@ def command(
     watch: bool,
     template: str | None,
 ) -> int:
-    """Show each profile's state; exit with 1 if one is failing, expired or needs a login.
+    """Show the state of each profile.
 
-    The running daemon tells it; where none runs, the credentials file does.
-
-    Example: assumed status --json
+    Reads from the daemon, or from the credentials file if no daemon is running. Exits with 1 if a
+    profile is failing, expired or needs a login.
     """
     if template is not None:
-        # What is well-formed is answered before click is imported.
-        raise click.UsageError("--format takes a text, and can't go with --json or --watch")
-    options.configure_log(level="error")
+        # The fast path has answered every valid use of --format.
+        raise click.UsageError("--format takes a text, and excludes --json and --watch")
+    options.configure_log()
 
-    def look() -> Status:
-        return _look(options, profiles)
+    def read_status() -> Status:
+        return _status(options, profiles)
 
     if watch:
-        from assumed.cli import status_watch  # noqa: PLC0415 - rich is paid for where it is used
+        from assumed.cli import status_watch  # noqa: PLC0415 - rich is slow to import
 
         if as_json:
-            status_watch.stream(look)
+            status_watch.stream(read_status)
         elif not sys.stdout.isatty():
-            raise click.UsageError("--watch draws on a terminal; elsewhere: --watch --json")
+            raise click.UsageError("--watch needs a terminal; without one, use --watch --json")
         else:
-            status_watch.draw(look)
+            status_watch.watch(read_status)
         return 0
-    status = look()
+    status = read_status()
     if as_json:
         click.echo(json.dumps(status_to_json(status), indent=2))
     else:
-        print_status(status, now=utc_now(), is_whole=bool(profiles))
-    return int(any(profile.state in TROUBLE for profile in status.profiles))
+        print_status(status, now=utc_now(), show_all=bool(profiles))
+    return int(any(profile.state in UNHEALTHY for profile in status.profiles))
 
 
-def _look(options: Options, profiles: tuple[str, ...]) -> Status:
+def _status(options: Options, profiles: tuple[str, ...]) -> Status:
     daemon = connect_to_daemon(options)
     if daemon is not None:
         return daemon.status(profiles)
-    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     return Standalone(options.config_path(), os.environ).status(profiles)

@@ -1,7 +1,7 @@
-"""What `assumed status` shows people: a line a profile, in the room that there is.
+"""The table of `assumed status`: one line for each profile, fitted to the terminal.
 
-In a pipe every profile is a line with every column. On a terminal columns go where it is narrow,
-and where there are more profiles than lines those in trouble come first, and the rest is summed up.
+A pipe gets every profile and every column. A narrow terminal gets fewer columns. If there are more
+profiles than lines, the unhealthy ones come first, and the last line summarizes the rest.
 """
 
 from __future__ import annotations
@@ -17,24 +17,33 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.arn import Arn
-from assumed.cli.output import duration, format_failure, printable_lines
+from assumed.cli.output import format_failure
 from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status, StorageMode
-from assumed.text import printable
+from assumed.text import format_duration, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-TROUBLE = frozenset({ProfileState.FAILING, ProfileState.EXPIRED, ProfileState.NEEDS_LOGIN})
+UNHEALTHY = frozenset({ProfileState.FAILING, ProfileState.EXPIRED, ProfileState.NEEDS_LOGIN})
 
 _COLUMNS = ("PROFILE", "ROLE", "SOURCE", "STATE", "EXPIRES IN", "NEXT REFRESH", "LAST ERROR")
-_BAR, _LEFT = "EXPIRES IN", "LEFT"
-_ON_TERMINAL = ("PROFILE", "ROLE", "SOURCE", "STATE", _BAR, _LEFT, "NEXT REFRESH", "LAST ERROR")
-_FIRST_TO_GO = ("SOURCE", "ROLE", "NEXT REFRESH", "LAST ERROR", _BAR)
+_BAR, _REMAINING = "EXPIRES IN", "LEFT"
+_TERMINAL_COLUMNS = (
+    "PROFILE",
+    "ROLE",
+    "SOURCE",
+    "STATE",
+    _BAR,
+    _REMAINING,
+    "NEXT REFRESH",
+    "LAST ERROR",
+)
+_OPTIONAL_COLUMNS = ("SOURCE", "ROLE", "NEXT REFRESH", "LAST ERROR", _BAR)
 _GAP = 2
 _BAR_WIDTH = 10
-_LEAST_NAME_WIDTH = 8
-_LEAST_LINES = 5
+_MIN_NAME_WIDTH = 8
+_MIN_LINES = 5
 
 _COLOURS = {
     ProfileState.VALID: "green",
@@ -52,31 +61,31 @@ _MOST_URGENT_FIRST = (
 )
 
 
-def print_status(status: Status, *, now: datetime, is_whole: bool = False) -> None:
-    """Print a table to standard output, for eyes where that is a terminal.
+def print_status(status: Status, *, now: datetime, show_all: bool = False) -> None:
+    """Print the table to standard output, with colours and bars if that is a terminal.
 
     Args:
         status: of the profiles to show.
         now: aware.
-        is_whole: on a terminal too, show every profile, and not only as many as it has lines.
+        show_all: show every profile, even if the terminal has fewer lines.
     """
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
 
-        show(status, Console(), now=now, is_whole=is_whole)
+        print_table(status, Console(), now=now, show_all=show_all)
     else:
         _print_plain(status, now=now)
 
 
-def screen(status: Status, console: Console, *, now: datetime, notes: Sequence[str]) -> Text:
-    """Return a screenful for `--watch`: a line a profile, and the errors where there is room."""
+def render_screen(status: Status, console: Console, *, now: datetime, notes: Sequence[str]) -> Text:
+    """Return the screen of `--watch`: a line for each profile, then the errors that fit."""
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for it
 
-    told = (*notes, *_notes(status), *_logins_that_end(status.profiles, now))
-    top = _one_line(f"assumed status, {now.astimezone():%H:%M:%S}; q ends it", console, "dim")
-    above = [top, *(_one_line(line, console) for note in told for line in note.splitlines())]
-    most = max(console.height - len(above) - 2, 1)
-    table = _table(status, console, now=now, most=most, with_errors=True)
+    top = _one_line(f"assumed status, {now.astimezone():%H:%M:%S}; q to quit", console, "dim")
+    texts = (*notes, *_notes(status), *_login_warnings(status.profiles, now))
+    above = [top, *(_one_line(line, console) for text in texts for line in text.splitlines())]
+    max_rows = max(console.height - len(above) - 2, 1)
+    table = _table(status, console, now=now, max_rows=max_rows, with_errors=True)
     lines = [*above, table.header, *(line for _, line in table.rows)]
     lines += [_one_line(line, console) for line in table.rest]
     for profile, _ in table.rows:
@@ -95,23 +104,23 @@ def _print_plain(status: Status, *, now: datetime) -> None:
     for profile in status.profiles:
         if profile.last_error is not None:
             click.echo(f"\n{format_failure(profile.profile, profile.last_error)}")
-    for line in _logins_that_end(status.profiles, now):
+    for line in _login_warnings(status.profiles, now):
         click.echo(f"\n{line}")
     for line in _notes(status):
         click.echo(line, err=True)
 
 
-def show(status: Status, console: Console, *, now: datetime, is_whole: bool = False) -> None:
-    """Print a table with each error under its row, of as many profiles as the console has lines."""
-    most = len(status.profiles) if is_whole else max(console.height - 2, _LEAST_LINES)
-    table = _table(status, console, now=now, most=most)
+def print_table(status: Status, console: Console, *, now: datetime, show_all: bool = False) -> None:
+    """Print the table with each error below its row."""
+    max_rows = len(status.profiles) if show_all else max(console.height - 2, _MIN_LINES)
+    table = _table(status, console, now=now, max_rows=max_rows)
     console.print(table.header)
     for profile, line in table.rows:
         console.print(line)
         if profile.last_error is not None:
-            text = format_failure(None, profile.last_error)
+            text = format_failure(profile.profile, profile.last_error, below_profile=True)
             console.print(*_wrapped(text, console, "  "), sep="\n")
-    for text in (*table.rest, *_logins_that_end(status.profiles, now)):
+    for text in (*table.rest, *_login_warnings(status.profiles, now)):
         console.print(text, markup=False, highlight=False)
     for text in _notes(status):
         click.echo(text, err=True)
@@ -125,45 +134,45 @@ class _Table:
 
 
 def _table(
-    status: Status, console: Console, *, now: datetime, most: int, with_errors: bool = False
+    status: Status, console: Console, *, now: datetime, max_rows: int, with_errors: bool = False
 ) -> _Table:
-    profiles, others = _most_urgent(status.profiles, most)
+    profiles, others = _most_urgent(status.profiles, max_rows)
     full, empty = ("#", "-") if console.options.ascii_only else ("█", "░")
     rows = [
-        {**_cells(profile, now), _BAR: _bar(profile, full, empty), _LEFT: _left(profile)}
+        {**_cells(profile, now), _BAR: _bar(profile, full, empty), _REMAINING: _remaining(profile)}
         for profile in profiles
     ]
     with_errors = with_errors and any(profile.last_error for profile in profiles)
-    columns = [name for name in _ON_TERMINAL if with_errors or name != "LAST ERROR"]
+    columns = [name for name in _TERMINAL_COLUMNS if with_errors or name != "LAST ERROR"]
     widths = _widths(columns, rows, console.width)
     headers = {name: name for name in widths}
     if _BAR in widths:
-        headers[_LEFT] = ""
+        headers[_REMAINING] = ""
     return _Table(
         header=_line(headers, widths, style="bold"),
         rows=[
             (profile, _line(row, widths, state=_COLOURS.get(profile.state, "")))
             for profile, row in zip(profiles, rows, strict=True)
         ],
-        rest=_summed_up(others, now),
+        rest=_summary(others, now),
     )
 
 
 def _most_urgent(
-    profiles: Sequence[ProfileStatus], most: int
+    profiles: Sequence[ProfileStatus], max_rows: int
 ) -> tuple[Sequence[ProfileStatus], Sequence[ProfileStatus]]:
-    """Return what is shown, in the order of the configuration if that is all, and the rest."""
-    if len(profiles) <= most:
+    """Return the profiles to show, and the rest; in their own order if all of them fit."""
+    if len(profiles) <= max_rows:
         return profiles, ()
     ordered = sorted(
         profiles,
         key=lambda status: (_MOST_URGENT_FIRST.index(status.state), status.seconds_left or 0),
     )
-    return ordered[:most], ordered[most:]
+    return ordered[:max_rows], ordered[max_rows:]
 
 
 def _widths(columns: Sequence[str], rows: Sequence[Mapping[str, str]], room: int) -> dict[str, int]:
-    """Return the width of each column that fits, in their order."""
+    """Return the width of each column that fits, in the order of the columns."""
     from rich.cells import cell_len  # noqa: PLC0415 - only a terminal pays for it
 
     widths = {
@@ -173,10 +182,10 @@ def _widths(columns: Sequence[str], rows: Sequence[Mapping[str, str]], room: int
     def excess() -> int:
         return sum(widths.values()) + _GAP * (len(widths) - 1) - room
 
-    for name in _FIRST_TO_GO:
+    for name in _OPTIONAL_COLUMNS:
         if excess() > 0:
             widths.pop(name, None)
-    widths["PROFILE"] -= max(0, min(excess(), widths["PROFILE"] - _LEAST_NAME_WIDTH))
+    widths["PROFILE"] -= max(0, min(excess(), widths["PROFILE"] - _MIN_NAME_WIDTH))
     widths["STATE"] -= max(0, min(excess(), widths["STATE"] - 1))
     return widths
 
@@ -210,13 +219,13 @@ def _wrapped(text: str, console: Console, indent: str = "") -> list[Text]:
     return [Text(indent).append_text(line) for line in lines]
 
 
-def _summed_up(others: Sequence[ProfileStatus], now: datetime) -> Sequence[str]:
+def _summary(others: Sequence[ProfileStatus], now: datetime) -> Sequence[str]:
     if not others:
         return ()
     counts = Counter(status.state for status in others)
     states = ", ".join(f"{counts[state]} {state}" for state in _MOST_URGENT_FIRST if counts[state])
     attempts = [status.next_attempt_at for status in others if status.next_attempt_at]
-    following = f"; the next refresh in {duration(min(attempts) - now)}" if attempts else ""
+    following = f"; next refresh in {format_duration(min(attempts) - now)}" if attempts else ""
     return (f"and {len(others)} more: {states}{following}",)
 
 
@@ -235,19 +244,19 @@ def _cells(status: ProfileStatus, now: datetime) -> dict[str, str]:
         "ROLE": _role(status.role_arn),
         "SOURCE": status.source,
         "STATE": f"{status.state}{in_memory}",
-        "EXPIRES IN": _left(status),
-        "NEXT REFRESH": f"in {duration(next_in)}" if next_in is not None else "-",
+        "EXPIRES IN": _remaining(status),
+        "NEXT REFRESH": f"in {format_duration(next_in)}" if next_in is not None else "-",
         "LAST ERROR": status.last_error.code if status.last_error else "-",
     }
     return {name: printable(text) for name, text in cells.items()}
 
 
-def _left(status: ProfileStatus) -> str:
-    return duration(timedelta(seconds=status.seconds_left)) if status.seconds_left else "-"
+def _remaining(status: ProfileStatus) -> str:
+    return format_duration(timedelta(seconds=status.seconds_left)) if status.seconds_left else "-"
 
 
 def _bar(status: ProfileStatus, full: str, empty: str) -> str:
-    """Return how much of the session's lifetime is left; a rest of it is never nothing."""
+    """Return a bar of the remaining lifetime, which is empty only after the expiration."""
     if status.seconds_left is None or not status.lifetime_seconds:
         return ""
     share = min(1.0, status.seconds_left / status.lifetime_seconds)
@@ -255,36 +264,39 @@ def _bar(status: ProfileStatus, full: str, empty: str) -> str:
     return full * filled + empty * (_BAR_WIDTH - filled)
 
 
-def _logins_that_end(profiles: Sequence[ProfileStatus], now: datetime) -> Iterator[str]:
-    """Return a line for each MFA session that somebody should renew before it is missed."""
-    ending = {
+def _login_warnings(profiles: Sequence[ProfileStatus], now: datetime) -> Iterator[str]:
+    """Yield a line for each MFA session that expires soon."""
+    expiring = {
         (profile.mfa_serial, profile.login_expires_at): profile.profile
         for profile in reversed(profiles)
         if profile.login_expires_at is not None
         and timedelta(0) < profile.login_expires_at - now <= LOGIN_EXPIRY_WARNING
     }
-    for (serial, expires_at), profile in ending.items():
+    for (serial, expires_at), profile in expiring.items():
         assert expires_at is not None  # noqa: S101 - by the filter above
         yield (
-            f"the MFA session of {serial} ends in {duration(expires_at - now)}: "
-            f"`assumed login {profile}`"
+            f"the MFA session of {serial} expires in {format_duration(expires_at - now)}: "
+            f"run `assumed login {profile}`"
         )
 
 
 def _notes(status: Status) -> Iterator[str]:
-    """Return what is to be said of the daemon itself."""
+    """Yield the notes about the daemon itself."""
     if status.daemon is None:
-        yield "no daemon runs: this is what the credentials file tells"
+        yield "no daemon is running: this status is from the credentials file"
         if any(profile.store == StorageMode.MEMORY for profile in status.profiles):
-            yield "what is kept in memory, a daemon alone has"
+            yield "only a daemon has the sessions of profiles with `store: memory`"
         return
     if status.daemon.config_error is not None:
         error = printable_lines(status.daemon.config_error)
-        yield f"the configuration on disk is not used:\n{error}"
-    if status.daemon.clock_skew_seconds:
-        ahead = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (
-            f"this machine's clock is {duration(ahead)} "
-            f"{'ahead of' if status.daemon.clock_skew_seconds > 0 else 'behind'} STS's: set it; "
-            "refreshes go on by STS's time"
+            "the configuration file cannot be used, so the previous configuration is used:\n"
+            f"{error}"
+        )
+    if status.daemon.clock_skew_seconds:
+        skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
+        yield (
+            f"this machine's clock is {format_duration(skew)} "
+            f"{'ahead of' if status.daemon.clock_skew_seconds > 0 else 'behind'} that of STS: set "
+            "it; refreshes use the time of STS"
         )

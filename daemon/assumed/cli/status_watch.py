@@ -1,4 +1,4 @@
-"""`assumed status --watch`: the table that stays, and the stream of changes for programs."""
+"""`assumed status --watch`: a table that updates itself, or a stream of changes as JSON."""
 
 from __future__ import annotations
 
@@ -18,80 +18,82 @@ from rich.console import Console
 from rich.live import Live
 
 from assumed.cli.output import utc_now
-from assumed.cli.status_table import screen
+from assumed.cli.status_table import render_screen
 from assumed.errors import DaemonUnreachableError
 from assumed.models import ProfileStatus, Status
 from assumed.server.serialization import status_to_json
 
-_LOOK_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0
 _TERMINATED = 128 + signal.SIGTERM
 
 
-def draw(look: Callable[[], Status]) -> None:
-    """Draw the status anew each second, until somebody types q.
+def watch(read_status: Callable[[], Status]) -> None:
+    """Draw the status every second until the user types q.
 
     Args:
-        look: returns what to draw; where the daemon does not answer for once, what was drawn
-            before stays.
+        read_status: returns the status. If the daemon does not answer, the last status stays.
     """
     console = Console()
-    status = look()
-    # The terminal gets its screen and its cursor back.
+    status = read_status()
+    # Exit as usual, so that the terminal gets its screen and its cursor back.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    with _keys() as typed, Live(console=console, screen=True, auto_refresh=False) as live:
+    with _keys() as read_key, Live(console=console, screen=True, auto_refresh=False) as live:
         notes: tuple[str, ...] = ()
         while True:
-            view = screen(status, console, now=utc_now(), notes=notes)
+            view = render_screen(status, console, now=utc_now(), notes=notes)
             live.update(view, refresh=True)
-            if typed(_LOOK_SECONDS) in {b"q", b"Q", b""}:
+            if read_key(_INTERVAL_SECONDS) in {b"q", b"Q", b""}:
                 return
             try:
-                status, notes = look(), ()
+                status, notes = read_status(), ()
             except DaemonUnreachableError as error:
                 notes = (f"not up to date: {error.message}",)
 
 
-def stream(look: Callable[[], Status]) -> None:
-    """Print the status as a line of JSON, and again with each change of more than the time."""
-    shown = None
+def stream(read_status: Callable[[], Status]) -> None:
+    """Print the status as a line of JSON, and again whenever more than the time has changed."""
+    printed = None
     while True:
         try:
-            status = look()
+            status = read_status()
         except DaemonUnreachableError:
-            if shown is None:
+            if printed is None:
                 raise
         else:
-            if (told := _without_times_left(status)) != shown:
-                shown = told
+            if (lasting := _without_countdowns(status)) != printed:
+                printed = lasting
                 click.echo(json.dumps(status_to_json(status)))
-        select.select([], [], [], _LOOK_SECONDS)
+        select.select([], [], [], _INTERVAL_SECONDS)
 
 
-def _without_times_left(status: Status) -> tuple[object, ...]:
-    def lasting(profile: ProfileStatus) -> ProfileStatus:
+def _without_countdowns(status: Status) -> tuple[object, ...]:
+    def without(profile: ProfileStatus) -> ProfileStatus:
         return replace(profile, seconds_left=None, next_attempt_at=None)
 
-    return (status.daemon, *map(lasting, status.profiles))
+    return (status.daemon, *map(without, status.profiles))
 
 
 @contextmanager
 def _keys() -> Iterator[Callable[[float], bytes | None]]:
-    """Give a function that waits for a key so long: None where none came, empty at the end."""
+    """Yield a function that waits some seconds for a key.
+
+    It returns None if no key was typed, and an empty text at the end of the input.
+    """
     if not sys.stdin.isatty():
         yield _no_key
         return
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
 
-    def typed(seconds: float) -> bytes | None:
-        # Anew each time: a shell that had stopped this process has set the terminal its own way.
-        # At once: by default it throws away what was typed while the status was looked up.
+    def read_key(seconds: float) -> bytes | None:
+        # Each time, because a shell that stopped this process may have changed the mode. TCSANOW
+        # keeps what was typed while the status was read; the default would discard it.
         tty.setcbreak(terminal, termios.TCSANOW)
         ready, _, _ = select.select([terminal], [], [], seconds)
         return os.read(terminal, 1) if ready else None
 
     try:
-        yield typed
+        yield read_key
     finally:
         termios.tcsetattr(terminal, termios.TCSANOW, before)
 

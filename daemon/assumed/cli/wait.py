@@ -1,4 +1,4 @@
-"""`assumed wait`: before a long job, until its credentials are there."""
+"""`assumed wait`: wait for valid credentials, before a long job."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ import click
 from assumed.app.wait import wait
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Options, common_options, duration
-from assumed.cli.output import utc_now, waited_line
+from assumed.cli.options import Command, Options, common_options, parse_duration_option
+from assumed.cli.output import format_wait_outcome, utc_now
 from assumed.clock import SystemClock
 from assumed.models import Outcome
 
 
-@click.command("wait")
+@click.command(
+    "wait",
+    cls=Command,
+    examples=("assumed wait", "assumed wait deploy --min-left 45m && ./nightly-build"),
+)
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option(
     "--min-left",
     metavar="DURATION",
-    callback=duration,
-    help="How much has to be left of each session; where none is given, it is not to be due.",
+    callback=parse_duration_option,
+    help="Minimum remaining lifetime. [default: not due for refresh]",
 )
 @click.option(
     "--timeout",
     metavar="DURATION",
-    callback=duration,
+    callback=parse_duration_option,
     default="60s",
     show_default=True,
-    help="When to give up.",
+    help="How long to wait.",
 )
-@common_options
+@common_options()
 @click.pass_context
 def command(
     context: click.Context,
@@ -44,27 +48,27 @@ def command(
     min_left: timedelta | None,
     timeout: timedelta,
 ) -> None:
-    """Return when profiles are valid, all of them where none is named; refresh those that are not.
+    """Wait until profiles are valid, all of them by default.
 
-    The running daemon does it; where none runs, this command does. It exits with 1 where a profile
-    is not valid for long enough in time.
-
-    Example: assumed wait deploy --min-left 45m && ./nightly-build
+    Refreshes profiles that are not valid for long enough. The daemon does the refresh, or this
+    command does if no daemon is running. Exits with 1 if a profile is not valid in time.
     """
-    options.configure_log(level="error")
+    options.configure_log()
 
-    def ask(within: timedelta) -> Sequence[Outcome]:
+    def refresh(time_left: timedelta) -> Sequence[Outcome]:
         daemon = connect_to_daemon(options)
         if daemon is not None:
-            return daemon.refresh(profiles, force=False, min_left=min_left, timeout=within)
-        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is paid for where it is used
+            return daemon.refresh(profiles, force=False, min_left=min_left, timeout=time_left)
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
-        once = Standalone(options.config_path(), os.environ)
-        chosen = profiles or once.enabled
-        return once.refresh(chosen, force=False, min_left=min_left, timeout=within)
+        standalone = Standalone(options.config_path(), os.environ)
+        chosen = profiles or standalone.enabled
+        return standalone.refresh(chosen, force=False, min_left=min_left, timeout=time_left)
 
-    waited = wait(ask, clock=SystemClock(), sleep=time.sleep, min_left=min_left, timeout=timeout)
+    result = wait(
+        refresh, clock=SystemClock(), sleep=time.sleep, min_left=min_left, timeout=timeout
+    )
     now = utc_now()
-    for outcome in waited.outcomes:
-        click.echo(waited_line(outcome, now=now), err=not outcome.ok)
-    context.exit(0 if waited.is_done else 1)
+    for outcome in result.outcomes:
+        click.echo(format_wait_outcome(outcome, now=now), err=not outcome.ok)
+    context.exit(0 if result.is_done else 1)

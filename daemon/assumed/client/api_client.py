@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from assumed.errors import AssumedError, DaemonUnreachableError, UsageError
+from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError, UsageError
 from assumed.fastpath.unix_http import describe_failure
 from assumed.models import EndpointAddress, Login, Outcome, Status
 from assumed.paths import client_sockets
@@ -49,8 +49,9 @@ def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
 class DaemonClient:
     """Sends requests to the daemon that listens at `path`, each on a connection of its own.
 
-    All methods raise UsageError for a profile that the daemon does not know, and
-    DaemonUnreachableError if there is no valid response, or for an error that it reports.
+    All methods raise UsageError for a profile that the daemon does not know,
+    DaemonUnreachableError if there is no valid response, and RefreshFailedError with the code of
+    any other error that the daemon reports.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,7 +181,9 @@ def _credentials_from_json(body: Mapping[str, Any]) -> Mapping[str, str]:
 def _rejection(error: Mapping[str, str]) -> AssumedError:
     if error["code"] == UsageError.code:
         return UsageError(error["message"], hint=error["hint"])
-    return DaemonUnreachableError(error["message"], hint=error["hint"])
+    if error["code"] == DaemonUnreachableError.code:
+        return DaemonUnreachableError(error["message"], hint=error["hint"])
+    return RefreshFailedError(error["message"], hint=error["hint"], code=error["code"])
 
 
 def _unreachable(path: Path, error: Exception) -> DaemonUnreachableError:

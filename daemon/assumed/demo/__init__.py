@@ -1,1 +1,1 @@
-"""`assumed demo`: an AWS on this machine, and the story that it takes part in."""
+"""`assumed demo`: a walkthrough with an embedded AWS."""

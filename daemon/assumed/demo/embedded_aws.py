@@ -1,9 +1,8 @@
-"""An STS, IAM and S3 on this machine: moto's server, with what moto leaves out.
+"""STS, IAM and S3 on this machine: a moto server that checks what moto does not.
 
-moto checks signatures and the policies of users and roles. Added here: a session that has expired
-is refused, the trust policy of a role decides who may assume it, a role that is not there can't be
-assumed, and a session lasts no longer than its role allows. Lifetimes can be shortened, so that an
-hour goes by in seconds.
+moto checks signatures and the policies of users and roles. This module rejects expired sessions,
+and AssumeRole calls that the trust policy of the role does not allow, whose role does not exist or
+whose duration exceeds the maximum of the role. Lifetimes can be scaled down to seconds.
 """
 
 from __future__ import annotations
@@ -34,41 +33,41 @@ from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from assumed.arn import Arn
-from assumed.demo.trust_policy import WEB_IDENTITY, Caller, Trust, trust
+from assumed.demo.trust_policy import WEB_IDENTITY, Caller, Trust, evaluate_trust
 from assumed.models import SourceCredentials
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ACCOUNT_ID = "123456789012"
-"""moto's own account."""
+"""The default account of moto."""
 REGION = "us-east-1"
 
 _ADMINISTRATOR = "embedded-aws"
-_EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-_MOST_CHAINED_SECONDS = 3600
+_ALLOW_ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+_MAX_CHAINED_SECONDS = 3600
 _WEB_IDENTITY_ACTION = "AssumeRoleWithWebIdentity"
-_MOST_BODY_BYTES = 1 << 20
+_MAX_BODY_BYTES = 1 << 20
 
 Layer = Callable[["WSGIApplication"], "WSGIApplication"]
 Statement = Mapping[str, Any]
 
 
 class EmbeddedAws:
-    """A server on a free port of the loopback; use it in a `with`. One at a time in a process.
+    """A server on a free loopback port, as a context manager; one at a time in a process.
 
     Args:
-        lifetime_scale: sessions last so many times as long as they were asked for.
-        layer: stands before everything else, to record or to disturb.
+        lifetime_scale: the lifetime of a session as a multiple of what was requested.
+        layer: wraps the application, to record requests or to inject faults.
     """
 
     def __init__(
         self, *, lifetime_scale: float = 1, layer: Layer = lambda application: application
     ) -> None:
         self._patches = _patched(lifetime_scale)
-        application = _refuse_expired(DomainDispatcherApplication(create_backend_app))
+        application = _reject_expired(DomainDispatcherApplication(create_backend_app))
         self._server = make_server(
-            "127.0.0.1", 0, layer(application), threaded=True, request_handler=_Quiet
+            "127.0.0.1", 0, layer(application), threaded=True, request_handler=_SilentRequestHandler
         )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._administrator = SourceCredentials("AKIAEMBEDDED", "not-checked-yet", None)
@@ -81,8 +80,8 @@ class EmbeddedAws:
     def __enter__(self) -> EmbeddedAws:
         self._patches.__enter__()
         self._thread.start()
-        # Whoever creates the first user is not asked who they are; from then on all are.
-        self._administrator = self.add_user(_ADMINISTRATOR, _EVERYTHING)
+        # Creating the first user needs no authentication; everything after it does.
+        self._administrator = self.add_user(_ADMINISTRATOR, _ALLOW_ALL)
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
         return self
 
@@ -98,7 +97,7 @@ class EmbeddedAws:
         self._patches.__exit__(kind, error, traceback)
 
     def client(self, service: str) -> Any:
-        """Return a botocore client that may do everything."""
+        """Return a botocore client with all permissions."""
         nowhere = (None, None, "/dev/null", None)
         session = Session(
             session_vars={
@@ -117,7 +116,7 @@ class EmbeddedAws:
         )
 
     def add_user(self, name: str, *statements: Statement) -> SourceCredentials:
-        """Create an IAM user with these permissions, none where there are no statements."""
+        """Create an IAM user with the permissions in `statements`; return its access key."""
         iam = self.client("iam")
         iam.create_user(UserName=name)
         if statements:
@@ -131,8 +130,8 @@ class EmbeddedAws:
 
         Args:
             name: of the role.
-            statements: what it may do.
-            trusts: the ARN of whoever may assume it, or a statement of its trust policy.
+            statements: its permissions.
+            trusts: the ARN that may assume it, or a statement of its trust policy.
         """
         iam = self.client("iam")
         trusted = (
@@ -161,19 +160,19 @@ def user_arn(name: str) -> str:
 
 
 def form(environ: WSGIEnvironment) -> Mapping[str, list[str]]:
-    """Return the parameters of a request to STS or IAM, and leave its body to be read again."""
+    """Return the parameters of a request to STS or IAM; its body can still be read afterwards."""
     if not environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
         return {}
-    length = min(int(environ.get("CONTENT_LENGTH") or 0), _MOST_BODY_BYTES)
+    length = min(int(environ.get("CONTENT_LENGTH") or 0), _MAX_BODY_BYTES)
     body = environ["wsgi.input"].read(length)
-    environ["wsgi.input"] = _Again(body)
+    environ["wsgi.input"] = _ReplayedBody(body)
     return parse_qs(body.decode())
 
 
-def answer_error(
+def error_response(
     start_response: StartResponse, status: str, code: str, message: str, *, is_s3: bool = False
 ) -> Iterable[bytes]:
-    """Answer a request as AWS answers one that it refuses."""
+    """Return an error response in the format of AWS."""
     error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     if not is_s3:
         error = f"<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>"
@@ -182,30 +181,32 @@ def answer_error(
     return [body]
 
 
-class _Again:
-    """The body of a request, read already."""
+class _ReplayedBody:
+    """The body of a request, which was read before and can be read again."""
 
     def __init__(self, body: bytes) -> None:
-        self._left = body
+        self._unread = body
 
     def read(self, size: int = -1) -> bytes:
-        size = len(self._left) if size < 0 else size
-        part, self._left = self._left[:size], self._left[size:]
+        size = len(self._unread) if size < 0 else size
+        part, self._unread = self._unread[:size], self._unread[size:]
         return part
 
     def readline(self, size: int = -1) -> bytes:
-        end = self._left.find(b"\n") + 1 or len(self._left)
+        end = self._unread.find(b"\n") + 1 or len(self._unread)
         return self.read(end if size < 0 else min(size, end))
 
 
-class _InvalidError(_RESTError):
+class _ValidationError(_RESTError):
     code = 400
 
     def __init__(self, message: str) -> None:
         super().__init__("ValidationError", message)
 
 
-class _Quiet(WSGIRequestHandler):
+class _SilentRequestHandler(WSGIRequestHandler):
+    """A request handler without a log."""
+
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
         pass
 
@@ -214,7 +215,7 @@ def _policy(*statements: Statement) -> Mapping[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def _refuse_expired(application: WSGIApplication) -> WSGIApplication:
+def _reject_expired(application: WSGIApplication) -> WSGIApplication:
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         _, _, scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
         access_key_id, *rest = scope.split("/")
@@ -222,7 +223,7 @@ def _refuse_expired(application: WSGIApplication) -> WSGIApplication:
         if session is None or session.expiration > datetime.now(UTC).replace(tzinfo=None):
             return application(environ, start_response)
         is_s3 = "s3" in rest
-        return answer_error(
+        return error_response(
             start_response,
             "400 Bad Request" if is_s3 else "403 Forbidden",
             "ExpiredToken",
@@ -248,29 +249,22 @@ def _session(access_key_id: str) -> AssumedRole | None:
 
 @contextmanager
 def _patched(lifetime_scale: float) -> Iterator[None]:
-    """Have moto look at trust policies and lifetimes; all of it is as before afterwards."""
+    """Make moto check trust policies and lifetimes; undo that afterwards."""
     check, assume = access_control.IAMRequest.check_action_permitted, STSBackend.assume_role
     authenticate = ActionAuthenticatorMixin._authenticate_and_authorize_action
 
     def authenticate_and_authorize(response: Any, kind: type, resource: str = "*") -> None:
-        if response._get_action() != _WEB_IDENTITY_ACTION:
+        if response._get_action() == _WEB_IDENTITY_ACTION:
+            _authorize_web_identity(response.data)
+        else:
             authenticate(response, kind, resource)
-            return
-        # Nobody has signed it: the token, which nobody looks at here, says who asks.
-        role_arn = response.data["RoleArn"][0]
-        action = f"sts:{_WEB_IDENTITY_ACTION}"
-        role = _role(role_arn)
-        policy = json.loads(role.assume_role_policy_document) if role else {"Statement": []}
-        if not trust(policy, WEB_IDENTITY, role_arn=role_arn, action=action, context={}):
-            raise AccessDeniedError("", action)
-        _check_duration(response.data, WEB_IDENTITY.arn, role_arn)
 
     def check_action_permitted(request: Any, resource: str) -> None:
         if request._action != "sts:AssumeRole":
             check(request, resource)
             return
         match _trust(request, resource):
-            case Trust.REFUSED:
+            case Trust.DENIED:
                 raise AccessDeniedError(
                     request._access_key.arn, f"sts:AssumeRole on resource: {resource}"
                 )
@@ -294,11 +288,22 @@ def _patched(lifetime_scale: float) -> Iterator[None]:
         ),
         patch.object(settings, "INITIAL_NO_AUTH_ACTION_COUNT", math.inf),
         patch.object(ActionAuthenticatorMixin, "request_count", 0),
-        # moto makes botocore sessions of its own, which would look for the user's profile.
+        # moto creates botocore sessions, which would read the profile of the user.
         patch.dict(os.environ, _without_aws(os.environ), clear=True),
     ):
         yield
     moto_api_backend.reset()
+
+
+def _authorize_web_identity(parameters: Mapping[str, list[str]]) -> None:
+    """Check the trust policy; the token, which would identify the caller, is not verified."""
+    role_arn = parameters["RoleArn"][0]
+    action = f"sts:{_WEB_IDENTITY_ACTION}"
+    role = _role(role_arn)
+    policy = json.loads(role.assume_role_policy_document) if role else {"Statement": []}
+    if not evaluate_trust(policy, WEB_IDENTITY, role_arn=role_arn, action=action, context={}):
+        raise AccessDeniedError("", action)
+    _check_duration(parameters, WEB_IDENTITY.arn, role_arn)
 
 
 def _without_aws(environ: Mapping[str, str]) -> dict[str, str]:
@@ -308,9 +313,9 @@ def _without_aws(environ: Mapping[str, str]) -> dict[str, str]:
 def _trust(request: Any, role_arn: str) -> Trust:
     role = _role(role_arn)
     if role is None:
-        return Trust.REFUSED
+        return Trust.DENIED
     external_id = request._data.get("ExternalId", [None])[0]
-    return trust(
+    return evaluate_trust(
         json.loads(role.assume_role_policy_document),
         _caller(request._access_key.arn),
         role_arn=role_arn,
@@ -331,16 +336,16 @@ def _role(arn: str) -> Role | None:
         return None
 
 
-def _check_duration(asked: Mapping[str, list[str]], caller: str | None, role_arn: str) -> None:
+def _check_duration(parameters: Mapping[str, list[str]], caller: str | None, role_arn: str) -> None:
     role = _role(role_arn)
-    seconds = int(asked.get("DurationSeconds", ["3600"])[0])
-    most = int(role.max_session_duration or _MOST_CHAINED_SECONDS) if role else 0
-    if seconds > most:
-        raise _InvalidError(
+    seconds = int(parameters.get("DurationSeconds", ["3600"])[0])
+    maximum = int(role.max_session_duration or _MAX_CHAINED_SECONDS) if role else 0
+    if seconds > maximum:
+        raise _ValidationError(
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
         )
-    if ":assumed-role/" in (caller or "") and seconds > _MOST_CHAINED_SECONDS:
-        raise _InvalidError(
+    if ":assumed-role/" in (caller or "") and seconds > _MAX_CHAINED_SECONDS:
+        raise _ValidationError(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by "
             "role chaining"
         )

@@ -1,6 +1,6 @@
-"""The story of a user with no permissions, a role, and a session that ends: told by real commands.
+"""A walkthrough by real commands: a user without permissions, a role, and sessions that expire.
 
-Nothing of the user's is read or written: HOME is a temporary folder for every command.
+HOME is a temporary directory for every command, so the files of the user are left alone.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 Write = Callable[[str], None]
 
 _USER, _ROLE, _PROFILE, _BUCKET = "learnaws-test-user", "s3-read-only", "s3-read-only", "reports"
-# 900 seconds, the shortest session of STS, go by in 12.
+# The shortest session of STS, 900 seconds, takes 12.
 _LIFETIME_SCALE = 1 / 75
-_PATIENCE_SECONDS = 40
-_STEP_SECONDS = 0.25
-_COMMAND_SECONDS = 60
+_TIMEOUT_SECONDS = 40
+_POLL_SECONDS = 0.25
+_COMMAND_TIMEOUT_SECONDS = 60
 _REFRESHES = 3
 """The first session and two more."""
 
 
-class _NotAsToldError(Exception):
-    """A step that did not go as it should."""
+class _StepFailedError(Exception):
+    """A step did not have the expected result."""
 
 
 def run_demo(write: Write) -> bool:
-    """Tell the story line by line; return whether every step went as told.
+    """Run the walkthrough and write its lines; return whether every step succeeded.
 
     Raises:
         UsageError: moto or the AWS CLI is not installed.
@@ -53,20 +53,20 @@ def run_demo(write: Write) -> bool:
     except ImportError as error:
         raise _not_installed() from error
     with (
-        tempfile.TemporaryDirectory(prefix="assumed-demo-") as folder,
+        tempfile.TemporaryDirectory(prefix="assumed-demo-") as directory,
         EmbeddedAws(lifetime_scale=_LIFETIME_SCALE) as aws,
     ):
-        story = _Story(write, Path(folder), aws)
+        walkthrough = _Walkthrough(write, Path(directory), aws)
         try:
-            story.tell()
-        except _NotAsToldError as error:
-            write(f"\nNot as told: {error}")
+            walkthrough.run()
+        except _StepFailedError as error:
+            write(f"\nThe demo failed: {error}")
             return False
-    write("\nEverything went as told; everything is cleaned up, and ~/.aws was not touched.")
+    write("\nEvery step succeeded. Everything is cleaned up, and ~/.aws was not touched.")
     return True
 
 
-class _Story:
+class _Walkthrough:
     def __init__(self, write: Write, home: Path, aws: EmbeddedAws) -> None:
         self._write = write
         self._home = home
@@ -76,34 +76,34 @@ class _Story:
         self._log = home / "assumed.log"
         self._environ = _environ(home, aws.endpoint_url)
 
-    def tell(self) -> None:
-        """Tell all of it.
+    def run(self) -> None:
+        """Run every step.
 
         Raises:
-            _NotAsToldError: a step went otherwise.
+            _StepFailedError: a step did not have the expected result.
         """
-        self._say(
-            f"An STS, an IAM and an S3 run on this machine, at {self._aws.endpoint_url}.",
-            "They check signatures, policies, trust and expiration as AWS does; a quarter of an",
-            "hour goes by in 12 seconds here. The commands below are the real ones.",
+        self._print(
+            f"STS, IAM and S3 run on this machine, at {self._aws.endpoint_url}.",
+            "They check signatures, policies, trust policies and expirations as AWS does, but 15",
+            "minutes take 12 seconds here. The commands below are the real ones.",
         )
-        role_arn = self._a_user_with_no_permissions()
-        by_hand, ends_at = self._by_hand(role_arn)
+        role_arn = self._create_user_and_role()
+        exported, expires_at = self._assume_role_by_hand(role_arn)
         self._configure(role_arn)
         with self._daemon():
-            self._the_profile_works()
-            self._say("", "5. Time goes by. Nobody does anything.")
-            self._await("the session by hand to end", lambda: datetime.now(UTC) > ends_at)
-            self._expect("ExpiredToken", "aws s3 ls s3://reports", environ=by_hand)
-            self._await("two more refreshes", lambda: self._refreshes() >= _REFRESHES)
+            self._use_profile()
+            self._print("", "5. Time passes. The exported session expires; the profile does not.")
+            self._wait_for("the expiration", lambda: datetime.now(UTC) > expires_at)
+            self._expect("ExpiredToken", "aws s3 ls s3://reports", environ=exported)
+            self._wait_for("two more refreshes", lambda: self._refreshes() >= _REFRESHES)
             self._expect("q3.csv", f"aws s3 ls s3://{_BUCKET} --profile {_PROFILE}")
-            self._say("", "What the daemon logged:")
-            self._say(*(f"   {line}" for line in self._log.read_text().splitlines()))
-            self._say("")
+            self._print("", "The log of the daemon:")
+            self._print(*(f"   {line}" for line in self._log.read_text().splitlines()))
+            self._print("")
             self._expect("valid", "assumed status")
 
-    def _a_user_with_no_permissions(self) -> str:
-        from assumed.demo.embedded_aws import user_arn  # noqa: PLC0415 - `tell` has paid for it
+    def _create_user_and_role(self) -> str:
+        from assumed.demo.embedded_aws import user_arn  # noqa: PLC0415 - imported already
 
         user: SourceCredentials = self._aws.add_user(_USER)
         self._aws.add_bucket(_BUCKET, {"q3.csv": b"region,total\neu,42\n"})
@@ -114,35 +114,38 @@ class _Story:
             f"[{_USER}]\naws_access_key_id = {user.access_key_id}\n"
             f"aws_secret_access_key = {user.secret_access_key}\n"
         )
-        self._say("", "1. A user with no permissions of its own.")
+        self._print("", "1. A user without permissions.")
         self._expect("AccessDenied", f"aws s3 ls s3://{_BUCKET} --profile {_USER}")
         trust = {
             "Effect": "Allow",
             "Principal": {"AWS": user_arn(_USER)},
             "Action": "sts:AssumeRole",
         }
-        may = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
-        role_arn = self._aws.add_role(_ROLE, may, trusts=trust)
-        self._say(
-            "", "   A role trusts it, and may read S3:", f"   {role_arn}", f"   {json.dumps(trust)}"
+        read_only = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
+        role_arn = self._aws.add_role(_ROLE, read_only, trusts=trust)
+        self._print(
+            "",
+            "   A role that trusts this user and may read S3:",
+            f"   {role_arn}",
+            f"   {json.dumps(trust)}",
         )
         return role_arn
 
-    def _by_hand(self, role_arn: str) -> tuple[Mapping[str, str], datetime]:
-        self._say("", "2. By hand: assume the role, export three values, and work until it ends.")
+    def _assume_role_by_hand(self, role_arn: str) -> tuple[Mapping[str, str], datetime]:
+        self._print("", "2. By hand: assume the role, export its keys, and work until they expire.")
         command = (
             f"aws sts assume-role --role-arn {role_arn} --role-session-name by-hand "
             f"--duration-seconds 900 --profile {_USER}"
         )
-        self._say(f"$ {command}")
-        issued = json.loads(self._silently(*shlex.split(command)))["Credentials"]
-        self._say(f"   {issued['AccessKeyId']}, until {issued['Expiration']}")
+        self._print(f"$ {command}")
+        issued = json.loads(self._output(*shlex.split(command)))["Credentials"]
+        self._print(f"   {issued['AccessKeyId']}, until {issued['Expiration']}")
         exported = {
             "AWS_ACCESS_KEY_ID": issued["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": issued["SecretAccessKey"],
             "AWS_SESSION_TOKEN": issued["SessionToken"],
         }
-        self._say("$ export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… AWS_SESSION_TOKEN=…")
+        self._print("$ export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… AWS_SESSION_TOKEN=…")
         self._expect("q3.csv", f"aws s3 ls s3://{_BUCKET}", environ=exported)
         return exported, datetime.fromisoformat(issued["Expiration"])
 
@@ -151,15 +154,15 @@ class _Story:
             f"profiles:\n  {_PROFILE}:\n    role_arn: {role_arn}\n"
             f"    source_profile: {_USER}\n    duration_seconds: 15m\n"
         )
-        # Where a user's group is their own, files are writable by it, and such a one is refused.
+        # A umask that lets the group write would make assumed reject the file.
         self._config.touch(mode=0o600)
         self._config.write_text(text)
-        self._say("", "3. With assumed: say it once.", "$ cat config.yaml")
-        self._say(*(f"   {line}" for line in text.splitlines()))
+        self._print("", "3. With assumed: define the profile once.", "$ cat config.yaml")
+        self._print(*(f"   {line}" for line in text.splitlines()))
 
-    def _the_profile_works(self) -> None:
-        self._await("the first session", lambda: self._refreshes() >= 1)
-        self._say("", "4. The profile works, for what the role may do.")
+    def _use_profile(self) -> None:
+        self._wait_for("the first session", lambda: self._refreshes() >= 1)
+        self._print("", "4. The profile works, with the permissions of the role.")
         self._expect("q3.csv", f"aws s3 ls s3://{_BUCKET} --profile {_PROFILE}")
         (self._home / "note.txt").write_text("a note\n")
         copy = f"aws s3 cp note.txt s3://{_BUCKET}/ --profile {_PROFILE}"
@@ -167,7 +170,7 @@ class _Story:
 
     @contextmanager
     def _daemon(self) -> Iterator[None]:
-        self._say("$ assumed run &")
+        self._print("$ assumed run &")
         with self._log.open("wb") as log:
             daemon = subprocess.Popen(
                 [sys.executable, "-m", "assumed", "run"],
@@ -178,13 +181,13 @@ class _Story:
             )
         try:
             yield
-            self._say("", "$ kill %1")
+            self._print("", "$ kill %1")
             daemon.send_signal(signal.SIGTERM)
-            if daemon.wait(_PATIENCE_SECONDS) != 0:
-                raise _NotAsToldError(f"the daemon ended with status {daemon.returncode}")
-        except (_NotAsToldError, subprocess.TimeoutExpired) as error:
-            self._say("", "The daemon's log:", self._log.read_text())
-            raise _NotAsToldError(str(error)) from error
+            if daemon.wait(_TIMEOUT_SECONDS) != 0:
+                raise _StepFailedError(f"the daemon exited with status {daemon.returncode}")
+        except (_StepFailedError, subprocess.TimeoutExpired) as error:
+            self._print("", "The log of the daemon:", self._log.read_text())
+            raise _StepFailedError(str(error)) from error
         finally:
             daemon.kill()
             daemon.wait()
@@ -198,31 +201,31 @@ class _Story:
         refreshes: int = status["profiles"][0]["refreshes"]
         return refreshes
 
-    def _await(self, what: str, is_so: Callable[[], bool]) -> None:
-        give_up_at = time.monotonic() + _PATIENCE_SECONDS
-        while not is_so():
-            if time.monotonic() > give_up_at:
-                raise _NotAsToldError(f"waited {_PATIENCE_SECONDS} s for {what}")
-            time.sleep(_STEP_SECONDS)
+    def _wait_for(self, event: str, has_happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while not has_happened():
+            if time.monotonic() > deadline:
+                raise _StepFailedError(f"waited {_TIMEOUT_SECONDS} s for {event}")
+            time.sleep(_POLL_SECONDS)
 
     def _expect(
         self, expected: str, command: str, *, environ: Mapping[str, str] | None = None
     ) -> None:
-        """Run a command, show it and what came back; `expected` has to be in it."""
-        self._say(f"$ {command}")
+        """Run a command and print it with its output, which must contain `expected`."""
+        self._print(f"$ {command}")
         done = self._run(shlex.split(command), {**self._environ, **(environ or {})})
         output = (done.stdout + done.stderr).strip()
-        self._say(*(f"   {line}" for line in output.splitlines() if line))
+        self._print(*(f"   {line}" for line in output.splitlines() if line))
         is_error = expected in {"AccessDenied", "ExpiredToken"}
         if expected not in output or is_error is (done.returncode == 0):
-            raise _NotAsToldError(
-                f"`{command}` ended with status {done.returncode}, and {expected} was to come"
+            raise _StepFailedError(
+                f"`{command}` exited with status {done.returncode}; {expected} was expected"
             )
 
-    def _silently(self, *command: str) -> str:
+    def _output(self, *command: str) -> str:
         done = self._run(command, self._environ)
         if done.returncode != 0:
-            raise _NotAsToldError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()}")
+            raise _StepFailedError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()}")
         return done.stdout
 
     def _run(
@@ -234,19 +237,19 @@ class _Story:
             "assumed": [sys.executable, "-m", "assumed"],
         }
         try:
-            return subprocess.run(  # noqa: S603 - the commands above, in no shell
+            return subprocess.run(  # noqa: S603 - the commands above, without a shell
                 [*programs[program], *arguments],
                 env=environ,
                 cwd=self._home,
                 capture_output=True,
                 text=True,
-                timeout=_COMMAND_SECONDS,
+                timeout=_COMMAND_TIMEOUT_SECONDS,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise _NotAsToldError(f"`{program} {arguments[0]}` hangs") from error
+            raise _StepFailedError(f"`{program} {arguments[0]}` timed out") from error
 
-    def _say(self, *lines: str) -> None:
+    def _print(self, *lines: str) -> None:
         for line in lines:
             self._write(line)
 
@@ -261,8 +264,8 @@ def _find_aws() -> str:
 
 def _not_installed() -> UsageError:
     return UsageError(
-        "the demo needs moto and the AWS CLI, and they are not installed",
-        hint="pip install 'assumed[demo]', or `make demo` in a clone",
+        "the demo needs moto and the AWS CLI, which are not installed",
+        hint="run `pip install 'assumed[demo]'`, or `make demo` in a clone",
     )
 
 

@@ -36,6 +36,8 @@ MIN_SECONDS = 60
 STATUS_FIELDS = ("profile", "state", "minutes_left", "seconds_left", "expires_at")
 
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
+# The codes of assumed.errors, which is too slow to import here.
+_USAGE, _UNREACHABLE = "Usage", "DaemonUnreachable"
 # A refresh may take long; a prompt must not.
 _CREDENTIALS_TIMEOUT_SECONDS, _STATUS_TIMEOUT_SECONDS = 120.0, 5.0
 _OK, _NOT_FOUND, _CONFLICT = 200, 404, 409
@@ -53,11 +55,27 @@ _locked_profiles: set[str] = set()
 
 
 class CommandFailedError(Exception):
-    """What a command prints instead of a result, and its exit status."""
+    """What a command prints instead of a result.
 
-    def __init__(self, message: str, *, hint: str, status: int = _FAILED) -> None:
+    Args:
+        message: what happened.
+        hint: what to do about it.
+        code: that of `assumed.errors`.
+        status: the exit status of the command.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str, code: str = _UNREACHABLE, status: int = _FAILED
+    ) -> None:
         super().__init__(message)
-        self.message, self.hint, self.status = message, hint, status
+        self.message, self.hint, self.code, self.status = message, hint, code, status
+
+    @property
+    def text(self) -> str:
+        """The error as `cli.output` prints errors."""
+        from assumed.text import printable_lines  # noqa: PLC0415 - only a failure needs it
+
+        return printable_lines(f"assumed: {self.code}: {self.message}\n  {self.hint}")
 
 
 def main(arguments: "Sequence[str]") -> int | None:
@@ -70,9 +88,7 @@ def main(arguments: "Sequence[str]") -> int | None:
         sys.stdout.buffer.write(os.fsencode(text))
         sys.stdout.flush()
     except CommandFailedError as error:
-        # A message can quote a server: strip what would control the terminal.
-        text = f"assumed: {error.message}\n  {error.hint}\n"
-        sys.stderr.write("".join(c if c.isprintable() or c == "\n" else "?" for c in text))
+        sys.stderr.write(f"{error.text}\n")
         return error.status
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -201,6 +217,7 @@ def _from_daemon(profile: str, config: str | None) -> "dict[str, str] | None":
             f"profile {profile}: its credentials, valid by the clock of STS, expired at "
             f"{credentials['Expiration']} by this machine's clock",
             hint="set the clock (see `timedatectl status`): AWS rejects requests with a wrong time",
+            code="ClockSkewed",
         )
     return credentials
 
@@ -241,8 +258,9 @@ def _request(
 
 def _rejection(body: "Mapping[str, Mapping[str, str]]") -> CommandFailedError:
     error = body["error"]
-    status = _WRONG_USAGE if error["code"] == "Usage" else _FAILED
-    return CommandFailedError(error["message"], hint=error["hint"], status=status)
+    code = error["code"]
+    status = _WRONG_USAGE if code == _USAGE else _FAILED
+    return CommandFailedError(error["message"], hint=error["hint"], code=code, status=status)
 
 
 def _decode(response: "Response", decode: "Callable[[Any], T]") -> "T":
@@ -277,6 +295,7 @@ def _acquire_export_lock(profile: str) -> None:
             f"profile {profile} is its own source: {' -> '.join([*chain, profile])}",
             hint="the credential_process of its source_profile exports this profile: name another "
             "source_profile",
+            code="SourceMissing",
         )
     # For the credential_process of the source profile, which this process may start.
     os.environ[_CHAIN_VARIABLE] = " ".join([*chain, profile])
@@ -374,6 +393,7 @@ def _fill_template(template: str, row: "Mapping[str, Any]") -> str:
                 raise CommandFailedError(
                     f"--format: there is no field {{{name}}}",
                     hint=f"the fields are {', '.join(f'{{{field}}}' for field in values)}",
+                    code=_USAGE,
                     status=_WRONG_USAGE,
                 )
             filled, position = filled + values[name], position + len(name) + 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assumed.app.live_check import CallTrace, LiveCheck
-from assumed.cli.output import live_check_lines
+from assumed.cli.output import format_live_check
 from assumed.errors import AssumeRoleDeniedError
 from assumed.models import (
     Credentials,
@@ -60,24 +60,25 @@ def lines(
         session=session,
         trace=trace or CallTrace(ME, timedelta(milliseconds=84.4)),
     )
-    return live_check_lines(check).splitlines()
+    return format_live_check(check).splitlines()
 
 
 def test_live_check_lines_show_role_lifetime_and_source() -> None:
     assert lines(lifetime=timedelta(hours=12)) == [
-        "deploy: arn:aws:sts::111122223333:assumed-role/deploy/me, for 12h00m, in 84 ms",
+        "deploy: arn:aws:sts::111122223333:assumed-role/deploy/me, valid for 12h00m, answered in "
+        "84 ms",
         f"  from profile keys: {ME}",
     ]
 
 
-def test_live_check_lines_report_a_shorter_session_than_requested() -> None:
-    assert "for 1h00m and not the 12h00m asked for" in lines(lifetime=timedelta(hours=1))[0]
+def test_format_live_check_reports_a_shorter_session_than_requested() -> None:
+    assert "valid for 1h00m instead of 12h00m" in lines(lifetime=timedelta(hours=1))[0]
 
 
 def test_live_check_lines_compare_no_lifetime_without_a_role() -> None:
     own = replace(DEFINITION, role_arn=None)
     shown = lines(definition=own, lifetime=timedelta(hours=8))[0]
-    assert shown.endswith("/deploy/me, for 8h00m, in 84 ms")
+    assert shown.endswith("/deploy/me, valid for 8h00m, answered in 84 ms")
 
 
 def test_live_check_lines_omit_the_caller_if_unknown() -> None:
@@ -93,7 +94,7 @@ def test_a_denial_has_likely_causes_and_a_statement_to_paste() -> None:
     shown = lines(hint=f"allow it. In the trust policy: {json.dumps(statement)}")
     assert shown[:3] == [
         "deploy: AccessDenied: no",
-        f"  from profile keys: {ME}, in 84 ms",
+        f"  from profile keys: {ME}, answered in 84 ms",
         "  allow it",
     ]
     start = shown.index("{")

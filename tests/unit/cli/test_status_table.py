@@ -1,4 +1,4 @@
-"""What `assumed status` shows on a terminal, at the sizes that terminals have."""
+"""The table of `assumed status`, on terminals of different sizes and in a pipe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from assumed.cli.status_table import print_status, screen
+from assumed.cli.status_table import print_status, render_screen
 from assumed.models import DaemonStatus, Failure, ProfileState, ProfileStatus, Status, StorageMode
 from tests.fakes import NOON
 
 DAEMON = DaemonStatus(pid=812, version="0.1.0", started_at=NOON, config="config.yaml")
 DENIED = Failure(
     code="AccessDenied",
-    message="profile deploy: User: jane is not authorized to perform: sts:AssumeRole",
+    message="User: jane is not authorized to perform: sts:AssumeRole",
     hint="two places must allow it",
     at=NOON,
 )
@@ -64,7 +64,7 @@ def printed(
     *,
     width: int = 120,
     height: int = 40,
-    is_whole: bool = False,
+    show_all: bool = False,
 ) -> list[str]:
     """Return the lines on a terminal of this size, without their colours."""
     terminal = Terminal()
@@ -73,18 +73,18 @@ def printed(
     monkeypatch.setenv("LINES", str(height))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    print_status(Status(daemon=DAEMON, profiles=tuple(profiles)), now=NOON, is_whole=is_whole)
+    print_status(Status(daemon=DAEMON, profiles=tuple(profiles)), now=NOON, show_all=show_all)
     text = terminal.getvalue()
-    assert "\x1b[" in text, "it has colours"
+    assert "\x1b[" in text, "no colours"
     return re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
 
 
 def drawn(status: Status, width: int, height: int, notes: Sequence[str] = ()) -> list[str]:
     console = Console(file=Terminal(), width=width, height=height, force_terminal=True)
-    return screen(status, console, now=NOON, notes=notes).plain.splitlines()
+    return render_screen(status, console, now=NOON, notes=notes).plain.splitlines()
 
 
-def test_each_profile_is_a_row_with_a_bar_and_its_error_below_it(
+def test_print_status_shows_a_row_with_a_bar_and_the_error_below_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert printed(FEW, monkeypatch, width=132) == [
@@ -94,11 +94,11 @@ def test_each_profile_is_a_row_with_a_bar_and_its_error_below_it(
         "████████░░  47m   in 7m",
         "deploy        641879703613:role/deploy        profile learnaws-test-user  failing  "
         "███░░░░░░░  16m   in 7m",
-        "  AccessDenied: profile deploy: User: jane is not authorized to perform: sts:AssumeRole",
+        "  AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
         "    two places must allow it",
         "prod          641879703613:role/prod          profile learnaws-test-user  expired  "
         "░░░░░░░░░░  -     in 7m",
-        "  AccessDenied: profile deploy: User: jane is not authorized to perform: sts:AssumeRole",
+        "  AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
         "    two places must allow it",
         "new           641879703613:role/new           profile learnaws-test-user  pending  "
         "            -     in 7m",
@@ -115,7 +115,7 @@ def test_each_profile_is_a_row_with_a_bar_and_its_error_below_it(
         (30, "PROFILE STATE LEFT"),
     ],
 )
-def test_columns_go_where_the_terminal_is_narrow(
+def test_a_narrow_terminal_gets_fewer_columns(
     width: int, header: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = printed(FEW, monkeypatch, width=width)
@@ -137,7 +137,7 @@ def test_no_line_is_wider_than_the_terminal(width: int, monkeypatch: pytest.Monk
     )
 
 
-def test_of_a_thousand_those_in_trouble_come_first_and_the_rest_is_summed_up(
+def test_unhealthy_profiles_come_first_and_the_rest_is_summarized(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = printed((*TEAMS, *FEW), monkeypatch, height=12)
@@ -145,18 +145,18 @@ def test_of_a_thousand_those_in_trouble_come_first_and_the_rest_is_summed_up(
     assert names == [
         "PROFILE", "prod", "deploy", "new", "s3-read-only", *(f"team-{i}" for i in range(6)), "and",
     ]  # fmt: skip
-    assert lines[-1] == "and 990 more: 990 valid; the next refresh in 7m"
+    assert lines[-1] == "and 990 more: 990 valid; next refresh in 7m"
 
 
-def test_profiles_that_somebody_names_are_all_shown_as_they_stand(
+def test_show_all_keeps_every_profile_in_its_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines = printed((*TEAMS, *FEW), monkeypatch, height=12, is_whole=True)
+    lines = printed((*TEAMS, *FEW), monkeypatch, height=12, show_all=True)
     assert [line.split()[0] for line in lines[1:3]] == ["team-0", "team-1"]
     assert sum(not line.startswith(" ") for line in lines) == 1001
 
 
-def test_a_bar_is_never_empty_while_something_is_left_and_knows_other_lifetimes(
+def test_a_bar_is_empty_only_after_the_expiration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     long = ProfileStatus(
@@ -167,7 +167,7 @@ def test_a_bar_is_never_empty_while_something_is_left_and_knows_other_lifetimes(
     assert "█████░░░░░  6h00m" in printed([long], monkeypatch)[1]
 
 
-def test_without_colour_and_unicode_the_table_says_the_same(
+def test_the_table_needs_neither_colour_nor_unicode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = Terminal()
@@ -179,16 +179,16 @@ def test_without_colour_and_unicode_the_table_says_the_same(
     print_status(Status(daemon=DAEMON, profiles=(FAILING,)), now=NOON)
     text = terminal.getvalue()
     assert "failing  ###-------  16m   in 7m" in text
-    assert not re.search(r"\x1b\[[0-9;]*3\dm", text), "no colour"
+    assert not re.search(r"\x1b\[[0-9;]*3\dm", text), "a colour"
 
 
-def test_what_a_server_said_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_characters_of_an_error_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     failure = Failure(code="X", message="a\x1b]0;title\x07b[bold]c", hint="h", at=NOON)
     lines = printed([profile("deploy", ProfileState.FAILING, 9, failure)], monkeypatch)
     assert r"  X: a\x1b]0;title\x07b[bold]c" in lines
 
 
-def test_what_a_name_of_the_aws_files_holds_steers_no_terminal(
+def test_control_characters_of_names_and_notes_are_escaped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     role = "arn:aws:iam::641879703613:role/a"
@@ -197,54 +197,55 @@ def test_what_a_name_of_the_aws_files_holds_steers_no_terminal(
     status = Status(daemon=wrong, profiles=(row,))
     print_status(status, now=NOON)
     plain = capsys.readouterr()
-    for told in (
+    for text in (
         plain.out,
         plain.err,
         "\n".join(drawn(status, 200, 30, ["no\x1b[2J\x1b]0;title\x07"])),
         "\n".join(printed([row], monkeypatch, width=200)),
     ):
-        assert r"\x1b]0;title\x07" in told
-        assert "\x1b" not in told
+        assert r"\x1b]0;title\x07" in text
+        assert "\x1b" not in text
     assert "\nconfig.yaml:2: c" in plain.err
 
 
-class TestScreen:
-    def test_it_is_a_line_a_profile_and_the_errors_where_there_is_room(self) -> None:
+class TestRenderScreen:
+    def test_it_has_a_line_for_each_profile_and_the_errors_that_fit(self) -> None:
         lines = drawn(Status(daemon=DAEMON, profiles=FEW), 90, 14)
         at = f"{NOON.astimezone():%H:%M:%S}"
         assert lines == [
-            f"assumed status, {at}; q ends it",
+            f"assumed status, {at}; q to quit",
             "PROFILE       STATE    EXPIRES IN        NEXT REFRESH  LAST ERROR",
             "s3-read-only  valid    ████████░░  47m   in 7m         -",
             "deploy        failing  ███░░░░░░░  16m   in 7m         AccessDenied",
             "prod          expired  ░░░░░░░░░░  -     in 7m         AccessDenied",
             "new           pending              -     in 7m         -",
             "",
-            "deploy: AccessDenied: profile deploy: User: jane is not authorized to perform: ",
-            "sts:AssumeRole",
+            "deploy: AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
             "  two places must allow it",
             "",
-            "prod: AccessDenied: profile deploy: User: jane is not authorized to perform: ",
-            "sts:AssumeRole",
+            "prod: AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
             "  two places must allow it",
         ]
 
     @pytest.mark.parametrize("height", [3, 5, 6, 24, 60])
     @pytest.mark.parametrize("profiles", [FEW, (*TEAMS, *FEW)], ids=["few", "many"])
-    def test_it_is_never_longer_than_the_terminal(
+    def test_it_is_never_taller_than_the_terminal(
         self, height: int, profiles: tuple[ProfileStatus, ...]
     ) -> None:
         lines = drawn(
-            Status(daemon=None, profiles=profiles), 80, height, notes=["not up to date: it stops"]
+            Status(daemon=None, profiles=profiles),
+            80,
+            height,
+            notes=["not up to date: the daemon stops"],
         )
         assert len(lines) <= height
-        assert lines[1] == "not up to date: it stops"
-        assert lines[2] == "no daemon runs: this is what the credentials file tells"
+        assert lines[1] == "not up to date: the daemon stops"
+        assert lines[2] == "no daemon is running: this status is from the credentials file"
 
-    def test_where_nothing_has_failed_no_column_is_for_errors(self) -> None:
+    def test_the_error_column_is_absent_without_errors(self) -> None:
         assert "LAST ERROR" not in drawn(Status(daemon=DAEMON, profiles=(VALID,)), 132, 9)[1]
 
-    def test_it_says_what_is_to_be_said_of_the_daemon(self) -> None:
+    def test_notes_about_the_daemon_come_first(self) -> None:
         daemon = DaemonStatus(
             pid=1, version="0", started_at=NOON, config="c", config_error="c:3: no\nc:4: nor this",
             clock_skew_seconds=-300,
@@ -254,15 +255,15 @@ class TestScreen:
             mfa_serial="arn:aws:iam::1:mfa/jane", login_expires_at=NOON + timedelta(minutes=90),
         )  # fmt: skip
         assert drawn(Status(daemon=daemon, profiles=(ends,)), 120, 20)[1:6] == [
-            "the configuration on disk is not used:",
+            "the configuration file cannot be used, so the previous configuration is used:",
             "c:3: no",
             "c:4: nor this",
-            "this machine's clock is 5m behind STS's: set it; refreshes go on by STS's time",
-            "the MFA session of arn:aws:iam::1:mfa/jane ends in 1h30m: `assumed login mfa`",
+            "this machine's clock is 5m behind that of STS: set it; refreshes use the time of STS",
+            "the MFA session of arn:aws:iam::1:mfa/jane expires in 1h30m: run `assumed login mfa`",
         ]
 
 
-def test_in_a_pipe_every_profile_is_a_line_with_every_column(
+def test_a_pipe_gets_every_profile_and_every_column(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     in_memory = ProfileStatus(
@@ -276,5 +277,5 @@ def test_in_a_pipe_every_profile_is_a_line_with_every_column(
     assert len(lines) == 1 + 998 + 3
     assert lines[997].split() == ["secret", "-", "x", "valid,", "in", "memory", "1m", "-", "-"]
     assert lines[-2].startswith("deploy: AccessDenied: ")
-    assert "no daemon runs" in err
-    assert "what is kept in memory, a daemon alone has" in err
+    assert "no daemon is running" in err
+    assert "only a daemon has the sessions of profiles with `store: memory`" in err

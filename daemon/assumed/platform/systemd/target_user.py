@@ -69,8 +69,9 @@ class TargetUser:
         """
         checked = self.run([*command, "check"])
         if checked.returncode == ConfigurationError.exit_status:
+            said = checked.stderr.strip()
             raise ConfigurationError(
-                checked.stderr.splitlines(),
+                [said.removeprefix(f"assumed: {ConfigurationError.code}: ")],
                 hint=f"{self.name} would use this configuration; nothing was installed",
             )
 

@@ -126,7 +126,7 @@ def test_under_systemd_a_start_waits_for_a_home_that_is_mounted_late(
         daemon.wait_for("start_delayed")
         away.rename(world.home / missing)
         check_healed(seconds_until(lambda: is_valid(world, "reports"), "the profile"))
-        assert manager.received("READY=1")
+        wait_until(lambda: manager.received("READY=1"), "READY")
 
 
 def test_a_start_waits_for_a_configuration_that_was_named_and_stops_on_sigterm(

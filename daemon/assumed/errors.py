@@ -67,6 +67,20 @@ class InvalidConfigurationError(ConfigurationError):
     """The configuration file was read, and its content is invalid."""
 
 
+class ConfigurationUnavailableError(AssumedError):
+    """The configuration, or the AWS files that it names, cannot be read for now.
+
+    It says nothing about their content, so its exit status is not the one of a wrong configuration.
+    """
+
+    code = "ConfigurationUnavailable"
+    retry = RetryPolicy.SOON
+
+
+class ConfigurationMissingError(ConfigurationError):
+    """There is no configuration file, or none of the AWS files that it needs."""
+
+
 class NoRoleProfilesError(AssumedError):
     """The AWS files have no role profile to generate a first configuration from."""
 
@@ -121,6 +135,13 @@ class AwsFilesUnreadableError(SourceUnavailableError):
     """The AWS config or credentials file is malformed: no AWS tool can read it."""
 
     code = "AwsFilesUnreadable"
+    retry = RetryPolicy.SOON
+
+
+class LocalFaultError(SourceUnavailableError):
+    """This machine could not open a file or start a process for now: descriptors, memory, I/O."""
+
+    code = "LocalFault"
     retry = RetryPolicy.SOON
 
 

@@ -20,6 +20,23 @@ MAX_AWS_FILE_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20
 
 
+_MISSING = {errno.ENOENT, errno.ENOTDIR}
+_LOCAL_FAULTS = {
+    errno.EAGAIN, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENODEV, errno.ENOMEM,
+    errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT,
+}  # fmt: skip
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_RESOURCE_HINTS = {
+    errno.EMFILE: "this process has no file descriptors left: raise its limit (`LimitNOFILE=` of "
+    "the unit, `ulimit -n`)",
+    errno.ENFILE: "this machine has no file descriptors left: see `sysctl fs.file-nr`",
+    errno.ENOMEM: "memory is used up: see `MemoryMax=` of the unit and `free`",
+    errno.EAGAIN: "processes are used up: see `TasksMax=` of the unit and `ulimit -u`",
+    errno.EACCES: "make it readable for this user",
+    errno.EPERM: "make it readable for this user",
+}
+
+
 class ForeignDirectoryError(PermissionError):
     """The directory belongs to another user, or is a symbolic link."""
 
@@ -30,6 +47,39 @@ class NotRegularFileError(OSError):
 
 class FileTooLargeError(OSError):
     """The file is larger than the caller allows."""
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether a file does not exist; any other error says nothing about what is there."""
+    return error.errno in _MISSING
+
+
+def is_local_fault(error: OSError) -> bool:
+    """Whether a system call failed for a reason of this machine that usually passes."""
+    return error.errno in _LOCAL_FAULTS
+
+
+def shortage(error: BaseException) -> OSError | None:
+    """Return which resource of this machine an error comes from; None if from none.
+
+    Libraries hide the cause, and a name server that cannot be asked looks like one that is away:
+    so this also tries whether there is a file descriptor.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _SHORTAGES:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    try:
+        os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
+    except OSError as found:
+        return found
+    return None
+
+
+def local_fault_hint(error: OSError) -> str:
+    """Return what to do about a file that cannot be opened, or a process that cannot be started."""
+    return _RESOURCE_HINTS.get(error.errno or 0, "see `dmesg` and whether its file system is there")
 
 
 def create_directory(path: Path, *, exist_ok: bool = True) -> None:

@@ -72,7 +72,7 @@ def test_an_invalid_configuration_is_rejected_and_the_old_one_stays_active(world
         assert world.run("refresh", "--force").returncode == 0
         shown = world.run("status")
         assert (
-            "the configuration file is invalid, so the previous configuration is used"
+            "the configuration file cannot be used, so the previous configuration is used"
             in shown.stderr
         )
         world.configure({"reports": role})

@@ -19,13 +19,14 @@ from assumed.app.exec_environment import remove_stale_exec_dirs
 from assumed.app.factory import (
     MAX_THREADS,
     credentials_file,
-    load_configuration,
+    load_first_configuration,
     make_jobs,
     make_refresher,
 )
 from assumed.app.file_monitor import FileChange, FileMonitor
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
+from assumed.app.source_lookup import SourceLookup
 from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
@@ -82,10 +83,12 @@ class Daemon:
 
         Raises:
             ConfigurationError: with every problem in the configuration.
+            ConfigurationUnavailableError: the configuration cannot be read now.
             SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
         """
         clock, sources = SystemClock(), SourceProfiles()
-        configuration = load_configuration(config_path, sources)
+        lookup = SourceLookup(sources)
+        configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
         self._queue = SignalAwareQueue[_MainLoopEvent]()
         self._notifier: Notifier = SystemdNotifier(environ)
@@ -95,11 +98,17 @@ class Daemon:
             metrics, Hooks(environ), MetricsServer(self._render_metrics), self._textfile
         )
         self._engine = self._make_engine(configuration, sources, metrics)
-        self._monitor = FileMonitor(config_path, self._engine, DirectoryWatcher, clock)
+        self._monitor = FileMonitor(
+            config_path,
+            self._engine,
+            DirectoryWatcher,
+            clock,
+            has_other_sources=lookup.has_changed,
+        )
         self._reloader = ConfigReloader(
             configuration,
             environ,
-            sources=sources,
+            lookup=lookup,
             apply=self._apply,
             request_reload=lambda: self._post(_MainLoopEvent.RELOAD),
         )
@@ -262,7 +271,7 @@ class Daemon:
         try:
             self._engine.heartbeat()
             changes = self._monitor.check()
-            if FileChange.CONFIG in changes:
+            if FileChange.CONFIG in changes or self._reloader.is_unreadable:
                 self._post(_MainLoopEvent.RELOAD)
             if FileChange.CREDENTIALS in changes:
                 self._post(_MainLoopEvent.RECONCILE)

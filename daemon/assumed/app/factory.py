@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from assumed import paths
+from assumed.app.source_lookup import SourceLookup
 from assumed.clock import Clock
 from assumed.config import loader
 from assumed.credential_sources.base import CredentialSources, SourceProfiles
@@ -16,7 +17,11 @@ from assumed.credential_sources.mfa import MfaSessions
 from assumed.engine.executor import SLOW_LANE, WorkerPool
 from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.engine.refresher import Refresher, Store
-from assumed.errors import ConfigurationError
+from assumed.errors import (
+    ConfigurationError,
+    ConfigurationMissingError,
+    InvalidConfigurationError,
+)
 from assumed.models import Configuration, Credentials
 from assumed.storage import CredentialsFile
 from assumed.sts.client import StsClient
@@ -25,17 +30,37 @@ MAX_THREADS = 32
 _MAX_SLOW_THREADS = 8
 
 
-def load_configuration(path: Path, sources: SourceProfiles) -> Configuration:
+def load_configuration(path: Path, sources: SourceProfiles | SourceLookup) -> Configuration:
     """Read and validate a configuration file.
 
     Raises:
         ConfigurationError: with every problem in it.
+        ConfigurationUnavailableError: it cannot be read now.
         SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
     """
-    known = frozenset(sources.names())
+    lookup = sources if isinstance(sources, SourceLookup) else SourceLookup(sources)
+    lookup.begin()
     return loader.load(
-        path, user=paths.user_name(), host=socket.gethostname(), source_exists=known.__contains__
+        path, user=paths.user_name(), host=socket.gethostname(), source_exists=lookup.exists
     )
+
+
+def load_first_configuration(path: Path, lookup: SourceLookup) -> Configuration:
+    """Read a configuration as `load_configuration`, at the start of the daemon.
+
+    Raises:
+        ConfigurationMissingError: there is no configuration; or its only problem is that there
+            are no AWS files, as before the home directory is mounted.
+        ConfigurationError, SourceUnavailableError: as `load_configuration`.
+    """
+    try:
+        return load_configuration(path, lookup)
+    except InvalidConfigurationError as error:
+        if lookup.has_files:
+            raise
+        # It raises the same error if there are other problems.
+        loader.load(path, user=paths.user_name(), host=socket.gethostname())
+        raise ConfigurationMissingError(error.problems, hint=error.hint) from error
 
 
 def credentials_path(configuration: Configuration, environ: Mapping[str, str]) -> Path:

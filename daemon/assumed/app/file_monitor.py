@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Set
 from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
 from assumed.clock import Clock
+from assumed.config.permissions import permission_state
 from assumed.platform.base import FileWatcher
 from assumed.storage import FileSignature
 
@@ -60,6 +62,7 @@ class FileMonitor:
             of the credential sources.
         watch_files: creates a file watcher for a callback.
         clock: the source of time.
+        has_other_sources: whether the AWS files would now change what the configuration means.
     """
 
     def __init__(
@@ -68,12 +71,15 @@ class FileMonitor:
         engine: MonitoredEngine,
         watch_files: Callable[[Callable[[], None]], FileWatcher],
         clock: Clock,
+        *,
+        has_other_sources: Callable[[], bool] = lambda: False,
     ) -> None:
         self._config_path = config_path
         self._engine = engine
         self._watcher = watch_files(self.request_check)
         self._clock = clock
-        self._config_seen = self._config_pending = FileSignature.stat(config_path)
+        self._has_other_sources = has_other_sources
+        self._config_seen = self._config_pending = self._config_state()
         self._credentials_seen = FileSignature.stat(engine.credentials_path)
         self._updated_at = -math.inf
         self._has_changes = False
@@ -93,7 +99,7 @@ class FileMonitor:
 
     def config_is_read(self) -> None:
         """Record that the current configuration is about to be read, so it is not reported."""
-        self._config_seen = self._config_pending = FileSignature.stat(self._config_path)
+        self._config_seen = self._config_pending = self._config_state()
 
     def check(self) -> Set[FileChange]:
         """Return which files have changed since the last call."""
@@ -116,14 +122,18 @@ class FileMonitor:
         if not self._has_changes and now < self._updated_at + _UPDATE_INTERVAL_SECONDS:
             return False
         self._has_changes, self._updated_at = False, now
-        files = {self._config_path, self._config_path.resolve(), self._engine.credentials_path}
+        files = {
+            self._config_path,
+            Path(os.path.realpath(self._config_path)),
+            self._engine.credentials_path,
+        }
         self._watcher.watch(self._engine.source_directories | {file.parent for file in files})
         return True
 
     def _has_new_config(self) -> bool:
-        config = FileSignature.stat(self._config_path)
+        config = self._config_state()
         if config == self._config_seen:
-            return False
+            return self._has_other_sources()
         if config != self._config_pending:
             # An editor may not have finished writing it: the next heartbeat is a second away.
             self._config_pending = config
@@ -131,3 +141,7 @@ class FileMonitor:
             return False
         self._config_seen = config
         return True
+
+    def _config_state(self) -> object:
+        """Return a value that changes with the file and with whether it is trusted."""
+        return FileSignature.stat(self._config_path), permission_state(self._config_path)

@@ -9,8 +9,13 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from assumed.app.factory import credentials_path, load_configuration
-from assumed.credential_sources.base import SourceProfiles
-from assumed.errors import AssumedError, ConfigurationError
+from assumed.app.source_lookup import SourceLookup
+from assumed.errors import (
+    AssumedError,
+    ConfigurationError,
+    ConfigurationUnavailableError,
+    LocalFaultError,
+)
 from assumed.logs import event
 from assumed.models import Configuration, WriteMode
 
@@ -23,7 +28,7 @@ class ConfigReloader:
     Args:
         initial: the configuration at the start; its `credentials_file` stays in effect.
         environ: the environment of the daemon.
-        sources: the profiles of the AWS files.
+        lookup: the profiles of the AWS files.
         apply: applies a valid configuration.
         request_reload: makes the main thread call `reload`.
     """
@@ -33,18 +38,20 @@ class ConfigReloader:
         initial: Configuration,
         environ: Mapping[str, str],
         *,
-        sources: SourceProfiles,
+        lookup: SourceLookup,
         apply: Callable[[Configuration], None],
         request_reload: Callable[[], None],
     ) -> None:
         self.initial = initial
         self._environ = environ
-        self._sources = sources
+        self._lookup = lookup
         self._apply = apply
         self._request_reload = request_reload
         self._waiting: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         self.error: str | None = None
-        """Why the configuration on disk was rejected; None if it is active."""
+        """Why the configuration on disk was rejected or is unreadable; None if it is active."""
+        self.is_unreadable = False
+        """Whether it could not be read: `reload` has to be called again."""
 
     def request(self) -> Future[None]:
         """Request a reload; the future is done when the configuration was applied or rejected."""
@@ -58,12 +65,16 @@ class ConfigReloader:
         """Read the configuration; apply it, or log its errors."""
         requests = self._waiting.qsize()
         try:
-            configuration = load_configuration(self.initial.path, self._sources)
+            configuration = load_configuration(self.initial.path, self._lookup)
+        except (ConfigurationUnavailableError, LocalFaultError) as error:
+            if self.error != str(error):
+                _log_unreadable(error)
+            self.error, self.is_unreadable = str(error), True
         except AssumedError as error:
-            self.error = str(error)
+            self.error, self.is_unreadable = str(error), False
             _log_rejection(error)
         else:
-            self.error = None
+            self.error, self.is_unreadable = None, False
             if self._file_settings(configuration) != self._file_settings(self.initial):
                 event(
                     logging.WARNING,
@@ -83,6 +94,16 @@ class ConfigReloader:
 
     def _file_settings(self, configuration: Configuration) -> tuple[Path, WriteMode]:
         return credentials_path(configuration, self._environ), configuration.write
+
+
+def _log_unreadable(error: AssumedError) -> None:
+    event(
+        logging.WARNING,
+        "config_unreadable",
+        error=error.message,
+        hint=f"{error.hint}; the previous configuration stays active, and the daemon reads the "
+        "file again until it can",
+    )
 
 
 def _log_rejection(error: AssumedError) -> None:

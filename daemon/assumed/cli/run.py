@@ -8,6 +8,7 @@ import os
 import click
 
 from assumed.cli.options import Command, Options, common_options
+from assumed.config import loader
 from assumed.errors import AssumedError, ConfigurationError
 from assumed.logs import LogFormat, event
 
@@ -21,15 +22,24 @@ def command(context: click.Context, options: Options) -> None:
     SIGHUP reloads the configuration; SIGTERM and Ctrl-C stop the daemon.
     """
     from assumed.app.daemon import Daemon  # noqa: PLC0415 - its imports take most of a second
+    from assumed.app.start_up import StartUp  # noqa: PLC0415
+    from assumed.clock import SystemClock  # noqa: PLC0415
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
     from assumed.platform.hardening import harden_process, limit_malloc_arenas  # noqa: PLC0415
+    from assumed.platform.systemd.notify import SystemdNotifier  # noqa: PLC0415
 
     harden_process()
     limit_malloc_arenas()
     journal = journal_handler(os.environ)
     options.configure_log(journal=journal)
+    start_up = StartUp(
+        SystemdNotifier(os.environ),
+        SystemClock(),
+        is_named=len(loader.places(options.config, os.environ)) == 1,
+    )
     try:
-        context.exit(Daemon(options.config_path(), os.environ).run())
+        daemon = start_up.create(lambda: Daemon(options.config_path(), os.environ))
+        context.exit(0 if daemon is None else daemon.run())
     except AssumedError as error:
         # A log that is kept has to say why the daemon did not start; a terminal shows the error.
         is_terminal_output = not journal and options.log_format is LogFormat.TEXT

@@ -289,7 +289,10 @@ def _notes(status: Status) -> Iterator[str]:
         return
     if status.daemon.config_error is not None:
         error = printable_lines(status.daemon.config_error)
-        yield f"the configuration file is invalid, so the previous configuration is used:\n{error}"
+        yield (
+            "the configuration file cannot be used, so the previous configuration is used:\n"
+            f"{error}"
+        )
     if status.daemon.clock_skew_seconds:
         skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (

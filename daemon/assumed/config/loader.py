@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import os
 import re
 import stat
@@ -26,7 +25,14 @@ from assumed.config.schema import (
 )
 from assumed.config.validation import ConfigProblem, ConfigurationValidator
 from assumed.config.yaml_loader import KeyPath, LocatedProblem, YamlDocument
-from assumed.errors import ConfigurationError, InvalidConfigurationError
+from assumed.errors import (
+    AssumedError,
+    ConfigurationError,
+    ConfigurationMissingError,
+    ConfigurationUnavailableError,
+    InvalidConfigurationError,
+)
+from assumed.fsutil import is_missing, local_fault_hint
 from assumed.models import Configuration
 from assumed.paths import configuration_files
 from assumed.text import join_words
@@ -60,17 +66,26 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
         environ: for `ASSUMED_CONFIG` (no other file is considered then) and `XDG_CONFIG_HOME`.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationMissingError: there is none.
     """
     found = places(explicit, environ)
     for place in found:
-        if place.exists() or len(found) == 1:
+        if len(found) == 1 or _is_there(place):
             return place
-    raise ConfigurationError(
+    raise ConfigurationMissingError(
         [f"there is no configuration file: looked for {join_words([*map(str, found)])}"],
         hint=f"run `assumed init` to create one from the AWS config file, or write {found[0]}, or "
         f"name one with `--config FILE` or ASSUMED_CONFIG; {EXAMPLE}",
     )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file exists, also if it cannot be read now."""
+    try:
+        path.stat()
+    except OSError as error:
+        return not is_missing(error)
+    return True
 
 
 def places(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -101,7 +116,9 @@ def load(
 
     Raises:
         InvalidConfigurationError: with every problem, `FILE:LINE: KEY: what is wrong: fix`.
-        ConfigurationError: the file cannot be read, or others can write it.
+        ConfigurationMissingError: there is no file.
+        ConfigurationError: others can write it.
+        ConfigurationUnavailableError: the file cannot be read now.
     """
     return parse(_read(path), path, user=user, host=host, source_exists=source_exists)
 
@@ -175,12 +192,11 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _unreadable(path: Path, error: OSError) -> ConfigurationError:
-    is_missing = error.errno == errno.ENOENT
-    return ConfigurationError(
-        [f"{path}: cannot be read: {error.strerror}"],
-        hint=f"create it; {EXAMPLE}" if is_missing else "make it readable for this user",
-    )
+def _unreadable(path: Path, error: OSError) -> AssumedError:
+    problem = f"{path}: cannot be read: {error.strerror}"
+    if is_missing(error):
+        return ConfigurationMissingError([problem], hint=f"create it; {EXAMPLE}")
+    return ConfigurationUnavailableError(problem, hint=local_fault_hint(error))
 
 
 def _decode(data: bytes, path: Path) -> str:

@@ -40,6 +40,21 @@ def insecure_reason(path: Path, descriptor: int) -> str | None:
     return None
 
 
+def permission_state(path: Path) -> object:
+    """Return a value that changes with everything that `insecure_reason` depends on."""
+    real = Path(os.path.realpath(path))
+    checked = {path, *path.absolute().parents, *real.parents}
+    return real, frozenset((each, _owner_and_mode(each)) for each in checked)
+
+
+def _owner_and_mode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_uid, status.st_mode
+
+
 def _insecure_parent_reason(directory: Path) -> str | None:
     """Check a directory further up, which may be writable by its group.
 

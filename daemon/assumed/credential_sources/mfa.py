@@ -21,6 +21,7 @@ from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
 from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
 from assumed.errors import (
     AssumedError,
+    LocalFaultError,
     MfaCodeNeededError,
     MfaCodeRejectedError,
     SourceMissingError,
@@ -67,6 +68,8 @@ class _MfaSessionState:
     """Seconds of `Clock.boottime()`."""
     file_state: FileState | None = None
     """The state of the file when it was last read."""
+    fault: LocalFaultError | None = None
+    """Why the file cannot be read now."""
     rejected: set[str] = field(default_factory=set)
     """The access key ids that STS has rejected."""
     failed_at: float = _NEVER
@@ -163,6 +166,7 @@ class MfaSessions:
 
         Raises:
             MfaCodeNeededError: there is no valid session, and the user has to enter a code.
+            LocalFaultError: the stored session cannot be read now.
             AssumedError: as `start`.
         """
         state = self._state_for(source)
@@ -170,6 +174,8 @@ class MfaSessions:
         if (current := self._reusable(source, state, other_than)) is not None:
             return current
         if not source.process:
+            if state.fault is not None:
+                raise state.fault
             raise MfaCodeNeededError(
                 f"there is no valid MFA session of {source.serial} for source {source.profile}",
                 hint="enter an MFA code with `assumed login`",
@@ -265,9 +271,16 @@ class MfaSessions:
     def _current(self, source: MfaSession, state: _MfaSessionState) -> TemporaryCredentials | None:
         """Return the session that is valid now, after loading a changed cache file."""
         now_on_disk = file_state(state.file.path)
+        state.fault = None
         if now_on_disk != state.file_state:
-            state.file_state = now_on_disk
-            self._adopt(state, state.file.read(source))
+            try:
+                stored = state.file.read(source)
+            except LocalFaultError as error:
+                # What is known stays; the file is read again the next time.
+                state.fault = error
+            else:
+                state.file_state = now_on_disk
+                self._adopt(state, stored)
         current = state.credentials
         if current is None or current.access_key_id in state.rejected:
             return None

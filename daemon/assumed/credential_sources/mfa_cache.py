@@ -10,7 +10,14 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from assumed.fsutil import ensure_private_directory, open_regular, replace_file
+from assumed.errors import LocalFaultError
+from assumed.fsutil import (
+    ensure_private_directory,
+    is_local_fault,
+    local_fault_hint,
+    open_regular,
+    replace_file,
+)
 from assumed.logs.events import event
 from assumed.models import MfaSession, TemporaryCredentials
 from assumed.untrusted_text import is_credential
@@ -31,20 +38,22 @@ class MfaCacheFile:
         return cls(directory / f"{name[:32]}.json")
 
     def read(self, source: MfaSession) -> TemporaryCredentials | None:
-        """Return the stored session; None if the file is missing, insecure or malformed."""
+        """Return the stored session; None if the file is missing, insecure or malformed.
+
+        Raises:
+            LocalFaultError: the file cannot be read now.
+        """
         try:
-            descriptor = open_regular(self.path)
-        except OSError:
-            return None
-        try:
-            found = os.fstat(descriptor)
-            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            data = self._read()
+        except OSError as error:
+            if not is_local_fault(error):
                 return None
-            data = os.pread(descriptor, _MAX_BYTES, 0)
-        except OSError:
+            raise LocalFaultError(
+                f"the MFA session in {self.path} cannot be read: {error.strerror}",
+                hint=local_fault_hint(error),
+            ) from error
+        if data is None:
             return None
-        finally:
-            os.close(descriptor)
         try:
             shape = json.loads(data)
             if (shape.pop("profile"), shape.pop("serial")) != (source.profile.name, source.serial):
@@ -60,6 +69,16 @@ class MfaCacheFile:
         )
         is_valid = expiration.tzinfo is not None and all(is_credential(value) for value in values)
         return credentials if is_valid else None
+
+    def _read(self) -> bytes | None:
+        descriptor = open_regular(self.path)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                return None
+            return os.pread(descriptor, _MAX_BYTES, 0)
+        finally:
+            os.close(descriptor)
 
     def write(self, source: MfaSession, credentials: TemporaryCredentials) -> None:
         """Store a session; log a failure, since the session still works in memory."""

@@ -8,44 +8,47 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from botocore import exceptions
-from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.loaders import create_loader
-from botocore.session import Session as BotocoreSession
 
 from assumed import paths
 from assumed.aws_files import read
 from assumed.aws_files.normalize import strip_managed_values
-from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT, credential_resolver
+from assumed.credential_sources.aws_files_snapshot import (
+    AwsFilesSnapshot,
+    SnapshotSession,
+    read_aws_file,
+)
+from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
     AwsFilesUnreadableError,
     CredentialsFileMalformedError,
+    LocalFaultError,
     SourceMissingError,
 )
 from assumed.fsutil import (
     MAX_AWS_FILE_BYTES,
     FileTooLargeError,
     NotRegularFileError,
+    is_missing,
+    local_fault_hint,
     read_file,
     require_readable,
 )
+from assumed.logs import event
 from assumed.sts.tls import reject_retry, reject_unsafe_request
-from assumed.sts.tls_context import SharedTlsSession
 from assumed.untrusted_text import clean
-
-# If a profile has no credentials, botocore continues with these: the machine's own identity, which
-# is not the one that the configuration names.
-_OUTSIDE_THE_PROFILE = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 
 _TOKEN_CACHES = {"sso_session": "sso", "sso_start_url": "sso", "login_session": "login"}
 
@@ -60,6 +63,7 @@ _CREDENTIAL_KEYS = (
 _SECRET_WORDS = ("secret", "token", "password")
 
 FileState = tuple[str, int, int, int]
+_NO_FILE = (0, 0, 0)
 
 
 class ResolvedSource(BotocoreSource):
@@ -70,24 +74,33 @@ class ResolvedSource(BotocoreSource):
         botocore_session: a botocore session of that profile: its region, endpoint and CA settings.
         fingerprint: changes with everything that the credentials depend on.
         login: the command that logs in to the profile; empty if it needs no login.
+        caches: the directories of the logins that it depends on.
     """
 
     def __init__(
-        self, name: str, botocore_session: BotocoreSession, fingerprint: str, login: str = ""
+        self,
+        name: str,
+        botocore_session: SnapshotSession,
+        fingerprint: str,
+        login: str = "",
+        caches: Iterable[Path] = (),
     ) -> None:
         super().__init__(
-            f"source profile {name}", botocore_session, lambda: _load_credentials(botocore_session)
+            f"source profile {name}", botocore_session, botocore_session.load_credentials
         )
         self.name = name
         self.fingerprint = fingerprint
         self._login = login
+        self._caches = tuple(caches)
 
     def _resolve(self, load: Callable[[], ResultT | None]) -> ResultT:
         try:
             result = load()
         except Exception as error:  # noqa: BLE001 - botocore trusts the shape of responses
+            # botocore takes a login that it cannot read for none.
+            fault = _first_fault(self._caches)
             # The exceptions of libraries may quote secrets, also in a traceback.
-            raise translate_source_error(self.name, error, login=self._login) from None
+            raise translate_source_error(self.name, error, login=self._login, fault=fault) from None
         if result is None:
             raise SourceMissingError(
                 f"source profile {self.name} holds no credentials",
@@ -115,27 +128,40 @@ class SourceProfiles:
         self._digest: bytes | None = None
         self._fingerprints: dict[str, str] = {}
         """The current fingerprints of profiles that depend on nothing but the AWS files."""
-        self._config: Mapping[str, Any] = {}
+        self._snapshot: AwsFilesSnapshot | None = None
+        self._fault: str | None = None
+        """Why the files cannot be read again now, as the log says."""
         self._resolved: dict[str, ResolvedSource] = {}
-        self._plain: tuple[str, BotocoreSession] | None = None
+        self._plain: tuple[str, SnapshotSession] | None = None
 
     def resolve(self, name: str) -> ResolvedSource:
         """Return the source profile `name`, without resolving its credentials.
 
         Raises:
             SourceMissingError: it does not exist.
-            SourceUnavailableError: the AWS files cannot be read.
+            SourceUnavailableError: the AWS files cannot be read, and it is not known yet.
         """
         with self._lock:
-            fingerprint = self._fingerprint(name)
             known = self._resolved.get(name)
+            try:
+                fingerprint = self._fingerprint(name)
+            except LocalFaultError:
+                if known is None:
+                    raise
+                return known
             if known is None or known.fingerprint != fingerprint:
-                login = _login_command(name, self._profiles())
-                known = ResolvedSource(name, self._new_botocore_session(name), fingerprint, login)
+                profiles = self._profiles()
+                known = ResolvedSource(
+                    name,
+                    self._new_botocore_session(name),
+                    fingerprint,
+                    _login_command(name, profiles),
+                    _caches_of(name, profiles),
+                )
                 self._resolved[name] = known
             return known
 
-    def plain_botocore_session(self) -> BotocoreSession:
+    def plain_botocore_session(self) -> SnapshotSession:
         """Return a botocore session without a profile, for sources that are not profiles.
 
         Its region, endpoint and CA settings are those of the default profile, as in every AWS
@@ -169,6 +195,11 @@ class SourceProfiles:
         home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
         return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether one of the AWS files exists, also if it cannot be read now."""
+        return any(state[1:] != _NO_FILE for state in map(file_state, self._paths))
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all profiles of the AWS files, those of the config file first.
@@ -207,27 +238,67 @@ class SourceProfiles:
         sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
         services = entries.get("services")
         if services is not None:
-            found = self._config.get("services", {}).get(services, {})
+            found = self._merged().get("services", {}).get(services, {})
             sections[f"services {services}"] = found
         return sections
 
     def _profiles(self) -> Mapping[str, Any]:
+        """Return the profiles, read again if a file has changed.
+
+        Raises:
+            AwsFilesUnreadableError: a file is malformed.
+            LocalFaultError: a file cannot be read now, and none was read before.
+        """
         signature = tuple(file_state(path) for path in self._paths)
         if signature != self._signature:
-            # botocore would wait for ever for the other end of a FIFO.
-            _require_readable(self._paths)
-            # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
-            # a thousand profiles.
-            digest = self._digest_of_files()
-            if digest is None or digest != self._digest:
-                try:
-                    self._config = self._new_botocore_session(None).full_config
-                except exceptions.ConfigParseError as error:
-                    raise self._unreadable(error) from error
-            self._signature, self._digest = signature, digest
-            self._fingerprints.clear()
-        profiles: Mapping[str, Any] = self._config.get("profiles", {})
+            try:
+                contents = [(path, read_aws_file(path)) for path in self._paths]
+            except (NotRegularFileError, FileTooLargeError) as error:
+                raise _wrong_kind(error) from None
+            except OSError as error:
+                self._keep_known(error)
+            else:
+                self._update(contents)
+                self._signature = signature
+                self._end_fault()
+        else:
+            self._end_fault()
+        profiles: Mapping[str, Any] = self._merged().get("profiles", {})
         return profiles
+
+    def _merged(self) -> Mapping[str, Any]:
+        return {} if self._snapshot is None else self._snapshot.merged
+
+    def _keep_known(self, error: OSError) -> None:
+        """Go on with what was read before; it is read again at the next call."""
+        fault = f"{error.filename}: cannot be read: {error.strerror}"
+        if self._snapshot is None:
+            raise LocalFaultError(fault, hint=local_fault_hint(error)) from error
+        if fault != self._fault:
+            self._fault = fault
+            event(
+                logging.WARNING,
+                "aws_files_unreadable",
+                error=fault,
+                hint=f"{local_fault_hint(error)}; until then assumed uses what it has read before",
+            )
+
+    def _update(self, contents: Sequence[tuple[Path, bytes]]) -> None:
+        # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
+        # a thousand profiles.
+        digest = self._digest_of(contents)
+        if self._snapshot is None or digest != self._digest:
+            try:
+                self._snapshot = AwsFilesSnapshot.parse(*contents)
+            except exceptions.ConfigParseError as error:
+                raise self._unreadable(error) from error
+        self._digest = digest
+        self._fingerprints.clear()
+
+    def _end_fault(self) -> None:
+        if self._fault is not None:
+            self._fault = None
+            event(logging.INFO, "aws_files_readable")
 
     def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadableError:
         """Return the error with its line; botocore reports only the file."""
@@ -246,19 +317,15 @@ class SourceProfiles:
             hint="correct that file",
         )
 
-    def _digest_of_files(self) -> bytes | None:
-        """Return a digest that refreshes do not change; None if a file is unreadable."""
-        profiles: Mapping[str, Any] = self._config.get("profiles", {})
+    def _digest_of(self, contents: Iterable[tuple[Path, bytes]]) -> bytes:
+        """Return a digest that refreshes do not change."""
+        profiles: Mapping[str, Any] = self._merged().get("profiles", {})
         sources = {str(entries.get("source_profile")) for entries in profiles.values()}
         digest = hashlib.sha256()
-        try:
-            for path in self._paths:
-                data = path.read_bytes() if path.is_file() else b""
-                # The keys of source profiles count, even if this program wrote them.
-                kept = strip_managed_values(data, keep=sources | self._resolved.keys())
-                digest.update(hashlib.sha256(kept).digest())
-        except OSError:
-            return None
+        for _, data in contents:
+            # The keys of source profiles count, even if this program wrote them.
+            kept = strip_managed_values(data, keep=sources | self._resolved.keys())
+            digest.update(hashlib.sha256(kept).digest())
         return digest.digest()
 
     def _fingerprint(self, name: str) -> str:
@@ -272,18 +339,17 @@ class SourceProfiles:
                 "source_profile",
             )
         inputs: list[object] = []
-        caches: set[Path] = set()
+        caches = _caches_of(name, profiles)
         for link in _chain(name, profiles):
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
             _reject_foreign_process(link, entries, self._paths)
             if (token_file := entries.get("web_identity_token_file")) is not None:
-                _require_readable([Path(paths.expand_home(str(token_file)))])
+                _require_readable(Path(paths.expand_home(str(token_file))))
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
-                    inputs.append(self._config.get(sections, {}).get(named))
-            caches |= {_token_cache(key) for key in _TOKEN_CACHES if key in entries}
+                    inputs.append(self._merged().get(sections, {}).get(named))
         inputs.append([_files_in(cache) for cache in sorted(caches)])
         text = json.dumps(inputs, sort_keys=True, default=str)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
@@ -293,10 +359,11 @@ class SourceProfiles:
 
     def _new_botocore_session(
         self, name: str | None, variables: dict[str, Any] | None = None
-    ) -> BotocoreSession:
-        # Each botocore session reads the files again. They share the loader, which holds botocore's
-        # large models.
-        botocore_session = SharedTlsSession(variables, profile=name)
+    ) -> SnapshotSession:
+        snapshot = self._snapshot
+        assert snapshot is not None  # noqa: S101 - the profile was found in it
+        # The sessions share the loader, which holds botocore's large models.
+        botocore_session = SnapshotSession(variables, name, snapshot)
         botocore_session.register_component("data_loader", self._loader)
         # For a source profile with a role or SSO, botocore uses clients of its own.
         botocore_session.register("before-send", reject_unsafe_request)
@@ -309,30 +376,32 @@ def _token_cache(key: str) -> Path:
     return Path(paths.login_cache_directory(os.environ, _TOKEN_CACHES[key]))
 
 
-def _require_readable(files: Iterable[Path]) -> None:
+def _require_readable(path: Path) -> None:
     """Raise `AwsFilesUnreadableError` for a FIFO and the like in the place of a file."""
-    for path in files:
-        try:
-            require_readable(path, max_bytes=MAX_AWS_FILE_BYTES)
-        except (NotRegularFileError, FileTooLargeError) as error:
-            raise AwsFilesUnreadableError(
-                f"no AWS tool can read the AWS files: {path}: {error.strerror}",
-                hint="replace it by a file, or correct the variable that names it",
-            ) from None
-        except OSError:
-            # botocore takes such a file for an empty one.
-            continue
+    try:
+        require_readable(path, max_bytes=MAX_AWS_FILE_BYTES)
+    except (NotRegularFileError, FileTooLargeError) as error:
+        raise _wrong_kind(error) from None
+    except OSError:
+        # The source reports it when it opens the file.
+        return
+
+
+def _wrong_kind(error: OSError) -> AwsFilesUnreadableError:
+    return AwsFilesUnreadableError(
+        f"no AWS tool can read the AWS files: {error.filename}: {error.strerror}",
+        hint="replace it by a file, or correct the variable that names it",
+    )
+
+
+def _caches_of(name: str, profiles: Mapping[str, Any]) -> frozenset[Path]:
+    """Return the directories of the logins that a profile and its sources depend on."""
+    entries = (profiles[link] for link in _chain(name, profiles))
+    return frozenset(_token_cache(key) for each in entries for key in _TOKEN_CACHES if key in each)
 
 
 def _is_setting(key: str) -> bool:
     return not key.startswith(_CREDENTIAL_KEYS) and not any(word in key for word in _SECRET_WORDS)
-
-
-def _load_credentials(botocore_session: BotocoreSession) -> BotocoreCredentials | None:
-    resolver = credential_resolver(botocore_session)
-    for provider in _OUTSIDE_THE_PROFILE:
-        resolver.remove(provider)
-    return resolver.load_credentials()
 
 
 def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
@@ -386,11 +455,38 @@ def file_state(path: Path) -> FileState:
     """Return a value that changes with a file, or with the target of a link."""
     try:
         found = path.stat()
-    except OSError:
-        return (str(path), 0, 0, 0)
+    except OSError as error:
+        # A fault is another state than a missing file, so that its end is noticed.
+        return (str(path), *(_NO_FILE if is_missing(error) else (0, 0, error.errno or 0)))
     # Not mtime, which `cp -p` and rsync restore, and which chmod does not change.
     return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def _files_in(directory: Path) -> list[FileState]:
-    return sorted(file_state(path) for path in directory.glob("*.json"))
+    """Return the states of the logins in a cache.
+
+    Raises:
+        LocalFaultError: the directory cannot be read.
+    """
+    try:
+        paths_in = [*directory.iterdir()]
+    except OSError as error:
+        if is_missing(error):
+            return []
+        raise LocalFaultError(
+            f"{directory}: cannot be read: {error.strerror}", hint=local_fault_hint(error)
+        ) from error
+    return sorted(file_state(path) for path in paths_in if path.suffix == ".json")
+
+
+def _first_fault(directories: Iterable[Path]) -> OSError | None:
+    """Return why a login of these caches cannot be read now; None if all can."""
+    for directory in directories:
+        try:
+            for path in directory.iterdir():
+                if path.suffix == ".json":
+                    read_aws_file(path)
+        except OSError as error:
+            if not is_missing(error):
+                return error
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import NoReturn
 
 from botocore.session import Session as BotocoreSession
 
-from assumed.errors import SourceMissingError
+from assumed.errors import LocalFaultError, SourceMissingError
+from assumed.fsutil import NotRegularFileError, is_missing, local_fault_hint
 from assumed.models import WebIdentityToken
 
 # Source: WebIdentityToken in the API reference of AssumeRoleWithWebIdentity.
@@ -32,14 +34,20 @@ class WebIdentitySource:
         """Return the current token.
 
         Raises:
-            SourceMissingError: the file has no valid token.
+            SourceMissingError: there is no file, or it has no valid token.
+            LocalFaultError: the file cannot be read now.
         """
         try:
             text = _read(self.path)
         except UnicodeDecodeError:
             raise self._missing("the file is not ASCII text") from None
         except OSError as error:
-            raise self._missing(f"the file cannot be read: {error.strerror}") from None
+            problem = f"the file cannot be read: {error.strerror}"
+            if is_missing(error) or isinstance(error, NotRegularFileError):
+                raise self._missing(problem) from None
+            raise LocalFaultError(
+                f"web identity token {self.path}: {problem}", hint=local_fault_hint(error)
+            ) from None
         token = text.strip()
         if not token:
             raise self._missing("the file is empty")
@@ -73,7 +81,7 @@ def _read(path: Path) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "not a regular file")
+            raise NotRegularFileError(errno.EINVAL, "not a regular file")
         return os.read(descriptor, 2 * _MAX_CHARACTERS).decode("ascii")
     finally:
         os.close(descriptor)

@@ -99,8 +99,11 @@ class EventLog:
         is_news = code_before != error.code
         is_power_of_two = failures.count & (failures.count - 1) == 0
         silence = self._clock.boottime() - failures.warned_at
-        is_shown = is_news or silence >= (
-            _MIN_REPEAT_INTERVAL_SECONDS if is_power_of_two else _REMINDER_INTERVAL_SECONDS
+        # What waits for a change has its own reminder: an attempt in between is no news.
+        is_shown = is_news or (
+            error.retry is not RetryPolicy.ON_CHANGE
+            and silence
+            >= (_MIN_REPEAT_INTERVAL_SECONDS if is_power_of_two else _REMINDER_INTERVAL_SECONDS)
         )
         level = logging.DEBUG
         if is_shown:

@@ -11,14 +11,16 @@ from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import LOGIN_REQUIRED, ScheduledProfile
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
-from assumed.errors import AwsFilesUnreadableError
+from assumed.errors import AwsFilesUnreadableError, LocalFaultError
 from assumed.logs.events import event
 
 _MIN_STEP_SECONDS = 1.0
 # Heartbeats are closer to each other than this if the machine is awake.
 _MIN_SUSPEND_SECONDS = 60.0
 # A retry alone does not help; a change of the source may.
-_DEPENDS_ON_SOURCE = LOGIN_REQUIRED | AwsFilesUnreadableError
+_DEPENDS_ON_SOURCE = LOGIN_REQUIRED | AwsFilesUnreadableError | LocalFaultError
+# The change of a source may go unseen: it may not be in a file, or botocore may not have read it.
+_MAX_SECONDS_BETWEEN_ATTEMPTS = 300.0
 
 
 class HeartbeatChecks:
@@ -81,9 +83,18 @@ class HeartbeatChecks:
                 continue
             fingerprint = self._refresher.source_fingerprint(definition)
             with self._queue.lock:
-                if fingerprint == profile.source_fingerprint or profile.in_flight:
+                is_changed = fingerprint != profile.source_fingerprint
+                is_due = is_changed or self._waits_too_long(profile)
+                if not is_due or profile.in_flight:
                     continue
                 if self._queue.contains(profile) and profile.definition is definition:
                     profile.source_fingerprint = fingerprint
-                    event(logging.INFO, "source_changed", profile=profile.name)
+                    if is_changed:
+                        event(logging.INFO, "source_changed", profile=profile.name)
                     self._queue.attempt(profile)
+
+    def _waits_too_long(self, profile: ScheduledProfile) -> bool:
+        """Whether nothing but a change is waited for, and the last attempt was long ago."""
+        last = profile.failures.last_boottime
+        waits = profile.due_at is None and not profile.awaits_parent
+        return waits and self._clock.boottime() >= last + _MAX_SECONDS_BETWEEN_ATTEMPTS

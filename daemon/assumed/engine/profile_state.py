@@ -26,6 +26,7 @@ class FailureStreak:
         count_of_kind: how many in a row that are retried in the same way as the last one.
         since: when the first one was; aware UTC.
         since_boottime: the same moment, in seconds of `Clock.boottime()`.
+        last_boottime: when the last one was, in seconds of `Clock.boottime()`.
         error: the last one.
         failure: the last one, as the status shows it.
         notified: the events that observers were notified of.
@@ -38,6 +39,7 @@ class FailureStreak:
     count_of_kind: int = 0
     since: datetime | None = None
     since_boottime: float = math.inf
+    last_boottime: float = math.inf
     error: AssumedError | None = None
     failure: Failure | None = None
     notified: frozenset[EventType] = frozenset()
@@ -53,6 +55,7 @@ class FailureStreak:
             count_of_kind=self.count_of_kind + 1 if is_same_kind else 1,
             since=self.since or failure.at,
             since_boottime=min(self.since_boottime, now),
+            last_boottime=now,
             error=error,
             failure=failure,
         )

@@ -6,6 +6,7 @@ If inotify is not available or its limit is reached, the heartbeat notices chang
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class DirectoryWatcher:
         A directory that does not exist is skipped: call this again once it does.
         """
         for directory in directories:
-            if directory in self._watched or not directory.is_dir():
+            if directory in self._watched or not os.path.isdir(directory):  # noqa: PTH112 - is_dir raises on a fault
                 continue
             try:
                 self._observer.schedule(self._handler, str(directory), event_filter=_EVENTS)

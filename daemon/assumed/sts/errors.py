@@ -21,11 +21,13 @@ from assumed.errors import (
     AssumeRoleDeniedError,
     ClockSkewedError,
     DurationTooLongError,
+    LocalFaultError,
     SourceRejectedError,
     StsRequestRejectedError,
     StsThrottledError,
     StsUnavailableError,
 )
+from assumed.fsutil import local_fault_hint, shortage
 from assumed.models import Source, WebIdentity
 from assumed.sts.botocore_errors import describe, own_error
 from assumed.sts.response_limits import ResponseLimitError
@@ -114,6 +116,11 @@ def translate_error(call: Call, error: Exception, *, is_new_skew: bool = False) 
                 clean(str(error)),
                 hint="correct this profile in the configuration",
                 code="ParamValidation",
+            )
+        case exceptions.BotoCoreError() | OSError() if (fault := shortage(error)) is not None:
+            return LocalFaultError(
+                f"the connection to STS cannot be opened: {fault.strerror}",
+                hint=local_fault_hint(fault),
             )
         case exceptions.BotoCoreError() | OSError():
             translated = StsUnavailableError(

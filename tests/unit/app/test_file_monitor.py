@@ -112,3 +112,43 @@ def test_update_watches_runs_after_changes_and_once_a_minute(
     files.clock.advance(timedelta(seconds=1))
     assert files.monitor.update_watches()
     assert len(files.watchers[0].watched) == 3
+
+
+@pytest.mark.parametrize("place", ["file", "directory"])
+def test_check_reports_a_config_that_others_may_write_and_its_repair(
+    files: Monitored, place: str
+) -> None:
+    path = files.config if place == "file" else files.config.parent
+    before = path.stat().st_mode
+    for mode in (0o777, before):
+        path.chmod(mode)
+        assert files.monitor.check() == set()
+        assert files.monitor.check() == {FileChange.CONFIG}
+        assert files.monitor.check() == set()
+
+
+def test_check_reports_a_link_on_the_way_that_leads_elsewhere(tmp_path: Path) -> None:
+    for name in ("..1", "..2"):
+        (tmp_path / name).mkdir()
+        Monitored(tmp_path / name)
+    (tmp_path / "..data").symlink_to("..1")
+    engine = FakeEngine(tmp_path)
+    monitor = FileMonitor(tmp_path / "..data/config.yaml", engine, FakeWatcher, FakeClock())
+    (tmp_path / "..data").unlink()
+    (tmp_path / "..data").symlink_to("..2")
+    assert monitor.check() == set()
+    assert monitor.check() == {FileChange.CONFIG}
+
+
+def test_check_reports_other_source_profiles(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("one")
+    answers = iter([False, True, False])
+    monitor = FileMonitor(
+        config,
+        FakeEngine(tmp_path),
+        FakeWatcher,
+        FakeClock(),
+        has_other_sources=lambda: next(answers),
+    )
+    assert [monitor.check() for _ in range(3)] == [set(), {FileChange.CONFIG}, set()]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from assumed.app.factory import load_configuration
 from assumed.app.reloader import ConfigReloader
+from assumed.app.source_lookup import SourceLookup
 from assumed.credential_sources.base import SourceProfiles
 from assumed.logs import event_fields
 from assumed.models import Configuration
@@ -24,11 +27,11 @@ class Reloading:
         self.applied: list[list[str]] = []
         self.requests = 0
         self.write("deploy")
-        sources = SourceProfiles()
+        self.lookup = lookup = SourceLookup(SourceProfiles())
         self.reloader = ConfigReloader(
-            load_configuration(self.path, sources),
+            load_configuration(self.path, lookup),
             {"HOME": str(home)},
-            sources=sources,
+            lookup=lookup,
             apply=self.apply,
             request_reload=self.request_reload,
         )
@@ -40,6 +43,14 @@ class Reloading:
 
     def apply(self, configuration: Configuration) -> None:
         self.applied.append([*configuration.profiles])
+
+    @property
+    def error(self) -> str | None:
+        return self.reloader.error
+
+    @property
+    def is_unreadable(self) -> bool:
+        return self.reloader.is_unreadable
 
     def request_reload(self) -> None:
         self.requests += 1
@@ -105,3 +116,46 @@ def test_request_is_done_after_the_reload_whether_or_not_it_is_rejected(
     reloading.reloader.reload()
     assert first.done()
     assert second.done()
+
+
+def test_reload_keeps_an_unreadable_configuration_and_logs_it_once(
+    reloading: Reloading, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "assumed")
+    real = os.open
+
+    def stale(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == reloading.path:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", stale)
+        for _ in range(3):
+            reloading.reloader.reload()
+            assert reloading.is_unreadable
+    assert len(events(caplog, "config_unreadable")) == 1
+    assert not events(caplog, "config_rejected")
+    assert "Stale file handle" in str(reloading.reloader.error)
+    reloading.reloader.reload()
+    assert reloading.reloader.error is None
+    assert not reloading.is_unreadable
+    assert reloading.applied == [["deploy"]]
+
+
+def test_the_lookup_changes_with_the_answers_that_the_configuration_got(
+    reloading: Reloading, tmp_path: Path
+) -> None:
+    lookup, config = reloading.lookup, tmp_path / "config"
+    config.write_text("[profile unrelated]\n")
+    assert not lookup.has_changed()
+    reloading.path.write_text(reloading.path.read_text().replace("keys", "later"))
+    reloading.reloader.reload()
+    assert reloading.applied == []
+    assert not lookup.has_changed()
+    config.write_text("[profile later]\n")
+    assert lookup.has_changed()
+    reloading.reloader.reload()
+    assert reloading.applied == [["deploy"]]
+    config.unlink()
+    assert lookup.has_changed()

@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from botocore import configloader
 
 from assumed.aws_files.normalize import strip_managed_values
+from assumed.credential_sources.aws_files_snapshot import AwsFilesSnapshot
 from assumed.credential_sources.base import SourceProfiles
 from tests.credentials_files import set_profile
 from tests.fakes import NOON, issued, role
@@ -65,21 +65,21 @@ def test_strip_managed_values_keeps_the_values_of_a_source() -> None:
 
 
 class Files:
-    """The AWS files, and how many times botocore has read the credentials file."""
+    """The AWS files, and how many times they were parsed."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.config, self.credentials = directory / "config", directory / "credentials"
         monkeypatch.setenv("AWS_CONFIG_FILE", str(self.config))
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(self.credentials))
         monkeypatch.delenv("AWS_PROFILE", raising=False)
-        self.reads = 0
-        parse = configloader.raw_config_parse
+        self.parsed = 0
+        parse = AwsFilesSnapshot.parse
 
-        def counted(path: str, **options: object) -> object:
-            self.reads += path == str(self.credentials)
-            return parse(path, **options)  # type: ignore[arg-type]
+        def counted(*contents: tuple[Path, bytes]) -> AwsFilesSnapshot:
+            self.parsed += 1
+            return parse(*contents)
 
-        monkeypatch.setattr(configloader, "raw_config_parse", counted)
+        monkeypatch.setattr(AwsFilesSnapshot, "parse", counted)
 
 
 @pytest.fixture
@@ -87,18 +87,17 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     return Files(tmp_path, monkeypatch)
 
 
-def test_botocore_reads_the_files_once_for_any_number_of_refreshes(files: Files) -> None:
+def test_the_files_are_parsed_once_for_any_number_of_refreshes(files: Files) -> None:
     files.credentials.write_bytes(FIRST)
     profiles = SourceProfiles()
     source = profiles.resolve("keys")
     source.credentials()
-    reads = files.reads
-    assert reads > 0
+    assert files.parsed == 1
     for number in range(2, 12):
         files.credentials.write_bytes(with_session(files.credentials.read_bytes(), number))
         assert profiles.resolve("keys") is source
         profiles.fingerprint("keys")
-    assert files.reads == reads
+    assert files.parsed == 1
 
 
 def test_a_key_that_changes_together_with_a_refresh_is_noticed(files: Files) -> None:

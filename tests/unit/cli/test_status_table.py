@@ -255,7 +255,7 @@ class TestRenderScreen:
             mfa_serial="arn:aws:iam::1:mfa/jane", login_expires_at=NOON + timedelta(minutes=90),
         )  # fmt: skip
         assert drawn(Status(daemon=daemon, profiles=(ends,)), 120, 20)[1:6] == [
-            "the configuration file is invalid, so the previous configuration is used:",
+            "the configuration file cannot be used, so the previous configuration is used:",
             "c:3: no",
             "c:4: nor this",
             "this machine's clock is 5m behind that of STS: set it; refreshes use the time of STS",

@@ -79,7 +79,7 @@ class TestRetry:
         assert simulation.store.profiles["deploy"].access_key_id == "ASIADEPLOY1"
         assert simulation.status("deploy").state is ProfileState.VALID
 
-    def test_a_missing_login_is_not_retried_until_the_source_changes(
+    def test_a_missing_login_is_retried_every_five_minutes_and_when_the_source_changes(
         self, simulation: Simulation
     ) -> None:
         source = simulation.sources.known.pop("keys")
@@ -87,9 +87,20 @@ class TestRetry:
         assert simulation.status("deploy").state is ProfileState.NEEDS_LOGIN
         assert simulation.status("deploy").next_attempt_at is None
         simulation.run_for(HOUR)
-        assert simulation.status("deploy").consecutive_failures == 1
+        assert 11 <= simulation.status("deploy").consecutive_failures <= 13
         simulation.sources.known["keys"] = source
         simulation.run_for(HEARTBEAT)
+        assert simulation.status("deploy").state is ProfileState.VALID
+
+    def test_a_login_whose_change_was_not_seen_is_found_within_five_minutes(
+        self, simulation: Simulation
+    ) -> None:
+        simulation.sts.failing["deploy"] = SourceMissingError("expired", hint="log in")
+        simulation.start(DEPLOY)
+        del simulation.sts.failing["deploy"]
+        simulation.run_for(4 * MINUTE)
+        assert simulation.status("deploy").state is ProfileState.NEEDS_LOGIN
+        simulation.run_for(MINUTE + HEARTBEAT)
         assert simulation.status("deploy").state is ProfileState.VALID
 
     def test_rejected_keys_are_retried_slowly_and_at_once_when_they_change(

@@ -33,7 +33,7 @@ from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.errors import DaemonUnreachableError
-from assumed.logs import event
+from assumed.logs import event, retry_failed_log
 from assumed.models import Configuration
 from assumed.observers.composite import CompositeObserver
 from assumed.observers.hooks import Hooks
@@ -260,6 +260,7 @@ class Daemon:
         If the scheduler is stuck, systemd gets no keep-alive and restarts the daemon.
         """
         try:
+            retry_failed_log()
             self._engine.heartbeat()
             changes = self._monitor.check()
             if FileChange.CONFIG in changes:

@@ -71,11 +71,14 @@ class Options:
         except ConfigurationError:
             return None
 
-    def configure_log(self, *, journal: logging.Handler | None = None) -> None:
+    def configure_log(
+        self, *, journal: logging.Handler | None = None, background: bool = False
+    ) -> None:
         """Configure the log as the options say.
 
         Args:
             journal: a handler for the systemd journal, used unless `--log-file` is given.
+            background: log on a thread, for a process that must not wait for its log.
 
         Raises:
             UsageError: the log file cannot be opened.
@@ -86,6 +89,7 @@ class Options:
                 log_format=self.log_format,
                 log_file=self.log_file,
                 journal=journal,
+                background=background,
             )
         except OSError as error:
             raise UsageError(

@@ -27,7 +27,7 @@ def command(context: click.Context, options: Options) -> None:
     harden_process()
     limit_malloc_arenas()
     journal = journal_handler(os.environ)
-    options.configure_log(journal=journal)
+    options.configure_log(journal=journal, background=True)
     try:
         context.exit(Daemon(options.config_path(), os.environ).run())
     except AssumedError as error:

@@ -290,6 +290,8 @@ def _notes(status: Status) -> Iterator[str]:
     if status.daemon.config_error is not None:
         error = printable_lines(status.daemon.config_error)
         yield f"the configuration file is invalid, so the previous configuration is used:\n{error}"
+    if status.daemon.log_error is not None:
+        yield f"the log of the daemon is not complete: {printable(status.daemon.log_error)}"
     if status.daemon.clock_skew_seconds:
         skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (

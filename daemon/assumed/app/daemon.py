@@ -26,6 +26,7 @@ from assumed.app.factory import (
 from assumed.app.file_monitor import FileChange, FileMonitor
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
+from assumed.app.status_log import log_status
 from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
@@ -42,6 +43,7 @@ from assumed.observers.metrics_textfile import MetricsTextfile
 from assumed.paths import daemon_socket
 from assumed.platform.base import Notifier
 from assumed.platform.inotify import DirectoryWatcher
+from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
 from assumed.server.api import ApiServer
@@ -50,6 +52,7 @@ from assumed.server.metrics_endpoint import MetricsServer
 from assumed.server.unix_socket import listen, private_directory
 from assumed.storage import DaemonLock
 from assumed.sts.client import StsClient
+from assumed.subprocesses import running_commands
 
 _READY_TIMEOUT_SECONDS = 20
 _INTERRUPTED = 130
@@ -62,6 +65,7 @@ class _MainLoopEvent(Enum):
     START_API = auto()
     RELOAD = auto()
     RECONCILE = auto()
+    LOG_STATUS = auto()
     WRITE_METRICS = auto()
     TERMINATE = auto()
     INTERRUPT = auto()
@@ -71,6 +75,7 @@ _SIGNALS = {
     signal.SIGHUP: _MainLoopEvent.RELOAD,
     signal.SIGTERM: _MainLoopEvent.TERMINATE,
     signal.SIGINT: _MainLoopEvent.INTERRUPT,
+    signal.SIGUSR1: _MainLoopEvent.LOG_STATUS,
 }
 
 
@@ -84,10 +89,13 @@ class Daemon:
             ConfigurationError: with every problem in the configuration.
             SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
         """
+        self._queue = SignalAwareQueue[_MainLoopEvent]()
+        # Before the configuration is read: what SIGHUP announces after that must not be missed.
+        self._handle_signals()
         clock, sources = SystemClock(), SourceProfiles()
         configuration = load_configuration(config_path, sources)
         self._environ = environ
-        self._queue = SignalAwareQueue[_MainLoopEvent]()
+        self._reaper = ZombieReaper(running_commands, clock.boottime)
         self._notifier: Notifier = SystemdNotifier(environ)
         metrics = Metrics()
         self._textfile = MetricsTextfile(self._render_metrics, clock)
@@ -116,20 +124,23 @@ class Daemon:
     def run(self) -> int:
         """Refresh the profiles until a signal stops the daemon; return the exit status.
 
-        SIGTERM stops it with 0, SIGINT with 130; SIGHUP reloads the configuration.
+        SIGTERM stops it with 0, SIGINT with 130; SIGHUP reloads the configuration, and SIGUSR1
+        logs the state of all profiles. No other signal that can be handled has an effect.
 
         Raises:
             AlreadyRunningError: another daemon holds the socket or the credentials file.
             AssumedError: the socket or the lock cannot be created.
         """
-        for number, main_loop_event in _SIGNALS.items():
-            signal.signal(number, lambda *_, posted=main_loop_event: self._post(posted))
-        self._queue.enable_signal_wakeup()
         with ExitStack() as stack:
             stack.enter_context(self._engine.acquire_daemon_lock(str(self._reloader.initial.path)))
             server = ApiServer(self._api, self._listen(stack))
             self._start(stack, server)
             return self._main_loop(server)
+
+    def _handle_signals(self) -> None:
+        for number, main_loop_event in _SIGNALS.items():
+            signal.signal(number, lambda *_, posted=main_loop_event: self._post(posted))
+        self._queue.enable_signal_wakeup()
 
     def _make_engine(
         self, configuration: Configuration, sources: SourceProfiles, metrics: Metrics
@@ -225,6 +236,8 @@ class Daemon:
                     self._reload()
                 case _MainLoopEvent.RECONCILE:
                     self._engine.reconcile()
+                case _MainLoopEvent.LOG_STATUS:
+                    log_status(self._api.status(()))
                 case _MainLoopEvent.WRITE_METRICS:
                     self._textfile.write()
                 case _MainLoopEvent.TERMINATE:
@@ -261,6 +274,7 @@ class Daemon:
         """
         try:
             retry_failed_log()
+            self._reaper.reap()
             self._engine.heartbeat()
             changes = self._monitor.check()
             if FileChange.CONFIG in changes:

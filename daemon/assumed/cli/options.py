@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -109,13 +110,17 @@ def parse_duration_option(
 
 
 def common_options(
-    *, log_level: str = "error", log_destination: str = "standard error"
+    *,
+    log_level: str = "error",
+    log_destination: str = "standard error",
+    is_interruptible: bool = True,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Add the common options to a command, which receives them as an `Options` argument.
 
     Args:
         log_level: the default of `--log-level` for this command.
         log_destination: where it logs without `--log-file`, for the help.
+        is_interruptible: whether Ctrl-C raises KeyboardInterrupt in it; else it ends the process.
     """
 
     def decorate(command: Callable[..., Any]) -> Any:
@@ -151,6 +156,8 @@ def common_options(
             config: Path | None, log_level: str, log_format: str, log_file: Path | None, **rest: Any
         ) -> Any:
             disable_core_dumps()
+            if is_interruptible and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             options = Options(config, log_level, log.LogFormat(log_format), log_file)
             return command(options, **rest)
 

@@ -13,7 +13,11 @@ from assumed.logs import LogFormat, event
 
 
 @click.command("run", cls=Command, examples=("assumed run", "assumed run --log-format json"))
-@common_options(log_level="info", log_destination="the systemd journal, or else standard error")
+@common_options(
+    log_level="info",
+    log_destination="the systemd journal, or else standard error",
+    is_interruptible=False,
+)
 @click.pass_context
 def command(context: click.Context, options: Options) -> None:
     """Keep all profiles refreshed until stopped.

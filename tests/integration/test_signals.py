@@ -48,7 +48,7 @@ def start_with_signal(
     )
 
 
-@pytest.mark.parametrize("module", ["assumed.cli", "assumed.app.daemon", "boto3"])
+@pytest.mark.parametrize("module", ["assumed.cli", "assumed.app.daemon", "assumed.sts.client"])
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM])
 def test_a_signal_during_the_start_does_not_end_the_daemon(
     world: World, number: signal.Signals, module: str
@@ -82,7 +82,7 @@ def test_a_daemon_that_is_stopped_during_its_start_is_quiet(
         (["status"], "assumed.cli"),
         (["export-credentials", "--profile", "reports"], "assumed.fastpath.unix_http"),
         (["refresh"], "assumed.cli"),
-        (["refresh"], "boto3"),
+        (["refresh"], "botocore.session"),
         (["check", "--live"], "botocore.session"),
         (["wait"], "assumed.app.standalone"),
         (["exec", "reports", "--", "true"], "assumed.app.exec"),

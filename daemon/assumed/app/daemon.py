@@ -7,13 +7,13 @@ import os
 import queue
 import random
 import signal
-import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum, auto
 from pathlib import Path
 
 from assumed import __version__
+from assumed.app.api_listener import ApiListener
 from assumed.app.daemon_api import DaemonApiBackend
 from assumed.app.exec_environment import remove_stale_exec_dirs
 from assumed.app.factory import (
@@ -33,7 +33,6 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
-from assumed.errors import DaemonUnreachableError
 from assumed.logs import event, retry_failed_log
 from assumed.models import Configuration
 from assumed.observers.composite import CompositeObserver
@@ -46,11 +45,8 @@ from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
-from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.metrics_endpoint import MetricsServer
-from assumed.server.unix_socket import listen, private_directory
-from assumed.storage import DaemonLock
 from assumed.sts.client import StsClient
 from assumed.subprocesses import running_commands
 
@@ -63,6 +59,7 @@ class _MainLoopEvent(Enum):
 
     NOTIFY_READY = auto()
     START_API = auto()
+    RESTORE_SOCKET = auto()
     RELOAD = auto()
     RECONCILE = auto()
     LOG_STATUS = auto()
@@ -120,6 +117,9 @@ class Daemon:
         self._api = DaemonApiBackend(
             self._engine, self._reloader, self._endpoint, metrics, self._monitor.request_check
         )
+        self._listener = ApiListener(
+            self._api, Path(daemon_socket(environ)), config=str(configuration.path)
+        )
 
     def run(self) -> int:
         """Refresh the profiles until a signal stops the daemon; return the exit status.
@@ -133,9 +133,10 @@ class Daemon:
         """
         with ExitStack() as stack:
             stack.enter_context(self._engine.acquire_daemon_lock(str(self._reloader.initial.path)))
-            server = ApiServer(self._api, self._listen(stack))
-            self._start(stack, server)
-            return self._main_loop(server)
+            self._listener.open()
+            stack.callback(self._listener.close)
+            self._start(stack)
+            return self._main_loop()
 
     def _handle_signals(self) -> None:
         for number, main_loop_event in _SIGNALS.items():
@@ -168,23 +169,7 @@ class Daemon:
         scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
-    def _listen(self, stack: ExitStack) -> socket.socket:
-        path = Path(daemon_socket(self._environ))
-        try:
-            private_directory(path.parent)
-            stack.enter_context(
-                DaemonLock(path.with_suffix(".lock"), config=str(self._reloader.initial.path))
-            )
-            listener = listen(path)
-        except OSError as error:
-            raise DaemonUnreachableError(
-                f"{path}: the socket cannot be created: {error.strerror}",
-                hint="set XDG_RUNTIME_DIR to a directory of your own",
-            ) from error
-        stack.callback(path.unlink, missing_ok=True)
-        return listener
-
-    def _start(self, stack: ExitStack, server: ApiServer) -> None:
+    def _start(self, stack: ExitStack) -> None:
         configuration = self._reloader.initial
         event(
             logging.INFO,
@@ -199,7 +184,7 @@ class Daemon:
         self._observers.configure(configuration)
         stack.callback(self._observers.stop)
         self._engine.load(configuration)
-        stack.callback(server.stop)
+        stack.callback(self._listener.close)
         self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._monitor.start()
@@ -216,7 +201,7 @@ class Daemon:
         self._engine.stop()
         event(logging.INFO, "daemon_stopped", profiles=summary.enabled, valid=summary.valid)
 
-    def _main_loop(self, server: ApiServer) -> int:
+    def _main_loop(self) -> int:
         is_ready = False
         clock = SystemClock()
         ready_by = clock.boottime() + _READY_TIMEOUT_SECONDS
@@ -231,7 +216,10 @@ class Daemon:
                     is_ready = True
                     self._notify_ready()
                 case _MainLoopEvent.START_API:
-                    server.start()
+                    self._listener.start()
+                case _MainLoopEvent.RESTORE_SOCKET:
+                    if self._listener.reopen():
+                        self._endpoint.restore_tokens()
                 case _MainLoopEvent.RELOAD:
                     self._reload()
                 case _MainLoopEvent.RECONCILE:
@@ -284,6 +272,8 @@ class Daemon:
             if self._monitor.update_watches():
                 remove_stale_exec_dirs(self._environ)
             self._status.notify()
+            if self._listener.is_lost():
+                self._post(_MainLoopEvent.RESTORE_SOCKET)
             if self._textfile.is_due():
                 self._post(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - it must not end the scheduler's thread

@@ -18,6 +18,7 @@ from assumed import logs as log
 from assumed.config import loader
 from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
+from assumed.paths import is_home_known
 from assumed.platform.hardening import disable_core_dumps
 
 
@@ -158,6 +159,12 @@ def common_options(
             disable_core_dumps()
             if is_interruptible and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+            if not is_home_known():
+                raise UsageError(
+                    f"the home directory is unknown: HOME is not set, and user ID {os.geteuid()} "
+                    "is not in the user database",
+                    hint="set HOME to a directory of this user",
+                )
             options = Options(config, log_level, log.LogFormat(log_format), log_file)
             return command(options, **rest)
 

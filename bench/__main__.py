@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.figures import FOLDER, table
+from bench.figures import RESULTS, table
 
 _SUITES = ("refresh", "late", "export", "fleet")
 _NOT_QUICK = ("tls", "idle", "endpoint")
@@ -33,25 +33,25 @@ _TITLES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure everything; 1 where something could not be measured."""
+    """Run all benchmarks; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="in about a minute")
+    parser.add_argument("--quick", action="store_true", help="take about a minute")
     parser.add_argument("--report", action="store_true", help="only write the tables of README.md")
     options = parser.parse_args(arguments)
     failed = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         began_at = time.monotonic()
         for suite in () if options.report else (*_SUITES, *(() if options.quick else _NOT_QUICK)):
             sys.stdout.write(f"\n# {suite}\n\n")
             sys.stdout.flush()
-            quick = ["--quick", "--output", folder] if options.quick else []
+            quick = ["--quick", "--output", directory] if options.quick else []
             command = [sys.executable, "-m", f"bench.{suite}", *quick]
             if subprocess.run(command, check=False).returncode != 0:  # noqa: S603
                 failed.append(suite)
         seconds = round(time.monotonic() - began_at)
     if not options.quick:
         write_tables()
-    sys.stdout.write(f"\n{seconds} s; could not be measured: {', '.join(failed) or 'nothing'}\n")
+    sys.stdout.write(f"\n{seconds} s; not measured: {', '.join(failed) or 'nothing'}\n")
     return int(bool(failed))
 
 
@@ -59,14 +59,14 @@ def write_tables() -> None:
     """Write the results to bench/README.md."""
     parts = []
     for suite, title in _TITLES.items():
-        if not (file := FOLDER / f"{suite}.json").exists():
+        if not (file := RESULTS / f"{suite}.json").exists():
             continue  # The soak has a target of its own.
         result = json.loads(file.read_text())
         parts.append(
             f"### {title}\n\n![{title}](results/{suite}.svg)\n\n{_machine(result)}\n\n"
             f"{table(result['figures'])}\n"
         )
-    export = json.loads((FOLDER / "export.json").read_text())
+    export = json.loads((RESULTS / "export.json").read_text())
     rows = ["| command | min | median | max | to bare Python | goal | |", "| --- " * 7 + "|"]
     for row in export["commands"]:
         goal = "" if row["limit"] is None else f"≤ {row['limit']:g} x"

@@ -1,7 +1,7 @@
-"""Thousands of days in which something goes wrong each few minutes, in simulated time.
+"""Thousands of simulated days, with a fault every few minutes.
 
-`python -m bench.chaos [--days 5000]` prints what came of them and writes bench/results/chaos.json;
-tests/slow/test_simulated_days.py lives through the first 200.
+`python -m bench.chaos [--days 5000]` prints the result and writes bench/results/chaos.json;
+tests/slow/test_simulated_days.py simulates the first 200.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from tests.slow.simulation import Day, Report
 _RESULTS = Path(__file__).parent / "results" / "chaos.json"
 
 
-def live(seed: int) -> Report:
-    """Live through the day of one seed."""
+def simulate(seed: int) -> Report:
+    """Simulate the day of one seed."""
     logging.disable(logging.CRITICAL)
-    return Day(seed).live()
+    return Day(seed).simulate()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return 0 where nothing went wrong that should not."""
+    """Run the simulation; return 1 if a day went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=5000)
     days = parser.parse_args(arguments).days
     began_at = time.monotonic()
     with multiprocessing.Pool() as pool:
-        reports = pool.map(live, range(days), chunksize=10)
+        reports = pool.map(simulate, range(days), chunksize=10)
     recovered = sorted(report.recovered_after.total_seconds() for report in reports)
     result = {
         "days": days,

@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.figures import FOLDER, machine, plot
+from bench.figures import RESULTS, machine, plot
 from bench.stub import StubSts
 from bench.world import Home
 
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.export", description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="of each command (100)")
     parser.add_argument("--quick", action="store_true", help="5 runs")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="directory of the results")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         stub = stack.enter_context(StubSts())
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for _ in range(3)
         ]
         few, many, most = homes
-        few.configure(["stored", "held"], held=["held"])
+        few.configure(["stored", "memory"], in_memory=["memory"])
         few.store(["stored"])
         for home, count in ((many, 1000), (most, 5000)):
             home.configure(count)
@@ -158,7 +158,7 @@ def _commands(few: Home, many: Home, most: Home) -> dict[str, Command]:
     arguments = {
         _BARE: ([sys.executable, "-c", "pass"], few),
         _FROM_FILE: ([*export, "role-stored"], few),
-        "export-credentials, through the socket": ([*export, "role-held"], few),
+        "export-credentials, through the socket": ([*export, "role-memory"], few),
         "export-credentials, from a file of 5,000 profiles": ([*export, "role-4999"], most),
         "status --format, through the socket": (template, few),
         "status --json of 1,000 profiles, through the socket": (

@@ -1,31 +1,31 @@
-"""How results are told: figures beside their goals, JSON with the machine they are of, plots."""
+"""Publishes results: figures with their goals, as JSON, tables and plots."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-FOLDER = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing that was measured, several times.
+    """A quantity that was measured several times.
 
     Args:
-        what: in words.
+        what: its name.
         unit: of the values, such as `s`; `x` for a ratio to the baseline of the same round.
-        values: of each round.
-        goal: what the worst may be, in that unit; None for a baseline.
-        at_least: whether the goal is a least one.
+        values: one for each round.
+        goal: the limit for the median, in that unit; None for a baseline.
+        at_least: whether the goal is a minimum.
     """
 
     what: str
@@ -35,24 +35,24 @@ class Figure:
     at_least: bool = False
 
     @property
-    def told(self) -> float:
-        """The figure that is held against the goal: the median."""
-        return median(self.values)
+    def median(self) -> float:
+        """The value that is compared with the goal."""
+        return statistics.median(self.values)
 
     @property
     def is_reached(self) -> bool | None:
-        """Whether the goal is reached; None where there is none."""
+        """Whether the goal is reached; None without a goal."""
         if self.goal is None:
             return None
-        return self.told >= self.goal if self.at_least else self.told <= self.goal
+        return self.median >= self.goal if self.at_least else self.median <= self.goal
 
     def shape(self) -> dict[str, object]:
-        """Return it as JSON has it."""
+        """Return it as JSON."""
         return {
             "what": self.what,
             "unit": self.unit,
             "min": _short(min(self.values)),
-            "median": _short(self.told),
+            "median": _short(self.median),
             "max": _short(max(self.values)),
             "goal": self.goal,
             "at_least": self.at_least,
@@ -62,7 +62,7 @@ class Figure:
 
 
 def machine() -> dict[str, object]:
-    """Return when and on what something was measured."""
+    """Return the date and the machine of a measurement."""
     return {
         "measured_at": f"{datetime.now(UTC):%Y-%m-%d}",
         "kernel": platform.release().partition("-")[0],
@@ -72,22 +72,22 @@ def machine() -> dict[str, object]:
 
 
 def ratios(values: Sequence[float], baseline: Sequence[float]) -> list[float]:
-    """Return how each value stands to the baseline of its round."""
+    """Return the ratio of each value to the baseline of its round."""
     return [value / base for value, base in zip(values, baseline, strict=True)]
 
 
-def publish(name: str, figures: Sequence[Figure], *, folder: Path, **more: Any) -> None:
+def publish(name: str, figures: Sequence[Figure], *, directory: Path, **more: Any) -> None:
     """Print a table, and write `name`.json and `name`.svg."""
-    folder.mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True)
     result = {**machine(), **more, "figures": [figure.shape() for figure in figures]}
-    (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     sys.stdout.write(table(result["figures"]) + "\n")
     sys.stdout.flush()
-    plot(folder / f"{name}.svg", lambda axes: _bars(axes, figures))
+    plot(directory / f"{name}.svg", lambda axes: _bars(axes, figures))
 
 
 def table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """Return figures, as they are in JSON, as a table in Markdown."""
+    """Return figures, as the JSON has them, as a Markdown table."""
     rows = [
         "| measurement | min | median | max | goal | |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -103,12 +103,12 @@ def table(figures: Sequence[Mapping[str, Any]]) -> str:
 
 
 def plot(path: Path, draw: Callable[[Any], None], *, rows: int = 1, height: float = 4) -> None:
-    """Write a plot that is the same bytes for the same figures.
+    """Write a plot; the same figures give the same bytes.
 
     Args:
-        path: of an SVG file.
-        draw: gets the axes, a list of them where there are several rows.
-        rows: of axes, below each other.
+        path: of the SVG file.
+        draw: called with the axes; with a list of them if there are several rows.
+        rows: how many axes, below each other.
         height: in inches.
     """
     import matplotlib as mpl  # noqa: PLC0415 - only the plot needs it
@@ -125,16 +125,18 @@ def plot(path: Path, draw: Callable[[Any], None], *, rows: int = 1, height: floa
 
 
 def _bars(axes: Any, figures: Sequence[Figure]) -> None:
-    """Draw each figure with a goal as a share of that goal, from its least to its most."""
+    """Draw each figure with a goal as a fraction of that goal, from minimum to maximum."""
     shown = [figure for figure in reversed(figures) if figure.goal]
     for row, figure in enumerate(shown):
-        shares = [value / figure.goal for value in figure.values if figure.goal]
+        fractions = [value / figure.goal for value in figure.values if figure.goal]
         colour = "tab:green" if figure.is_reached else "tab:red"
-        axes.plot([min(shares), max(shares)], [row, row], color=colour, linewidth=6, alpha=0.3)
-        axes.plot(median(shares), row, "o", color=colour)
+        axes.plot(
+            [min(fractions), max(fractions)], [row, row], color=colour, linewidth=6, alpha=0.3
+        )
+        axes.plot(statistics.median(fractions), row, "o", color=colour)
     axes.set_yticks(range(len(shown)), [figure.what for figure in shown], fontsize=7)
     axes.axvline(1, color="grey", linewidth=0.8, linestyle="--")
-    axes.set_xlabel("share of the goal (dashed): least, median, most of all rounds")
+    axes.set_xlabel("fraction of the goal (dashed): minimum, median, maximum of all rounds")
     axes.set_xlim(left=0)
     axes.margins(y=0.1)
 

@@ -1,9 +1,9 @@
-"""A fleet against the quota of STS, in simulated time: cold start, a deploy, an outage that ends.
+"""A fleet and the quota of STS, simulated: a cold start, a deploy, the end of an outage.
 
 `python -m bench.fleet [--hosts 10000] [--roles 10] [--quick]` prints a table, and writes
-bench/results: fleet.json and fleet.svg. When a refresh is due, when a failure is tried again and
-how fast a host calls is what the daemon itself uses; only the network and STS are made up. Beside
-it stands the fleet of a script that refreshes at 45 minutes and tries again every minute.
+bench/results: fleet.json and fleet.svg. Due times, retries and the rate limit are those of the
+daemon; only the network and STS are simulated. It is compared with a fleet of scripts that refresh
+at 45 minutes and retry every minute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.figures import FOLDER, Figure, plot, publish
+from bench.figures import RESULTS, Figure, plot, publish
 from tests.fakes import Quota
 
 from assumed.engine.rate_limiter import RateLimiter
@@ -39,14 +39,14 @@ _SWEEP = (1_000, 3_000, 30_000)
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What happens to a fleet that has no sessions yet.
+    """What happens to a fleet without sessions.
 
     Args:
-        name: for people.
-        starts_within: seconds in which its hosts start, evenly.
-        lasts: seconds that are simulated.
-        outage: from when to when STS answers nothing.
-        shown: from when to when it is drawn.
+        name: as the results show it.
+        starts_within: the hosts start evenly within this many seconds.
+        lasts: how many seconds are simulated.
+        outage: begin and end of an outage of STS; None for none.
+        shown: begin and end of the plot.
     """
 
     name: str
@@ -68,18 +68,18 @@ OUTAGE = Scenario(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of one scenario.
+    """The result of one scenario.
 
     Args:
         scenario: its name.
-        who: whose fleet it is.
+        who: the kind of fleet.
         roles: of all hosts.
-        calls: that STS got.
-        refused: of those, for they were over the quota.
-        peak_a_second: of the calls, once all had a session for a minute.
+        calls: how many STS received.
+        refused: how many of them were rejected, over the quota or in the outage.
+        peak_a_second: the most calls in one second, from a minute after all had a session.
         all_fresh_seconds: from the last start, or the end of the outage, until every role had a
             session.
-        most_without_seconds: of one role, how long it had no session, the outage included.
+        most_without_seconds: the longest time that a role had no session, with the outage.
     """
 
     scenario: str
@@ -93,74 +93,74 @@ class Row:
 
 
 class Daemons:
-    """Hosts that do as the daemon does: jitter, back-off, and a pace of each host."""
+    """Hosts with the daemon: jitter, back-off, a rate limit for each host."""
 
     who = "assumed"
 
     def __init__(self, hosts: int, roles: int) -> None:
         self._draw = random.Random(2).random  # noqa: S311
         self._roles = roles
-        self._paces = [RateLimiter() for _ in range(hosts)]
-        self._slots: dict[int, int] = {}
+        self._limiters = [RateLimiter() for _ in range(hosts)]
+        self._reservations: dict[int, int] = {}
         self._failing: list[set[int]] = [set() for _ in range(hosts)]
 
-    def slot(self, role: int, now: float) -> float:
+    def reserve(self, role: int, now: float) -> float:
         """Return when a call that is due now may begin."""
-        pace = self._paces[role // self._roles]
-        if self._slots.pop(role, None) == pace.generation:
+        limiter = self._limiters[role // self._roles]
+        if self._reservations.pop(role, None) == limiter.generation:
             return now
-        at = pace.reserve(now)
+        at = limiter.reserve(now)
         if at > now:
-            self._slots[role] = pace.generation
+            self._reservations[role] = limiter.generation
         return at
 
     def due(self, role: int, now: float) -> tuple[float, Sequence[tuple[float, int]]]:
-        """Return when a role that was just refreshed is due, and who tries again because of it."""
+        """Return when a refreshed role is due again, and which others are retried because of it."""
         host = role // self._roles
-        self._paces[host].succeeded(now)
+        self._limiters[host].succeeded(now)
         failing, self._failing[host] = self._failing[host] - {role}, set()
         due = refresh_due_in(
             _LIFETIME, lifetime=_LIFETIME, refresh_before=_BEFORE, jitter=self._draw()
         )
         return now + due.total_seconds(), [(now + self._draw(), other) for other in failing]
 
-    def again(
-        self, role: int, now: float, failures: int, left: float, *, is_throttled: bool
+    def retry(
+        self, role: int, now: float, failures: int, remaining: float, *, is_throttled: bool
     ) -> float:
-        """Return when a role that was refused is tried again."""
+        """Return when a role that has failed is retried."""
         host = role // self._roles
         if is_throttled:
-            self._paces[host].throttled(now)
+            self._limiters[host].throttled(now)
         else:
             self._failing[host].add(role)
         delay = retry_delay(
             RetryPolicy.BACK_OFF,
             failures=failures,
-            remaining=timedelta(seconds=left),
+            remaining=timedelta(seconds=remaining),
             lifetime=_LIFETIME,
             jitter=self._draw(),
         )
-        assert delay is not None  # noqa: S101 - a back-off always ends
+        assert delay is not None  # noqa: S101 - this policy always retries
         return now + delay.total_seconds()
 
 
 class Scripts:
-    """Hosts that refresh at a fixed time, and try again at a fixed time."""
+    """Hosts with a script that refreshes and retries at fixed intervals."""
 
     who = "a script"
 
-    def slot(self, role: int, now: float) -> float:
+    def reserve(self, role: int, now: float) -> float:
         """Return when a call that is due now may begin."""
         return now
 
     def due(self, role: int, now: float) -> tuple[float, Sequence[tuple[float, int]]]:
-        """Return when a role that was just refreshed is due."""
+        """Return when a refreshed role is due again."""
         return now + 45 * 60, ()
 
-    def again(
-        self, role: int, now: float, failures: int, left: float, *, is_throttled: bool
+    def retry(
+        self, role: int, now: float, failures: int, remaining: float, *, is_throttled: bool
     ) -> float:
-        """Return when a role that was refused is tried again."""
+        """Return when a role that has failed is retried."""
         return now + 60
 
 
@@ -168,21 +168,21 @@ class Scripts:
 class Traffic:
     """Calls by second."""
 
-    taken: Counter[int] = field(default_factory=Counter)
+    accepted: Counter[int] = field(default_factory=Counter)
     refused: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class _Role:
     due_at: float
-    ends_at: float
+    expires_at: float
     failures: int = 0
 
 
-def live(
+def simulate(
     scenario: Scenario, hosts: int, roles: int, fleet: Daemons | Scripts
 ) -> tuple[Row, Traffic]:
-    """Live through a scenario."""
+    """Simulate a scenario."""
     drawn = random.Random(1)  # noqa: S311
     quota, traffic = Quota(_QUOTA), Traffic()
     states: list[_Role] = []
@@ -194,7 +194,7 @@ def live(
     over_at = scenario.outage[1] if scenario.outage else scenario.starts_within
     all_fresh_at, most_without = over_at, 0.0
 
-    def plan(number: int, at: float) -> None:
+    def schedule(number: int, at: float) -> None:
         states[number].due_at = at
         heapq.heappush(events, (at, number))
 
@@ -202,28 +202,31 @@ def live(
         now, number = heapq.heappop(events)
         state = states[number]
         if now != state.due_at:
-            continue  # It was planned anew meanwhile.
-        at = fleet.slot(number, now)
+            continue  # It was scheduled again meanwhile.
+        at = fleet.reserve(number, now)
         if at > now:
-            plan(number, at)
+            schedule(number, at)
             continue
         is_down = scenario.outage is not None and scenario.outage[0] <= now < scenario.outage[1]
-        if is_down or not quota.takes(now):
+        if is_down or not quota.accepts(now):
             traffic.refused[int(now)] += 1
             state.failures += 1
-            left = max(0.0, state.ends_at - now)
-            plan(number, fleet.again(number, now, state.failures, left, is_throttled=not is_down))
+            remaining = max(0.0, state.expires_at - now)
+            schedule(
+                number,
+                fleet.retry(number, now, state.failures, remaining, is_throttled=not is_down),
+            )
             continue
-        traffic.taken[int(now)] += 1
-        if now >= state.ends_at:
-            most_without = max(most_without, now - state.ends_at)
+        traffic.accepted[int(now)] += 1
+        if now >= state.expires_at:
+            most_without = max(most_without, now - state.expires_at)
             all_fresh_at = max(all_fresh_at, now)
-        state.ends_at, state.failures = now + _LIFETIME.total_seconds(), 0
+        state.expires_at, state.failures = now + _LIFETIME.total_seconds(), 0
         due_at, woken = fleet.due(number, now)
-        plan(number, due_at)
+        schedule(number, due_at)
         for at, other in woken:
-            plan(other, at)
-    calls = traffic.taken + traffic.refused
+            schedule(other, at)
+    calls = traffic.accepted + traffic.refused
     settled = [count for second, count in calls.items() if second > all_fresh_at + 60]
     row = Row(
         scenario=scenario.name,
@@ -244,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hosts", type=int, default=10_000)
     parser.add_argument("--roles", type=int, default=10, help="of each host (10)")
     parser.add_argument("--quick", action="store_true", help="300 hosts")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
     options = parser.parse_args(arguments)
     hosts, roles = 300 if options.quick else options.hosts, options.roles
     fleets = [
@@ -254,8 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     sweep = [(COLD_START, size, roles, Daemons.who) for size in _SWEEP if not options.quick]
     with multiprocessing.Pool() as pool:
-        lived = pool.starmap(_live, fleets + sweep, chunksize=1)
-    rows = [row for row, _ in lived]
+        results = pool.starmap(_simulate, fleets + sweep, chunksize=1)
+    rows = [row for row, _ in results]
     figures = []
     for row in rows[: len(fleets)]:
         what = f"{row.scenario}, {row.who}"
@@ -265,28 +268,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Figure(f"{what}: peak of calls, afterwards", "/s", [row.peak_a_second]),
         ]
         if row.who == Scripts.who:
-            least = _least_seconds(row)
-            figures.append(Figure(f"{row.scenario}: what the quota allows", "s", [least]))
+            minimum = _min_seconds(row)
+            figures.append(Figure(f"{row.scenario}: what the quota allows", "s", [minimum]))
     publish(
-        "fleet", figures, folder=options.output, hosts=hosts, roles=roles, quota_a_second=_QUOTA,
+        "fleet", figures, directory=options.output, hosts=hosts, roles=roles, quota_a_second=_QUOTA,
         scenarios=[asdict(row) for row in rows[: len(fleets)]],
         sweep=[asdict(row) for row in rows[len(fleets) :]],
     )  # fmt: skip
     drawn = {
         (scenario, who): traffic
-        for (scenario, _, _, who), (_, traffic) in zip(fleets, lived, strict=False)
+        for (scenario, _, _, who), (_, traffic) in zip(fleets, results, strict=False)
     }
     plot(options.output / "fleet.svg", lambda axes: _draw(axes, drawn), rows=3, height=9)
     return 0
 
 
-def _live(scenario: Scenario, hosts: int, roles: int, who: str) -> tuple[Row, Traffic]:
-    return live(scenario, hosts, roles, Daemons(hosts, roles) if who == Daemons.who else Scripts())
+def _simulate(scenario: Scenario, hosts: int, roles: int, who: str) -> tuple[Row, Traffic]:
+    return simulate(
+        scenario, hosts, roles, Daemons(hosts, roles) if who == Daemons.who else Scripts()
+    )
 
 
-def _least_seconds(row: Row) -> float:
-    """Return how long the quota alone takes, from the last start or the end of the outage."""
-    scenario = next(one for one in (COLD_START, DEPLOY, OUTAGE) if one.name == row.scenario)
+def _min_seconds(row: Row) -> float:
+    """Return the time that the quota needs, from the last start or the end of the outage."""
+    scenario = next(each for each in (COLD_START, DEPLOY, OUTAGE) if each.name == row.scenario)
     head_start = 0.0 if scenario.outage else scenario.starts_within
     return max(0.0, (row.roles - _QUOTA) / _QUOTA - head_start)
 
@@ -299,7 +304,7 @@ def _draw(axes: Any, drawn: Mapping[tuple[Scenario, str], Traffic]) -> None:
         for (of, who), traffic in drawn.items():
             if of != scenario:
                 continue
-            calls = traffic.taken + traffic.refused
+            calls = traffic.accepted + traffic.refused
             seconds = range(begin, end)
             axis.plot([s - zero for s in seconds], [calls[s] for s in seconds], label=who, lw=0.7)
         axis.axhline(_QUOTA, color="grey", linewidth=0.8, linestyle="--")

@@ -1,8 +1,8 @@
-"""What the daemon costs that has nothing to do: its start, and then each minute.
+"""What an idle daemon costs: its start, and each minute after it.
 
 `python -m bench.idle [--quick]` prints a table, and writes bench/results: idle.json and idle.svg.
-`--soak 30` instead keeps 1,000 profiles with sessions of half a minute fresh for so many minutes,
-and writes soak.json and soak.svg: memory, descriptors and threads over time.
+`--soak 30` instead refreshes 1,000 profiles with sessions of half a minute for 30 minutes, and
+writes soak.json and soak.svg: memory, descriptors and threads over time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.baseline import BEAT_SECONDS
-from bench.figures import FOLDER, Figure, plot, publish
+from bench.figures import RESULTS, Figure, plot, publish
 from bench.stub import Settings, StubSts
 from bench.world import Daemon, Home
 
@@ -29,7 +29,7 @@ _START_LIMITS = {1: 1.3, 1000: 3.0}
 _MIB_LIMITS = {1: 66, 1000: 76}
 _SETTLING_SECONDS = 3
 _SOAK_LIFETIME = 30
-_SOAK_LOOK_SECONDS = 10
+_SOAK_POLL_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Idle:
     Args:
         mib: of resident memory.
         wake_ups: a minute, of all threads.
-        cpu_ms: a minute, reckoned from each heartbeat by itself. The least is the least disturbed:
-            what a processor does first after a rest depends on who had it meanwhile.
+        cpu_ms: a minute, extrapolated from each heartbeat. The minimum is the least disturbed one:
+            the first instructions after a pause depend on what else has used the processor.
     """
 
     mib: float
@@ -50,17 +50,22 @@ class Idle:
 
 @contextmanager
 def _fresh(stub: StubSts, roles: int) -> Iterator[Home]:
-    with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder), stub.endpoint_url)
+    with tempfile.TemporaryDirectory() as directory:
+        home = Home(Path(directory), stub.endpoint_url)
         home.configure(roles)
         home.store(roles)
         yield home
 
 
 def _idle(stub: StubSts, beats: int) -> tuple[list[Idle], list[float]]:
-    """Return what the daemons of `_ROLES` cost that rest side by side, for so many heartbeats.
+    """Measure idle daemons side by side, one for each of `_ROLES`.
 
-    And, as `Idle.cpu_ms`, what a process costs that wakes as often, and does nearly nothing.
+    Args:
+        stub: STS.
+        beats: for how many heartbeats.
+
+    Returns:
+        The daemons, and the `Idle.cpu_ms` of a process that wakes as often and does nearly nothing.
     """
     with ExitStack() as stack:
         daemons = []
@@ -68,9 +73,9 @@ def _idle(stub: StubSts, beats: int) -> tuple[list[Idle], list[float]]:
             home = stack.enter_context(_fresh(stub, roles))
             daemon = stack.enter_context(home.daemon())
             daemon.ready()
-            # Nobody has to read it: a message a beat is less in a minute than a socket holds.
-            daemon.hear()
-            # What is imported for the first request is not part of a minute.
+            # It need not be read: the messages of a few minutes fit into the socket.
+            daemon.listen()
+            # The imports of the first request are not part of a minute.
             if home.run(home.assumed("status", "--json")).status != 0 or stub.calls():
                 raise RuntimeError("the daemon has something to do")
             daemons.append(daemon)
@@ -79,14 +84,14 @@ def _idle(stub: StubSts, beats: int) -> tuple[list[Idle], list[float]]:
         processes = [*daemons, stack.enter_context(waking)]
         time.sleep(_SETTLING_SECONDS)
         switches = [daemon.switches for daemon in daemons]
-        looks = [[process.cpu_seconds for process in processes]]
+        samples = [[process.cpu_seconds for process in processes]]
         for _ in range(beats):
             time.sleep(BEAT_SECONDS)
-            looks.append([process.cpu_seconds for process in processes])
+            samples.append([process.cpu_seconds for process in processes])
         a_minute = _MINUTE / BEAT_SECONDS
         *costs, baseline = (
-            [(after - before) * 1000 * a_minute for before, after in pairwise(look)]
-            for look in zip(*looks, strict=True)
+            [(after - before) * 1000 * a_minute for before, after in pairwise(values)]
+            for values in zip(*samples, strict=True)
         )
         return [
             Idle(
@@ -99,7 +104,7 @@ def _idle(stub: StubSts, beats: int) -> tuple[list[Idle], list[float]]:
 
 
 def _starts(stub: StubSts, roles: int, rounds: int) -> list[float]:
-    """Return how the start of a daemon stands to that of boto3 and a client, round by round."""
+    """Return the ratio of the start of a daemon to that of boto3 and a client, round by round."""
     found = []
     with _fresh(stub, roles) as home:
         for _ in range(rounds):
@@ -110,7 +115,7 @@ def _starts(stub: StubSts, roles: int, rounds: int) -> list[float]:
 
 
 def _bare_mib(stub: StubSts) -> float:
-    """Return what boto3 and one client hold."""
+    """Return the memory of boto3 and one client."""
     with (
         _fresh(stub, 1) as home,
         home.daemon(sys.executable, "-m", "bench.baseline", "idle") as process,
@@ -120,15 +125,15 @@ def _bare_mib(stub: StubSts) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a daemon held at one moment.
+class Sample:
+    """The resources of a daemon at one moment.
 
     Args:
         minute: since the soak began.
         mib: of resident memory.
         descriptors: open ones.
         threads: running ones.
-        refreshes: since the last look.
+        refreshes: since the last sample.
     """
 
     minute: float
@@ -139,28 +144,28 @@ class Look:
 
 
 def soak(minutes: float, roles: int, output: Path) -> None:
-    """Refresh without a pause, and write what memory, descriptors and threads do."""
-    looks: list[Look] = []
-    with StubSts() as stub, tempfile.TemporaryDirectory() as folder:
-        stub.behave(Settings(lifetime=_SOAK_LIFETIME))
-        home = Home(Path(folder), stub.endpoint_url)
+    """Refresh without a pause, and record memory, descriptors and threads."""
+    samples: list[Sample] = []
+    with StubSts() as stub, tempfile.TemporaryDirectory() as directory:
+        stub.configure(Settings(lifetime=_SOAK_LIFETIME))
+        home = Home(Path(directory), stub.endpoint_url)
         home.store()
         home.configure(roles)
         with home.daemon() as daemon:
             daemon.ready()
-            # The first round of refreshes fills what is kept.
+            # The first round of refreshes fills the caches.
             time.sleep(_SOAK_LIFETIME)
             stub.calls()
             began_at = time.monotonic()
             while time.monotonic() < began_at + minutes * _MINUTE:
-                looks.append(_look(daemon, stub, began_at))
-                time.sleep(_SOAK_LOOK_SECONDS)
-            looks.append(_look(daemon, stub, began_at))
-    tenth = max(1, len(looks) // 10)
-    ends = looks[:tenth], looks[-tenth:]
+                samples.append(_sample(daemon, stub, began_at))
+                time.sleep(_SOAK_POLL_SECONDS)
+            samples.append(_sample(daemon, stub, began_at))
+    tenth = max(1, len(samples) // 10)
+    ends = samples[:tenth], samples[-tenth:]
 
     def grown(which: str) -> float:
-        first, last = (max(getattr(look, which) for look in end) for end in ends)
+        first, last = (max(getattr(sample, which) for sample in end) for end in ends)
         return float(last - first)
 
     figures = [
@@ -168,15 +173,15 @@ def soak(minutes: float, roles: int, output: Path) -> None:
                [grown("mib")], 3),
         Figure("descriptors, end less start", "", [grown("descriptors")], 2),
         Figure("threads, end less start", "", [grown("threads")], 2),
-        Figure("refreshes", "", [sum(look.refreshes for look in looks)]),
+        Figure("refreshes", "", [sum(sample.refreshes for sample in samples)]),
     ]  # fmt: skip
-    shape = [astuple(look) for look in looks]
-    publish("soak", figures, folder=output, minutes=minutes, looks=shape)
-    plot(output / "soak.svg", lambda axes: _draw(axes, looks), rows=3, height=6)
+    shape = [astuple(sample) for sample in samples]
+    publish("soak", figures, directory=output, minutes=minutes, looks=shape)
+    plot(output / "soak.svg", lambda axes: _draw(axes, samples), rows=3, height=6)
 
 
-def _look(daemon: Daemon, stub: StubSts, began_at: float) -> Look:
-    return Look(
+def _sample(daemon: Daemon, stub: StubSts, began_at: float) -> Sample:
+    return Sample(
         minute=round((time.monotonic() - began_at) / _MINUTE, 3),
         mib=round(daemon.resident_kib / 1024, 2),
         descriptors=daemon.descriptors,
@@ -185,10 +190,10 @@ def _look(daemon: Daemon, stub: StubSts, began_at: float) -> Look:
     )
 
 
-def _draw(axes: Any, looks: Sequence[Look]) -> None:
-    minutes = [look.minute for look in looks]
+def _draw(axes: Any, samples: Sequence[Sample]) -> None:
+    minutes = [sample.minute for sample in samples]
     for axis, which in zip(axes, ("mib", "descriptors", "threads"), strict=True):
-        axis.plot(minutes, [getattr(look, which) for look in looks], linewidth=0.8)
+        axis.plot(minutes, [getattr(sample, which) for sample in samples], linewidth=0.8)
         axis.set_ylabel(which)
         axis.set_ylim(bottom=0)
     axes[-1].set_xlabel("minutes")
@@ -197,10 +202,10 @@ def _draw(axes: Any, looks: Sequence[Look]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.idle", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="once, and for a few seconds")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="see above")
-    parser.add_argument("--roles", type=int, default=1000, help="of the soak (1000)")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    parser.add_argument("--quick", action="store_true", help="one heartbeat and two starts")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="refresh for so long instead")
+    parser.add_argument("--roles", type=int, default=1000, help="for the soak (1000)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
     options = parser.parse_args(arguments)
     if options.soak is not None:
         soak(options.soak, options.roles, options.output)
@@ -225,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ]
         figures.append(Figure("a process that wakes as often: CPU a minute", "ms", baseline))
         figures.append(Figure("boto3 with a client: memory", "MiB", [_bare_mib(stub)]))
-    publish("idle", figures, folder=options.output, beats=beats)
+    publish("idle", figures, directory=options.output, beats=beats)
     return 0
 
 

@@ -1,9 +1,9 @@
-"""Whether refreshes come in time: of many at once, beside what hangs, after an outage.
+"""Whether refreshes are in time: many at once, beside calls that hang, after an outage.
 
 `python -m bench.late [--quick]` prints a table, and writes bench/results: late.json and late.svg.
-Real daemons run against a stub STS whose sessions last seconds. What a reader has is read from the
-credentials file, twenty times a second, as its readers do; how late a call was is the difference
-between the moment for which the scheduler had planned it and its arrival at STS.
+Real daemons run against a stub of STS whose sessions last seconds. The credentials file is read
+twenty times a second, as its readers do. Lateness is measured from the moment for which a call was
+scheduled to its arrival at the stub.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from statistics import quantiles
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from bench.figures import FOLDER, Figure, publish
+from bench.figures import RESULTS, Figure, publish
 from bench.stub import Call, Settings, StubSts, issued_at
 from bench.world import Home, wait_until
 
 if TYPE_CHECKING:
     from assumed.engine.heartbeat import HeartbeatScheduler
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _HUNG = "role-hangs"
 
 
 class Reader:
-    """Reads a credentials file over and over, and remembers the least that was left in it."""
+    """Polls a credentials file, and remembers the minimum that remained of a session."""
 
     def __init__(self, home: Home, sessions: int, lifetime: float) -> None:
         self._home, self._sessions, self._lifetime = home, sessions, lifetime
         self._is_done = Event()
-        self._thread = Thread(target=self._look)
+        self._thread = Thread(target=self._poll)
         self.complete_at: float | None = None
-        self.least_left = 1.0
-        """Of the lifetime, of the worst session, once all were there."""
+        self.min_remaining = 1.0
+        """As a fraction of the lifetime, once all sessions were there."""
 
     def __enter__(self) -> Reader:
         self._thread.start()
@@ -51,21 +51,21 @@ class Reader:
         self._is_done.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while not self._is_done.wait(_LOOK_SECONDS):
+    def _poll(self) -> None:
+        while not self._is_done.wait(_POLL_SECONDS):
             issued = issued_at(self._home.credentials.read_text())
             now = time.time()
             if len(issued) < self._sessions:
                 continue
             self.complete_at = self.complete_at or now
-            self.least_left = min(self.least_left, 1 - (now - min(issued)) / self._lifetime)
+            self.min_remaining = min(self.min_remaining, 1 - (now - min(issued)) / self._lifetime)
 
 
 @contextmanager
 def _home(stub: StubSts, settings: Settings) -> Iterator[Home]:
-    with tempfile.TemporaryDirectory() as folder:
-        stub.behave(settings)
-        home = Home(Path(folder), stub.endpoint_url)
+    with tempfile.TemporaryDirectory() as directory:
+        stub.configure(settings)
+        home = Home(Path(directory), stub.endpoint_url)
         home.store()
         yield home
 
@@ -73,23 +73,23 @@ def _home(stub: StubSts, settings: Settings) -> Iterator[Home]:
 def _lateness(
     stub: StubSts, roles: int, lifetime: int, seconds: float
 ) -> tuple[list[float], float]:
-    """Return how late each call of a daemon came, and the least that was left of a session."""
+    """Return how late each call of a daemon was, and the minimum that remained of a session."""
     with _home(stub, Settings(lifetime=lifetime)) as home:
         home.configure(roles)
-        planned = home.config.with_name("planned.json")
+        scheduled = home.config.with_name("scheduled.json")
         with (
-            home.daemon(sys.executable, "-m", "bench.late", "--watched", str(planned)) as daemon,
+            home.daemon(sys.executable, "-m", "bench.late", "--watched", str(scheduled)) as daemon,
             Reader(home, roles, lifetime) as reader,
         ):
             daemon.ready()
             time.sleep(seconds)
             daemon.stop()
-        return _late_by(json.loads(planned.read_text()), stub.calls()), reader.least_left
+        return _late_by(json.loads(scheduled.read_text()), stub.calls()), reader.min_remaining
 
 
-def _late_by(planned: Sequence[tuple[str, float]], calls: Sequence[Call]) -> list[float]:
-    """Return how long after its time each call came, less the first of each, which are all due."""
-    times = _by_role(planned)
+def _late_by(scheduled: Sequence[tuple[str, float]], calls: Sequence[Call]) -> list[float]:
+    """Return how late each call was; without the first ones, which are all due at once."""
+    times = _by_role(scheduled)
     arrivals = _by_role([(call.role, call.at) for call in calls])
     return [
         arrival - time
@@ -109,29 +109,29 @@ def _hanging(stub: StubSts, seconds: float) -> tuple[float, float, float]:
     """Let 40 of 70 roles hang.
 
     Returns:
-        Seconds from the first call until the 30 others were in the file, the least that was left of
-        one of them, and how long a stop took while calls were hanging.
+        Seconds from the first call until the 30 others were in the file, the minimum that remained
+        of one of them, and how long a stop took while calls were hanging.
     """
-    lifetime, hanging, well = 10, 40, 30
+    lifetime, hanging, working = 10, 40, 30
     settings = Settings(lifetime=lifetime, hanging=_HUNG)
     with _home(stub, settings) as home:
-        names = [f"hangs-{number}" for number in range(hanging)] + [*map(str, range(well))]
+        names = [f"hangs-{number}" for number in range(hanging)] + [*map(str, range(working))]
         random.Random(1).shuffle(names)  # noqa: S311
         home.configure(names)
-        with home.daemon() as daemon, Reader(home, well, lifetime) as reader:
+        with home.daemon() as daemon, Reader(home, working, lifetime) as reader:
             time.sleep(seconds)
             stopped_in = daemon.stop()
         first_at = min(call.at for call in stub.calls())
         complete_at = reader.complete_at or time.time()
-        return complete_at - first_at, reader.least_left, stopped_in
+        return complete_at - first_at, reader.min_remaining, stopped_in
 
 
 def _outage(stub: StubSts) -> tuple[float, float]:
     """Let STS be down for a fifth of a lifetime, from the moment the first refresh is due.
 
     Returns:
-        The least that was left of a session, and the share of what was left then of the worst one
-        that it took, from the outage's end, until all were new; both from 0 to 1.
+        The minimum that remained of a session; and the time from the end of the outage until all
+        sessions were new, as a fraction of what remained then of the oldest one.
     """
     roles, lifetime = 100, 30
     settings = Settings(lifetime=lifetime)
@@ -141,36 +141,36 @@ def _outage(stub: StubSts) -> tuple[float, float]:
             daemon.ready()
             first_ones = issued_at(home.credentials.read_text())
             oldest = min(first_ones)
-            # Due is from 40 % of the lifetime on: half of it, less the jitter of a tenth. A few are
-            # renewed a moment before, for a daemon counts from when it began to make the call.
+            # They are due from 40 % of the lifetime on: half of it, less the jitter of a tenth. A
+            # few are refreshed a moment earlier, since a daemon counts from the start of its call.
             time.sleep(max(0.0, oldest + 0.4 * lifetime - time.time()))
-            stub.behave(Settings(lifetime=lifetime, is_down=True))
+            stub.configure(Settings(lifetime=lifetime, is_down=True))
             time.sleep(0.2 * lifetime)
-            stub.behave(settings)
+            stub.configure(settings)
             ended_at = time.time()
-            left = 1 - (ended_at - min(issued_at(home.credentials.read_text()))) / lifetime
+            remaining = 1 - (ended_at - min(issued_at(home.credentials.read_text()))) / lifetime
             wait_until(
                 lambda: min(issued_at(home.credentials.read_text())) > max(first_ones),
                 "all to be new",
             )
             back_in = time.time() - ended_at
-        return reader.least_left, back_in / (left * lifetime)
+        return reader.min_remaining, back_in / (remaining * lifetime)
 
 
 def _watched(file: Path) -> int:
-    """Run the daemon of this user, and write for when each of its jobs was planned."""
-    from apscheduler.events import EVENT_JOB_EXECUTED  # noqa: PLC0415 - of the daemon alone
+    """Run the daemon, and write for when each of its jobs was scheduled."""
+    from apscheduler.events import EVENT_JOB_EXECUTED  # noqa: PLC0415 - needed by the daemon only
 
     from assumed.__main__ import main as assumed  # noqa: PLC0415
     from assumed.app import daemon  # noqa: PLC0415
 
-    planned: list[tuple[str, float]] = []
+    scheduled: list[tuple[str, float]] = []
     make_jobs = daemon.make_jobs  # type: ignore[attr-defined]
 
     def watched_jobs(**options: Any) -> HeartbeatScheduler:
         jobs = make_jobs(**options)
         jobs.add_listener(
-            lambda event: planned.append((event.job_id, event.scheduled_run_time.timestamp())),
+            lambda event: scheduled.append((event.job_id, event.scheduled_run_time.timestamp())),
             EVENT_JOB_EXECUTED,
         )
         return jobs
@@ -178,7 +178,7 @@ def _watched(file: Path) -> int:
     daemon.make_jobs = watched_jobs  # type: ignore[attr-defined]
     sys.argv[1:] = ["run", "--log-level", "error"]
     status = assumed()
-    file.write_text(json.dumps(planned))
+    file.write_text(json.dumps(scheduled))
     return status
 
 
@@ -189,8 +189,8 @@ def _p99(values: Sequence[float]) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.late", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="once, with fewer roles")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    parser.add_argument("--quick", action="store_true", help="one round, with fewer roles")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
     parser.add_argument("--watched", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.watched is not None:
@@ -204,15 +204,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures = [
         Figure("40 of 70 roles hang: the others are there", "s", [row[0] for row in hanging], 2),
         Figure(
-            "40 of 70 hang: least left of the others", "%",
+            "40 of 70 hang: minimum remaining of the others", "%",
             [row[1] * 100 for row in hanging], 40, at_least=True,
         ),
         Figure("SIGTERM to exit, calls hanging", "s", [row[2] for row in hanging], 0.2),
         Figure("200 roles of 6 s: lateness, p99", "s", [_p99(late) for late, _ in few], 0.2),
         Figure("200 roles of 6 s: lateness, the worst", "s", [max(late) for late, _ in few]),
         Figure(
-            "200 roles of 6 s: least left", "%",
-            [left * 100 for _, left in few], 40, at_least=True,
+            "200 roles of 6 s: minimum remaining", "%",
+            [remaining * 100 for _, remaining in few], 40, at_least=True,
         ),
     ]  # fmt: skip
     if not options.quick:
@@ -224,15 +224,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "1,000 due in one minute: lateness, the worst", "s", [max(row[0]) for row in many]
             ),
             Figure(
-                "outage of 20 % of a lifetime: least left", "%",
+                "outage of 20 % of a lifetime: minimum remaining", "%",
                 [row[0] * 100 for row in outages], 25, at_least=True,
             ),
             Figure(
-                "outage: until all are back, of what was left", "%",
+                "outage: until all are new, of what remained", "%",
                 [row[1] * 100 for row in outages], 20,
             ),
         ]  # fmt: skip
-    publish("late", figures, folder=options.output, rounds=rounds)
+    publish("late", figures, directory=options.output, rounds=rounds)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A race for the credentials file: a daemon rewrites it as fast as it can, beside other writers.
+"""A race for the credentials file: a daemon rewrites it without a pause, beside other writers.
 
 `python -m bench.race [--edits 800]` prints a table and writes bench/results/race.json;
 each row is run twice, without a daemon (the baseline) and with one. tests/integration runs a
@@ -41,7 +41,7 @@ LONG_TERM_KEYS = {
     "aws_secret_access_key": "the/only/copy",
 }
 _FIRST = "# mine\n[default]\n" + "".join(f"{k} = {v}\n" for k, v in LONG_TERM_KEYS.items()) + "\n"
-# As much as a file of many accounts, so that writing it takes its time.
+# As long as a file of many accounts, so that a write takes some time.
 _BALLAST = "".join(
     f"[account-{number}]\nregion = eu-west-1\nnote = {'x' * 200}\n\n" for number in range(20)
 )
@@ -56,23 +56,23 @@ Writer = Callable[[Path, str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of one race.
+    """The result of one race.
 
     Args:
-        writers: who wrote beside the daemon.
+        writers: which programs wrote beside the daemon.
         daemon: which daemon; `none` is the baseline.
-        edits: of all the other writers together.
-        edits_lost: of those, not in the file afterwards.
-        edits_lost_of: the same by writer: who renames drops what another appended meanwhile.
-        long_term_keys_lost: the keys that nobody touches are not in the file afterwards.
+        edits: of all other writers together.
+        edits_lost: how many of them are not in the file afterwards.
+        edits_lost_of: the same by writer: a rename drops what another one appended meanwhile.
+        long_term_keys_lost: the keys that no writer touches are not in the file afterwards.
         commits: of the daemon.
-        commits_refused: of those, given up, for others wrote without a pause.
-        commits_lost: the daemon's last credentials are not in the file, with nobody writing.
+        commits_refused: how many of them failed, because others wrote without a pause.
+        commits_lost: the daemon's last credentials are not in the file after the race.
         reads: of botocore's loader.
-        torn: of those, failed, or without the long-term keys, for others write in place.
-        torn_for_good: of those, on a file that nobody was writing: never the writers' doing.
+        torn: how many of them failed, or lacked the long-term keys: others write in place.
+        torn_for_good: how many of those on a file that no one was writing.
         settled_reads: through the daemon's own reader.
-        settled_torn: of those, failed, or without the long-term keys.
+        settled_torn: how many of them failed, or lacked the long-term keys.
         seconds: of wall time.
     """
 
@@ -94,7 +94,7 @@ class Row:
 
 
 def awscli_edit(path: Path, name: str, number: int) -> None:
-    """Write with awscli's own writer: it truncates the file and writes it anew, with no lock."""
+    """Write with the writer of awscli: it truncates the file and writes it, without a lock."""
     ConfigFileWriter().update_config({"__section__": name, f"edit_{number}": "x"}, str(path))
 
 
@@ -121,21 +121,21 @@ WRITERS: dict[str, Writer] = {
 def race(
     writers: Sequence[str], *, daemon: str, edits: int, readers: int = 1, ballast: bool = True
 ) -> Row:
-    """Run one race in a folder of its own and count what was lost.
+    """Run one race in its own directory and count what was lost.
 
     Args:
         writers: names of `WRITERS`, one process each.
         daemon: `none`; `assumed`; or `careless`, which reads, edits, and renames a new file over
-            the old one: to see that the race is one.
+            the old one: it shows that the race loses edits.
         edits: of each writer.
-        readers: processes that read with botocore's loader all the time.
+        readers: how many processes read with botocore's loader all the time.
         ballast: make the file as long as one of many accounts.
     """
     spawn = multiprocessing.get_context("spawn")
     stop = spawn.Event()
     results: Queue[tuple[str, int, int, int]] = spawn.Queue()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "credentials")
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "credentials")
         path.write_text(_FIRST + (_BALLAST if ballast else ""))
         path.chmod(0o600)
         beside = [
@@ -151,7 +151,7 @@ def race(
         ]
         for process in [*beside, *writing]:
             process.start()
-        # Every reader and daemon says when it is ready, so that the writers do not run alone.
+        # Every reader and daemon reports when it is ready, so that the writers do not run alone.
         for _ in beside:
             results.get(timeout=60)
         ready.wait(timeout=60)
@@ -221,19 +221,19 @@ def _read(kind: str, path: Path, stop: Event, results: Queue[tuple[str, int, int
         was_torn, was_for_good = read(path)
         reads, torn, for_good = reads + 1, torn + was_torn, for_good + was_for_good
         if kind != "plain":
-            # The lease of a reader makes writers wait: a moment, not all the time.
+            # The lease of a reader delays writers: not all the time.
             time.sleep(0.005)
     results.put((kind, reads, torn, for_good))
 
 
 def _read_plainly(path: Path) -> tuple[bool, bool]:
-    """Read with botocore's loader, through a descriptor that shows what becomes of a torn file."""
+    """Read with botocore's loader, through a descriptor that shows later changes of the file."""
     with path.open("rb") as file:
         data = file.read()
         if _is_whole(data):
             return False, False
-        # The daemon never writes into a file that has the name already: where the bytes change
-        # after all, somebody else was in the middle of writing them.
+        # The daemon never writes into an existing file: if its bytes change after all, another
+        # program was writing them.
         give_up = time.monotonic() + _TORN_FOR_GOOD_SECONDS
         while time.monotonic() < give_up:
             if os.pread(file.fileno(), len(data) + 1, 0) != data:
@@ -303,10 +303,10 @@ def _write_carelessly(path: Path, profile: str, credentials: Credentials) -> Non
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run all races, print a table and write the results; 1 where assumed lost anything."""
+    """Run all races, print a table and write the results; return 1 if assumed lost anything."""
     parser = argparse.ArgumentParser(prog="python -m bench.race", description=__doc__)
     parser.add_argument("--edits", type=int, default=800, help="of each writer (800)")
-    parser.add_argument("--output", type=Path, default=_RESULTS, help="where the results go")
+    parser.add_argument("--output", type=Path, default=_RESULTS, help="file of the results")
     options = parser.parse_args(arguments)
     rows = []
     for writers in (["awscli"], ["append"], ["rename"], ["append", "rename"]):
@@ -330,7 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     return int(
         any(
-            # Who renames drops what another appended meanwhile, with a daemon or without one.
+            # A rename drops what another one appended meanwhile, with or without a daemon.
             (row.edits_lost if row.writers in WRITERS else row.edits_lost_of["rename"])
             or row.long_term_keys_lost
             or row.commits_lost

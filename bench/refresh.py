@@ -1,10 +1,10 @@
-"""A thousand cold roles: what refreshing them takes, beside botocore alone and the naive loop.
+"""How long a refresh of a thousand roles takes, compared with botocore alone and a naive loop.
 
 `python -m bench.refresh [--quick]` prints a table, and writes bench/results: refresh.json and
-refresh.svg. Before each run the credentials file holds a session of every role that ended an hour
+refresh.svg. Before each run the credentials file holds a session of every role that expired an hour
 ago. *Ideal* is a program that imports boto3, makes one client and calls AssumeRole as often, with
-the number of threads that is fastest; it writes nothing. All take turns within a round, and what
-counts is how they stand to each other.
+the fastest number of threads; it writes nothing. They take turns within a round, and the ratios
+count.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from bench.figures import FOLDER, Figure, publish, ratios
+from bench.figures import RESULTS, Figure, publish, ratios
 from bench.stub import Settings, StubSts
-from bench.world import OLD_KEY, Home, Took, wait_until
+from bench.world import OLD_KEY, CommandRun, Home, wait_until
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 _NAIVE = 100
-_ENDED = timedelta(hours=-1)
-# Without latency threads only get in each other's way; with it they are what there is of speed.
+_EXPIRED = timedelta(hours=-1)
+# Without latency threads only hinder each other; with latency they are needed for speed.
 _THREADS = {0.0: (1, 32), 0.05: (32,)}
 _LIMITS = {0.0: 1.4, 0.05: 1.2}
 _QUOTA, _QUOTA_ROLES = 100, 500
 
 
 class Rewrites(FileSystemEventHandler):
-    """Counts how often a file takes the place of the credentials file."""
+    """Counts how often the credentials file is replaced."""
 
     def __init__(self, home: Home) -> None:
         self.count = 0
@@ -43,7 +43,7 @@ class Rewrites(FileSystemEventHandler):
         self._observer.schedule(self, str(home.credentials.parent))
 
     def on_moved(self, event: FileSystemEvent) -> None:
-        """Count one, if it is one."""
+        """Count a rename to the credentials file."""
         self.count += event.dest_path == self._file
 
     def __enter__(self) -> Rewrites:
@@ -51,7 +51,7 @@ class Rewrites(FileSystemEventHandler):
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The kernel tells in its own time.
+        # The kernel reports events with a delay.
         time.sleep(0.5)
         self._observer.stop()
         self._observer.join()
@@ -59,22 +59,22 @@ class Rewrites(FileSystemEventHandler):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One `assumed refresh`.
+    """One run of `assumed refresh`.
 
     Args:
         took: the command.
-        calls_a_second: from the first call to the last, as STS saw them.
-        rewrites: of the credentials file.
+        calls_a_second: from the first call to the last, measured by the stub.
+        rewrites: how often the credentials file was replaced.
     """
 
-    took: Took
+    took: CommandRun
     calls_a_second: float
     rewrites: int
 
 
 def _pass(home: Home, stub: StubSts, roles: int) -> Pass:
     home.configure(roles)
-    home.store(roles, left=_ENDED)
+    home.store(roles, remaining=_EXPIRED)
     stub.calls()
     with Rewrites(home) as rewrites:
         took = home.run(home.assumed("refresh"))
@@ -85,11 +85,11 @@ def _pass(home: Home, stub: StubSts, roles: int) -> Pass:
     return Pass(took, (roles - 1) / seconds if seconds else 0, rewrites.count)
 
 
-def _botocore(home: Home, roles: int, threads: int, *retries: str) -> Took:
+def _botocore(home: Home, roles: int, threads: int, *retries: str) -> CommandRun:
     return home.python("-m", "bench.baseline", "calls", str(roles), str(threads), *retries)
 
 
-def _ideal(home: Home, roles: int, latency: float) -> Took:
+def _ideal(home: Home, roles: int, latency: float) -> CommandRun:
     takes = [_botocore(home, roles, threads) for threads in _THREADS[latency]]
     return min(takes, key=lambda took: took.seconds)
 
@@ -97,12 +97,12 @@ def _ideal(home: Home, roles: int, latency: float) -> Took:
 def _many(home: Home, stub: StubSts, rounds: int, latency: float) -> list[Figure]:
     """Measure 1,000 roles at one latency."""
     roles = 1000
-    stub.behave(Settings(latency=latency))
+    stub.configure(Settings(latency=latency))
     ideal, passes = [], []
     for _ in range(rounds):
         ideal.append(_ideal(home, roles, latency).seconds)
         passes.append(_pass(home, stub, roles))
-    home.store(roles, left=_ENDED)
+    home.store(roles, remaining=_EXPIRED)
     count = _NAIVE if rounds > 1 else _NAIVE // 10
     loop = home.python("-m", "bench.baseline", "naive", str(count), str(home.credentials))
     naive = loop.seconds * roles / count
@@ -120,8 +120,8 @@ def _many(home: Home, stub: StubSts, rounds: int, latency: float) -> list[Figure
 
 
 def _growth(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
-    """Measure whether anything grows with the square."""
-    stub.behave(Settings())
+    """Measure whether the time grows faster than the number of roles."""
+    stub.configure(Settings())
     few, many, raw_few, raw_many = [], [], [], []
     for _ in range(rounds):
         raw_few.append(_botocore(home, 1000, 1).seconds)
@@ -140,9 +140,9 @@ def _growth(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
 
 
 def _cpu(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
-    """Measure the CPU of one refresh: of a thousand, less that of a command with one to make."""
+    """Measure the CPU time of one refresh: of a thousand, less that of a command with one."""
     roles = 1000
-    stub.behave(Settings())
+    stub.configure(Settings())
     ours, bare = [], []
     for _ in range(rounds):
         cold = _pass(home, stub, roles).took.cpu_seconds
@@ -158,8 +158,8 @@ def _cpu(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
 
 
 def _alone(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
-    """Measure one role by itself."""
-    stub.behave(Settings())
+    """Measure a single role."""
+    stub.configure(Settings())
     takes, ideal = [], []
     for _ in range(rounds):
         ideal.append(_botocore(home, 1, 1).seconds)
@@ -172,17 +172,17 @@ def _alone(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
 
 
 def _under_quota(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
-    """Measure 500 roles where STS takes 100 calls a second."""
-    seconds, calls, ideal, given = [], [], [], []
+    """Measure 500 roles while STS accepts 100 calls a second."""
+    seconds, calls, ideal, succeeded = [], [], [], []
     for _ in range(rounds):
-        stub.behave(Settings(quota=_QUOTA))
-        given.append(int(_botocore(home, _QUOTA_ROLES, 32, "standard").output))
-        stub.behave(Settings(quota=_QUOTA))
-        # Paced to the quota, whose first second comes as a burst.
+        stub.configure(Settings(quota=_QUOTA))
+        succeeded.append(int(_botocore(home, _QUOTA_ROLES, 32, "standard").output))
+        stub.configure(Settings(quota=_QUOTA))
+        # As fast as the quota allows; its first second is a burst.
         start = _botocore(home, 0, 1).seconds
         ideal.append(start + (_QUOTA_ROLES - _QUOTA) / _QUOTA)
         home.configure(_QUOTA_ROLES)
-        home.store(_QUOTA_ROLES, left=_ENDED)
+        home.store(_QUOTA_ROLES, remaining=_EXPIRED)
         stub.calls()
         with home.daemon() as daemon:
 
@@ -197,14 +197,14 @@ def _under_quota(home: Home, stub: StubSts, rounds: int) -> list[Figure]:
     return [
         Figure(f"{at}: until all are fresh, to ideal", "x", ratios(seconds, ideal), 1.5),
         Figure(f"{at}: calls a role", "", calls, 1.4),
-        Figure(f"{at}: fresh with botocore's own retries", "", given),
+        Figure(f"{at}: fresh with botocore's own retries", "", succeeded),
     ]
 
 
 @contextmanager
 def _home(stub: StubSts) -> Iterator[Home]:
-    with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder), stub.endpoint_url)
+    with tempfile.TemporaryDirectory() as directory:
+        home = Home(Path(directory), stub.endpoint_url)
         home.store()
         yield home
 
@@ -212,8 +212,8 @@ def _home(stub: StubSts) -> Iterator[Home]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.refresh", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="once, 1,000 roles and no latency")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    parser.add_argument("--quick", action="store_true", help="one round, without latency")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
     options = parser.parse_args(arguments)
     rounds = 1 if options.quick else 3
     with StubSts() as stub, _home(stub) as home:
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.quick:
             figures += _under_quota(home, stub, rounds)
             figures += _growth(home, stub, rounds)
-    publish("refresh", figures, folder=options.output, rounds=rounds)
+    publish("refresh", figures, directory=options.output, rounds=rounds)
     return 0
 
 

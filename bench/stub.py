@@ -1,8 +1,8 @@
-"""An STS that answers every AssumeRole, in a process of its own and far faster than any client.
+"""A stub of STS that answers every AssumeRole, in its own process, faster than any client.
 
-`python -m bench.stub [CERTIFICATE]` prints its port, takes its settings as JSON from standard
-input, a line each, and answers each line with one: how many connections there were, and the calls
-since the last line. With a file of a certificate and its key, it speaks https.
+`python -m bench.stub [CERTIFICATE]` prints its port. It reads its settings as JSON from standard
+input, one line each, and answers each line with the number of connections and the calls since the
+last line. With a file of a certificate and its key, it serves https.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _ISSUED = re.compile(r"^aws_access_key_id *= *ASIA(\d{16})$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the stub behaves.
+    """The behaviour of the stub.
 
     Args:
         latency: seconds until a call is answered.
-        quota: calls a second; None for any number. A burst as long as a second passes.
-        lifetime: seconds of a session, whatever was asked for.
-        hanging: roles whose names begin so are never answered; none where it is empty.
-        is_down: everything is refused with 503.
+        quota: calls a second, with a burst of one second; None for no limit.
+        lifetime: seconds of a session, regardless of the request.
+        hanging: calls for roles with this prefix are never answered; empty for none.
+        is_down: every call is answered with 503.
         closes: each connection is closed after one answer.
     """
 
@@ -53,17 +53,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One AssumeRole.
+    """One call of AssumeRole.
 
     Args:
         role: the role's name.
-        at: when it came, in seconds of the epoch.
-        is_taken: whether a session was given.
+        at: when it arrived, in seconds of the epoch.
+        is_accepted: whether a session was issued.
     """
 
     role: str
     at: float
-    is_taken: bool
+    is_accepted: bool
 
 
 def issued_at(credentials_file: str) -> list[float]:
@@ -72,10 +72,10 @@ def issued_at(credentials_file: str) -> list[float]:
 
 
 class StubSts:
-    """The stub, for as long as the `with` lasts.
+    """The stub; it runs until the end of the `with`.
 
     Args:
-        certificate: with its key, for https.
+        certificate: a file with a certificate and its key, for https; None for http.
     """
 
     def __init__(self, certificate: Path | None = None) -> None:
@@ -83,7 +83,7 @@ class StubSts:
 
     def __enter__(self) -> StubSts:
         arguments = [] if self._certificate is None else [str(self._certificate)]
-        self._process = subprocess.Popen(  # noqa: S603 - this very program
+        self._process = subprocess.Popen(  # noqa: S603 - this program
             [sys.executable, "-m", "bench.stub", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -102,17 +102,17 @@ class StubSts:
     ) -> None:
         self._process.communicate()
 
-    def behave(self, settings: Settings) -> None:
-        """Take over settings, and forget the calls until now."""
-        self._ask(asdict(settings))
+    def configure(self, settings: Settings) -> None:
+        """Change the settings, and forget the calls until now."""
+        self._request(asdict(settings))
 
     def calls(self) -> list[Call]:
-        """Return the calls since this was asked last."""
-        return self._ask(None)
+        """Return the calls since the last time."""
+        return self._request(None)
 
-    def _ask(self, asked: object) -> list[Call]:
+    def _request(self, request: object) -> list[Call]:
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._read())
         self.connections = answer["connections"]
@@ -130,7 +130,7 @@ class _State:
         self.connections = 0
         self.calls: list[tuple[str, float, bool]] = []
 
-    def settle(self, settings: Settings) -> None:
+    def configure(self, settings: Settings) -> None:
         self.settings = settings
         self.quota = None if settings.quota is None else Quota(settings.quota)
 
@@ -175,20 +175,20 @@ class _Connection(asyncio.Protocol):
         account, name, session = role[1].decode(), role[2].decode(), session_name[1].decode()
         settings, quota, now = self._state.settings, self._state.quota, time.time()
         is_hanging = bool(settings.hanging) and name.startswith(settings.hanging)
-        is_refused = quota is not None and not quota.takes(time.monotonic())
-        is_taken = not (is_hanging or is_refused or settings.is_down)
-        self._state.calls.append((name, now, is_taken))
+        is_throttled = quota is not None and not quota.accepts(time.monotonic())
+        is_accepted = not (is_hanging or is_throttled or settings.is_down)
+        self._state.calls.append((name, now, is_accepted))
         if is_hanging:
             return None
         if settings.is_down:
             return _response(503, _error("ServiceUnavailable", "down"))
-        if is_refused:
+        if is_throttled:
             return _response(400, _error("Throttling", "Rate exceeded"))
         return _response(200, _session(account, name, session, now, settings.lifetime))
 
 
 def _session(account: str, role: str, session_name: str, now: float, lifetime: int) -> str:
-    # As STS does it, to the second; what the access key id has in it is for `issued_at`.
+    # To the second, as STS does. The access key id contains the time for `issued_at`.
     expiration = datetime.fromtimestamp(int(now), UTC) + timedelta(seconds=lifetime)
     return (
         '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
@@ -231,11 +231,11 @@ async def _serve(certificate: str | None) -> None:
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
-        asked = json.loads(line)
-        if asked is not None:
-            state.settle(Settings(**asked))
+        request = json.loads(line)
+        if request is not None:
+            state.configure(Settings(**request))
         calls, state.calls = state.calls, []
-        answer = {"connections": state.connections, "calls": [] if asked else calls}
+        answer = {"connections": state.connections, "calls": [] if request else calls}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

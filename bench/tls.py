@@ -1,10 +1,10 @@
-"""What TLS costs: the CPU of one refresh over https, beside botocore alone.
+"""What TLS costs: the CPU of one refresh over https, compared with botocore alone.
 
 `python -m bench.tls [--quick]` prints a table, and writes bench/results: tls.json and tls.svg. STS
-is the stub with a certificate of its own, a chain of three with RSA keys as that of AWS. The CA
+is the stub with its own certificate, a chain of three with RSA keys like that of AWS. The CA
 bundle is that of certifi plus one CA, so that loading it takes as long as on any machine. A role
 that is refreshed twice an hour pays for a new connection each time: there the stub closes each
-connection after one answer. The CPU of the start-up is measured apart and subtracted.
+connection after one answer. The CPU of the start is measured separately and subtracted.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import certifi
 import trustme
-from bench.figures import FOLDER, Figure, publish, ratios
+from bench.figures import RESULTS, Figure, publish, ratios
 from bench.stub import Settings, StubSts
 from bench.world import Home
 
-_ENDED = timedelta(hours=-1)
+_EXPIRED = timedelta(hours=-1)
 _ROLES = 300
 _ALONE = 30
 _THREADS = 32
@@ -40,7 +40,7 @@ class _Bench:
 
     def waves(self, rounds: int, *, closes: bool) -> list[Figure]:
         """Measure many refreshes at once, each over a new or over a kept connection."""
-        self._stub.behave(Settings(closes=closes))
+        self._stub.configure(Settings(closes=closes))
         ours, alone, shared = [], [], []
         for _ in range(rounds):
             alone.append(self._calls("calls"))
@@ -60,12 +60,12 @@ class _Bench:
 
     def by_itself(self, rounds: int) -> list[Figure]:
         """Measure single refreshes of a daemon, each over a new connection."""
-        self._stub.behave(Settings(closes=True))
+        self._stub.configure(Settings(closes=True))
         ours, alone = [], []
         for _ in range(rounds):
             alone.append(self._calls("calls", threads=1))
             self._home.configure(1)
-            self._home.store(1, left=_ENDED)
+            self._home.store(1, remaining=_EXPIRED)
             with self._home.daemon() as daemon:
                 daemon.ready()
                 self._refresh_once()
@@ -90,7 +90,7 @@ class _Bench:
     def _refreshes(self) -> float:
         """Return the milliseconds of CPU of one refresh of many."""
         self._home.configure(_ROLES)
-        self._home.store(_ROLES, left=_ENDED)
+        self._home.store(_ROLES, remaining=_EXPIRED)
         many = self._home.run(self._home.assumed("refresh"))
         if many.status != 0:
             raise RuntimeError("some roles were not refreshed")
@@ -123,8 +123,8 @@ def _bench() -> Iterator[_Bench]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.tls", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="once, and only new connections")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the results go")
+    parser.add_argument("--quick", action="store_true", help="one round, with new connections only")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
     options = parser.parse_args(arguments)
     rounds = 1 if options.quick else 3
     with _bench() as bench:
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.quick:
             figures += bench.by_itself(rounds)
             figures += bench.waves(rounds, closes=False)
-    publish("tls", figures, folder=options.output, rounds=rounds)
+    publish("tls", figures, directory=options.output, rounds=rounds)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Small typed fakes of what touches the real world."""
+"""Small typed fakes of everything that touches the outside world."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LONG_TERM = SourceCredentials("AKIAEXAMPLE", "long-term-secret", None)
 
 
 class FakeClock:
-    """Moves only when told; the wall clock can be stepped by itself."""
+    """A clock that only a test moves; the wall clock can be stepped alone."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self._now = now
@@ -86,7 +86,7 @@ class FakeSource:
 
 
 class FakeLogins:
-    """MFA sessions that last until `ends_at`, by a clock that the test moves."""
+    """MFA sessions that all expire at `ends_at`."""
 
     def __init__(self) -> None:
         self.clock: FakeClock | None = None
@@ -108,7 +108,7 @@ class FakeLogins:
 
 
 class FakeSources:
-    """Source profiles by name; one that is not there is missing until it is added."""
+    """Source profiles by name; one that is not in `known` is missing."""
 
     directories: frozenset[Path] = frozenset()
 
@@ -123,7 +123,7 @@ class FakeSources:
     def resolve(self, source: RootSource) -> Any:
         name = self._name(source)
         if name not in self.known:
-            raise SourceMissingError(f"profile {name} is nowhere", hint="add it")
+            raise SourceMissingError(f"profile {name} does not exist", hint="add it")
         return self.known[name]
 
     def fingerprint(self, source: RootSource) -> str | None:
@@ -138,7 +138,7 @@ class FakeSources:
 
 
 class FakeSts:
-    """Issues sessions by a clock of its own, which a test can set apart from the local one."""
+    """Issues sessions; its clock is `skew` ahead of the local one."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -209,13 +209,13 @@ class FakeSts:
 
 
 class Quota:
-    """An endpoint that takes `rate` calls a second, and as many at once where it was idle."""
+    """An endpoint that accepts `rate` calls a second, and as many at once after a pause."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._tokens, self._at = rate, 0.0
 
-    def takes(self, now: float) -> bool:
+    def accepts(self, now: float) -> bool:
         self._tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
         self._at = now
         if self._tokens < 1:
@@ -225,7 +225,7 @@ class Quota:
 
 
 class ProfilesInMemory:
-    """A credentials file that is no file."""
+    """A credentials file in memory."""
 
     def __init__(self) -> None:
         self.profiles: dict[str, Credentials] = {}
@@ -233,7 +233,7 @@ class ProfilesInMemory:
         self.failing: AssumedError | None = None
         self.writes = 0
         self.unfinished: list[Future[None]] | None = None
-        """Writes that are not done until a test says so, where it is a list."""
+        """If it is a list: writes that a test has to end."""
 
     def write(self, profile: str, credentials: Credentials, *, overwrite: bool) -> Future[None]:
         self.writes += 1
@@ -257,7 +257,7 @@ class ProfilesInMemory:
 
 
 class DeferredRuns(BaseExecutor):  # type: ignore[misc]
-    """Keeps what APScheduler submits until the pass is over, as a thread would."""
+    """Runs what APScheduler submits after its pass, as a thread would."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ class DeferredRuns(BaseExecutor):  # type: ignore[misc]
 
 
 class SteppedJobs(HeartbeatScheduler):
-    """The real scheduler without its thread: a pass is made when the test asks for one."""
+    """The real scheduler without a thread: it makes a pass when a test calls `run_due`."""
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
@@ -296,7 +296,7 @@ class SteppedJobs(HeartbeatScheduler):
 
 
 class Simulation:
-    """The real scheduler and refresher in a time that only the test moves."""
+    """The real scheduler and refresher, with fakes and a clock that only the test moves."""
 
     def __init__(
         self,
@@ -339,7 +339,7 @@ class Simulation:
         self.scheduler.update_definitions(by_profile, stored or {})
 
     def run_for(self, span: timedelta, *, at_each_stop: Callable[[], None] = lambda: None) -> None:
-        """Move from job to job and heartbeat to heartbeat, as the real scheduler wakes."""
+        """Let time pass, with a stop at each job and heartbeat, as the real scheduler wakes."""
         end = self.clock.now() + span
         while self.clock.now() < end:
             beat = self.clock.now() + HEARTBEAT
@@ -351,7 +351,7 @@ class Simulation:
             at_each_stop()
 
     def pass_time(self, span: timedelta) -> None:
-        """Let time go by with nobody looking, as in a suspend."""
+        """Let time pass without a stop, as in a suspend."""
         self.clock.advance(span)
         self._frozen.tick(span)
 
@@ -364,7 +364,7 @@ class Simulation:
 
 
 def role(profile: str, *, parent: str | None = None, **changes: Any) -> ProfileDefinition:
-    """A definition that differs from the plainest one by `changes`."""
+    """Return a definition with default values, except for `changes`."""
     fields: dict[str, Any] = {
         "profile": profile,
         "role_arn": f"arn:aws:iam::111122223333:role/{profile}",
@@ -375,7 +375,7 @@ def role(profile: str, *, parent: str | None = None, **changes: Any) -> ProfileD
 
 
 def issued(definition: ProfileDefinition, expiration: datetime, number: int = 1) -> Credentials:
-    """Credentials as STS issues them for a definition; each call's are others."""
+    """Return credentials as STS issues them for a definition; they differ by `number`."""
     assert definition.role_arn is not None
     _, partition, _, _, account, path = definition.role_arn.split(":", 5)
     name = path.rsplit("/", 1)[-1]

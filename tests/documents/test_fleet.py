@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from bench.fleet import COLD_START, OUTAGE, Daemons, Scripts, live
+from bench.fleet import COLD_START, OUTAGE, Daemons, Scripts, simulate
 
 from tests.repository import REPOSITORY
 
 
 def test_a_fleet_that_starts_at_once_is_spread_and_a_script_is_not() -> None:
     short = replace(COLD_START, lasts=4800.0)
-    ours, _ = live(short, 200, 10, Daemons(200, 10))
-    script, _ = live(short, 200, 10, Scripts())
+    ours, _ = simulate(short, 200, 10, Daemons(200, 10))
+    script, _ = simulate(short, 200, 10, Scripts())
     assert ours.roles == script.roles == 2000
     assert ours.peak_a_second < 30 < script.peak_a_second
     assert ours.all_fresh_seconds < 60
 
 
 def test_after_an_outage_everyone_is_back() -> None:
-    row, traffic = live(OUTAGE, 50, 10, Daemons(50, 10))
+    row, traffic = simulate(OUTAGE, 50, 10, Daemons(50, 10))
     assert 0 < row.all_fresh_seconds < 600
     begin, end = map(int, OUTAGE.outage or (0, 0))
-    assert not any(traffic.taken[second] for second in range(begin, end))
+    assert not any(traffic.accepted[second] for second in range(begin, end))
     assert row.refused > row.roles
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.sdks import Sdk, installed_sdks
 from tests.integration.world import AwsServer, World
 
-# An hour in five seconds.
+# One hour in five seconds.
 LIFETIME_SCALE = 5 / 3600
 
 
@@ -21,7 +21,7 @@ def aws_server() -> Iterator[AwsServer]:
 
 @pytest.fixture(scope="session")
 def hasty_server() -> Iterator[AwsServer]:
-    """An AWS whose sessions of an hour end after five seconds."""
+    """An AWS whose one-hour sessions expire after five seconds."""
     server = AwsServer(lifetime_scale=LIFETIME_SCALE)
     yield server
     server.stop()
@@ -43,5 +43,5 @@ def hasty(tmp_path: Path, hasty_server: AwsServer) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def sdks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sdk | str]:
-    """By its name, each AWS SDK, or why there is none here."""
+    """Return a program for each AWS SDK by its name, or why it is not available."""
     return installed_sdks(tmp_path_factory.mktemp("sdks"))

@@ -274,7 +274,9 @@ def test_a_malformed_credentials_file_is_reported_and_then_recovers(world: World
         world.credentials.write_text(f"{world.credentials.read_text()}not a key\n")
         failed = world.run("refresh", "--force")
         assert failed.returncode == 1
+        daemon.wait_for("credentials_file_unreadable")
         world.credentials.write_text(good)
+        daemon.wait_for("credentials_file_readable")
         wait_until(lambda: world.states() == {"reports": "valid"}, "the recovery")
         assert f"[{SOURCE}]" in world.credentials.read_text()
         assert "[reports]" in world.credentials.read_text()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import stat
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from botocore.session import Session
 
+from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from tests.integration.world import SOURCE, World
+from tests.unit.app.init.test_generator import EXAMPLES, Home
+from tests.unit.aws_files.test_shadowing import resolve_with_botocore
 
 
 def write_aws_config(world: World, text: str) -> Path:
@@ -202,3 +208,40 @@ def test_check_live_continues_after_a_failed_profile(world: World) -> None:
     assert unreachable.returncode == 1
     assert "reports: EndpointConnectionError: " in unreachable.stderr
     assert f"\n  from profile {SOURCE}, answered in " in unreachable.stderr
+
+
+@pytest.fixture
+def aws_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home directory for this process, so that botocore reads its files."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return Home(tmp_path)
+
+
+def install_credential_process(home: Home, name: str) -> None:
+    program = home.path / "bin" / name
+    keys = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(keys)}'\n")
+    program.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_used_by_botocore_agrees_with_botocore(aws_home: Home, name: str) -> None:
+    aws_home.copy(name)
+    files = aws_home.files()
+    for profile in files.profiles.values():
+        if (process := profile.value("credential_process")) is not None:
+            install_credential_process(aws_home, shlex.split(process)[0])
+    misplaced = [f"profile {each}" for each in files.misplaced]
+    assert {*files.profiles, *misplaced} == {*Session().full_config["profiles"]}
+    for profile in files.profiles.values():
+        expected, found = used_by_botocore(profile).kind, resolve_with_botocore(profile.name)
+        # botocore raises an error for a role whose source is missing.
+        is_broken_role = (found, expected) == (CredentialKind.BROKEN, CredentialKind.ROLE)
+        assert found is expected or is_broken_role, profile.name

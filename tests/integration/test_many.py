@@ -24,7 +24,7 @@ def stub() -> Iterator[StubSts]:
 def home(stub: StubSts, tmp_path: Path) -> Home:
     home = Home(tmp_path, stub.endpoint_url)
     home.configure(ROLES)
-    home.store(ROLES, left=timedelta(hours=-1))
+    home.store(ROLES, remaining=timedelta(hours=-1))
     return home
 
 
@@ -32,7 +32,7 @@ def home(stub: StubSts, tmp_path: Path) -> Home:
 def test_each_role_is_one_call_and_many_roles_share_a_rewrite(
     home: Home, stub: StubSts, latency: float
 ) -> None:
-    stub.behave(Settings(latency=latency))
+    stub.configure(Settings(latency=latency))
     with Rewrites(home) as rewrites:
         took = home.run(home.assumed("refresh"))
     assert took.status == 0

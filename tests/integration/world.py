@@ -182,6 +182,7 @@ class World:
         self.config = home / ".config" / "assumed" / "config.yaml"
         self.outputs: list[str] = []
         self.environ = {
+            **{name: value for name, value in os.environ.items() if name.startswith("COV")},
             "HOME": str(home),
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",

@@ -1,4 +1,4 @@
-"""A day in which something goes wrong each few minutes, in a time that only the test moves."""
+"""A day with a fault every few minutes, in a time that only the test moves."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from assumed.models import ProfileDefinition, ProfileState
 from tests.fakes import NOON, Simulation, role
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
-# A back-off ends at five minutes, and a denial is retried more slowly than trouble that passes.
-_LONGEST_RECOVERY = 5 * MINUTE
-_LONGEST_CALM, _LONGEST_FAULT = 12 * MINUTE, 9 * MINUTE
+# The longest step of a back-off, of a denial as well.
+_MAX_RECOVERY = 5 * MINUTE
+_MAX_CALM, _MAX_FAULT = 12 * MINUTE, 9 * MINUTE
 
 
 def profiles() -> list[ProfileDefinition]:
-    """Plain ones, a chain, a short one, one of another region, one refreshed at half its life."""
+    """Return plain profiles, a chain, a short and a long one, one of another region."""
     return [
         role("a"),
         role("b", region="eu-west-1"),
@@ -40,27 +40,27 @@ def profiles() -> list[ProfileDefinition]:
 
 @dataclass
 class Report:
-    """What came of a day: everything in it should be empty."""
+    """The result of a day. All lists but `faults` should be empty."""
 
     expired: list[str] = field(default_factory=list)
-    """Sessions that ended in the file although a fifth of their lifetime all had worked."""
+    """Sessions that expired in the file after a fifth of their lifetime without a fault."""
     called_too_often: list[str] = field(default_factory=list)
     not_recovered: list[str] = field(default_factory=list)
-    """What was not valid five minutes after the last fault."""
+    """Profiles that were not valid five minutes after the last fault."""
     recovered_after: timedelta = timedelta(0)
-    """How long after the last fault all were valid."""
+    """How long after the last fault all profiles were valid."""
     faults: list[str] = field(default_factory=list)
 
 
 class Day:
-    """One day of one seed."""
+    """One day; its faults depend on the seed alone."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - the same day for the same seed
         self.report = Report()
         self._works_since: dict[str, datetime] = {}
         self._calls: dict[str, list[datetime]] = {}
-        self._told: set[tuple[str, datetime]] = set()
+        self._reported: set[tuple[str, datetime]] = set()
         self._kinds: list[Callable[[timedelta], None]] = [
             self._outage,
             self._outage,
@@ -75,11 +75,11 @@ class Day:
             self._reload,
         ]
 
-    def live(self) -> Report:
-        """Live through the day, and through the five minutes after its last fault."""
+    def simulate(self) -> Report:
+        """Simulate the day and the five minutes after its last fault."""
         with freeze_time(NOON) as frozen:
             self._simulation = simulation = Simulation(
-                frozen,  # type: ignore[arg-type]  # it is no ticking one
+                frozen,  # type: ignore[arg-type]  # the clock does not tick
                 jitter=self._random.random,
             )
             self._definitions = profiles()
@@ -88,12 +88,12 @@ class Day:
             self._now_works(*self._names)
             end = simulation.clock.boottime() + DAY.total_seconds()
             while simulation.clock.boottime() < end:
-                self._run_for(self._random.random() * _LONGEST_CALM)
+                self._run_for(self._random.random() * _MAX_CALM)
                 kind = self._random.choice(self._kinds)
-                span = self._random.random() * _LONGEST_FAULT
+                span = self._random.random() * _MAX_FAULT
                 self.report.faults.append(kind.__name__)
                 kind(span)
-            while self._not_valid() and self.report.recovered_after < _LONGEST_RECOVERY:
+            while self._not_valid() and self.report.recovered_after < _MAX_RECOVERY:
                 self._run_for(timedelta(seconds=5))
                 self.report.recovered_after += timedelta(seconds=5)
             self.report.not_recovered = self._not_valid()
@@ -111,14 +111,14 @@ class Day:
         return [definition.profile for definition in self._definitions]
 
     def _run_for(self, span: timedelta) -> None:
-        self._simulation.run_for(span, at_each_stop=self._look)
+        self._simulation.run_for(span, at_each_stop=self._check)
 
     def _now_works(self, *names: str) -> None:
         for name in names:
             self._works_since[name] = self._simulation.clock.now()
 
     def _fail(self, error: AssumedError, names: list[str], span: timedelta) -> None:
-        # A chain works no better than what it hangs on.
+        # A chain fails with the profile that it depends on.
         broken = {*names, *({"child", "grandchild"} if "a" in names else ())}
         for name in names:
             self._simulation.sts.failing[name] = error
@@ -133,14 +133,14 @@ class Day:
         self._fail(StsUnavailableError("no answer", hint="wait"), self._names, span)
 
     def _throttling(self, span: timedelta) -> None:
-        self._fail(StsThrottledError("slowly", hint="wait"), self._names, span)
+        self._fail(StsThrottledError("too many calls", hint="wait"), self._names, span)
 
     def _denial(self, span: timedelta) -> None:
         name = self._random.choice(self._names)
         self._fail(AssumeRoleDeniedError("no", hint="ask"), [name], span)
 
     def _rejected_keys(self, span: timedelta) -> None:
-        error = SourceRejectedError("no", hint="renew", code="InvalidClientTokenId")
+        error = SourceRejectedError("no", hint="replace them", code="InvalidClientTokenId")
         self._fail(error, self._names, span)
 
     def _missing_source(self, span: timedelta) -> None:
@@ -195,12 +195,12 @@ class Day:
         now = self._simulation.clock.now()
         calls = self._calls.setdefault(definition.profile, [])
         calls[:] = [at for at in calls if now - at < MINUTE] + [now]
-        # Nine tries in the first minute of a back-off are the mean; in a session's last minute
-        # a fifth of what is left, a second at least, makes 35 of them.
+        # A back-off makes nine attempts in its first minute on average. In the last minute of a
+        # session, delays of a fifth of what remains (but at least a second) make 35.
         if len(calls) > 60:
             self.report.called_too_often.append(f"{definition.profile} at {now}")
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         simulation = self._simulation
         now = simulation.clock.now()
         for definition in self._definitions:
@@ -213,7 +213,7 @@ class Day:
             if (
                 ended
                 and now - works_since > fifth
-                and (stored.access_key_id, now) not in self._told
+                and (stored.access_key_id, now) not in self._reported
             ):
-                self._told.add((stored.access_key_id, now))
+                self._reported.add((stored.access_key_id, now))
                 self.report.expired.append(f"{definition.profile} at {now}")

@@ -14,45 +14,47 @@ from tests.fakes import NOON, Simulation, role
 
 WEEK = timedelta(days=7)
 HOUR = timedelta(hours=1)
-# 15 minutes before the end, less a jitter of a hundredth to a tenth of the hour.
-SOONEST, LATEST = timedelta(minutes=39), timedelta(minutes=44, seconds=24)
+# 15 minutes before the expiration, less a jitter of a hundredth to a tenth of the hour.
+EARLIEST, LATEST = timedelta(minutes=39), timedelta(minutes=44, seconds=24)
 
 
 class Week:
-    """Lives through a week, and looks into the file at each moment at which anything happens."""
+    """Simulates a week, and reads the file whenever something happens."""
 
     def __init__(self, simulation: Simulation, *definitions: ProfileDefinition) -> None:
-        self.least_left = HOUR
+        self.min_remaining = HOUR
         self.called_at: dict[str, list[datetime]] = {}
         self._simulation = simulation
-        simulation.sts.during_call = self._note
+        simulation.sts.during_call = self._record
         simulation.start(*definitions)
 
-    def live(self, span: timedelta) -> None:
-        self._simulation.run_for(span, at_each_stop=self._look)
+    def simulate(self, span: timedelta) -> None:
+        self._simulation.run_for(span, at_each_stop=self._check)
 
-    def _note(self, definition: ProfileDefinition) -> None:
+    def _record(self, definition: ProfileDefinition) -> None:
         now = self._simulation.clock.now()
         self.called_at.setdefault(definition.profile, []).append(now)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self._simulation.clock.now() + self._simulation.sts.skew
         for credentials in self._simulation.store.profiles.values():
-            self.least_left = min(self.least_left, credentials.expiration - now)
+            self.min_remaining = min(self.min_remaining, credentials.expiration - now)
 
 
 @pytest.mark.parametrize("skew", [timedelta(0), timedelta(hours=-5)], ids=["right", "wrong clock"])
-def test_in_a_week_nobody_ever_sees_a_session_with_under_15_minutes_left(skew: timedelta) -> None:
+def test_in_a_week_no_reader_sees_a_session_with_under_15_minutes_remaining(
+    skew: timedelta,
+) -> None:
     drawn = random.Random(1)  # noqa: S311 - the same week in every run
     with freeze_time(NOON) as frozen:
         simulation = Simulation(frozen, jitter=drawn.random)  # type: ignore[arg-type]
         simulation.sts.skew = skew
         week = Week(simulation, role("a"), role("b"), role("c", parent="a"))
-        week.live(WEEK)
-    assert week.least_left >= timedelta(minutes=15)
+        week.simulate(WEEK)
+    assert week.min_remaining >= timedelta(minutes=15)
     for called_at in week.called_at.values():
-        assert WEEK / LATEST <= len(called_at) <= WEEK / SOONEST + 1
+        assert WEEK / LATEST <= len(called_at) <= WEEK / EARLIEST + 1
         gaps = [later - earlier for earlier, later in pairwise(called_at)]
         # No drift: the last gap of the week is as long as the first.
-        assert min(gaps) >= SOONEST - timedelta(seconds=1)
+        assert min(gaps) >= EARLIEST - timedelta(seconds=1)
         assert max(gaps) <= LATEST + timedelta(seconds=1)

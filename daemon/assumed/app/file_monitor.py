@@ -37,6 +37,11 @@ class MonitoredEngine(Protocol):
         ...
 
     @property
+    def is_file_unreadable(self) -> bool:
+        """Whether the credentials file could not be read the last time."""
+        ...
+
+    @property
     def source_directories(self) -> Set[Path]:
         """The directories in which a change may mean new source credentials."""
         ...
@@ -99,7 +104,9 @@ class FileMonitor:
         if credentials != self._credentials_seen:
             self._credentials_seen = credentials
             self._has_changes = True
-            if credentials != self._engine.own_last_write:
+            # An own write shows that the file is readable again, which has to be logged.
+            is_own_write = credentials == self._engine.own_last_write
+            if not is_own_write or self._engine.is_file_unreadable:
                 changes.add(FileChange.CREDENTIALS)
         return changes
 

@@ -55,6 +55,11 @@ class RefreshEngine:
         return self._file.own_last_write
 
     @property
+    def is_file_unreadable(self) -> bool:
+        """Whether the credentials file could not be read the last time."""
+        return self._is_unreadable
+
+    @property
     def file_writes(self) -> int:
         """How many times this process has written the credentials file."""
         return self._file.writes

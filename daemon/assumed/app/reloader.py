@@ -92,6 +92,6 @@ def _log_rejection(error: AssumedError) -> None:
             logging.ERROR,
             "config_rejected",
             problem=problem,
-            hint=f"{error.hint}; the previous configuration stays active: fix the file before you "
+            hint=f"{error.hint}; until then the previous configuration stays active, so do not "
             "restart the daemon",
         )

@@ -64,9 +64,7 @@ def wait(
             outcomes += refresh(max(remaining, _FIRST_PAUSE))
         except DaemonUnreachableError as error:
             unreachable = error
-        refreshed = {
-            outcome.profile for outcome in outcomes if outcome.ok and not outcome.was_fresh
-        }
+        refreshed = _refreshed_profiles(outcomes)
         if min_left is not None and (too_short := refreshed & refreshed_before):
             return WaitResult([_checked(outcome, too_short, clock) for outcome in outcomes])
         is_all_ok = unreachable is None and all(outcome.ok for outcome in outcomes)
@@ -81,6 +79,10 @@ def wait(
             return WaitResult(outcomes)
         sleep(pause.total_seconds())
         pause = min(pause * 2, _MAX_PAUSE)
+
+
+def _refreshed_profiles(outcomes: Sequence[Outcome]) -> set[str]:
+    return {outcome.profile for outcome in outcomes if outcome.ok and not outcome.was_fresh}
 
 
 def _checked(outcome: Outcome, too_short: Set[str], clock: Clock) -> Outcome:

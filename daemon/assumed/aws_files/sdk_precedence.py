@@ -21,6 +21,7 @@ from enum import Enum, unique
 
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue
 from assumed.config.fields import truncate_for_display
+from assumed.text import join_words
 
 _SSO_KEYS = ("sso_account_id", "sso_role_name")
 _JAVASCRIPT_SSO_KEYS = (*_SSO_KEYS, "sso_session", "sso_start_url", "sso_region")
@@ -40,6 +41,12 @@ class CredentialKind(Enum):
     BROKEN = ("role_arn", "web_identity_token_file", "source_profile", "credential_source")
     NOTHING = ()
 
+
+# Parameters of a role; without it, they mean nothing to any AWS tool.
+_ROLE_PARAMETERS = ("mfa_serial", "role_session_name", "external_id", "duration_seconds")
+_PRECEDING_KEYS = frozenset(_ROLE_PARAMETERS).union(
+    *(kind.value for kind in CredentialKind if kind is not CredentialKind.KEYS)
+)
 
 _DESCRIPTIONS = {
     CredentialKind.ROLE: "a separate session of that role",
@@ -102,6 +109,14 @@ def used_by_javascript(profile: AwsProfile) -> CredentialChoice:
     return CredentialChoice(CredentialKind.NOTHING)
 
 
+def precedes_stored_keys(key: str) -> bool:
+    """Whether a key of a profile makes some AWS tool use other credentials than stored keys.
+
+    Includes the keys that go with such a key, such as `external_id` with `role_arn`.
+    """
+    return key in _PRECEDING_KEYS or key.startswith("sso_")
+
+
 TOOLS: Mapping[str, Callable[[AwsProfile], CredentialChoice]] = {
     "boto3": used_by_botocore,
     "the AWS CLI v2": used_by_botocore,
@@ -153,12 +168,6 @@ def exported_profile(profile: AwsProfile) -> str | None:
         if word.startswith("--profile="):
             return word.partition("=")[2]
     return ""
-
-
-def join_words(words: list[str]) -> str:
-    """Return words as a list in a sentence: `a, b and c`."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _first(entries: Mapping[str, ConfigValue], keys: tuple[str, ...]) -> str | None:

@@ -27,7 +27,7 @@ _UNPREPARED = PreparedCall()
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """What is known of one attempt; filled in as it proceeds.
+    """The data of one attempt; filled in as it proceeds.
 
     Args:
         profile: whose session is refreshed.
@@ -36,7 +36,7 @@ class Attempt:
         prepared: what was known before the call.
         took: how long the call took, without the write.
         session: the one that was issued.
-        error: why there is none, or why it could not be stored.
+        error: the reason why there is none, or why it could not be stored.
     """
 
     profile: ScheduledProfile
@@ -48,13 +48,13 @@ class Attempt:
     error: BaseException | None = None
 
     def result(self) -> RoleSession | AssumedError:
-        """Return the session, or why there is none; an unexpected error is logged."""
+        """Return the session, or the error; an unexpected one is logged."""
         if self.error is None and self.session is not None:
             return self.session
         if isinstance(self.error, AssumedError):
             return self.error
         event(logging.ERROR, "internal_error", profile=self.profile.name, exc_info=self.error)
-        return internal_error(self.profile.name, self.error)
+        return internal_error(self.error)
 
 
 class AttemptRunner:
@@ -86,8 +86,8 @@ class AttemptRunner:
     def run(self, name: str, _expires_at: float) -> None:
         """Make one attempt for a profile, if it is due.
 
-        The session may still be on its way to the disk when this returns: the thread makes the
-        next call meanwhile. Whatever ends the attempt, `deliver` gets it.
+        It returns while the session is still being written, so that the thread can make the next
+        call. `deliver` gets the attempt in any case, also after an unexpected error.
 
         Args:
             name: of the profile.
@@ -136,7 +136,7 @@ class AttemptRunner:
             attempt.took = timedelta(seconds=self._clock.boottime() - attempt.started_at)
 
     def _is_held_back(self, attempt: Attempt) -> bool:
-        """Whether the rate limit has the call wait; then it is scheduled for its turn."""
+        """Whether the rate limit delays the call; then it is scheduled for its turn."""
         profile, endpoint = attempt.profile, attempt.prepared.endpoint
         with self._queue.lock:
             profile.endpoint = endpoint
@@ -152,9 +152,9 @@ class AttemptRunner:
             return True
 
     def _record_success(self, attempt: Attempt) -> None:
-        """Record that the endpoint works; if it is the end of an outage, retry what failed in it.
+        """Record that the endpoint works; at the end of an outage, retry what failed in it.
 
-        The file is written after that, so that the others need not wait for the disk.
+        The others need not wait until the session is on disk.
         """
         endpoint = attempt.prepared.endpoint
         if endpoint is None:
@@ -183,9 +183,9 @@ class AttemptRunner:
         self._deliver(attempt)
 
 
-def internal_error(name: str, error: BaseException | None) -> UnexpectedError:
-    """Return the failure of a profile for an error that nobody foresaw."""
+def internal_error(error: BaseException | None) -> UnexpectedError:
+    """Return the failure of a profile for an error that is a bug in assumed."""
     return UnexpectedError(
-        f"profile {name}: internal error ({type(error).__name__})",
+        f"internal error: {type(error).__name__}",
         hint="please report it with the traceback in the log",
     )

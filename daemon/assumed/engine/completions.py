@@ -1,4 +1,4 @@
-"""What follows from the end of an attempt: the next refresh, a retry, log messages."""
+"""The consequences of an attempt: the next refresh, a retry, log messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CompletionHandler:
         sessions: record which session has reached its readers.
         queue: where the next attempt is scheduled.
         events: where the result is logged.
-        retried_by: who retries; for the user nothing is scheduled that was not asked for.
+        retried_by: who retries; if it is the user, nothing is scheduled without a request.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class CompletionHandler:
     def apply(self, attempt: Attempt) -> bool:
         """Apply the result of an attempt.
 
-        Whatever is raised here, the profile stays scheduled.
+        The profile stays scheduled, also after an unexpected error.
 
         Returns:
             Whether the refresh has ended with it; else another attempt follows at once.
@@ -116,7 +116,7 @@ class CompletionHandler:
     def _recover(self, profile: ScheduledProfile, error: BaseException) -> None:
         """Make sure that a profile is scheduled whose result could not be applied."""
         if profile.due_at is None:
-            self._schedule_retry(profile, internal_error(profile.name, error))
+            self._schedule_retry(profile, internal_error(error))
         else:
             self._queue.add_job(profile)
 

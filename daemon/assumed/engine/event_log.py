@@ -16,14 +16,13 @@ from assumed.engine.status import StatusView, whole_seconds
 from assumed.errors import AssumedError, RetryPolicy
 from assumed.logs import event, timestamp
 from assumed.models import Login, MfaSession, RoleSession, Source
+from assumed.text import format_duration
 
-# Later than that, the machine was suspended, or something delayed the refresh.
+# A refresh that is later was delayed, or the machine was suspended.
 _MIN_LATE = timedelta(minutes=1)
 # Repeated failures: at most one line a minute, and at least one an hour.
 _MIN_REPEAT_INTERVAL_SECONDS = 60.0
 _REMINDER_INTERVAL_SECONDS = 3600.0
-_MAX_SECONDS_SPAN = timedelta(minutes=2)
-_MAX_MINUTES_SPAN = timedelta(hours=2)
 
 
 class EventLog:
@@ -34,7 +33,7 @@ class EventLog:
         self._view = view
         self._observers: list[Callable[[ProfileEvent], None]] = []
         self._login_required: set[Source] = set()
-        """The sources whose observers know that a login is required."""
+        """The sources for which observers were notified that a login is required."""
 
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
         """Call `observer` with each event; it must return at once."""
@@ -137,7 +136,7 @@ class EventLog:
         )
 
     def check_expiry(self, profile: ScheduledProfile) -> None:
-        """Log what time alone brings to a failing profile: its expiry, a reminder each hour."""
+        """Log the expiration of a failing profile, and a reminder every hour."""
         failures = profile.failures
         if failures.failure is None:
             return
@@ -200,7 +199,7 @@ class EventLog:
         self._notify(profile, EventType.EXPIRED)
 
     def _log_reminder(self, profile: ScheduledProfile) -> None:
-        """Log a profile that is not retried by itself, and would be silent all night."""
+        """Log a profile that is not retried, and would be silent all night."""
         error = profile.failures.error
         if error is None or error.retry is not RetryPolicy.ON_CHANGE:
             return
@@ -261,20 +260,11 @@ def _summary(failures: FailureStreak, remaining: timedelta | None) -> str | None
     if remaining is None:
         end = "no session yet"
     elif remaining > ZERO:
-        end = f"expires in {_span(remaining)}"
+        end = f"expires in {format_duration(remaining)}"
     else:
-        end = f"expired {_span(-remaining)} ago"
+        end = f"expired {format_duration(-remaining)} ago"
     tries = "1 try" if failures.count == 1 else f"{failures.count} tries"
     return f"still failing: {tries} since {timestamp(failures.since)}, {end}"
-
-
-def _span(span: timedelta) -> str:
-    if span < _MAX_SECONDS_SPAN:
-        return f"{int(span.total_seconds())} s"
-    minutes = span // timedelta(minutes=1)
-    if span < _MAX_MINUTES_SPAN:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _waits_for(error: AssumedError) -> str | None:

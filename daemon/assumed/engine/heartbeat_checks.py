@@ -1,4 +1,4 @@
-"""What no job reports: a stepped clock, a changed source, an expired session."""
+"""The checks of each heartbeat: a stepped clock, a changed source, an expired session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEPENDS_ON_SOURCE = LOGIN_REQUIRED | AwsFilesUnreadableError
 
 
 class HeartbeatChecks:
-    """The checks of each heartbeat; used by one thread, without the scheduler's lock."""
+    """Runs the checks of a heartbeat; used by one thread, without the scheduler's lock."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class HeartbeatChecks:
         self._wall_clock_offset = self._offset()
 
     def run(self) -> None:
-        """Make all checks. It reads files; of profiles that are valid it looks at none."""
+        """Run all checks. They read files, and skip the profiles that are valid."""
         is_stepped = self._is_wall_clock_stepped()
         with self._queue.lock:
             if is_stepped:

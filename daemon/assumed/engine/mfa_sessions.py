@@ -31,7 +31,7 @@ class ExpiringLogin:
 
 
 class MfaSessionMonitor:
-    """Remembers when each MFA session expires, so that a status takes no look at a file.
+    """Caches when each MFA session expires, so that a status reads no file.
 
     `read…` and `pop_expiring` read files: call them without the scheduler's lock.
     """
@@ -85,7 +85,7 @@ class MfaSessionMonitor:
     def pop_expiring(self) -> list[ExpiringLogin]:
         """Look up all sessions, and return those that expire soon, each expiration once.
 
-        Sessions whose codes a command prints are left out: no user has to act.
+        A session whose code is printed by a command is left out: the user need not act.
         """
         expiring = []
         for session, profiles in self._profiles.items():

@@ -1,4 +1,4 @@
-"""The bookkeeping of one profile: when it is due, what failed, who waits for it."""
+"""The state of one profile: when it is due, its failures, the requests for it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class FailureStreak:
         since_boottime: the same moment, in seconds of `Clock.boottime()`.
         error: the last one.
         failure: the last one, as the status shows it.
-        notified: what the observers know of it already.
+        notified: the events that observers were notified of.
         warned_at: when the log last showed one of them, in seconds of `Clock.boottime()`.
-        expired_at: when the session expired that the readers have, once that was logged.
+        expired_at: when the session of the readers expired, once that was logged.
     """
 
     due_since: float | None = None

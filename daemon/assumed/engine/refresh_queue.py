@@ -1,4 +1,4 @@
-"""Which profile is refreshed when, and after which other one: one APScheduler job a profile."""
+"""The due time of each profile, and the order of chains: one APScheduler job per profile."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class RefreshQueue:
         self.profiles: Mapping[str, ScheduledProfile] = {}
         """By name. Never changed, only replaced, so that a reader needs no lock."""
         self.version = 0
-        """Changes with everything that a summary is made of."""
+        """A number that changes whenever the summary of all profiles may have changed."""
         self._failing: dict[str, ScheduledProfile] = {}
-        """Those that have failed, and for a while some that have recovered."""
+        """Profiles that have failed; some may have recovered since."""
         self._children: Mapping[str, Sequence[ScheduledProfile]] = {}
         self._clock = clock
         self._sessions = sessions
@@ -54,10 +54,11 @@ class RefreshQueue:
         self._run: Callable[[str, float], None] = _ignore
 
     def set_runner(self, run: Callable[[str, float], None]) -> None:
-        """Set what each job calls, on a worker thread; before the first profile is scheduled.
+        """Set the function of all jobs; call it before the first profile is scheduled.
 
         Args:
-            run: takes the name of a profile, and when its session expires.
+            run: called on a worker thread with the name of a profile and the moment when its
+                session expires.
         """
         self._run = run
 
@@ -66,7 +67,7 @@ class RefreshQueue:
         profiles: Mapping[str, ScheduledProfile],
         definitions: Mapping[str, ProfileDefinition],
     ) -> None:
-        """Take the profiles of a configuration; nothing is scheduled or cancelled by that.
+        """Take the profiles of a configuration, without scheduling or cancelling any.
 
         Args:
             profiles: by name.
@@ -110,9 +111,9 @@ class RefreshQueue:
         self.version += 1
 
     def attempt(self, profile: ScheduledProfile) -> None:
-        """Refresh a profile now; if it is chained to one without a valid session, that one first.
+        """Schedule an attempt now, unless one is under way.
 
-        It is not scheduled again if an attempt is under way.
+        If the profile is chained to one without a valid session, that one is refreshed first.
         """
         if profile.in_flight:
             return
@@ -125,7 +126,7 @@ class RefreshQueue:
         self.schedule_in(profile, ZERO)
 
     def schedule_refresh(self, profile: ScheduledProfile) -> bool:
-        """Schedule a profile by what is known of its session; return whether that is fresh."""
+        """Schedule a profile when its session is due; return whether the session is fresh."""
         if not profile.definition.enabled:
             self.cancel(profile)
             return False
@@ -138,7 +139,7 @@ class RefreshQueue:
 
     def schedule_restore(self, profile: ScheduledProfile) -> None:
         """Schedule a profile to be written again, after another program has changed it."""
-        # Two that write the same profile would otherwise keep each other busy.
+        # Two programs that write the same profile would otherwise keep each other busy.
         now = self._clock.boottime()
         due_at = max(now, profile.restored_at + _MIN_RESTORE_INTERVAL_SECONDS)
         profile.restored_at = due_at
@@ -155,7 +156,7 @@ class RefreshQueue:
         return profile.in_flight or profile.awaits_parent or is_due
 
     def schedule_in(self, profile: ScheduledProfile, delay: timedelta) -> None:
-        """Schedule the next attempt, in place of the one that was scheduled; none if disabled."""
+        """Schedule the next attempt in place of an earlier one; none for a disabled profile."""
         if not profile.definition.enabled:
             return
         profile.awaits_parent = False
@@ -176,14 +177,14 @@ class RefreshQueue:
             id=profile.name,
             executor=SLOW_LANE if profile.is_slow else "default",
             replace_existing=True,
-            # By default a job that is over a second late is dropped for good.
+            # By default APScheduler drops a job that is over a second late.
             misfire_grace_time=None,
             # APScheduler counts a job as running until after it has scheduled the next one.
             max_instances=2**31,
         )
 
     def reschedule_all(self) -> None:
-        """Schedule all jobs again after a step of the wall clock; no due time changes by it."""
+        """Add all jobs again after a step of the wall clock; no due time changes."""
         for profile in self.profiles.values():
             self.add_job(profile)
         self.version += 1
@@ -195,14 +196,14 @@ class RefreshQueue:
         return profile.due_at - self._clock.boottime() > _MAX_EARLY_SECONDS
 
     def cancel(self, profile: ScheduledProfile) -> None:
-        """Have no attempt scheduled."""
+        """Cancel the scheduled attempt, if there is one."""
         profile.due_at = None
         self.version += 1
         with suppress(JobLookupError):
             self._jobs.remove_job(profile.name)
 
     def wake_children(self, parent: ScheduledProfile) -> None:
-        """Schedule the profiles that wait for this one; after a failure, so that they report it."""
+        """Schedule the profiles that wait for this one; after its failure, they report it."""
         for profile in self._children.get(parent.name, ()):
             is_idle = profile.due_at is None and not profile.in_flight
             if profile.awaits_parent or (is_idle and parent.failures.failure is None):

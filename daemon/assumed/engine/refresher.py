@@ -1,4 +1,4 @@
-"""The steps of one refresh: source, STS, store. When they are taken is the scheduler's concern."""
+"""The steps of one refresh: source, STS, store. The scheduler decides when they are taken."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ def already_done() -> Future[None]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedCall:
-    """What is known of a call before it is made.
+    """A call before it is made.
 
     Args:
         source_fingerprint: as the source was; None if it could not be read.
         source: resolved; None if it can't be resolved now.
-        endpoint: whose quota the call uses; None if that is not known.
+        endpoint: the quota that the call uses; None if it is not known.
     """
 
     source_fingerprint: str | None = None
@@ -165,7 +165,7 @@ class Refresher:
         self.sessions.set_definitions(definitions)
 
     def prepare(self, definition: ProfileDefinition) -> PreparedCall:
-        """Return what can be known of a call before it is made.
+        """Prepare a call: resolve the source and the endpoint.
 
         A source that cannot be resolved is no error here: it is one of `assume`.
         """
@@ -271,8 +271,7 @@ class Refresher:
         if own.expiration - identity.answered_at < _MIN_LIFETIME:
             # Otherwise a source that does not renew them in time would be asked ever faster.
             raise SourceUnavailableError(
-                f"profile {definition.profile}: the credentials of {definition.source} expire "
-                "within a minute",
+                f"the credentials of {definition.source} expire within a minute",
                 hint="the source has to refresh its own credentials earlier",
             )
         credentials = Credentials(

@@ -1,4 +1,4 @@
-"""What is asked of the scheduler for one profile, and how that is answered."""
+"""Requests to the scheduler for one profile, and their answers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RefreshRequest:
     def answer(
         self, sessions: SessionStore, failure: Failure | None = None, *, was_fresh: bool = False
     ) -> None:
-        """Report what came of it; runs the callbacks of the client."""
+        """Complete the future; runs the callbacks of the client."""
         session = sessions.get(self.profile)
         self.future.set_result(
             Outcome(
@@ -94,14 +94,14 @@ class CredentialsRequest:
             return False
         remaining, min_served = sessions.remaining(self.profile), _min_served(session)
         if failure is not None and remaining > min_served:
-            # A retry is scheduled already, and one for each client would help nobody.
+            # A retry is scheduled already; a call for each request would not help.
             return True
         return remaining >= max(min(self.min_left, session.lifetime / 2), min_served)
 
     def answer(
         self, sessions: SessionStore, failure: Failure | None = None, *, was_fresh: bool = False
     ) -> None:
-        """Report what came of it; runs the callbacks of the client."""
+        """Complete the future; runs the callbacks of the client."""
         session = sessions.get(self.profile)
         if session is not None and (
             was_fresh or sessions.remaining(self.profile) > _min_served(session)
@@ -123,11 +123,11 @@ class CredentialsRequest:
 ProfileRequest = RefreshRequest | CredentialsRequest
 
 
-def no_longer_refreshed(name: str, *, at: datetime) -> Failure:
+def no_longer_refreshed(at: datetime) -> Failure:
     """Return the failure of a request for a profile that was removed, or disabled."""
     return Failure(
         code=UsageError.code,
-        message=f"profile {name} is no longer refreshed",
+        message="the profile is no longer refreshed",
         hint="it was removed from the configuration, or disabled there, or the daemon is stopping",
         at=at,
     )

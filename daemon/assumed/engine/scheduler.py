@@ -1,17 +1,17 @@
-"""Keeps the profiles of a configuration refreshed. This is the engine's interface.
+"""The engine's interface: keeps the profiles of a configuration refreshed.
 
 | to change | open |
 | --- | --- |
 | when a refresh or a retry is due | `refresh_policy` |
-| which profile waits for which, the jobs of APScheduler | `refresh_queue` |
-| the calls to STS, and what is written | `attempts`, `refresher` |
-| what follows from a result | `completions` |
-| which sessions there are | `session_store` |
-| what is logged, what a status shows | `event_log`, `status` |
+| the order of chains, the jobs of APScheduler | `refresh_queue` |
+| the calls to STS, rate limits, outages | `attempts`, `refresher`, `sts_endpoints` |
+| the consequences of a result | `completions` |
+| the sessions and their expiration | `session_store` |
+| log messages, the status | `event_log`, `status` |
 
-The queue's lock guards the bookkeeping. Nothing reads a file or uses the network while it is held,
-and reading a status does not take it. Attempts that have ended and requests arrive in an inbox,
-which the thread of APScheduler empties: no other thread applies a result.
+The queue's lock guards the state of the profiles. No thread that holds it reads a file or uses the
+network, and a status is read without it. Requests and attempts that have ended arrive in an inbox.
+The thread of APScheduler processes the inbox; no other thread applies a result.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ from assumed.models import (
 )
 
 _Answer = Callable[[], None]
-"""Answers a request; called without the lock, for it runs the callbacks of a client."""
+"""Answers a request; called without the lock, since it runs the callbacks of a client."""
 
 
 class FirstPass:
-    """Tracks which profiles have not been tried yet; `check` alone is called without the lock."""
+    """Tracks which profiles have not been tried yet; only `check` is called without the lock."""
 
     def __init__(self) -> None:
         self.done: Future[None] = Future()
@@ -101,7 +101,7 @@ class RefreshScheduler:
             refresher: makes the calls, and has the sessions.
             jobs: started and shut down by the caller; its beat has to call `heartbeat`.
             jitter: draws from 0 to 1.
-            retried_by: who retries a failed refresh; for the user no refresh is scheduled at all.
+            retried_by: who retries a failed refresh; if it is the user, none is scheduled at all.
         """
         self._clock = clock
         self._refresher = refresher
@@ -290,7 +290,7 @@ class RefreshScheduler:
                     self._queue.schedule_restore(profile)
 
     def stop(self) -> None:
-        """Start no refresh any more; what was asked for fails.
+        """Start no further refresh; pending requests fail.
 
         Not for an event loop: it takes the lock.
         """
@@ -315,7 +315,7 @@ class RefreshScheduler:
             self._process_inbox()
 
     def _process_inbox(self) -> None:
-        """Apply what has ended, and accept what is asked for; never raises."""
+        """Apply the attempts that have ended, and accept requests; never raises."""
         for item in self._inbox.drain():
             try:
                 with self._queue.lock:
@@ -346,7 +346,7 @@ class RefreshScheduler:
         sessions = self._refresher.sessions
         profile = self._queue.profiles.get(request.profile)
         if profile is None or not profile.definition.enabled:
-            failure = no_longer_refreshed(request.profile, at=self._clock.now())
+            failure = no_longer_refreshed(self._clock.now())
             return [partial(request.answer, sessions, failure)]
         if request.is_satisfied(profile.definition, profile.failures.failure, sessions):
             return [partial(request.answer, sessions, was_fresh=True)]
@@ -355,7 +355,7 @@ class RefreshScheduler:
         return []
 
     def _schedule(self, profile: ScheduledProfile) -> None:
-        """Schedule a profile by what is known of its session."""
+        """Schedule a profile when its session is due."""
         if self._queue.schedule_refresh(profile):
             self._first_pass.tried(profile.name)
 
@@ -365,7 +365,7 @@ class RefreshScheduler:
         profile.failures = FailureStreak(expired_at=profile.failures.expired_at)
         if not definition.enabled:
             return self._drop(profile)
-        # At the end of an attempt that is under way the other definition is noticed.
+        # An attempt that is under way notices the new definition when it ends.
         if not profile.in_flight:
             if is_same_call:
                 self._schedule(profile)
@@ -375,7 +375,7 @@ class RefreshScheduler:
 
     def _drop(self, profile: ScheduledProfile) -> list[_Answer]:
         self._queue.cancel(profile)
-        failure = no_longer_refreshed(profile.name, at=self._clock.now())
+        failure = no_longer_refreshed(self._clock.now())
         return self._pop_answers(profile, failure)
 
     def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:

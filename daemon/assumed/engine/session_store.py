@@ -1,4 +1,4 @@
-"""The role session of every profile: the newest one, and the one that its readers have."""
+"""The role sessions of all profiles: the newest ones, and those that readers have."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MIN_CORRECTION_SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is known of one profile.
+    """The sessions of one profile; never changed, only replaced.
 
     Args:
         session: the newest session, expired or not, written or not.
         in_file: the last session that was known to be in the credentials file.
         delivered_key: the access key id of the last session that readers could see.
-        is_removed: the profile is kept in memory only, and the file holds nothing of it.
+        is_removed: the profile is kept in memory only, and is not in the file.
     """
 
     session: RoleSession | None = None
@@ -37,10 +37,10 @@ _EMPTY = _Record()
 
 
 class SessionStore:
-    """The only owner of role sessions: which there are, how long they last, where they are.
+    """The only owner of role sessions: it knows which exist, how long they last, where they are.
 
-    Safe to use from many threads. Reading takes no lock and no time, so that an event loop may do
-    it: a record never changes, it is replaced. Nothing here touches a file or the network.
+    Safe to use from many threads. Reading takes no lock, so an event loop may do it. No method
+    reads a file or uses the network.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -49,7 +49,7 @@ class SessionStore:
         self._definitions: Mapping[str, ProfileDefinition] = {}
         self._records: dict[str, _Record] = {}
         self._uncorrected: set[str] = set()
-        """Profiles whose session was found in the file and measured by the wall clock only."""
+        """Profiles with a session from the file whose end is known by the wall clock only."""
         self._corrected: set[str] = set()
 
     def set_definitions(self, definitions: Mapping[str, ProfileDefinition]) -> None:
@@ -128,11 +128,11 @@ class SessionStore:
                 self._records[profile] = replace(record, session=session)
 
     def is_removed(self, profile: str) -> bool:
-        """Whether the file holds nothing of a profile that is kept in memory only."""
+        """Whether a profile that is kept in memory only is not in the file."""
         return self._records.get(profile, _EMPTY).is_removed
 
     def mark_removed(self, profile: str, *, is_removed: bool) -> None:
-        """Record whether the file holds nothing of a profile that is kept in memory only."""
+        """Record whether a profile that is kept in memory only is not in the file."""
         with self._lock:
             record = self._records.get(profile, _EMPTY)
             self._records[profile] = replace(record, is_removed=is_removed)
@@ -187,7 +187,7 @@ class SessionStore:
         return _due_in(definition, session, self._clock.boottime(), jitter=jitter)
 
     def apply_server_time(self, answered_at: datetime, asked_at: float) -> None:
-        """Correct, by the time of STS, when the sessions that were found in the file end.
+        """Correct the expiration of sessions that were found in the file, by the time of STS.
 
         Args:
             answered_at: the time that STS has just given; aware UTC.
@@ -208,7 +208,7 @@ class SessionStore:
                 self._records[profile] = replace(record, session=session, in_file=in_file)
 
     def pop_corrected(self) -> tuple[str, ...]:
-        """Return the profiles whose session turned out to end at another time, each once."""
+        """Return the profiles whose sessions were corrected, each once."""
         with self._lock:
             corrected, self._corrected = tuple(self._corrected), set()
             return corrected
@@ -252,7 +252,7 @@ def is_session_of(definition: ProfileDefinition, credentials: Credentials) -> bo
 def _carried_over(
     record: _Record, before: ProfileDefinition | None, now: ProfileDefinition
 ) -> _Record:
-    """Return what stays known of a profile whose definition may have changed."""
+    """Return the record of a profile under its new definition."""
     session = record.session
     if session is None:
         return record
@@ -277,7 +277,7 @@ def _due_in(
 def _corrected(
     session: RoleSession | None, answered_at: datetime, asked_at: float
 ) -> RoleSession | None:
-    """Return a session measured by the time of STS; as it is if it was already."""
+    """Return a session with its expiration by the time of STS; unchanged if it was corrected."""
     if session is None or not session.trusts_wall_clock:
         return session
     remaining = session.credentials.expiration - answered_at

@@ -1,4 +1,4 @@
-"""What the calls to one STS endpoint have in common: a rate limit, and outages."""
+"""Rate limits and outages of STS endpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from assumed.engine.rate_limiter import RateLimiter
 
 @dataclass(frozen=True, slots=True)
 class StsEndpoint:
-    """Whose quota a call uses: STS counts the calls of each account at each of its endpoints.
+    """The quota that a call uses: STS counts the calls of each account at each of its endpoints.
 
     Args:
         url: where the call is sent, as botocore resolves it.

@@ -8,7 +8,7 @@ from assumed.errors import HookFailedError
 from assumed.subprocesses import ProcessGroup
 
 _MAX_LINE_BYTES = 1 << 16
-_HINT = "run it by hand, as the user and with the PATH of the daemon"
+_HINT = "run the command by hand, as the user of the daemon and with its PATH"
 
 
 class HookProcess:

@@ -22,7 +22,10 @@ def test_parse_reply_raises_the_error_of_the_process() -> None:
         parse_reply('{"code": "Usage", "message": "disabled", "hint": ""}')
     with pytest.raises(RefreshFailedError, match="denied") as raised:
         parse_reply('{"code": "AccessDenied", "message": "denied", "hint": "ask"}')
-    assert (raised.value.code, raised.value.hint) == ("AccessDenied", "ask")
+    assert (raised.value.code, raised.value.hint) == (
+        "AccessDenied",
+        "ask; then run the command again",
+    )
 
 
 def test_parse_reply_fails_if_the_process_ended_without_a_reply() -> None:

@@ -16,6 +16,7 @@ class FakeEngine:
         self.credentials_path = directory / "credentials"
         self.source_directories = frozenset({directory / "sso"})
         self.own_last_write: FileSignature | None = None
+        self.is_file_unreadable = False
         self.heartbeats_requested = 0
 
     def request_heartbeat(self) -> None:
@@ -84,6 +85,13 @@ def test_check_reports_changed_credentials_except_for_own_writes(files: Monitore
     files.engine.credentials_path.write_text("of this process")
     files.engine.own_last_write = FileSignature.stat(files.engine.credentials_path)
     assert files.monitor.check() == set()
+
+
+def test_check_reports_an_own_write_to_a_file_that_was_unreadable(files: Monitored) -> None:
+    files.engine.is_file_unreadable = True
+    files.engine.credentials_path.write_text("of this process")
+    files.engine.own_last_write = FileSignature.stat(files.engine.credentials_path)
+    assert files.monitor.check() == {FileChange.CREDENTIALS}
 
 
 def test_a_file_event_requests_a_heartbeat(files: Monitored) -> None:

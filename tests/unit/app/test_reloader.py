@@ -78,7 +78,7 @@ def test_reload_rejects_an_invalid_configuration_with_every_problem(
     rejected = events(caplog, "config_rejected")
     assert len(rejected) > 1
     assert all(str(reloading.path) in each["problem"] for each in rejected)
-    assert all("fix the file before you restart" in each["hint"] for each in rejected)
+    assert all("do not restart the daemon" in each["hint"] for each in rejected)
     assert reloading.reloader.error is not None
     reloading.write("deploy")
     reloading.reloader.reload()

@@ -158,7 +158,7 @@ class TestInternalError:
         assert failure is not None
         assert (failure.code, failure.message) == (
             "Unexpected",
-            "profile deploy: internal error (ZeroDivisionError)",
+            "internal error: ZeroDivisionError",
         )
         assert logged(caplog, "internal_error")[0]["profile"] == "deploy"
         simulation.run_for(MINUTE)

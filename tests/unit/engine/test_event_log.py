@@ -61,7 +61,7 @@ def test_repeated_failures_are_summarized_and_their_end_is_logged(
     assert "summary" not in failed[0]
     assert not failed[1].keys() & {"error", "hint", "role_arn"}, "they are logged once"
     assert re.match(rf"still failing: \d+ tries since {since}, expires in ", failed[1]["summary"])
-    assert re.search(r"since \S+, expired \d h \d\d min ago$", failed[-1]["summary"])
+    assert re.search(r"since \S+, expired \dh\d\dm ago$", failed[-1]["summary"])
     expired = logged(caplog, "profile_expired")
     assert [(event["level"], event["profile"]) for event in expired] == [(logging.ERROR, "deploy")]
     del simulation.sts.failing["deploy"]

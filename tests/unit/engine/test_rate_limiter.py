@@ -58,7 +58,7 @@ def test_five_hundred_calls_under_a_quota_take_little_more_than_it_allows() -> N
     while done < waiting:
         now = limiter.reserve(now)
         calls += 1
-        if quota.takes(now):
+        if quota.accepts(now):
             limiter.succeeded(now)
             done += 1
         else:

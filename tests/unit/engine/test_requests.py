@@ -90,7 +90,7 @@ class TestRefresh:
         simulation.jobs.run_due()
         failure = waiting.result(timeout=0).failure
         assert failure is not None
-        assert failure.message == "profile deploy is no longer refreshed"
+        assert failure.message == "the profile is no longer refreshed"
 
     def test_a_callback_of_a_client_runs_without_the_lock(self, simulation: Simulation) -> None:
         simulation.start(DEPLOY)

@@ -59,7 +59,7 @@ class TestVisible:
         bench.issue(IN_MEMORY)
         assert bench.visible_key(IN_MEMORY) == "ASIADEPLOY1"
 
-    def test_a_session_in_memory_is_stored_correctly_once_the_file_holds_nothing_of_it(
+    def test_a_session_in_memory_is_stored_correctly_once_its_profile_is_not_in_the_file(
         self,
     ) -> None:
         bench = Bench(IN_MEMORY)

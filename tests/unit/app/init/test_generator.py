@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +23,6 @@ from assumed.app.init.command import (
 from assumed.app.init.generator import Definition, GeneratedConfig, generate_config
 from assumed.app.init.yaml_writer import comment, scalar
 from assumed.aws_files.profiles import AwsFiles, read_aws_files
-from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from assumed.aws_files.shadowing import find_clashes
 from assumed.cli.output import format_finding
 from assumed.config import loader
@@ -33,7 +30,6 @@ from assumed.config.schema import ProfileModel
 from assumed.config.yaml_loader import YamlDocument
 from assumed.errors import ConfigurationNotWrittenError, NoRoleProfilesError, UsageError
 from tests.repository import TESTS
-from tests.unit.aws_files.test_shadowing import resolve_with_botocore
 
 EXAMPLES = {path.name: path for path in sorted((TESTS / "init").iterdir())}
 # Every key that a role profile of the AWS files may need.
@@ -50,7 +46,6 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.aws = path / ".aws"
-        self.programs = path / "bin"
 
     def copy(self, name: str) -> None:
         for file in ("config", "credentials"):
@@ -63,24 +58,14 @@ class Home:
     def abbreviate(self, text: str) -> str:
         return text.replace(str(self.path), "~")
 
-    def install(self, program: str) -> None:
-        """Install the program of a `credential_process`."""
-        file = self.programs / program
-        keys = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}
-        file.write_text(f"#!/bin/sh\necho '{json.dumps(keys)}'\n")
-        file.chmod(0o700)
-
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     for name in list(os.environ):
         if name.startswith(("AWS_", "XDG_", "ASSUMED_")):
             monkeypatch.delenv(name)
-    for directory in (".aws", "bin"):
-        (tmp_path / directory).mkdir()
+    (tmp_path / ".aws").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     return Home(tmp_path)
 
 
@@ -152,22 +137,6 @@ def test_the_generated_configuration_is_valid_and_has_no_conflicts(home: Home, n
     }
     clashes = [found for found in find_clashes(files, configuration, {}) if not found.is_note]
     assert not clashes
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_used_by_botocore_agrees_with_botocore(home: Home, name: str) -> None:
-    home.copy(name)
-    files = home.files()
-    for profile in files.profiles.values():
-        if (process := profile.value("credential_process")) is not None:
-            home.install(shlex.split(process)[0])
-    misplaced = [f"profile {each}" for each in files.misplaced]
-    assert {*files.profiles, *misplaced} == {*Session().full_config["profiles"]}
-    for profile in files.profiles.values():
-        expected, found = used_by_botocore(profile).kind, resolve_with_botocore(profile.name)
-        # botocore raises an error for a role whose source is missing.
-        is_broken_role = (found, expected) == (CredentialKind.BROKEN, CredentialKind.ROLE)
-        assert found is expected or is_broken_role, profile.name
 
 
 @pytest.mark.parametrize("key", ["credential_source", "mfa_serial", "web_identity_token_file"])

@@ -69,15 +69,14 @@ class BackgroundHandler(logging.Handler):
 
     def flush(self) -> None:
         """Wait for the events that wait, at the end of the process; not for long."""
-        if self._thread is not None and self.error is None:
+        if self._thread is not None:
             done = threading.Event()
             with suppress(queue.Full):
                 self._items.put((None, done), timeout=1.0)
                 done.wait(1.0)
 
     def close(self) -> None:
-        """Close the other handler."""
-        self.flush()
+        """Close the other handler; `logging.shutdown` has flushed this one."""
         self._target.close()
         super().close()
 

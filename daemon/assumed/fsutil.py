@@ -214,17 +214,17 @@ def _too_large(path: Path, max_bytes: int) -> FileTooLargeError:
     return FileTooLargeError(errno.EFBIG, f"it is larger than {max_bytes >> 20} MiB", str(path))
 
 
-def ensure_private_file(path: Path) -> None:
-    """Create a file with mode 0600, or check that it is a regular file of this user or of root.
+def open_private_append(path: Path) -> int:
+    """Return the descriptor of a private file, open for appending; a new one has mode 0600.
 
-    A symbolic link is followed if it belongs to one of the two as well: another user's link could
-    lead to any file of this user.
+    A symbolic link is followed if it belongs to this user or to root as well: another user's link
+    could lead to any file of this user.
 
     Raises:
         PermissionError: it is another user's, or not a regular file.
         OSError: a system call fails.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_MODE)
     try:
         status = os.fstat(descriptor)
@@ -233,8 +233,10 @@ def ensure_private_file(path: Path) -> None:
             raise PermissionError(
                 errno.EPERM, "it belongs to another user, or is not a regular file", str(path)
             )
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_new_file(

@@ -336,6 +336,8 @@ class DaemonStatus:
     config_error: str | None = None
     clock_skew_seconds: int = 0
     """How far this machine's clock is ahead of STS's; 0 if the skew is less than a minute."""
+    log_error: str | None = None
+    """Why events are not logged where they should be; None if they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

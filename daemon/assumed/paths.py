@@ -47,8 +47,13 @@ def expand_home(path: str) -> str:
 
 
 def home_directory() -> str:
-    """Return the home directory of this user."""
+    """Return the home directory of this user; `~` if it is unknown."""
     return expand_home("~")
+
+
+def is_home_known() -> bool:
+    """Return whether `HOME` or the user database names the home directory of this user."""
+    return home_directory() != "~"
 
 
 def user_name() -> str:

@@ -12,7 +12,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
@@ -34,6 +34,14 @@ class CompletedCommand:
     output: bytes
     status: int | None
     problem: str | None
+
+
+_running: set[int] = set()
+
+
+def running_commands() -> Set[int]:
+    """Return the process IDs of the commands that have not been waited for."""
+    return frozenset(_running)
 
 
 class ProcessGroup:
@@ -68,6 +76,7 @@ class ProcessGroup:
             )
         except ValueError as error:  # a NUL in an argument
             raise OSError(errno.EINVAL, "invalid command") from error
+        _running.add(self._process.pid)
         self._is_stopped = False
         self.status: int | None = None
         """As in `CompletedCommand`; None until `read` is done."""
@@ -91,6 +100,7 @@ class ProcessGroup:
             if not is_complete:
                 self._kill()
             self.status = self._process.wait()
+            _running.discard(self._process.pid)
         self.problem = self._describe(is_complete, timeout_seconds)
 
     def stop(self) -> None:

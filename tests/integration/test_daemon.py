@@ -178,6 +178,32 @@ def test_a_second_daemon_exits_and_names_the_first(world: World) -> None:
         assert world.states() == {"reports": "valid"}
 
 
+def test_a_second_daemon_is_refused_although_the_lock_files_were_removed(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    with world.running() as first:
+        for lock in world.credentials.parent.glob(".credentials.assumed-*"):
+            lock.unlink()
+        (world.home / "run" / "assumed" / "assumed.lock").unlink()
+        for runtime in ("other", "run"):
+            second = world.run("run", XDG_RUNTIME_DIR=str(world.home / runtime))
+            assert second.returncode == 1
+            assert f"assumed with pid {first.pid} is already running and holds" in second.stderr
+        assert world.states() == {"reports": "valid"}
+        assert first.stop() == 0
+    # The name went with its process.
+    with world.running() as third:
+        assert third.stop() == 0
+
+
+def test_a_killed_daemon_leaves_no_lock_behind(world: World) -> None:
+    world.configure({"reports": world.add_role()})
+    with world.running() as first:
+        first.process.kill()
+        first.process.wait()
+    with world.running():
+        assert world.states() == {"reports": "valid"}
+
+
 def test_credentials_in_the_environment_are_ignored(world: World) -> None:
     role = world.add_role()
     world.configure({"reports": role})

@@ -115,7 +115,9 @@ def test_journal_handler_ignores_a_journald_that_is_not_running(
     assert capsys.readouterr().err == ""
 
 
-def test_journal_handler_is_used_if_standard_error_is_the_journal() -> None:
+def test_journal_handler_is_used_if_standard_error_is_the_journal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     status = os.fstat(2)
     journal = f"{status.st_dev}:{status.st_ino}"
     assert journal_handler({}) is None
@@ -125,7 +127,10 @@ def test_journal_handler_is_used_if_standard_error_is_the_journal() -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level
     try:
+        sent: list[logging.LogRecord] = []
+        monkeypatch.setattr(handler, "emit", sent.append)
         logs.configure(journal=handler)
-        assert root.handlers == [handler]
+        logs.event(logging.ERROR, "something")
+        assert [each.getMessage() for each in sent] == ["something"]
     finally:
         root.handlers[:], root.level = before

@@ -163,38 +163,38 @@ def test_no_descriptor_outlives_an_exec(tmp_path: Path, precious: Path) -> None:
         os.close(descriptor)
 
 
-def test_ensure_private_file_creates_it_and_keeps_one_that_exists(
+def test_open_private_append_creates_it_and_keeps_one_that_exists(
     tmp_path: Path, precious: Path
 ) -> None:
-    fsutil.ensure_private_file(tmp_path / "log")
-    fsutil.ensure_private_file(precious)
+    os.close(fsutil.open_private_append(tmp_path / "log"))
+    os.close(fsutil.open_private_append(precious))
 
     assert mode(tmp_path / "log") == 0o600
     assert (precious.read_text(), mode(precious)) == ("precious", 0o666)
 
 
-def test_ensure_private_file_follows_a_link_of_ours(tmp_path: Path, precious: Path) -> None:
+def test_open_private_append_follows_a_link_of_ours(tmp_path: Path, precious: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(precious)
 
-    fsutil.ensure_private_file(link)
+    os.close(fsutil.open_private_append(link))
 
     assert precious.read_text() == "precious"
 
 
 @as_root
-def test_ensure_private_file_rejects_another_users_link(tmp_path: Path, precious: Path) -> None:
+def test_open_private_append_rejects_another_users_link(tmp_path: Path, precious: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(precious)
     os.chown(link, OTHER_UID, OTHER_UID, follow_symlinks=False)
 
     with pytest.raises(PermissionError, match="another user"):
-        fsutil.ensure_private_file(link)
+        os.close(fsutil.open_private_append(link))
 
 
-def test_ensure_private_file_rejects_a_device() -> None:
+def test_open_private_append_rejects_a_device() -> None:
     with pytest.raises(PermissionError, match="not a regular file"):
-        fsutil.ensure_private_file(Path("/dev/null"))
+        os.close(fsutil.open_private_append(Path("/dev/null")))
 
 
 @pytest.mark.parametrize("unique", [False, True])

@@ -7,13 +7,13 @@ import os
 import queue
 import random
 import signal
-import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum, auto
 from pathlib import Path
 
 from assumed import __version__
+from assumed.app.api_listener import ApiListener
 from assumed.app.daemon_api import DaemonApiBackend
 from assumed.app.exec_environment import remove_stale_exec_dirs
 from assumed.app.factory import (
@@ -27,14 +27,14 @@ from assumed.app.file_monitor import FileChange, FileMonitor
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.source_lookup import SourceLookup
+from assumed.app.status_log import log_status
 from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
-from assumed.errors import DaemonUnreachableError
-from assumed.logs import event
+from assumed.logs import event, retry_failed_log
 from assumed.models import Configuration
 from assumed.observers.composite import CompositeObserver
 from assumed.observers.hooks import Hooks
@@ -43,14 +43,13 @@ from assumed.observers.metrics_textfile import MetricsTextfile
 from assumed.paths import daemon_socket
 from assumed.platform.base import Notifier
 from assumed.platform.inotify import DirectoryWatcher
+from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
-from assumed.server.api import ApiServer
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
 from assumed.server.metrics_endpoint import MetricsServer
-from assumed.server.unix_socket import listen, private_directory
-from assumed.storage import DaemonLock
 from assumed.sts.client import StsClient
+from assumed.subprocesses import running_commands
 
 _READY_TIMEOUT_SECONDS = 20
 _INTERRUPTED = 130
@@ -61,8 +60,10 @@ class _MainLoopEvent(Enum):
 
     NOTIFY_READY = auto()
     START_API = auto()
+    RESTORE_SOCKET = auto()
     RELOAD = auto()
     RECONCILE = auto()
+    LOG_STATUS = auto()
     WRITE_METRICS = auto()
     TERMINATE = auto()
     INTERRUPT = auto()
@@ -72,6 +73,7 @@ _SIGNALS = {
     signal.SIGHUP: _MainLoopEvent.RELOAD,
     signal.SIGTERM: _MainLoopEvent.TERMINATE,
     signal.SIGINT: _MainLoopEvent.INTERRUPT,
+    signal.SIGUSR1: _MainLoopEvent.LOG_STATUS,
 }
 
 
@@ -86,11 +88,14 @@ class Daemon:
             ConfigurationUnavailableError: the configuration cannot be read now.
             SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
         """
+        self._queue = SignalAwareQueue[_MainLoopEvent]()
+        # Before the configuration is read: what SIGHUP announces after that must not be missed.
+        self._handle_signals()
         clock, sources = SystemClock(), SourceProfiles()
         lookup = SourceLookup(sources)
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
-        self._queue = SignalAwareQueue[_MainLoopEvent]()
+        self._reaper = ZombieReaper(running_commands, clock.boottime)
         self._notifier: Notifier = SystemdNotifier(environ)
         metrics = Metrics()
         self._textfile = MetricsTextfile(self._render_metrics, clock)
@@ -121,24 +126,31 @@ class Daemon:
         self._api = DaemonApiBackend(
             self._engine, self._reloader, self._endpoint, metrics, self._monitor.request_check
         )
+        self._listener = ApiListener(
+            self._api, Path(daemon_socket(environ)), config=str(configuration.path)
+        )
 
     def run(self) -> int:
         """Refresh the profiles until a signal stops the daemon; return the exit status.
 
-        SIGTERM stops it with 0, SIGINT with 130; SIGHUP reloads the configuration.
+        SIGTERM stops it with 0, SIGINT with 130; SIGHUP reloads the configuration, and SIGUSR1
+        logs the state of all profiles. No other signal that can be handled has an effect.
 
         Raises:
             AlreadyRunningError: another daemon holds the socket or the credentials file.
             AssumedError: the socket or the lock cannot be created.
         """
+        with ExitStack() as stack:
+            stack.enter_context(self._engine.acquire_daemon_lock(str(self._reloader.initial.path)))
+            self._listener.open()
+            stack.callback(self._listener.close)
+            self._start(stack)
+            return self._main_loop()
+
+    def _handle_signals(self) -> None:
         for number, main_loop_event in _SIGNALS.items():
             signal.signal(number, lambda *_, posted=main_loop_event: self._post(posted))
         self._queue.enable_signal_wakeup()
-        with ExitStack() as stack:
-            stack.enter_context(self._engine.acquire_daemon_lock(str(self._reloader.initial.path)))
-            server = ApiServer(self._api, self._listen(stack))
-            self._start(stack, server)
-            return self._main_loop(server)
 
     def _make_engine(
         self, configuration: Configuration, sources: SourceProfiles, metrics: Metrics
@@ -166,23 +178,7 @@ class Daemon:
         scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
-    def _listen(self, stack: ExitStack) -> socket.socket:
-        path = Path(daemon_socket(self._environ))
-        try:
-            private_directory(path.parent)
-            stack.enter_context(
-                DaemonLock(path.with_suffix(".lock"), config=str(self._reloader.initial.path))
-            )
-            listener = listen(path)
-        except OSError as error:
-            raise DaemonUnreachableError(
-                f"{path}: the socket cannot be created: {error.strerror}",
-                hint="set XDG_RUNTIME_DIR to a directory of your own",
-            ) from error
-        stack.callback(path.unlink, missing_ok=True)
-        return listener
-
-    def _start(self, stack: ExitStack, server: ApiServer) -> None:
+    def _start(self, stack: ExitStack) -> None:
         configuration = self._reloader.initial
         event(
             logging.INFO,
@@ -197,7 +193,7 @@ class Daemon:
         self._observers.configure(configuration)
         stack.callback(self._observers.stop)
         self._engine.load(configuration)
-        stack.callback(server.stop)
+        stack.callback(self._listener.close)
         self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._monitor.start()
@@ -214,7 +210,7 @@ class Daemon:
         self._engine.stop()
         event(logging.INFO, "daemon_stopped", profiles=summary.enabled, valid=summary.valid)
 
-    def _main_loop(self, server: ApiServer) -> int:
+    def _main_loop(self) -> int:
         is_ready = False
         clock = SystemClock()
         ready_by = clock.boottime() + _READY_TIMEOUT_SECONDS
@@ -229,11 +225,16 @@ class Daemon:
                     is_ready = True
                     self._notify_ready()
                 case _MainLoopEvent.START_API:
-                    server.start()
+                    self._listener.start()
+                case _MainLoopEvent.RESTORE_SOCKET:
+                    if self._listener.reopen():
+                        self._endpoint.restore_tokens()
                 case _MainLoopEvent.RELOAD:
                     self._reload()
                 case _MainLoopEvent.RECONCILE:
                     self._engine.reconcile()
+                case _MainLoopEvent.LOG_STATUS:
+                    log_status(self._api.status(()))
                 case _MainLoopEvent.WRITE_METRICS:
                     self._textfile.write()
                 case _MainLoopEvent.TERMINATE:
@@ -269,6 +270,8 @@ class Daemon:
         If the scheduler is stuck, systemd gets no keep-alive and restarts the daemon.
         """
         try:
+            retry_failed_log()
+            self._reaper.reap()
             self._engine.heartbeat()
             changes = self._monitor.check()
             if FileChange.CONFIG in changes or self._reloader.is_unreadable:
@@ -278,6 +281,8 @@ class Daemon:
             if self._monitor.update_watches():
                 remove_stale_exec_dirs(self._environ)
             self._status.notify()
+            if self._listener.is_lost():
+                self._post(_MainLoopEvent.RESTORE_SOCKET)
             if self._textfile.is_due():
                 self._post(_MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - it must not end the scheduler's thread

@@ -14,7 +14,7 @@ from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.clock import SystemClock
 from assumed.errors import AssumedError, UnexpectedError
-from assumed.logs import event
+from assumed.logs import event, log_error
 from assumed.models import Credentials, DaemonStatus, EndpointAddress, Login, Outcome, Status
 from assumed.observers.metrics import Metrics
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
@@ -60,6 +60,7 @@ class DaemonApiBackend:
                 config=str(self._reloader.initial.path),
                 config_error=self._reloader.error,
                 clock_skew_seconds=round(self._engine.clock_skew.total_seconds()),
+                log_error=log_error(),
             ),
             profiles=self._engine.scheduler.statuses(profiles),
         )

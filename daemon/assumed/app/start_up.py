@@ -79,8 +79,9 @@ class StartUp:
             ) as error:
                 if not self._is_worth_waiting(error):
                     raise
+                # `create` may have set handlers that belong to what it could not finish.
+                self._handle_signals()
                 if error.message != reported:
-                    self._handle_signals()
                     self._report(error)
                     reported = error.message
             if not self._pause(step, ready_at=began_at + _READY_AFTER_SECONDS):
@@ -119,6 +120,8 @@ class StartUp:
         return not self._is_stopped
 
     def _handle_signals(self) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, lambda *_: self._wake_up.set())
 

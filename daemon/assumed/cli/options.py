@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,7 @@ from assumed import logs as log
 from assumed.config import loader
 from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
+from assumed.paths import is_home_known
 from assumed.platform.hardening import disable_core_dumps
 
 
@@ -71,11 +73,14 @@ class Options:
         except ConfigurationError:
             return None
 
-    def configure_log(self, *, journal: logging.Handler | None = None) -> None:
+    def configure_log(
+        self, *, journal: logging.Handler | None = None, background: bool = False
+    ) -> None:
         """Configure the log as the options say.
 
         Args:
             journal: a handler for the systemd journal, used unless `--log-file` is given.
+            background: log on a thread, for a process that must not wait for its log.
 
         Raises:
             UsageError: the log file cannot be opened.
@@ -86,6 +91,7 @@ class Options:
                 log_format=self.log_format,
                 log_file=self.log_file,
                 journal=journal,
+                background=background,
             )
         except OSError as error:
             raise UsageError(
@@ -105,13 +111,17 @@ def parse_duration_option(
 
 
 def common_options(
-    *, log_level: str = "error", log_destination: str = "standard error"
+    *,
+    log_level: str = "error",
+    log_destination: str = "standard error",
+    is_interruptible: bool = True,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Add the common options to a command, which receives them as an `Options` argument.
 
     Args:
         log_level: the default of `--log-level` for this command.
         log_destination: where it logs without `--log-file`, for the help.
+        is_interruptible: whether Ctrl-C raises KeyboardInterrupt in it; else it ends the process.
     """
 
     def decorate(command: Callable[..., Any]) -> Any:
@@ -147,6 +157,14 @@ def common_options(
             config: Path | None, log_level: str, log_format: str, log_file: Path | None, **rest: Any
         ) -> Any:
             disable_core_dumps()
+            if is_interruptible and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if not is_home_known():
+                raise UsageError(
+                    f"the home directory is unknown: HOME is not set, and user ID {os.geteuid()} "
+                    "is not in the user database",
+                    hint="set HOME to a directory of this user",
+                )
             options = Options(config, log_level, log.LogFormat(log_format), log_file)
             return command(options, **rest)
 

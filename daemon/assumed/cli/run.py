@@ -14,7 +14,11 @@ from assumed.logs import LogFormat, event
 
 
 @click.command("run", cls=Command, examples=("assumed run", "assumed run --log-format json"))
-@common_options(log_level="info", log_destination="the systemd journal, or else standard error")
+@common_options(
+    log_level="info",
+    log_destination="the systemd journal, or else standard error",
+    is_interruptible=False,
+)
 @click.pass_context
 def command(context: click.Context, options: Options) -> None:
     """Keep all profiles refreshed until stopped.
@@ -31,7 +35,7 @@ def command(context: click.Context, options: Options) -> None:
     harden_process()
     limit_malloc_arenas()
     journal = journal_handler(os.environ)
-    options.configure_log(journal=journal)
+    options.configure_log(journal=journal, background=True)
     start_up = StartUp(
         SystemdNotifier(os.environ),
         SystemClock(),

@@ -293,6 +293,8 @@ def _notes(status: Status) -> Iterator[str]:
             "the configuration file cannot be used, so the previous configuration is used:\n"
             f"{error}"
         )
+    if status.daemon.log_error is not None:
+        yield f"the log of the daemon is not complete: {printable(status.daemon.log_error)}"
     if status.daemon.clock_skew_seconds:
         skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (

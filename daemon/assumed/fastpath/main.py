@@ -41,7 +41,7 @@ MIN_SECONDS = 60
 """Credentials with less remaining are never printed."""
 STATUS_FIELDS = ("profile", "state", "minutes_left", "seconds_left", "expires_at")
 
-_FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
+_FAILED, _WRONG_USAGE = 1, 2
 # The codes of assumed.errors, which is too slow to import here.
 _USAGE, _UNREACHABLE = "Usage", "DaemonUnreachable"
 # A refresh may take long; a prompt must not.
@@ -96,8 +96,6 @@ def main(arguments: "Sequence[str]") -> int | None:
     except CommandFailedError as error:
         sys.stderr.write(f"{error.text}\n")
         return error.status
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except BrokenPipeError:
         # The reader has closed the pipe; the interpreter's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

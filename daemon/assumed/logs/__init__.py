@@ -2,7 +2,7 @@
 
 from assumed.logs.events import event, event_fields
 from assumed.logs.formatters import LogFormat, event_text, timestamp
-from assumed.logs.handlers import configure
+from assumed.logs.handlers import configure, log_error, retry_failed_log
 from assumed.logs.redaction import redact
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "event",
     "event_fields",
     "event_text",
+    "log_error",
     "redact",
+    "retry_failed_log",
     "timestamp",
 ]

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
-_LOGGER = logging.getLogger("assumed")
+EVENT_LOGGER = logging.getLogger("assumed")
 
 
 def event(
     level: int, name: str, /, *, exc_info: BaseException | None = None, **fields: object
 ) -> None:
-    """Log one event.
+    """Log one event; never raise, since a refresh must not depend on its log.
 
     Args:
         level: a level of `logging`.
@@ -24,9 +25,11 @@ def event(
         exc_info: an exception to log with its traceback: an error in this program.
         fields: flat values; None is left out.
     """
-    if _LOGGER.isEnabledFor(level):
-        present = {key: value for key, value in fields.items() if value is not None}
-        _LOGGER.log(level, name, extra={"fields": present}, exc_info=exc_info)
+    # Handlers report their own failures; what else they raise has no other place to go.
+    with suppress(Exception):
+        if EVENT_LOGGER.isEnabledFor(level):
+            present = {key: value for key, value in fields.items() if value is not None}
+            EVENT_LOGGER.log(level, name, extra={"fields": present}, exc_info=exc_info)
 
 
 def event_name(record: logging.LogRecord) -> str:
@@ -44,9 +47,9 @@ def event_fields(record: logging.LogRecord) -> Mapping[str, object]:
 
 def is_event(record: logging.LogRecord) -> bool:
     """Return whether this program logged the record, not a library."""
-    return record.name == _LOGGER.name
+    return record.name == EVENT_LOGGER.name
 
 
 def set_event_level(level: str) -> None:
     """Set the lowest level of the events to log; the level of libraries stays."""
-    _LOGGER.setLevel(level.upper())
+    EVENT_LOGGER.setLevel(level.upper())

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 
-from assumed.fsutil import ensure_private_file
+from assumed.logs.background import BackgroundHandler
+from assumed.logs.destinations import (
+    FailoverHandler,
+    PrivateFileHandler,
+    StandardErrorHandler,
+    StreamHandler,
+)
 from assumed.logs.events import is_event, set_event_level
 from assumed.logs.formatters import FORMATTERS, LogFormat
+from assumed.logs.journald import JournalHandler
 
 
 def configure(
@@ -19,8 +24,11 @@ def configure(
     log_format: LogFormat = LogFormat.TEXT,
     log_file: Path | None = None,
     journal: logging.Handler | None = None,
+    background: bool = False,
 ) -> None:
     """Send events to one place: the journal, a file, or standard error.
+
+    If that place fails, events go to standard error or the journal meanwhile.
 
     Records of libraries are shown from WARNING on, at every `level`: below that, botocore and
     urllib3 log requests and responses, and the response to AssumeRole is the secret itself.
@@ -30,19 +38,13 @@ def configure(
         log_format: the format of a line; the journal has fields instead.
         log_file: the file to append to; it is reopened after log rotation.
         journal: a handler for the systemd journal, used if there is no `log_file`.
+        background: write on a thread, so that logging never blocks: for the daemon.
 
     Raises:
         OSError: `log_file` cannot be opened for writing.
     """
-    handler: logging.Handler
-    if log_file is not None:
-        handler = _PrivateFileHandler(log_file, encoding="utf-8", errors="backslashreplace")
-    elif journal is not None:
-        handler = journal
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-    if handler is not journal:
-        handler.setFormatter(FORMATTERS[log_format]())
+    target = _failover(log_format, log_file, journal, background=background)
+    handler = BackgroundHandler(target) if background else target
     handler.addFilter(_remove_library_traceback)
     # It logs the output of a failing credential_process with a traceback, at every attempt. The
     # failure itself is an event of this program.
@@ -56,12 +58,39 @@ def configure(
     set_event_level(level)
 
 
-class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
-    """A log file that only its owner can read, also after log rotation."""
+def log_error() -> str | None:
+    """Return why events are not written where they should be; None if they are."""
+    handlers = logging.getLogger().handlers
+    return next((each.error for each in handlers if isinstance(each, _REPORTING)), None)
 
-    def _open(self) -> TextIOWrapper:
-        ensure_private_file(Path(self.baseFilename))
-        return super()._open()
+
+def retry_failed_log() -> None:
+    """Use a log that failed again if it works, a minute after the last time; from any thread."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _REPORTING):
+            handler.retry()
+
+
+_REPORTING = (BackgroundHandler, FailoverHandler)
+
+
+def _failover(
+    log_format: LogFormat,
+    log_file: Path | None,
+    journal: logging.Handler | None,
+    *,
+    background: bool,
+) -> FailoverHandler:
+    formatter = FORMATTERS[log_format]()
+    stderr = StandardErrorHandler() if background else StreamHandler(sys.stderr)
+    stderr.setFormatter(formatter)
+    if log_file is not None:
+        file = PrivateFileHandler(log_file)
+        file.setFormatter(formatter)
+        return FailoverHandler(file, journal or stderr, name=f"--log-file {log_file}")
+    if journal is not None:
+        return FailoverHandler(journal, None, name="the systemd journal")
+    return FailoverHandler(stderr, JournalHandler(), name="standard error")
 
 
 def _remove_library_traceback(record: logging.LogRecord) -> bool:

@@ -137,6 +137,15 @@ class ContainerCredentialsEndpoint:
                     )
                 rmtree(directory, ignore_errors=True)
 
+    def restore_tokens(self) -> None:
+        """Write the token files again after the runtime directory was removed; log a failure."""
+        with self._lock:
+            if self._open is not None:
+                try:
+                    self._open[1].restore()
+                except (OSError, AssumedError) as error:
+                    event(logging.WARNING, "endpoint_restore_failed", error=str(error))
+
     def close(self) -> None:
         """Close the endpoint."""
         with self._lock:

@@ -38,14 +38,30 @@ class TokenStore:
         Raises:
             OSError: it cannot be created.
         """
-        path = self._directory / f"{quote(profile, safe='')}{_SUFFIX}"
+        path = self._path(profile)
         if profile not in self._tokens or not path.exists():
             self._create(profile, path)
         return path
 
+    def restore(self) -> None:
+        """Write the files that are missing, with the tokens that they had.
+
+        Raises:
+            DaemonUnreachableError: the directory is a link, or belongs to another user.
+            OSError: a file cannot be created.
+        """
+        private_directory(self._directory)
+        for profile, token in self._tokens.items():
+            path = self._path(profile)
+            if not path.exists():
+                replace_file(path, token)
+
     def get(self, profile: str) -> bytes | None:
         """Return the token of a profile; None if the profile is not in use."""
         return self._tokens.get(profile)
+
+    def _path(self, profile: str) -> Path:
+        return self._directory / f"{quote(profile, safe='')}{_SUFFIX}"
 
     def _create(self, profile: str, path: Path) -> None:
         token = secrets.token_urlsafe(_BYTES).encode()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
+import socket
 import stat
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +24,7 @@ from assumed.storage.permissions import chown, owner_of_new_files
 _POLL_INTERVAL_SECONDS = 0.005
 _LOCK_TIMEOUT_SECONDS = 30
 _MAX_BYTES = 4096
+_UCRED = struct.Struct("=iii")
 
 
 @contextmanager
@@ -53,6 +58,9 @@ def write_lock(path: Path, *, sleep: Callable[[float], None]) -> Iterator[int]:
 class DaemonLock:
     """The exclusive lock of a running daemon; held until `release`.
 
+    It is a lock on a file, which names its holder, and a name that belongs to the directory of the
+    file, since a user may remove the file.
+
     Args:
         path: the lock file; it and its directory are created if missing.
         config: the daemon's configuration file, to report it to a second daemon.
@@ -64,27 +72,35 @@ class DaemonLock:
     """
 
     def __init__(self, path: Path, *, config: str) -> None:
+        self._name: socket.socket | None = None
         self._descriptor = open_private(path)
         try:
             with wrap_os_errors("lock", path):
                 if not _try_lock(self._descriptor):
                     raise _already_running(path, read_lock_file(self._descriptor))
+                self._name = _bind_name(path)
                 write_lock_file(
                     self._descriptor,
                     json.dumps({"pid": os.getpid(), "config": config}).encode(),
                 )
         except BaseException:
             os.close(self._descriptor)
+            self._release_name()
             raise
 
     def release(self) -> None:
         """Release the lock; a second call does nothing."""
+        self._release_name()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             try:
                 os.ftruncate(descriptor, 0)
             finally:
                 os.close(descriptor)
+
+    def _release_name(self) -> None:
+        if self._name is not None:
+            self._name.close()
 
     def __enter__(self) -> DaemonLock:
         return self
@@ -152,10 +168,58 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
+def _bind_name(path: Path) -> socket.socket | None:
+    """Bind an abstract socket (unix(7)) that is named after the directory and the lock file.
+
+    Returns:
+        None where there are no such sockets, or if another user took the name: then the file alone
+        is the lock.
+
+    Raises:
+        AlreadyRunningError: another process of this user, or of root, has the name.
+        OSError: a system call fails.
+    """
+    if sys.platform != "linux":
+        return None
+    directory = path.parent.stat()
+    place = f"{directory.st_dev}:{directory.st_ino}:{path.name}".encode(errors="surrogateescape")
+    name = b"\0assumed/" + hashlib.sha256(place).hexdigest().encode()
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        holder.bind(name)
+        # Without it, no one could ask who has the name.
+        holder.listen(socket.SOMAXCONN)
+    except OSError as error:
+        holder.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        pid, uid = _holder_of(name)
+        if uid not in {os.geteuid(), 0}:
+            return None
+        raise _already_running(path, json.dumps({"pid": pid}).encode()) from None
+    return holder
+
+
+def _holder_of(name: bytes) -> tuple[int, int]:
+    """Return the process and the user that have an abstract name; 0 and -1 if that is unknown."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(name)
+        except OSError:
+            # Its queue is full, which this program never sees to, or it is free by now.
+            return 0, -1
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        pid, uid, _ = _UCRED.unpack(credentials)
+    return pid, uid
+
+
 def _already_running(path: Path, content: bytes) -> AlreadyRunningError:
     try:
         holder = json.loads(content)
-        who = f"assumed with pid {int(holder['pid'])} and configuration {holder['config']}"
+        who = f"assumed with pid {int(holder['pid'])}"
+        if "config" in holder:
+            who += f" and configuration {holder['config']}"
     except (ValueError, TypeError, KeyError):
         who = "another assumed process"
     return AlreadyRunningError(

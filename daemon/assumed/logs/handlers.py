@@ -8,7 +8,7 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-from assumed.fsutil import ensure_private_file
+from assumed.fsutil import open_private_log
 from assumed.logs.events import is_event, set_event_level
 from assumed.logs.formatters import FORMATTERS, LogFormat
 
@@ -60,8 +60,8 @@ class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
     """A log file that only its owner can read, also after log rotation."""
 
     def _open(self) -> TextIOWrapper:
-        ensure_private_file(Path(self.baseFilename))
-        return super()._open()
+        descriptor = open_private_log(Path(self.baseFilename))
+        return open(descriptor, "a", encoding=self.encoding, errors=self.errors)  # noqa: PTH123
 
 
 def _remove_library_traceback(record: logging.LogRecord) -> bool:

@@ -37,7 +37,7 @@ from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.in_place import InPlaceWriter, repair_in_place
 from assumed.storage.locks import DaemonLock, write_lock
-from assumed.storage.permissions import make_private, reject_foreign_link
+from assumed.storage.permissions import make_private, reject_untrusted_path
 from assumed.storage.reader import FileSignature, open_stable, require_regular_file
 from assumed.storage.stored_profile import StoredProfile
 from assumed.storage.warn_once import WarnOnce
@@ -204,6 +204,8 @@ class CredentialsFile:
                 configuration.
             CredentialsFileUnwritableError: the lock file cannot be opened or locked.
         """
+        with wrap_os_errors("write", self._path):
+            reject_untrusted_path(self._path)
         return DaemonLock(CredentialsFilePaths.of(self._path).daemon_lock, config=config)
 
     def _read_sections(self, *, require_no_writer: bool = False) -> Mapping[str, Mapping[str, str]]:
@@ -217,11 +219,12 @@ class CredentialsFile:
 
     @contextmanager
     def _write_lock(self) -> Iterator[tuple[CredentialsFilePaths, AtomicReplacer]]:
+        with wrap_os_errors("write", self._path):
+            reject_untrusted_path(self._path)
         paths = CredentialsFilePaths.of(self._path)
         with wrap_os_errors("write", paths.file):
             # Before the lock: root could create a lock file beside a device.
             require_regular_file(paths.file)
-            reject_foreign_link(self._path, paths.file)
         with (
             wrap_os_errors("write", paths.file),
             write_lock(paths.write_lock, sleep=self._sleep) as lock,

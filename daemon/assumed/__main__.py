@@ -14,7 +14,7 @@ def main() -> int:
             return status
     import gc  # noqa: PLC0415 - the fast path imports nothing that it does not need
 
-    from assumed.cli import main as run_command_line  # noqa: PLC0415 - the fast path has no click
+    from assumed.cli.main import main as run_command_line  # noqa: PLC0415 - the fast path has no click
 
     try:
         return run_command_line(arguments)

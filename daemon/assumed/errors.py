@@ -79,6 +79,12 @@ class ConfigurationNotWrittenError(AssumedError):
     code = "ConfigurationNotWritten"
 
 
+class AdoptionRejectedError(AssumedError):
+    """A profile of the AWS files cannot be adopted or released; no file was changed for it."""
+
+    code = "AdoptionRejected"
+
+
 class SourceMissingError(AssumedError):
     """The source credentials are missing or expired, and the user has to log in or add them."""
 

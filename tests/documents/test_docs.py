@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from assumed.cli import _COMMANDS, _assumed
+from assumed.cli.main import _COMMANDS, _assumed
 from assumed.cli.status_table import print_status
 from assumed.config import loader
 from assumed.config.schema import (

@@ -32,6 +32,7 @@ WITHOUT_A_CODE_ON_THE_SCREEN = {
     "Unexpected",
     "CredentialsFile",
     "NoRoleProfiles",
+    "AdoptionRejected",
     "ConfigurationNotWritten",
     "CommandNotStarted",
     "HookFailed",

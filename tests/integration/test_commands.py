@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from assumed.cli import _COMMANDS
+from assumed.cli.main import _COMMANDS
 from tests.integration.world import SOURCE, World
 
 

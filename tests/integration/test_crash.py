@@ -60,6 +60,7 @@ _OS_CALLS = (
     "link",
     "unlink",
     "rename",
+    "replace",
     "mkdir",
     "listxattr",
     "getxattr",

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from assumed.aws_files.ini import DEFAULTS, IniDocument, Section
 from assumed.aws_files.ownership import (
+    ADOPTED_MARK,
     EDITED_KEYS,
     LEGACY_TOKEN,
     LONG_TERM_KEYS,
@@ -221,9 +222,16 @@ class Editor:
             return False
         if any(lines[index].strip() for index in range(section.line, end) if index not in own):
             return False
+        following = ""
+        for line in lines[end:]:
+            if line.startswith(ADOPTED_MARK):
+                # `release` restores it below this header.
+                return False
+            if line.strip() and line.strip()[0] not in "#;":
+                following = line
+                break
         # Without the header, an indented line could continue the value above it.
-        following = (line for line in lines[end:] if line.strip() and line.strip()[0] not in "#;")
-        return not _indent(next(following, ""))
+        return not _indent(following)
 
     def _reject_inherited_token(self, profile: str) -> None:
         defaults = self._document.sections.get(DEFAULTS)

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 MANAGER = "assumed"
 """The value of the key `manager` in a profile that assumed manages."""
 
+ADOPTED_MARK = "# adopted by assumed: "
+"""What stands in front of a line that `assumed adopt` commented out."""
+
 MANAGED_KEYS = (
     "aws_access_key_id",
     "aws_secret_access_key",

@@ -101,37 +101,51 @@ def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
         SourceUnavailableError: one cannot be opened or read.
         CredentialsFileMalformedError: botocore cannot read one either; names the line.
     """
+    return parse_aws_files((config, _read(config)), (credentials, _read(credentials)))
+
+
+def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes]) -> AwsFiles:
+    """Return the profiles in the contents of both files; see `read_aws_files`.
+
+    Raises:
+        CredentialsFileMalformedError: botocore cannot read one either; names the line.
+    """
     profiles: dict[str, AwsProfile] = {}
-    for header, location, entries in _sections(config):
-        name = _profile_name(header)
+    for header, location, entries in _sections(*config):
+        name = profile_name(header)
         if name is not None:
             # For botocore [default] and [profile default] are one profile: the later one wins.
             profiles[name] = AwsProfile(name, location, entries)
     misplaced: dict[str, SourceLocation] = {}
-    for header, location, entries in _sections(credentials):
+    for header, location, entries in _sections(*credentials):
         known = profiles.get(header)
         if known is not None:
             profiles[header] = AwsProfile(header, known.location, known.config, entries)
-        elif header.startswith("profile ") and (name := _profile_name(header)) is not None:
+        elif header.startswith("profile ") and (name := profile_name(header)) is not None:
             misplaced[name] = location
         else:
             profiles[header] = AwsProfile(header, location, credentials=entries)
-    return AwsFiles(config, credentials, profiles, misplaced)
+    return AwsFiles(config[0], credentials[0], profiles, misplaced)
 
 
-def _sections(path: Path) -> list[tuple[str, SourceLocation, Mapping[str, ConfigValue]]]:
+def _read(path: Path) -> bytes:
     if path == Path():
         # The variable that names it is empty: botocore reads no file.
-        return []
+        return b""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        return []
+        return b""
     except OSError as error:
         raise SourceUnavailableError(
             f"{path} cannot be read: {error.strerror}",
             hint="make it readable: no AWS tool can read it either",
         ) from error
+
+
+def _sections(
+    path: Path, data: bytes
+) -> list[tuple[str, SourceLocation, Mapping[str, ConfigValue]]]:
     document = IniDocument(data, str(path))
     return [
         (
@@ -146,7 +160,7 @@ def _sections(path: Path) -> list[tuple[str, SourceLocation, Mapping[str, Config
     ]
 
 
-def _profile_name(header: str) -> str | None:
+def profile_name(header: str) -> str | None:
     """Return the profile under a header of the config file (botocore, build_profile_map)."""
     if header == "default":
         return header

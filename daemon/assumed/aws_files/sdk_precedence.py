@@ -42,6 +42,12 @@ class CredentialKind(Enum):
     NOTHING = ()
 
 
+# Parameters of a role; without it, they mean nothing to any AWS tool.
+_ROLE_PARAMETERS = ("mfa_serial", "role_session_name", "external_id", "duration_seconds")
+_PRECEDING_KEYS = frozenset(_ROLE_PARAMETERS).union(
+    *(kind.value for kind in CredentialKind if kind is not CredentialKind.KEYS)
+)
+
 _DESCRIPTIONS = {
     CredentialKind.ROLE: "a separate session of that role",
     CredentialKind.WEB_IDENTITY: "a separate session from web_identity_token_file",
@@ -101,6 +107,14 @@ def used_by_javascript(profile: AwsProfile) -> CredentialChoice:
         if (key := _first(entries, keys)) is not None:
             return CredentialChoice(kind, entries[key])
     return CredentialChoice(CredentialKind.NOTHING)
+
+
+def precedes_stored_keys(key: str) -> bool:
+    """Whether a key of a profile makes some AWS tool use other credentials than stored keys.
+
+    Includes the keys that go with such a key, such as `external_id` with `role_arn`.
+    """
+    return key in _PRECEDING_KEYS or key.startswith("sso_")
 
 
 TOOLS: Mapping[str, Callable[[AwsProfile], CredentialChoice]] = {

@@ -53,6 +53,20 @@ def unique_name(name: str, suffix: str, taken: Collection[str]) -> str:
     return free
 
 
+def choices_before_keys(profile: AwsProfile, credentials: Path) -> Mapping[str, CredentialChoice]:
+    """Return what tools use of a profile that would not use keys of it in the credentials file.
+
+    Args:
+        profile: the profile, with or without such keys.
+        credentials: the path of the credentials file.
+    """
+    refreshed = _with_keys(profile, credentials)
+    choices = {tool: use(refreshed) for tool, use in TOOLS.items()}
+    return {
+        tool: choice for tool, choice in choices.items() if choice.kind is not CredentialKind.KEYS
+    }
+
+
 def find_clashes(
     files: AwsFiles, configuration: Configuration, environ: Mapping[str, str]
 ) -> tuple[Finding, ...]:
@@ -88,9 +102,8 @@ def _around_refreshed_keys(
     profile: AwsProfile, files: AwsFiles, configuration: Configuration
 ) -> Iterator[Finding]:
     """Find what takes precedence over the refreshed keys, and what they take precedence over."""
-    refreshed = _with_keys(profile, files.credentials)
-    choices = {tool: use(refreshed) for tool, use in TOOLS.items()}
-    others = [tool for tool, choice in choices.items() if choice.kind is not CredentialKind.KEYS]
+    choices = choices_before_keys(profile, files.credentials)
+    others = list(choices)
     rename = (
         f"in {configuration.path}, give profile {profile.name} another name, such as "
         f"{unique_name(profile.name, FRESH_SUFFIX, {*files.profiles, *configuration.profiles})}"

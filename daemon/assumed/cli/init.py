@@ -8,14 +8,17 @@ from pathlib import Path
 import click
 
 from assumed.aws_files.shadowing import FRESH_SUFFIX
+from assumed.cli.adopt import carry_out, confirm_changes
+from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
+from assumed.errors import NoRoleProfilesError, UsageError
 from assumed.text import printable_lines
 
 
 @click.command(
     "init",
     cls=Command,
-    examples=("assumed init", "assumed init --output -"),
+    examples=("assumed init", "assumed init --adopt", "assumed init --output -"),
 )
 @click.option(
     "--output",
@@ -29,8 +32,10 @@ from assumed.text import printable_lines
     show_default=True,
     help="Suffix for the names of the new profiles.",
 )
+@click.option("--adopt", is_flag=True, help="Keep the names: adopt every role profile.")
+@click.option("--yes", is_flag=True, help="With --adopt: do not ask for confirmation.")
 @common_options()
-def command(options: Options, output: str | None, suffix: str) -> None:
+def command(options: Options, output: str | None, suffix: str, *, adopt: bool, yes: bool) -> None:
     """Write a first configuration from the AWS files.
 
     Finds the role profiles of the AWS config file and defines a profile for each. Never
@@ -43,6 +48,14 @@ def command(options: Options, output: str | None, suffix: str) -> None:
     )
 
     options.configure_log()
+    if adopt:
+        if output == "-":
+            raise UsageError(
+                "--adopt changes files, and --output - prints the configuration",
+                hint="leave one of the two options out",
+            )
+        path = default_path(Path(output) if output is not None else options.config, os.environ)
+        click.get_current_context().exit(_adopt_all(options, path, yes=yes))
     generated = generate_from_aws_files(os.environ, suffix=suffix)
     for skipped in generated.skipped:
         text = f"{skipped.place}: profile {skipped.profile} is skipped: {skipped.reason}"
@@ -58,3 +71,25 @@ def command(options: Options, output: str | None, suffix: str) -> None:
         click.echo(f"{path}: not safe to read: {insecure}", err=True)
     chosen = f" --config {path}" if path != default_path(None, os.environ) else ""
     click.echo(f"{path}: written; review it, then test it with `assumed check --live{chosen}`")
+
+
+def _adopt_all(options: Options, path: Path, *, yes: bool) -> int:
+    from assumed.app.adopt import Adoption  # noqa: PLC0415 - botocore is slow to import
+
+    if path.exists():
+        raise UsageError(
+            f"{path} is there already, and is never overwritten",
+            hint="`assumed adopt PROFILE` adds profiles to it",
+        )
+    adoption = Adoption(path, os.environ)
+    names, skipped = adoption.candidates()
+    for name, reason in skipped.items():
+        click.echo(printable_lines(f"profile {name} is skipped: {reason}"), err=True)
+    if not names:
+        raise NoRoleProfilesError(
+            "there is no role profile to adopt in the AWS files",
+            hint="`assumed init` gives role profiles a second name",
+        )
+    plan = adoption.plan(names)
+    confirm_changes(plan, yes=yes)
+    return carry_out(adoption, plan, connect_to_daemon(options))

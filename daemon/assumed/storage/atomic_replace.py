@@ -55,12 +55,14 @@ class AtomicReplacer:
         lock: the descriptor of the write lock's file, in which each exchange is recorded.
         sleep: waits for a number of seconds.
         warnings: logs what is special about the file.
+        is_private: make the new file private; False keeps the mode and the ACL of the old one.
     """
 
     paths: CredentialsFilePaths
     lock: int
     sleep: Callable[[float], None]
     warnings: WarnOnce
+    is_private: bool = True
     _is_exchange_unsupported: bool = field(default=False, init=False)
 
     def replace(self, edit: EditBytes) -> FileSignature | None:
@@ -117,7 +119,8 @@ class AtomicReplacer:
         """Write the new file beside the old one; afterwards remove the one that is left over."""
         try:
             with wrap_os_errors("write", self.paths.new):
-                new = write_new(self.paths.new, data, like=old.descriptor if old else None)
+                like = old.descriptor if old else None
+                new = write_new(self.paths.new, data, like=like, is_private=self.is_private)
         except BaseException:
             with suppress(OSError):
                 self.paths.new.unlink(missing_ok=True)
@@ -194,13 +197,14 @@ class AtomicReplacer:
         return True
 
 
-def write_new(path: Path, data: bytes, *, like: int | None) -> OpenFile:
+def write_new(path: Path, data: bytes, *, like: int | None, is_private: bool = True) -> OpenFile:
     """Create a file, flush it to disk, and open it with a lease.
 
     Args:
         path: the file; it does not exist yet.
         data: all of its content.
         like: the descriptor of the file whose owner, ACL and extended attributes it gets.
+        is_private: with mode 0600 and a private ACL; False copies both from `like`.
 
     Raises:
         OSError: a system call fails.
@@ -211,7 +215,7 @@ def write_new(path: Path, data: bytes, *, like: int | None) -> OpenFile:
             os.fchmod(descriptor, PRIVATE_MODE)
             chown(descriptor, *owner_of_new_files(path.parent))
         else:
-            copy_attributes(like, descriptor)
+            copy_attributes(like, descriptor, is_private=is_private)
         write_all(descriptor, data)
         os.fsync(descriptor)
     finally:

@@ -3,6 +3,7 @@
 | topic | module |
 | --- | --- |
 | batch writes | `batch_writer` |
+| locking, replacing, repairing | `locked_file` |
 | read beside other writers | `reader`, `lease` |
 | atomic replacement | `atomic_replace`, `renameat2` |
 | write in place | `in_place` |
@@ -15,11 +16,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +29,15 @@ from assumed.clock import Clock, SystemClock
 from assumed.errors import CredentialsFileError
 from assumed.logs import event
 from assumed.models import Credentials, WriteMode
-from assumed.storage.atomic_replace import AtomicReplacer, EditBytes, MountPointError, repair
 from assumed.storage.backup import back_up
 from assumed.storage.batch_writer import BatchWriter
 from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
-from assumed.storage.in_place import InPlaceWriter, repair_in_place
-from assumed.storage.locks import DaemonLock, write_lock
-from assumed.storage.permissions import make_private, reject_untrusted_path
-from assumed.storage.reader import FileSignature, open_stable, require_regular_file
+from assumed.storage.locked_file import LockedFile
+from assumed.storage.locks import DaemonLock
+from assumed.storage.permissions import reject_untrusted_path
+from assumed.storage.reader import FileSignature, open_stable
 from assumed.storage.stored_profile import StoredProfile
-from assumed.storage.warn_once import WarnOnce
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +65,8 @@ class CredentialsFile:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._path = path
-        self._write_mode = write
         self._sleep = sleep
-        self._warnings = WarnOnce()
-        self._own_last_write: FileSignature | None = None
-        self._writes = 0
+        self._file = LockedFile(path, write=write, sleep=sleep)
         self._batch_writer = BatchWriter(
             self._write_batch, clock=clock or SystemClock(), sleep=sleep
         )
@@ -99,12 +93,12 @@ class CredentialsFile:
     @property
     def own_last_write(self) -> FileSignature | None:
         """The signature of the file after this object's last write."""
-        return self._own_last_write
+        return self._file.own_last_write
 
     @property
     def writes(self) -> int:
         """How many times this object has written the file."""
-        return self._writes
+        return self._file.writes
 
     def read(self) -> Mapping[str, StoredProfile]:
         """Return all profiles by name, in the order of the file; none if it is missing.
@@ -159,17 +153,16 @@ class CredentialsFile:
         if not _managed_profiles(self._read_sections(require_no_writer=True), profiles):
             return ()
         result: EditResult | None = None
-        with self._write_lock() as (paths, replacer):
+        path = str(self.path)
 
-            def edit(data: bytes) -> bytes:
-                nonlocal result
-                sections = aws_files.read(data, path=str(paths.file))
-                managed = _managed_profiles(sections, profiles)
-                changes = {name: RemoveCredentials() for name in managed}
-                result = aws_files.edit(data, changes, path=str(paths.file))
-                return result.data
+        def edit(data: bytes) -> bytes:
+            nonlocal result
+            managed = _managed_profiles(aws_files.read(data, path=path), profiles)
+            changes = {name: RemoveCredentials() for name in managed}
+            result = aws_files.edit(data, changes, path=path)
+            return result.data
 
-            self._write_file(paths, replacer, edit)
+        self._file.edit(edit)
         if result is None:
             return ()
         for error in result.rejected.values():
@@ -184,10 +177,7 @@ class CredentialsFile:
         Raises:
             CredentialsFileUnwritableError: a system call fails.
         """
-        paths = CredentialsFilePaths.of(self._path)
-        if any(os.path.lexists(leftover) for leftover in (paths.new, paths.journal)):
-            with self._write_lock():
-                pass
+        self._file.recover()
 
     def close(self) -> None:
         """Accept no more writes, and return once the accepted ones are done."""
@@ -217,73 +207,24 @@ class CredentialsFile:
             with file:
                 return aws_files.read(file.data, path=str(path))
 
-    @contextmanager
-    def _write_lock(self) -> Iterator[tuple[CredentialsFilePaths, AtomicReplacer]]:
-        with wrap_os_errors("write", self._path):
-            reject_untrusted_path(self._path)
-        paths = CredentialsFilePaths.of(self._path)
-        with wrap_os_errors("write", paths.file):
-            # Before the lock: root could create a lock file beside a device.
-            require_regular_file(paths.file)
-        with (
-            wrap_os_errors("write", paths.file),
-            write_lock(paths.write_lock, sleep=self._sleep) as lock,
-        ):
-            repair(paths, lock, self._warnings)
-            repair_in_place(paths, self._warnings)
-            yield paths, AtomicReplacer(paths, lock, self._sleep, self._warnings)
-
-    def _write_file(
-        self, paths: CredentialsFilePaths, replacer: AtomicReplacer, edit: EditBytes
-    ) -> None:
-        self._make_private(paths.file)
-        if self._write_mode is WriteMode.IN_PLACE and FileSignature.lstat(paths.file) is not None:
-            in_place = True
-        else:
-            in_place = False
-            try:
-                self._own_last_write = replacer.replace(edit)
-            except MountPointError:
-                self._warnings.warn(
-                    "credentials_file_is_a_mount_point",
-                    path=paths.file,
-                    hint="it is written in place; `write: in-place` turns this warning off",
-                )
-                in_place = True
-        if in_place:
-            writer = InPlaceWriter(paths, self._sleep, self._warnings)
-            self._own_last_write = writer.write(edit)
-        self._writes += 1
-
-    def _make_private(self, path: Path) -> None:
-        """Make the file private even if the write fails afterwards."""
-        old_mode = make_private(path)
-        if old_mode is not None:
-            event(
-                logging.WARNING,
-                "credentials_file_permissions_tightened",
-                path=path,
-                old_mode=f"{old_mode:04o}",
-            )
-
     def _write_batch(self, batch: Sequence[_Write]) -> Sequence[CredentialsFileError | None]:
         changes = {write.profile: write.change for write in batch}
         result: EditResult | None = None
-        with self._write_lock() as (paths, replacer):
+        paths = CredentialsFilePaths.of(self._path)
 
-            def edit(data: bytes) -> bytes:
-                nonlocal result
-                result = aws_files.edit(data, changes, path=str(paths.file))
-                if result.replaced_keys and back_up(paths, result.replaced_keys):
-                    event(
-                        logging.WARNING,
-                        "long_term_keys_backed_up",
-                        profiles=", ".join(result.replaced_keys),
-                        path=paths.backup,
-                    )
-                return result.data
+        def edit(data: bytes) -> bytes:
+            nonlocal result
+            result = aws_files.edit(data, changes, path=str(paths.file))
+            if result.replaced_keys and back_up(paths, result.replaced_keys):
+                event(
+                    logging.WARNING,
+                    "long_term_keys_backed_up",
+                    profiles=", ".join(result.replaced_keys),
+                    path=paths.backup,
+                )
+            return result.data
 
-            self._write_file(paths, replacer, edit)
+        self._file.edit(edit)
         if result is None:
             return [None] * len(batch)
         for profile in result.taken_over:

@@ -59,6 +59,16 @@ class CredentialsFilePaths:
         """The long-term keys that `overwrite: true` replaced."""
         return self.directory / f"{self.file.name}.assumed-backup"
 
+    @property
+    def original(self) -> Path:
+        """The whole file as it was before the first adoption of a profile."""
+        return self.directory / f"{self.file.name}.assumed-original"
+
+    @property
+    def new_original(self) -> Path:
+        """The same while it is being written."""
+        return self._companion("new-original")
+
     def conflict(self, inode: int) -> Path:
         """Return where an edit of another program is kept if it cannot be put back."""
         return self.directory / f"{self.file.name}.assumed-conflict-{inode}"

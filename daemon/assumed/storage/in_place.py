@@ -37,11 +37,13 @@ class InPlaceWriter:
         paths: the file, which must exist, and its companions.
         sleep: waits for a number of seconds.
         warnings: logs what is special about the file.
+        is_private: reject a file that another user can read.
     """
 
     paths: CredentialsFilePaths
     sleep: Callable[[float], None]
     warnings: WarnOnce
+    is_private: bool = True
 
     def write(self, edit: EditBytes) -> FileSignature:
         """Edit the file and return its signature afterwards.
@@ -59,7 +61,8 @@ class InPlaceWriter:
                 data = edit(file.data)
                 if data == file.data:
                     return file.signature
-                _reject_shared(self.paths.file, file.descriptor)
+                if self.is_private:
+                    _reject_shared(self.paths.file, file.descriptor)
                 self._write(file, data)
                 signature = FileSignature.of(os.fstat(file.descriptor))
                 if not file.is_lease_broken():

@@ -95,20 +95,20 @@ def access_list(descriptor: int) -> bytes | None:
         return None
 
 
-def copy_attributes(source: int, target: int) -> None:
+def copy_attributes(source: int, target: int, *, is_private: bool = True) -> None:
     """Copy the owner, the ACL and the extended attributes of a file, and make the copy private.
 
     Users and groups that the ACL names keep their access: someone granted it. The owning group and
-    others lose theirs, as with the mode.
+    others lose theirs, as with the mode. If not `is_private`, all keep the access that they have.
 
     Raises:
         OSError: the owner cannot be kept, or an attribute cannot be stored.
     """
     status = os.fstat(source)
     chown(target, status.st_uid, status.st_gid)
-    os.fchmod(target, PRIVATE_MODE)
+    os.fchmod(target, PRIVATE_MODE if is_private else stat.S_IMODE(status.st_mode))
     if hasattr(os, "listxattr"):
-        _copy_extended(source, target)
+        _copy_extended(source, target, is_private=is_private)
 
 
 def chown(descriptor: int, user: int, group: int) -> None:
@@ -135,7 +135,7 @@ def owner_of_new_files(directory: Path) -> tuple[int, int]:
     return os.geteuid(), os.getegid()
 
 
-def _copy_extended(source: int, target: int) -> None:
+def _copy_extended(source: int, target: int, *, is_private: bool) -> None:
     try:
         names = os.listxattr(source)
     except OSError:
@@ -143,7 +143,9 @@ def _copy_extended(source: int, target: int) -> None:
     for name in names:
         try:
             value = os.getxattr(source, name)
-            os.setxattr(target, name, _private_acl(value) if name == _ACL else value)
+            if name == _ACL and is_private:
+                value = _private_acl(value)
+            os.setxattr(target, name, value)
         except OSError as error:
             # A user cannot set the labels of security modules and of root.
             if error.errno not in _NOT_PERMITTED:

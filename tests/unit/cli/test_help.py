@@ -8,7 +8,7 @@ import shlex
 import click
 import pytest
 
-from assumed.cli import _COMMANDS, _assumed
+from assumed.cli.main import _COMMANDS, _assumed
 from assumed.cli.options import Command, CommandGroup
 
 MAX_CHARACTERS = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from assumed import logs
+from assumed.config.permissions import insecure_reason
 from assumed.errors import CredentialsFileUnwritableError, DaemonUnreachableError
 from assumed.fsutil import create_directory, create_private_parents, replace_file
 from assumed.path_trust import UntrustedPathError
@@ -28,6 +30,9 @@ from tests.repository import REPOSITORY
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 WRITES = 2_000
+STRANGER, INSIDE = 12_345, 4_321
+# Source: linux/sched.h and linux/prctl.h.
+CLONE_NEWNS, CLONE_NEWUSER, PR_SET_DUMPABLE = 0x0002_0000, 0x1000_0000, 4
 SECONDS = 60
 
 
@@ -213,3 +218,49 @@ def test_the_log_file_option_names_the_component_and_the_command(victim: Victim)
     assert done.returncode == 2
     assert f"{victim.home} belongs to nobody (uid {OTHER_UID}): run it as that user" in done.stderr
     assert victim.state_of_root() == before
+
+
+@pytest.mark.parametrize("is_read_only", [False, True], ids=["writable", "read-only"])
+def test_a_configuration_from_outside_the_user_namespace_needs_a_read_only_mount(
+    victim: Victim, *, is_read_only: bool
+) -> None:
+    config = victim.home / "config.yaml"
+    config.write_text("profiles:\n")
+    os.chown(config, STRANGER, STRANGER)
+    os.chown(victim.home, STRANGER, STRANGER)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            enter_user_namespace(INSIDE, is_read_only=is_read_only)
+            descriptor = os.open(config, os.O_RDONLY)
+            os.write(writing, (insecure_reason(config, descriptor) or "trusted").encode())
+        except BaseException as error:  # noqa: BLE001 - reported by the parent
+            os.write(writing, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as results:
+        result = results.read()
+    if "cannot enter" in result:
+        pytest.skip(result)
+
+    expected = "trusted" if is_read_only else "outside this user namespace: mount it read-only"
+    assert expected in result
+
+
+def enter_user_namespace(uid: int, *, is_read_only: bool) -> None:
+    """Become a user in a namespace that has no other user, as in a rootless container."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if is_read_only:
+        commands = ["mount --make-rprivate /", "mount -o remount,bind,ro /"]
+        if libc.unshare(CLONE_NEWNS) or any(os.system(command) for command in commands):  # noqa: S605
+            raise OSError("cannot enter a mount namespace")
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    libc.prctl(PR_SET_DUMPABLE, 1)
+    if libc.unshare(CLONE_NEWUSER):
+        raise OSError("cannot enter a user namespace")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")

@@ -20,7 +20,7 @@ from assumed import logs
 from assumed.config.permissions import insecure_reason
 from assumed.errors import CredentialsFileUnwritableError, DaemonUnreachableError
 from assumed.fsutil import create_directory, create_private_parents, replace_file
-from assumed.path_trust import UntrustedPathError
+from assumed.path_trust import UntrustedPathError, untrusted_component
 from assumed.server.unix_socket import private_directory
 from assumed.storage import CredentialsFile
 from assumed.storage.renameat2 import exchange
@@ -98,9 +98,7 @@ def exchanging(names: tuple[Path, Path]) -> Iterator[None]:
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([])
-            os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
-            os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
+            become(OTHER_UID)
             signal.alarm(SECONDS)
             while True:
                 exchange(*names)
@@ -228,13 +226,39 @@ def test_a_configuration_from_outside_the_user_namespace_needs_a_read_only_mount
     config.write_text("profiles:\n")
     os.chown(config, STRANGER, STRANGER)
     os.chown(victim.home, STRANGER, STRANGER)
+
+    def inside() -> str:
+        enter_user_namespace(INSIDE, is_read_only=is_read_only)
+        return insecure_reason(config, os.open(config, os.O_RDONLY)) or "trusted"
+
+    result = in_child(inside)
+    expected = "trusted" if is_read_only else "outside this user namespace: mount it read-only"
+    assert expected in result
+
+
+@pytest.mark.parametrize("is_mounted", [False, True], ids=["directory", "volume"])
+def test_a_volume_that_everyone_can_write_is_trusted(victim: Victim, *, is_mounted: bool) -> None:
+    volume = victim.roots / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+
+    def inside() -> str:
+        if is_mounted:
+            enter_mount_namespace(f"mount -t tmpfs -o mode=0777 none {volume}")
+        become(INSIDE)
+        found = untrusted_component(volume / "credentials")
+        return found.reason if found else "trusted"
+
+    assert in_child(inside) == ("trusted" if is_mounted else "is writable by everyone")
+
+
+def in_child(work: Callable[[], str]) -> str:
+    """Return what a function returns in a process of its own; skip the test if it cannot run."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            enter_user_namespace(INSIDE, is_read_only=is_read_only)
-            descriptor = os.open(config, os.O_RDONLY)
-            os.write(writing, (insecure_reason(config, descriptor) or "trusted").encode())
+            os.write(writing, work().encode())
         except BaseException as error:  # noqa: BLE001 - reported by the parent
             os.write(writing, repr(error).encode())
         finally:
@@ -245,21 +269,30 @@ def test_a_configuration_from_outside_the_user_namespace_needs_a_read_only_mount
         result = results.read()
     if "cannot enter" in result:
         pytest.skip(result)
+    return result
 
-    expected = "trusted" if is_read_only else "outside this user namespace: mount it read-only"
-    assert expected in result
+
+def become(uid: int) -> None:
+    """Become another user for good."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def enter_mount_namespace(command: str) -> None:
+    """Run a mount command that only this process sees."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    commands = ["mount --make-rprivate /", command]
+    if libc.unshare(CLONE_NEWNS) or any(os.system(each) for each in commands):  # noqa: S605
+        raise OSError("cannot enter a mount namespace")
 
 
 def enter_user_namespace(uid: int, *, is_read_only: bool) -> None:
     """Become a user in a namespace that has no other user, as in a rootless container."""
-    libc = ctypes.CDLL(None, use_errno=True)
     if is_read_only:
-        commands = ["mount --make-rprivate /", "mount -o remount,bind,ro /"]
-        if libc.unshare(CLONE_NEWNS) or any(os.system(command) for command in commands):  # noqa: S605
-            raise OSError("cannot enter a mount namespace")
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
+        enter_mount_namespace("mount -o remount,bind,ro /")
+    become(uid)
+    libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_DUMPABLE, 1)
     if libc.unshare(CLONE_NEWUSER):
         raise OSError("cannot enter a user namespace")

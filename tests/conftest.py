@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import freezegun
 import pytest
 from freezegun import freeze_time
 from hypothesis import settings
 
 from tests.fakes import NOON, Simulation
+
+# pytest measures with the real clock also while a test has frozen it, so that --durations works.
+freezegun.configure(extend_ignore_list=["_pytest.timing"])
 
 # The same cases in every run, so that a failure comes from the change under test; `make search`
 # looks for new cases.

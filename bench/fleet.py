@@ -26,9 +26,10 @@ from tests.fakes import Quota
 from assumed.engine.rate_limiter import RateLimiter
 from assumed.engine.refresh_policy import refresh_due_in, retry_delay
 from assumed.errors import RetryPolicy
+from assumed.models import DEFAULT_REFRESH_BEFORE
 
 _LIFETIME = timedelta(hours=1)
-_BEFORE = timedelta(minutes=15)
+_BEFORE = DEFAULT_REFRESH_BEFORE
 # Source: "IAM and STS quotas" of the IAM user guide, an account and a region.
 _QUOTA = 600
 _HOUR = 3600.0

@@ -66,9 +66,9 @@ def afternoon() -> tuple[Status, datetime]:
     with freeze_time(NOON) as frozen:
         simulation = Simulation(frozen)  # type: ignore[arg-type]  # it is no ticking one
         simulation.start(*definitions)
-        simulation.run_for(4 * HOUR + 10 * MINUTE)
+        simulation.run_for(4 * HOUR + 16 * MINUTE)
         simulation.sts.failing |= {"deploy": denied(deploy), "analytics": logged_out()}
-        simulation.run_for(12 * MINUTE)
+        simulation.run_for(27 * MINUTE)
         daemon = DaemonStatus(pid=1, version=__version__, started_at=NOON, config="config.yaml")
         return Status(
             daemon=daemon, profiles=simulation.scheduler.statuses()

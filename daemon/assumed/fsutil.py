@@ -17,6 +17,10 @@ from assumed.path_trust import UntrustedPathError, open_trusted, require_trusted
 
 PRIVATE_MODE = 0o600
 PRIVATE_DIRECTORY_MODE = 0o700
+MAX_AWS_FILE_BYTES = 64 << 20
+"""The AWS config file and the credentials file."""
+
+_CHUNK_BYTES = 1 << 20
 
 
 class ForeignDirectoryError(UntrustedPathError):
@@ -25,6 +29,10 @@ class ForeignDirectoryError(UntrustedPathError):
 
 class NotRegularFileError(OSError):
     """The path names a directory, a FIFO, a socket or a device."""
+
+
+class FileTooLargeError(OSError):
+    """The file is larger than the caller allows."""
 
 
 def create_directory(path: Path, *, exist_ok: bool = True) -> None:
@@ -113,6 +121,55 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def read_file(path: Path, *, max_bytes: int) -> bytes:
+    """Return the content of a file that the user names; symbolic links are followed.
+
+    It does not wait for the other end of a FIFO. `/dev/null` is an empty file.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        NotRegularFileError: it is a directory, a FIFO, a socket or another device.
+        FileTooLargeError: it has more than `max_bytes`.
+        OSError: a system call fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        if not _is_readable(os.fstat(descriptor), path, max_bytes=max_bytes):
+            return b""
+        data = bytearray()
+        while chunk := file.read(_CHUNK_BYTES):
+            data += chunk
+            if len(data) > max_bytes:
+                raise _too_large(path, max_bytes)
+        return bytes(data)
+
+
+def require_readable(path: Path, *, max_bytes: int) -> None:
+    """Check the type and the size of a file before a library reads it; it need not exist.
+
+    Raises:
+        NotRegularFileError, FileTooLargeError: as `read_file`.
+        OSError: a system call fails.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        _is_readable(path.stat(), path, max_bytes=max_bytes)
+
+
+def _is_readable(status: os.stat_result, path: Path, *, max_bytes: int) -> bool:
+    """Whether it is a file and not `/dev/null`; raise if it is anything else."""
+    if stat.S_ISCHR(status.st_mode) and status.st_rdev == Path(os.devnull).stat().st_rdev:
+        return False
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegularFileError(errno.EINVAL, "it is not a regular file", str(path))
+    if status.st_size > max_bytes:
+        raise _too_large(path, max_bytes)
+    return True
+
+
+def _too_large(path: Path, max_bytes: int) -> FileTooLargeError:
+    return FileTooLargeError(errno.EFBIG, f"it is larger than {max_bytes >> 20} MiB", str(path))
 
 
 def open_private_log(path: Path) -> int:

@@ -102,6 +102,9 @@ class LifetimeFraction:
 
 RefreshBefore = timedelta | LifetimeFraction
 
+DEFAULT_REFRESH_BEFORE = LifetimeFraction(0.4)
+"""24 minutes of an hour: SDKs get more than 20, see `fastpath.main.FRESH_SECONDS`."""
+
 
 @unique
 class StorageMode(StrEnum):
@@ -125,7 +128,7 @@ class ProfileDefinition:
     source: Source
     role_session_name: str
     duration_seconds: int = 3600
-    refresh_before: RefreshBefore = timedelta(minutes=15)
+    refresh_before: RefreshBefore = DEFAULT_REFRESH_BEFORE
     region: str | None = None
     fallback_regions: tuple[str, ...] = ()
     external_id: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,3 +145,12 @@ def test_root_runs_no_process_that_another_user_configured(files: AwsFiles) -> N
     os.chown(files.config_path, 12345, -1)
     assert "belongs to another user" in failure_of(SourceMissingError, "keys").message
     assert files.process_runs == 1
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_process_that_prints_without_end_is_killed(files: AwsFiles, stream: str) -> None:
+    program = files.home / "endless.py"
+    program.write_text(f"import sys\nwhile True: sys.{stream}.write('secret ' * 999)\n")
+    files.config(f"[profile keys]\ncredential_process = {sys.executable} -I -S {program}\n")
+    error = failure_of(SourceUnavailableError, "keys")
+    assert error.message == "a credential_process printed more than 1 MiB"

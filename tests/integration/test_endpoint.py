@@ -20,7 +20,13 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.credentials import ContainerProvider
 
-from assumed.errors import AssumedError, DaemonUnreachableError, RefreshFailedError
+from assumed.errors import (
+    AssumedError,
+    DaemonUnreachableError,
+    RefreshFailedError,
+    UnexpectedError,
+    UsageError,
+)
 from assumed.logs import timestamp
 from assumed.models import Credentials, EndpointAddress
 from assumed.server.container_credentials import (
@@ -223,7 +229,8 @@ def test_an_unknown_profile_looks_like_a_wrong_token(client: Client, source: Fak
     [
         "evil.example",
         "evil.example:PORT",
-        "127.0.0.1",
+        "",
+        "127.0.0.1:",
         "127.0.0.1:1",
         "127.0.0.1:PORT.evil.example",
         "localhost.evil.example:PORT",
@@ -239,9 +246,41 @@ def test_a_foreign_host_is_rejected_as_dns_rebinding(
     assert_rejected(client, source, 403, Host=host.replace("PORT", str(client.port)))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_host_of_the_endpoint_is_accepted(client: Client, host: str) -> None:
-    assert client.status(Host=f"{host}:{client.port}") == 200
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "127.0.0.1", "localhost", "LOCALHOST"],
+)
+def test_a_host_of_the_endpoint_is_accepted_with_and_without_its_port(
+    client: Client, host: str
+) -> None:
+    """The AWS CRT sends no port."""
+    assert client.status(Host=host.replace("PORT", str(client.port))) == 200
+
+
+@pytest.mark.parametrize("profile", ["account/Role", "jane@corp", "a b", "käse", "a%20b"])
+def test_a_path_that_the_client_encoded_again_is_accepted(
+    endpoint: ContainerCredentialsEndpoint, profile: str
+) -> None:
+    """The C++ SDK encodes the path of the URL, which is encoded already."""
+    client = Client(endpoint.address(profile))
+    again = client.path.replace("%", "%25")
+    for path in (client.path, again):
+        assert client.request(path)[1]["Token"] == f"token-{profile}-1"
+    for path in (again.replace("%", "%25"), again + "/", again + "?", again.lower()):
+        if path != again:
+            assert client.status(path) == 401
+
+
+def test_the_token_decides_between_two_profiles_of_one_path(
+    endpoint: ContainerCredentialsEndpoint,
+) -> None:
+    """`a%2520b` is the profile `a%20b`, or `a b` encoded twice."""
+    plain, encoded = (Client(endpoint.address(name)) for name in ("a b", "a%20b"))
+    path = encoded.path
+    assert plain.path.replace("%", "%25") == path
+    assert plain.request(path)[1]["Token"] == "token-a b-1"
+    assert encoded.request(path)[1]["Token"] == "token-a%20b-1"
+    assert Client(endpoint.address("other")).status(path) == 401
 
 
 def test_a_request_of_http_1_0_without_a_host_is_rejected(client: Client) -> None:
@@ -461,6 +500,30 @@ def test_a_failure_is_reported_only_to_a_client_with_the_token(
     assert status == 503
     assert content == {"code": "AccessDenied", "message": "profile deploy: no; ask"}
     assert client.request(Authorization="x")[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UsageError("profile deploy is not in the configuration", hint="see it"), 404),
+        (RefreshFailedError("the SSO login has expired", hint="log in", code="SourceMissing"), 403),
+        (RefreshFailedError("no MFA session", hint="log in", code="MfaCodeNeeded"), 403),
+        (RefreshFailedError("keys do not expire", hint="assume", code="LongTermKeys"), 403),
+        (RefreshFailedError("expired", hint="log in", code="ExpiredToken"), 403),
+        (RefreshFailedError("unavailable", hint="wait", code="StsUnavailable"), 503),
+        (RefreshFailedError("throttled", hint="wait", code="Throttling"), 503),
+        (RefreshFailedError("no longer refreshed", hint="stopping", code="Usage"), 503),
+        (UnexpectedError("a bug", hint="report it"), 503),
+    ],
+)
+def test_the_status_says_whether_the_failure_is_final(
+    client: Client, source: FakeSource, error: AssumedError, status: int
+) -> None:
+    """The SDKs report 4xx at once, and after 5xx they keep what they have and try again."""
+    source.failure = error
+    found, content, _ = client.request()
+    assert found == status
+    assert content == {"code": error.code, "message": f"{error.message}; {error.hint}"}
 
 
 def test_a_slow_refresh_gives_the_old_session(source: FakeSource, directory: Path) -> None:

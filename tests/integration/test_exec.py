@@ -507,3 +507,33 @@ sys.stdin.read()
             assert not socket_path.is_symlink()
             assert world.run("exec", "reports", "--", "true").returncode == 0
         theirs.communicate()
+
+
+METHODS = """
+import json, boto3, botocore.session
+found = []
+for profile in (None, "reports"):
+    session = botocore.session.Session(profile=profile)
+    arn = boto3.Session(botocore_session=session).client("sts").get_caller_identity()["Arn"]
+    found.append([session.get_credentials().method, arn.split("/")[1]])
+print(json.dumps(found))
+"""
+
+
+def test_exec_with_a_daemon_offers_a_credential_process_too(world: World) -> None:
+    """Some clients look for no endpoint if they find a profile; all of them run a process."""
+    role = world.add_role()
+    world.configure({"reports": role})
+    name = role.rpartition("/")[2]
+    with world.running():
+        assert python(world, METHODS) == [["custom-process", name]] * 2
+    assert world.server.calls(role) == 1
+
+
+def test_exec_without_a_daemon_offers_only_the_endpoint(world: World) -> None:
+    """A credential_process would assume the role again."""
+    role = world.add_role()
+    world.configure({"reports": role})
+    name = role.rpartition("/")[2]
+    assert python(world, METHODS) == [["container-role", name]] * 2
+    assert world.server.calls(role) == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import socket
@@ -130,25 +131,49 @@ class TestWithoutADaemon:
         assert exported(world, "reports") == shape
         assert world.server.calls(role) == 1
 
-    def test_a_session_under_fifteen_minutes_is_refreshed_first(
+    def test_a_session_under_twenty_minutes_is_refreshed_first(
         self, world: World, role: str
     ) -> None:
         before = exported(world, "reports")["AccessKeyId"]
-        let_expire(world, timedelta(minutes=14))
+        let_expire(world, timedelta(minutes=20))
         assert exported(world, "reports")["AccessKeyId"] != before
         assert world.server.calls(role) == 2
 
-    def test_while_sts_is_down_the_old_session_is_printed_with_a_warning(
+    def test_while_sts_is_down_the_old_session_is_printed_and_only_a_shell_gets_a_warning(
         self, world: World, role: str
     ) -> None:
+        """The C++ SDK reads standard error of a credential_process as well."""
         before = exported(world, "reports")["AccessKeyId"]
         let_expire(world, timedelta(minutes=5))
         world.server.disturb(role, "break")
         done = exporting(world, "--profile", "reports")
-        assert done.returncode == 0
+        assert (done.returncode, done.stderr) == (0, "")
         assert json.loads(done.stdout)["AccessKeyId"] == before
+        done = exporting(world, "--profile", "reports", "--log-level", "debug")
+        assert (done.returncode, done.stderr) == (0, "")
+        done = exporting(world, "--profile", "reports", "--format", "env")
+        assert done.returncode == 0
         assert done.stderr.startswith("reports: InternalFailure: ")
         assert "the previous session is still valid, and its credentials are printed" in done.stderr
+
+    def test_a_terminal_gets_the_warning_with_the_format_of_a_credential_process(
+        self, world: World, role: str
+    ) -> None:
+        exported(world, "reports")
+        let_expire(world, timedelta(minutes=5))
+        world.server.disturb(role, "break")
+        terminal_end, of_process = pty.openpty()
+        with os.fdopen(terminal_end, "rb", buffering=0) as screen:
+            done = subprocess.run(  # noqa: S603
+                [*world.assumed, "export-credentials", "--profile", "reports"],
+                env=world.environ,
+                stdout=subprocess.PIPE,
+                stderr=of_process,
+                check=True,
+            )
+            os.close(of_process)
+            assert json.loads(done.stdout)["Version"] == 1
+            assert b"the previous session is still valid" in screen.read(1 << 16)
 
     @pytest.mark.parametrize("left", [timedelta(seconds=30), timedelta(hours=-1)])
     def test_a_session_that_expires_within_a_minute_is_never_printed(

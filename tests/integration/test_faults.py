@@ -37,7 +37,7 @@ FAULTS = {
     "garbled-xml": Seen("BadAnswer", "a proxy"),
     "portal": Seen("BadAnswer", "a captive portal"),
     "empty": Seen("BadAnswer", "a proxy"),
-    "access-denied": Seen("AccessDenied", '{"AWS": "arn:aws:iam::123456789012:user/x"}'),
+    "access-denied": Seen("AccessDenied", "for arn:aws:iam::123456789012:user/x, and"),
     "region-disabled": Seen("RegionDisabledException", "activate STS for this region"),
     "expired-token": Seen("ExpiredToken", "renew the credentials of", state="needs-login"),
 }

@@ -104,7 +104,7 @@ def test_the_metrics_endpoint_answers_one_path_and_host_on_loopback(world: World
         assert scrape(port, headers={"Host": f"localhost:{port}"})[0] == 200
         for response, status in (
             (scrape(port, headers={"Host": "evil.example.com"}), 403),
-            (scrape(port, headers={"Host": "127.0.0.1"}), 403),
+            (scrape(port, headers={"Host": "127.0.0.1:1"}), 403),
             (scrape(port, "/"), 404),
             (scrape(port, "/metrics/../v1/credentials"), 404),
             (scrape(port, "/v1/credentials?profile=good"), 404),

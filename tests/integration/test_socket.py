@@ -216,7 +216,7 @@ def test_credentials_have_the_fields_of_a_credential_process(
         "Expiration": "2026-11-24T13:00:00Z",
         "AccountId": "111122223333",
     }
-    assert daemon.min_left == timedelta(minutes=15)
+    assert daemon.min_left == timedelta(minutes=21)
     request(path, "GET", "/v1/credentials?profile=fresh&min_left=60")
     assert daemon.min_left == timedelta(minutes=1)
 

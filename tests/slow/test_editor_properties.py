@@ -135,11 +135,6 @@ _changes = st.dictionaries(
 )
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("aws")
-
-
 def as_read(data: bytes, directory: Path) -> Mapping[str, Mapping[str, str]]:
     path = directory / "credentials"
     path.write_bytes(data)

@@ -20,14 +20,15 @@ from tests.repository import REPOSITORY
 
 PACKAGE = REPOSITORY / "daemon" / "assumed"
 # The fast path imports nothing, the demo is no part of the program, and those of storage, fsutil
-# and the TLS context never reach a user: their callers translate them.
+# the TLS context and the limits of responses never reach a user: their callers translate them.
 OUTSIDE_THE_TREE = {
     "fastpath/main.py": {"CommandFailedError"},
     "fastpath/unix_http.py": {"DaemonNotAnsweringError"},
-    "fsutil.py": {"ForeignDirectoryError", "NotRegularFileError"},
+    "fsutil.py": {"FileTooLargeError", "ForeignDirectoryError", "NotRegularFileError"},
     "path_trust.py": {"UntrustedPathError"},
     "storage/atomic_replace.py": {"MountPointError"},
     "storage/renameat2.py": {"ExchangeUnsupportedError"},
+    "sts/response_limits.py": {"ResponseLimitError"},
     "sts/tls_context.py": {"_ContextChangeError"},
 }
 CLASSES = [

@@ -266,3 +266,31 @@ def test_write_all_goes_on_after_a_short_write(
 
     os.close(descriptor)
     assert path.read_bytes() == b"0abcde6789"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_read_file_rejects_a_fifo_and_a_directory_at_once(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "file")
+    with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+        fsutil.read_file(tmp_path / "file", max_bytes=9)
+    with pytest.raises(fsutil.NotRegularFileError):
+        fsutil.require_readable(tmp_path / "file", max_bytes=9)
+
+
+def test_read_file_follows_a_link_and_takes_dev_null_for_an_empty_file(precious: Path) -> None:
+    link = precious.with_name("link")
+    link.symlink_to(precious)
+    assert fsutil.read_file(link, max_bytes=8) == b"precious"
+    assert fsutil.read_file(Path(os.devnull), max_bytes=8) == b""
+    with pytest.raises(fsutil.NotRegularFileError):
+        fsutil.read_file(Path("/dev/zero"), max_bytes=8)
+
+
+def test_read_file_rejects_a_file_that_is_too_large(precious: Path) -> None:
+    with pytest.raises(fsutil.FileTooLargeError):
+        fsutil.read_file(precious, max_bytes=7)
+    with pytest.raises(fsutil.FileTooLargeError):
+        fsutil.require_readable(precious, max_bytes=7)
+    fsutil.require_readable(precious.with_name("missing"), max_bytes=7)

@@ -17,11 +17,10 @@ from typing import NoReturn
 from assumed.app.credential_server_process import CredentialServerProcess, Provided
 from assumed.app.exec_environment import (
     IsolatedAwsFiles,
-    child_environ,
     create_isolated_files,
     remove_stale_exec_dirs,
-    with_region,
 )
+from assumed.app.exec_variables import ExecContext, child_environ
 from assumed.app.factory import credentials_file, load_configuration, stored_credentials
 from assumed.client.api_client import DaemonClient
 from assumed.credential_sources.base import SourceProfiles
@@ -55,7 +54,13 @@ class ExecEnvironment:
         self._sources = SourceProfiles()
 
     def exec(
-        self, command: Sequence[str], *, daemon: DaemonClient | None, config_path: Path | None
+        self,
+        command: Sequence[str],
+        *,
+        daemon: DaemonClient | None,
+        config_path: Path | None,
+        program: Sequence[str],
+        options: Sequence[str] = (),
     ) -> NoReturn:
         """Replace this process by a command.
 
@@ -63,6 +68,10 @@ class ExecEnvironment:
             command: the program and its arguments.
             daemon: the running daemon; None to start a process that serves the credentials.
             config_path: the configuration, if there is no daemon.
+            program: starts this installation. If a daemon is running, the command's AWS config
+                file gets a `credential_process` with it; without one, that process would assume
+                the role again.
+            options: for `program`.
 
         Raises:
             UsageError: the profile is not in the configuration, or is disabled there.
@@ -72,17 +81,16 @@ class ExecEnvironment:
         remove_stale_exec_dirs(self._environ)
         sections = self._sources.settings(self._profile)
         files = _create_files(self._environ)
+        process = [*program, "export-credentials", *options, "--profile", self._profile]
         try:
-            files.write(self._profile, sections)
+            files.write(self._profile, sections, process=process if daemon is not None else ())
             if daemon is not None:
                 provided = self._from_daemon(daemon)
             else:
                 assert config_path is not None  # noqa: S101 - by the contract
                 provided = self._start_credential_server(config_path, files)
-            child = _child_environ(self._environ, files, provided)
-            if self._static:
-                child = with_region(child, sections["profile"].get("region"))
-            _execute(command, child)
+            region = sections["profile"].get("region")
+            _execute(command, _child_environ(self._environ, files, provided, region))
         except BaseException:
             files.remove()
             raise
@@ -114,10 +122,12 @@ def _create_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
 
 
 def _child_environ(
-    environ: Mapping[str, str], files: IsolatedAwsFiles, provided: Provided
+    environ: Mapping[str, str], files: IsolatedAwsFiles, provided: Provided, region: str | None
 ) -> dict[str, str]:
     try:
-        return child_environ(environ, files, provided)
+        return child_environ(
+            ExecContext(environ, files.config, files.credentials, provided, region)
+        )
     except OSError as error:
         raise DaemonUnreachableError(
             f"{error.filename}: cannot read the token of the container credentials endpoint: "

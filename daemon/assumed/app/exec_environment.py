@@ -1,17 +1,17 @@
-"""The environment variables and AWS files that a command under `assumed exec` sees.
+"""The AWS files that a command under `assumed exec` sees.
 
-botocore tries the container credentials endpoint nearly last. So that nothing takes precedence over
-it, the command sees AWS files with the settings of its profile and without credentials, and an
-environment without the user's credentials.
-
-Source: botocore/credentials.py, `create_credential_resolver`; a test checks it with botocore.
+The SDKs try the container credentials endpoint nearly last. So that nothing takes precedence over
+it, the command sees AWS files with the settings of its profile and without the user's credentials.
+`exec_variables` does the same for the environment.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,35 +21,12 @@ from typing import Any
 from zlib import crc32
 
 from assumed import paths
-from assumed.fastpath.formats import VARIABLES
 from assumed.fsutil import create_directory, write_new_file
-from assumed.models import EndpointAddress
-from assumed.server.http import LOOPBACK
 from assumed.server.unix_socket import private_directory
 
-# Variables that select other credentials, or another profile.
-_CREDENTIAL_VARIABLES = (
-    "AWS_ACCESS_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_ACCOUNT_ID",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CREDENTIAL_EXPIRATION",
-    "AWS_CREDENTIAL_FILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_PROFILE",
-    "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SECRET_KEY",
-    "AWS_SECURITY_TOKEN",
-    "AWS_SESSION_TOKEN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-)
-_OUTER = "ASSUMED_OUTER_"
-_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+# What the SDKs that share the rules of Rust, C and Java accept as the name of a profile unquoted.
+# Quoted names are only understood by botocore.
+_PLAIN_NAME = re.compile(r"[\w+./%@:-]+", re.ASCII)
 
 Settings = Mapping[str, Any]
 """A section of the AWS config file; a value that is a mapping is a nested block."""
@@ -71,16 +48,22 @@ class IsolatedAwsFiles:
         """The value of `AWS_SHARED_CREDENTIALS_FILE`: an empty file."""
         return self.directory / "credentials"
 
-    def write(self, profile: str, sections: Mapping[str, Settings]) -> None:
+    def write(
+        self, profile: str, sections: Mapping[str, Settings], *, process: Sequence[str] = ()
+    ) -> None:
         """Write both files with mode 0600.
 
         Args:
             profile: the profile; its settings are also those of the default profile.
             sections: the settings, as `profile`, and the sections they name: `services NAME`.
+            process: the command of a `credential_process`, for SDKs that do not use an endpoint if
+                they find a profile; empty for none.
         """
-        settings = sections.get("profile", {})
+        settings = dict(sections.get("profile", {}))
+        if process:
+            settings["credential_process"] = shlex.join(process)
         named = {name: block for name, block in sections.items() if name != "profile"}
-        all_sections = {"default": settings, f'profile "{profile}"': settings, **named}
+        all_sections = {"default": settings, _profile_header(profile): settings, **named}
         text = "".join(_section(name, block) for name, block in all_sections.items())
         write_new_file(self.config, text.encode())
         write_new_file(self.credentials, b"")
@@ -88,66 +71,6 @@ class IsolatedAwsFiles:
     def remove(self) -> None:
         """Remove the directory; a second call does nothing."""
         rmtree(self.directory, ignore_errors=True)
-
-
-def child_environ(
-    environ: Mapping[str, str],
-    files: IsolatedAwsFiles,
-    provided: EndpointAddress | Mapping[str, str],
-) -> dict[str, str]:
-    """Return the environment of a command.
-
-    Args:
-        environ: the environment of the user.
-        files: replace the AWS files of the user.
-        provided: an endpoint, or credentials for one session by the names of a credential process.
-
-    Raises:
-        OSError: the token file cannot be read.
-    """
-    environ = {**environ, **original_environ(environ)}
-    child = {name: value for name, value in environ.items() if name not in _CREDENTIAL_VARIABLES}
-    for name in paths.AWS_FILES:
-        child[_OUTER + name] = environ.get(name, "")
-    child["AWS_CONFIG_FILE"] = str(files.config)
-    child["AWS_SHARED_CREDENTIALS_FILE"] = str(files.credentials)
-    if _boto_2_has_keys(environ):
-        child["BOTO_CONFIG"] = str(files.credentials)
-    if isinstance(provided, EndpointAddress):
-        # Otherwise an HTTP proxy would get the path and the token.
-        for name in ("NO_PROXY", "no_proxy"):
-            present = [environ[name]] if environ.get(name) else []
-            child[name] = ",".join([*present, LOOPBACK])
-        return child | {
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": provided.url,
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(provided.token_file),
-            # SDKs from before 2024 do not support the file, such as the AWS CLI of Debian 12.
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": provided.token_file.read_text(),
-        }
-    return child | {variable: provided[name] for variable, name in VARIABLES.items()}
-
-
-def with_region(environ: dict[str, str], region: str | None) -> dict[str, str]:
-    """Return the environment with the variables for a region, unless it has one already.
-
-    This is for tools that only read environment variables.
-    """
-    if region is None or any(name in environ for name in _REGIONS):
-        return environ
-    return environ | dict.fromkeys(_REGIONS, region)
-
-
-def original_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that lead to the user's AWS files, if they were replaced by `exec`.
-
-    Used if this program is started under `assumed exec`. Elsewhere the result is empty. A variable
-    that was not set has botocore's default.
-    """
-    return {
-        name: environ[_OUTER + name] or default
-        for name, default in paths.AWS_FILES.items()
-        if _OUTER + name in environ
-    }
 
 
 def create_isolated_files(environ: Mapping[str, str]) -> IsolatedAwsFiles:
@@ -204,13 +127,10 @@ def _host_name() -> str:
     return f"{namespace}-{crc32(os.uname().nodename.encode()):08x}"
 
 
-def _boto_2_has_keys(environ: Mapping[str, str]) -> bool:
-    # botocore prefers the keys of boto 2 to an endpoint.
-    for path in paths.boto_2_files(environ):
-        with suppress(OSError):
-            if b"aws_access_key_id" in Path(path).read_bytes().lower():
-                return True
-    return False
+def _profile_header(profile: str) -> str:
+    if profile == "default":
+        return profile
+    return f"profile {profile}" if _PLAIN_NAME.fullmatch(profile) else f'profile "{profile}"'
 
 
 def _section(name: str, settings: Settings) -> str:

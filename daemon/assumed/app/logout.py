@@ -48,8 +48,11 @@ def log_out(
         _require_not_refreshed(daemon_status, profiles)
     removed = credentials_file(configuration, environ).remove(profiles or None)
     if not profiles:
-        for session in mfa_directory(environ).glob("*.json"):
-            session.unlink(missing_ok=True)
+        # A process that was killed while it wrote one has left a file that begins with a dot.
+        for pattern in ("*.json", ".*"):
+            for session in mfa_directory(environ).glob(pattern):
+                if not session.is_dir():
+                    session.unlink(missing_ok=True)
     return removed
 
 

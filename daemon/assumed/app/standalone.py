@@ -25,7 +25,7 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler
-from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode
+from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode, WriteMode
 from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
 from assumed.sts.client import StsClient, StsRequest
@@ -43,6 +43,12 @@ class Standalone:
         self._sources = SourceProfiles()
         self.configuration = load_configuration(config_path, self._sources)
         self._file = credentials_file(self.configuration, environ)
+
+    @property
+    def loses_hard_links(self) -> bool:
+        """Whether the credentials file has other names that a refresh does not update."""
+        is_replaced = self.configuration.write is not WriteMode.IN_PLACE
+        return is_replaced and self._file.has_hard_links()
 
     @property
     def enabled(self) -> tuple[str, ...]:

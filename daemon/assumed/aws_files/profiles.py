@@ -14,6 +14,7 @@ from pathlib import Path
 from assumed.aws_files.ini import IniDocument
 from assumed.aws_files.ownership import is_managed
 from assumed.errors import SourceUnavailableError
+from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _read(path: Path) -> bytes:
         # The variable that names it is empty: botocore reads no file.
         return b""
     try:
-        return path.read_bytes()
+        return read_file(path, max_bytes=MAX_AWS_FILE_BYTES)
     except FileNotFoundError:
         return b""
     except OSError as error:

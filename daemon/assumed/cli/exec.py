@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
+from assumed.app.program import this_program
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
@@ -45,4 +47,6 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
         command_line,
         daemon=daemon,
         config_path=options.config_path() if daemon is None else None,
+        program=this_program(sys.argv[0]),
+        options=() if options.config is None else ("--config", str(options.config_path())),
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 
 import click
@@ -12,6 +15,8 @@ from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_failure
 from assumed.fastpath.formats import FORMATS, format_credentials
 from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
+
+_STDERR = 2
 
 
 @click.command(
@@ -46,25 +51,65 @@ def command(context: click.Context, options: Options, profile: str, output_forma
     daemon; if no daemon is running, this command assumes the role itself. Options and formats are
     those of `aws configure export-credentials`.
     """
-    options.configure_log()
+    with _silent_on_success() if output_format == "process" else nullcontext():
+        options.configure_log()
+        text = _text(context, options, profile, output_format)
+    click.echo(text, nl=False)
+
+
+def _text(context: click.Context, options: Options, profile: str, output_format: str) -> str:
     config = str(options.config) if options.config else None
     try:
         text = export_credentials(profile, output_format, config=config)
     except CommandFailedError as error:
         click.echo(error.text, err=True)
         context.exit(error.status)
-    if text is None:
-        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
-        from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
+    if text is not None:
+        return text
+    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
+    from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
 
-        credentials, failure = Standalone(options.config_path(), os.environ).credentials(
-            profile, min_left=timedelta(seconds=FRESH_SECONDS)
+    credentials, failure = Standalone(options.config_path(), os.environ).credentials(
+        profile, min_left=timedelta(seconds=FRESH_SECONDS)
+    )
+    if failure is not None:
+        click.echo(
+            f"{format_failure(profile, failure)}\n"
+            "  the previous session is still valid, and its credentials are printed",
+            err=True,
         )
-        if failure is not None:
-            click.echo(
-                f"{format_failure(profile, failure)}\n"
-                "  the previous session is still valid, and its credentials are printed",
-                err=True,
-            )
-        text = format_credentials(credentials_to_json(credentials), output_format)
-    click.echo(text, nl=False)
+    return format_credentials(credentials_to_json(credentials), output_format)
+
+
+@contextmanager
+def _silent_on_success() -> Iterator[None]:
+    """Hold back standard error, and drop it unless the block raises; a terminal gets it at once.
+
+    The C++ SDK reads both outputs of a `credential_process` as one JSON document. The descriptor is
+    replaced, because warnings of Python and of processes that this one starts go there too.
+    """
+    if os.isatty(_STDERR):
+        yield
+        return
+    before = os.dup(_STDERR)
+    held = os.memfd_create("stderr")
+    os.dup2(held, _STDERR)
+    try:
+        yield
+    except BaseException:
+        sys.stderr.flush()
+        os.dup2(before, _STDERR)
+        with suppress(OSError):  # its reader has gone
+            _copy_to_stderr(held)
+        raise
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, _STDERR)
+        os.close(before)
+        os.close(held)
+
+
+def _copy_to_stderr(source: int) -> None:
+    os.lseek(source, 0, os.SEEK_SET)
+    while text := os.read(source, 1 << 16):
+        os.write(_STDERR, text)

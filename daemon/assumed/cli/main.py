@@ -57,10 +57,14 @@ def _assumed() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return the exit status, and print expected errors without a traceback."""
     if any(name.startswith("ASSUMED_OUTER_") for name in os.environ):
-        from assumed.app.exec_environment import original_environ  # noqa: PLC0415 - rarely needed
+        from assumed.app.exec_variables import original_environ  # noqa: PLC0415 - rarely needed
 
         # A command within `assumed exec` uses the AWS files of the user, not those of that exec.
-        os.environ.update(original_environ(os.environ))
+        for name, value in original_environ(os.environ).items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
     try:
         status = _assumed.main(list(arguments), prog_name="assumed", standalone_mode=False)
         sys.stdout.flush()

@@ -12,6 +12,10 @@ from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_outcome, utc_now
 from assumed.cli.progress import progress
 
+_HARD_LINKS = """\
+note: the credentials file has hard links
+  its other names keep the old credentials; `write: in-place` updates all of them"""
+
 
 @click.command(
     "refresh", cls=Command, examples=("assumed refresh", "assumed refresh deploy --force")
@@ -37,6 +41,8 @@ def command(
         from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
         standalone = Standalone(options.config_path(), os.environ)
+        if standalone.loses_hard_links:
+            click.echo(_HARD_LINKS, err=True)
         with progress(len(profiles or standalone.enabled)) as on_outcome:
             outcomes = standalone.refresh(profiles, force=force, on_outcome=on_outcome)
     now = utc_now()

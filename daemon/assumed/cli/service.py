@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from assumed.app.program import this_program
 from assumed.cli import status
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import CommandGroup, Options, common_options
@@ -118,20 +119,6 @@ def uninstall(options: Options, user: str | None) -> None:
         click.echo(f"{service.file}: not installed, nothing to remove")
     if user is None and disable_linger(user_name(), os.environ):
         click.echo("lingering: disabled")
-
-
-def this_program(invoked: str) -> list[str]:
-    """Return the command that starts this installation, with an absolute path.
-
-    Keeps a symbolic link, such as pipx creates in ~/.local/bin: it survives an upgrade.
-
-    Args:
-        invoked: `sys.argv[0]`.
-    """
-    program = Path(invoked)
-    if program.name == "__main__.py":
-        return [sys.executable, "-m", "assumed"]
-    return [str(program.parent.resolve() / program.name)]
 
 
 def _install_for_me(options: Options, program: list[str], *, also_linger: bool) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from assumed.config import schema
 from assumed.config.json_schema import json_schema
+from assumed.models import LifetimeFraction
 from assumed.text import duration_literal
 
 _HEAD = """## Reference
@@ -110,6 +111,8 @@ def _default_text(model: type[BaseModel], key: str) -> str:
         return f"`{duration_literal(default)}`"
     if isinstance(default, bool):
         return f"`{default}`".lower()
+    if isinstance(default, LifetimeFraction):
+        return f"`{default.fraction:.0%}`"
     return f"`{default.value}`" if isinstance(default, Enum) else ""
 
 

@@ -34,7 +34,7 @@ from assumed.config.fields import (
     Text,
     WriteModeValue,
 )
-from assumed.models import StorageMode, WriteMode
+from assumed.models import DEFAULT_REFRESH_BEFORE, StorageMode, WriteMode
 
 SOURCE_KEYS = ("source_profile", "credential_source", "web_identity_token_file")
 """The keys that name where the source credentials come from; a profile has one of them."""
@@ -115,7 +115,7 @@ class ProfileModel(_StrictModel):
             description="How long before its expiration a session is refreshed, as a duration or a "
             "percentage of its lifetime; never more than half of it."
         ),
-    ] = timedelta(minutes=15)
+    ] = DEFAULT_REFRESH_BEFORE
     region: Annotated[
         Region,
         Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
@@ -100,7 +101,7 @@ class ConfigurationValidator:
             yield ConfigProblem(
                 where,
                 f'profile "{shown}" is not defined here or in the AWS files: add it with '
-                f"`aws configure --profile {shown}`",
+                f"`aws configure --profile {shlex.quote(shown)}`",
             )
 
     def _check_parent(

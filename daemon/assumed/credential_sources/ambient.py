@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from botocore import exceptions
-from botocore.credentials import create_credential_resolver
 from botocore.session import Session as BotocoreSession
 
-from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
+from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT, credential_resolver
 from assumed.errors import AssumedError, SourceMissingError, SourceUnavailableError
-from assumed.logs import redact
 from assumed.models import CredentialSource
+from assumed.sts.botocore_errors import describe
 
 # botocore's names of its providers (`METHOD` in credentials.py).
 _PROVIDERS = {
@@ -41,7 +40,7 @@ class AmbientCredentialSource(BotocoreSource):
     """
 
     def __init__(self, kind: CredentialSource, botocore_session: BotocoreSession) -> None:
-        provider = create_credential_resolver(botocore_session).get_provider(_PROVIDERS[kind])
+        provider = credential_resolver(botocore_session).get_provider(_PROVIDERS[kind])
         super().__init__(f"credential_source {kind}", botocore_session, provider.load)
         self.kind = kind
 
@@ -51,12 +50,9 @@ class AmbientCredentialSource(BotocoreSource):
         except AssumedError:
             raise
         except exceptions.PartialCredentialsError as error:
-            raise self._missing(str(error)) from None
+            raise self._missing(describe(error)) from None
         except Exception as error:  # noqa: BLE001 - botocore trusts the shape of responses
-            # The text of other exceptions may quote a response with credentials.
-            reason = redact(str(error)) if isinstance(error, exceptions.BotoCoreError) else ""
-            reason = reason or f"malformed response ({type(error).__name__})"
-            raise self._unavailable(reason) from None
+            raise self._unavailable(describe(error)) from None
         if result is None and self.kind is CredentialSource.EC2:
             raise self._unavailable("the metadata service returned none")
         if result is None:

@@ -6,35 +6,60 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from botocore.credentials import CredentialResolver, ProcessProvider, create_credential_resolver
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import Session as BotocoreSession
 
 from assumed.aws_files.ownership import is_long_term_key
-from assumed.errors import LongTermKeysError
+from assumed.credential_sources.process_output import LimitedProcess
+from assumed.errors import LongTermKeysError, SourceUnavailableError
 from assumed.models import SourceCredentials, TemporaryCredentials
+from assumed.sts.response_limits import limit_responses
+from assumed.sts.tls import bypass_proxies
+from assumed.untrusted_text import is_credential
 
 ResultT = TypeVar("ResultT")
+
+
+def credential_resolver(botocore_session: BotocoreSession) -> CredentialResolver:
+    """Return botocore's resolver: no proxy for the metadata services, limits for what it reads.
+
+    Raises:
+        AttributeError: botocore has changed; a request could pass a proxy.
+    """
+    resolver = create_credential_resolver(botocore_session)
+    instance: Any = resolver.get_provider("iam-role")
+    container: Any = resolver.get_provider("container-role")
+    for fetcher in (instance._role_fetcher, container._fetcher):
+        bypass_proxies(fetcher._session)
+        limit_responses(fetcher._session)
+    for provider in resolver.providers:
+        if isinstance(provider, ProcessProvider):
+            process: Any = provider
+            process._popen = LimitedProcess
+    return resolver
 
 
 class CachedCredentials:
     """The credentials of one source; safe to use from many threads.
 
     Args:
+        label: names the source in messages.
         load: resolves them; None if the source has none.
     """
 
-    def __init__(self, load: Callable[[], BotocoreCredentials | None]) -> None:
+    def __init__(self, label: str, load: Callable[[], BotocoreCredentials | None]) -> None:
+        self._label = label
         self._load = load
         self._lock = threading.Lock()
         self._credentials: BotocoreCredentials | None = None
 
-    def temporary(self, label: str, *, other_than: str | None) -> TemporaryCredentials | None:
+    def temporary(self, *, other_than: str | None) -> TemporaryCredentials | None:
         """Return temporary credentials as one set; None if the source has none.
 
         Args:
-            label: names the source in messages.
             other_than: the access key id of the credentials to replace; if the cache still has
                 these, they are resolved again.
 
@@ -52,12 +77,12 @@ class CachedCredentials:
         token = credentials.session_token
         if token is None or is_long_term_key(credentials.access_key_id):
             raise LongTermKeysError(
-                f"{label} holds long-term keys, which are never copied",
+                f"{self._label} holds long-term keys, which are never copied",
                 hint="give the profile a `role_arn`, or an `mfa_serial` for an MFA session",
             )
         if expiration is None:
             raise LongTermKeysError(
-                f"{label} has credentials without an expiration, which cannot be kept fresh",
+                f"{self._label} has credentials without an expiration, which cannot be kept fresh",
                 hint="have its `credential_process` print an `Expiration`, or use a source that "
                 "has one: SSO, `mfa_serial`",
             )
@@ -82,6 +107,7 @@ class CachedCredentials:
         """Return the current credentials as one set; None if the source has none.
 
         Raises:
+            SourceUnavailableError: they are malformed.
             Exception: of any kind, from botocore.
         """
         with self._lock:
@@ -93,6 +119,21 @@ class CachedCredentials:
         frozen = found.get_frozen_credentials()
         if not frozen.access_key or not frozen.secret_key:
             return None
+        values = {
+            "access key id": frozen.access_key,
+            "secret access key": frozen.secret_key,
+            "session token": frozen.token or None,
+        }
+        for what, value in values.items():
+            if value is not None and not is_credential(value):
+                # The next call resolves them again.
+                self.forget()
+                raise SourceUnavailableError(
+                    f"{self._label}: the {what} is malformed: it has a blank, a line break or "
+                    "another character that AWS never uses",
+                    hint="correct what supplies it: a `credential_process` must print the value "
+                    "alone, without a line break at its end",
+                )
         return SourceCredentials(frozen.access_key, frozen.secret_key, frozen.token or None)
 
     def forget(self) -> None:
@@ -118,7 +159,7 @@ class BotocoreSource(ABC):
     ) -> None:
         self.botocore_session = botocore_session
         self._label = label
-        self._cache = CachedCredentials(load)
+        self._cache = CachedCredentials(label, load)
 
     def credentials(self) -> SourceCredentials:
         """Return the current credentials as one set, refreshed by botocore if it can.
@@ -136,7 +177,7 @@ class BotocoreSource(ABC):
             LongTermKeysError: they do not expire, or their expiration is unknown.
             SourceMissingError, SourceUnavailableError: as `credentials`.
         """
-        return self._resolve(lambda: self._cache.temporary(self._label, other_than=other_than))
+        return self._resolve(lambda: self._cache.temporary(other_than=other_than))
 
     def forget(self) -> None:
         """Clear the cache, so that the next `credentials` resolves them again."""

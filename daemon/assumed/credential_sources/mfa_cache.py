@@ -13,6 +13,7 @@ from pathlib import Path
 from assumed.fsutil import ensure_private_directory, open_regular, replace_file
 from assumed.logs.events import event
 from assumed.models import MfaSession, TemporaryCredentials
+from assumed.untrusted_text import is_credential
 
 _MAX_BYTES = 1 << 16
 
@@ -52,7 +53,13 @@ class MfaCacheFile:
             credentials = TemporaryCredentials(**shape, expiration=expiration)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-        return credentials if expiration.tzinfo is not None else None
+        values = (
+            credentials.access_key_id,
+            credentials.secret_access_key,
+            credentials.session_token,
+        )
+        is_valid = expiration.tzinfo is not None and all(is_credential(value) for value in values)
+        return credentials if is_valid else None
 
     def write(self, source: MfaSession, credentials: TemporaryCredentials) -> None:
         """Store a session; log a failure, since the session still works in memory."""

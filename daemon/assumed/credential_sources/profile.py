@@ -18,14 +18,13 @@ from typing import Any
 
 from botocore import exceptions
 from botocore.credentials import Credentials as BotocoreCredentials
-from botocore.credentials import create_credential_resolver
 from botocore.loaders import create_loader
 from botocore.session import Session as BotocoreSession
 
 from assumed import paths
 from assumed.aws_files import read
 from assumed.aws_files.normalize import strip_managed_values
-from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
+from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT, credential_resolver
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
@@ -33,8 +32,16 @@ from assumed.errors import (
     CredentialsFileMalformedError,
     SourceMissingError,
 )
-from assumed.sts.tls import reject_plain_http
+from assumed.fsutil import (
+    MAX_AWS_FILE_BYTES,
+    FileTooLargeError,
+    NotRegularFileError,
+    read_file,
+    require_readable,
+)
+from assumed.sts.tls import reject_retry, reject_unsafe_request
 from assumed.sts.tls_context import SharedTlsSession
+from assumed.untrusted_text import clean
 
 # If a profile has no credentials, botocore continues with these: the machine's own identity, which
 # is not the one that the configuration names.
@@ -78,12 +85,14 @@ class ResolvedSource(BotocoreSource):
     def _resolve(self, load: Callable[[], ResultT | None]) -> ResultT:
         try:
             result = load()
-        except Exception as error:
-            raise translate_source_error(self.name, error, login=self._login) from error
+        except Exception as error:  # noqa: BLE001 - botocore trusts the shape of responses
+            # The exceptions of libraries may quote secrets, also in a traceback.
+            raise translate_source_error(self.name, error, login=self._login) from None
         if result is None:
             raise SourceMissingError(
                 f"source profile {self.name} holds no credentials",
-                hint=f"store long-term keys in it with `aws configure --profile {self.name}`",
+                hint="store long-term keys in it with "
+                f"`aws configure --profile {shlex.quote(self.name)}`",
             )
         return result
 
@@ -205,6 +214,8 @@ class SourceProfiles:
     def _profiles(self) -> Mapping[str, Any]:
         signature = tuple(file_state(path) for path in self._paths)
         if signature != self._signature:
+            # botocore would wait for ever for the other end of a FIFO.
+            _require_readable(self._paths)
             # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
             # a thousand profiles.
             digest = self._digest_of_files()
@@ -222,7 +233,7 @@ class SourceProfiles:
         """Return the error with its line; botocore reports only the file."""
         for path in self._paths:
             try:
-                read(path.read_bytes(), path=str(path))
+                read(read_file(path, max_bytes=MAX_AWS_FILE_BYTES), path=str(path))
             except CredentialsFileMalformedError as malformed:
                 return AwsFilesUnreadableError(
                     f"no AWS tool can read the AWS files: {malformed.message}",
@@ -231,7 +242,7 @@ class SourceProfiles:
             except OSError:
                 continue
         return AwsFilesUnreadableError(
-            f"no AWS tool can read the AWS files: {error}",
+            f"no AWS tool can read the AWS files: {clean(str(error))}",
             hint="correct that file",
         )
 
@@ -257,7 +268,8 @@ class SourceProfiles:
         if name not in profiles:
             raise SourceMissingError(
                 f"source profile {name} is not in the AWS config or credentials file",
-                hint=f"add it with `aws configure --profile {name}`, or correct source_profile",
+                hint=f"add it with `aws configure --profile {shlex.quote(name)}`, or correct "
+                "source_profile",
             )
         inputs: list[object] = []
         caches: set[Path] = set()
@@ -265,6 +277,8 @@ class SourceProfiles:
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
             _reject_foreign_process(link, entries, self._paths)
+            if (token_file := entries.get("web_identity_token_file")) is not None:
+                _require_readable([Path(paths.expand_home(str(token_file)))])
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
@@ -285,7 +299,8 @@ class SourceProfiles:
         botocore_session = SharedTlsSession(variables, profile=name)
         botocore_session.register_component("data_loader", self._loader)
         # For a source profile with a role or SSO, botocore uses clients of its own.
-        botocore_session.register("before-send", reject_plain_http)
+        botocore_session.register("before-send", reject_unsafe_request)
+        botocore_session.register("needs-retry", reject_retry)
         return botocore_session
 
 
@@ -294,12 +309,27 @@ def _token_cache(key: str) -> Path:
     return Path(paths.login_cache_directory(os.environ, _TOKEN_CACHES[key]))
 
 
+def _require_readable(files: Iterable[Path]) -> None:
+    """Raise `AwsFilesUnreadableError` for a FIFO and the like in the place of a file."""
+    for path in files:
+        try:
+            require_readable(path, max_bytes=MAX_AWS_FILE_BYTES)
+        except (NotRegularFileError, FileTooLargeError) as error:
+            raise AwsFilesUnreadableError(
+                f"no AWS tool can read the AWS files: {path}: {error.strerror}",
+                hint="replace it by a file, or correct the variable that names it",
+            ) from None
+        except OSError:
+            # botocore takes such a file for an empty one.
+            continue
+
+
 def _is_setting(key: str) -> bool:
     return not key.startswith(_CREDENTIAL_KEYS) and not any(word in key for word in _SECRET_WORDS)
 
 
 def _load_credentials(botocore_session: BotocoreSession) -> BotocoreCredentials | None:
-    resolver = create_credential_resolver(botocore_session)
+    resolver = credential_resolver(botocore_session)
     for provider in _OUTSIDE_THE_PROFILE:
         resolver.remove(provider)
     return resolver.load_credentials()

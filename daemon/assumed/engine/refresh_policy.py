@@ -46,8 +46,8 @@ def refresh_due_in(
 ) -> timedelta:
     """Return how long from now the next AssumeRole call is due; zero or less if it is due now.
 
-    It is due at `expiration - min(refresh_before, lifetime / 2)`, less the jitter: with 15 minutes,
-    a session of an hour is due after 39 to 44.4 minutes, and one of 15 minutes after 6 to 7.35. The
+    It is due at `expiration - min(refresh_before, lifetime / 2)`, less the jitter: with 40 %, a
+    session of an hour is due after 30 to 35.4 minutes, and one of 15 minutes after 7.5 to 8.85. The
     jitter is at least a hundredth of the lifetime, so that the call and the write are done before
     the moment that a reader may rely on.
 
@@ -59,9 +59,6 @@ def refresh_due_in(
 
     Raises:
         ValueError: a lifetime of zero or less, or a jitter outside 0 to 1.
-
-    Source: the 15 minutes are botocore's (credentials.py, RefreshableCredentials: with less than
-    15 minutes remaining it tries to refresh at each call).
     """
     if lifetime <= ZERO or not 0 <= jitter <= 1:
         raise ValueError(f"lifetime {lifetime}, jitter {jitter}")

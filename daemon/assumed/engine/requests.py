@@ -74,7 +74,7 @@ class CredentialsRequest:
     Args:
         profile: its name.
         min_left: how long they must still last. At most half of the lifetime counts, so that
-            a client that wants 15 minutes of a session of 15 does not cause a call each time.
+            a client that wants 20 minutes of a session of 15 does not cause a call each time.
         future: the credentials.
     """
 

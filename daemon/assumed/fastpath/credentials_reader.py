@@ -212,7 +212,11 @@ def read_configuration(files: "Iterable[str]") -> tuple[int, bytes | None]:
     for path in files:
         try:
             changed_at = max(os.stat(path).st_ctime_ns, os.lstat(path).st_ctime_ns)  # noqa: PTH116
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            # Opening a FIFO would wait for its other end.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+                if os.fstat(descriptor).st_mode & _FILE_TYPE_MASK != _REGULAR_FILE:
+                    continue
                 return changed_at, file.readall()
         except OSError:
             continue

@@ -63,7 +63,8 @@ def _quote_json(value: str) -> str:
 
 def _quote_posix(value: str) -> str:
     """Quote for sh, bash and zsh: between single quotes only the single quote is special."""
-    if value and _NEEDS_NO_QUOTES.issuperset(value):
+    # zsh expands `=ls` to the path of a program, at the start and after a colon.
+    if value and _NEEDS_NO_QUOTES.issuperset(value) and value[0] != "=" and ":=" not in value:
         return value
     return "'" + value.replace("'", "'\\''") + "'"
 

@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-FRESH_SECONDS = 15 * 60
-"""SDKs ask for new credentials at each use when less than this remains."""
+FRESH_SECONDS = 21 * 60
+"""How long credentials should last when an SDK gets them.
+
+SDKs choose how long before the expiration they fetch again by what remains at the fetch: 5 minutes
+if it is 20 minutes or less, 15 if it is less than 90, else 60. After a failed fetch they wait for 5
+to 10 minutes, so with 20 minutes or less, one failed fetch can be the end of the session. The
+minute on top is for the transfer, and for the difference between two clocks.
+"""
 MIN_SECONDS = 60
 """Credentials with less remaining are never printed."""
 STATUS_FIELDS = ("profile", "state", "minutes_left", "seconds_left", "expires_at")
@@ -373,11 +379,20 @@ def _status_from_file(reader: CredentialsReader, profile: str) -> "dict[str, Any
     }
 
 
+def _printable(text: str) -> str:
+    """Return text without control characters; see `assumed.text.printable`."""
+    if text.isprintable():
+        return text
+    from assumed.text import printable  # noqa: PLC0415 - rarely needed
+
+    return printable(text)
+
+
 def _fill_template(template: str, row: "Mapping[str, Any]") -> str:
     """Fill in the fields; `str.format` would let a template read attributes of any object."""
     remaining = row["seconds_left"] or 0
     values = {
-        "profile": row["profile"],
+        "profile": _printable(str(row["profile"])),
         "state": row["state"],
         "minutes_left": str(remaining // 60),
         "seconds_left": str(remaining),

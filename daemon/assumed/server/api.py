@@ -151,7 +151,7 @@ class Api:
         return json_response(HTTPStatus.OK, content)
 
     async def credentials(self, request: HttpRequest) -> HttpResponse:
-        """GET /v1/credentials?profile=NAME[&min_left=900][&config=FILE]: for credential_process."""
+        """GET /v1/credentials?profile=NAME[&min_left=1260][&config=FILE]: a credential_process."""
         query = _query(request)
         profile = _one_profile(query, "/v1/credentials")
         min_left = _min_left(query["min_left"][-1]) if "min_left" in query else MIN_LEFT
@@ -237,7 +237,7 @@ def _min_left(seconds: object) -> timedelta:
     try:
         return timedelta(seconds=int(str(seconds)))
     except (ValueError, OverflowError):
-        raise UsageError("min_left is not a number of seconds", hint="use 900, say") from None
+        raise UsageError("min_left is not a number of seconds", hint="use 1260, say") from None
 
 
 def _json_body(request: HttpRequest) -> Any:

@@ -16,6 +16,7 @@ import hmac
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
@@ -23,9 +24,18 @@ from http import HTTPStatus
 from pathlib import Path
 from shutil import rmtree
 from typing import Protocol
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote
 
-from assumed.errors import AssumedError, DaemonUnreachableError, StsUnavailableError
+from assumed.errors import (
+    AssumedError,
+    DaemonUnreachableError,
+    LongTermKeysError,
+    MfaCodeNeededError,
+    SourceMissingError,
+    StsUnavailableError,
+    UsageError,
+)
+from assumed.fastpath.main import FRESH_SECONDS
 from assumed.logs import event, timestamp
 from assumed.models import Credentials, EndpointAddress
 from assumed.server.http import (
@@ -33,16 +43,20 @@ from assumed.server.http import (
     HttpRequest,
     HttpResponse,
     HttpServer,
+    is_loopback_host,
     json_response,
     listen_on_loopback,
-    loopback_hosts,
 )
 from assumed.server.threads import WorkerThreads, result_of
 from assumed.server.tokens import TokenStore
 from assumed.server.unix_socket import private_directory
+from assumed.sts.errors import REJECTED_CREDENTIALS
 
-MIN_LEFT = timedelta(minutes=15)
-"""With less remaining, botocore fetches credentials at every call (`RefreshableCredentials`)."""
+MIN_LEFT = timedelta(seconds=FRESH_SECONDS)
+"""Credentials with less remaining are refreshed before they are served."""
+_LOGIN_REQUIRED_CODES = REJECTED_CREDENTIALS | {
+    error.code for error in (SourceMissingError, LongTermKeysError, MfaCodeNeededError)
+}
 _PATH = b"/v1/credentials/"
 _DIRECTORY_PREFIX = "endpoint-"
 # botocore gives up on a request after 2 s (utils.py, ContainerMetadataFetcher).
@@ -150,7 +164,7 @@ class CredentialsHandler:
     Args:
         source: of the credentials.
         tokens: `Authorization` must be the token of the profile.
-        port: `Host` must be this port at 127.0.0.1 or localhost.
+        port: `Host` must be 127.0.0.1 or localhost, with or without this port.
         refresh_timeout_seconds: after this time the response is the old session.
     """
 
@@ -164,7 +178,7 @@ class CredentialsHandler:
     ) -> None:
         self._source = source
         self._tokens = tokens
-        self._hosts = loopback_hosts(port)
+        self._port = port
         self._refresh_timeout_seconds = refresh_timeout_seconds
         self._workers = WorkerThreads("container-credentials-worker")
 
@@ -176,20 +190,26 @@ class CredentialsHandler:
         if {name for name, _ in request.headers} & {b"content-length", b"transfer-encoding"}:
             why = "a request must not have a body"
             return _rejection(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyNotAllowed", why)
-        if request.header(b"host") not in self._hosts:
+        if not is_loopback_host(request.header(b"host"), self._port):
             why = "the Host header names another server"
             return _rejection(HTTPStatus.FORBIDDEN, "ForeignHost", why)
-        profile = _profile(request.target)
-        if profile is None or not self._is_authorized(profile, request.header(b"authorization")):
+        profile = self._authorized_profile(request.target, request.header(b"authorization"))
+        if profile is None:
             # The same response for an unknown profile, so that it does not reveal which exist.
             why = "the token is not valid for this profile"
             return _rejection(HTTPStatus.UNAUTHORIZED, "Unauthorized", why)
         try:
             return _credentials_response(await self._credentials(profile))
         except AssumedError as error:
-            # Not 4xx, after which SDKs do not try again. Users see the message, so it has the hint.
-            message = f"{error.message}; {error.hint}"
-            return _rejection(HTTPStatus.SERVICE_UNAVAILABLE, error.code, message)
+            # Users see the message, so it has the hint.
+            return _rejection(_status(error), error.code, f"{error.message}; {error.hint}")
+
+    def _authorized_profile(self, target: bytes, token: bytes | None) -> str | None:
+        """Return the profile that a target and a token are both for; None if there is none."""
+        for profile in _profiles(target):
+            if self._is_authorized(profile, token):
+                return profile
+        return None
 
     def _is_authorized(self, profile: str, token: bytes | None) -> bool:
         expected = self._tokens.get(profile)
@@ -216,14 +236,34 @@ class CredentialsHandler:
             return await result_of(future)
 
 
-def _profile(target: bytes) -> str | None:
-    """Return the profile of a request; None for every target but those that `address` returns.
+def _profiles(target: bytes) -> Iterator[str]:
+    """Yield the profiles that a target may be for: none, one or two.
 
     The target is compared as it was sent: `..`, a second slash, a query or another encoding of
-    the same name is rejected.
+    the same name is rejected. Only the C++ SDK changes what `address` returns: it encodes the path
+    again. So `a%2520b` is the profile `a%20b`, or `a b` from the C++ SDK; the token decides.
     """
-    name = unquote_to_bytes(target.removeprefix(_PATH)).decode(errors="replace")
-    return name if target == _PATH + _quoted(name).encode() else None
+    if not target.startswith(_PATH):
+        return
+    sent = target.removeprefix(_PATH).decode("latin-1")
+    once = unquote(sent)
+    twice = unquote(once)
+    if sent == _quoted(once):
+        yield once
+    if twice != once and sent == _quoted(_quoted(twice)):
+        yield twice
+
+
+def _status(error: AssumedError) -> HTTPStatus:
+    """Return 4xx for what only the user can change: SDKs report it at once and do not back off.
+
+    Everything else passes: after 5xx, SDKs try again and keep the session that they have.
+    """
+    if isinstance(error, UsageError):
+        return HTTPStatus.NOT_FOUND
+    if error.code in _LOGIN_REQUIRED_CODES:
+        return HTTPStatus.FORBIDDEN
+    return HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _quoted(profile: str) -> str:

@@ -117,12 +117,16 @@ def listen_on_loopback(port: int = 0) -> socket.socket:
     return listener
 
 
-def loopback_hosts(port: int) -> frozenset[bytes]:
-    """Return the valid values of the `Host` header for a port of 127.0.0.1.
+def is_loopback_host(host: bytes | None, port: int) -> bool:
+    """Whether a `Host` header is valid for a port of 127.0.0.1: its name, with or without the port.
 
     A web page whose host name resolves to 127.0.0.1 (DNS rebinding) sends its own name instead.
+    The AWS CRT leaves out the port.
     """
-    return frozenset(f"{name}:{port}".encode() for name in (LOOPBACK, "localhost"))
+    names = (LOOPBACK, "localhost")
+    return host is not None and host.lower() in {
+        text.encode() for name in names for text in (name, f"{name}:{port}")
+    }
 
 
 class HttpServer:

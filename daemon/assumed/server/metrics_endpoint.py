@@ -1,7 +1,7 @@
 """The metrics endpoint: a port of 127.0.0.1 for a Prometheus server on this machine.
 
 Any process of any user can connect to it, so the metrics contain no secret. A web page in a browser
-cannot (see `loopback_hosts`). Clients that ask without a pause get a text of the last second.
+cannot (see `is_loopback_host`). Clients that ask without a pause get a text of the last second.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from assumed.server.http import (
     HttpRequest,
     HttpResponse,
     HttpServer,
+    is_loopback_host,
     listen_on_loopback,
-    loopback_hosts,
 )
 from assumed.server.threads import WorkerThreads
 
@@ -84,7 +84,7 @@ class MetricsHandler:
 
     def __init__(self, text: Callable[[], bytes], *, port: int) -> None:
         self._text = text
-        self._hosts = loopback_hosts(port)
+        self._port = port
         # One thread, so that requests at the same time share one text.
         self._workers = WorkerThreads("metrics-worker", max_threads=1)
         self._last_text = b""
@@ -95,7 +95,7 @@ class MetricsHandler:
         if request.method != "GET":
             text = b"only GET is supported\n"
             return _response(HTTPStatus.METHOD_NOT_ALLOWED, text, Allow="GET")
-        if request.header(b"host") not in self._hosts:
+        if not is_loopback_host(request.header(b"host"), self._port):
             return _response(HTTPStatus.FORBIDDEN, b"the Host header names another server\n")
         if request.target != _PATH:
             return _response(HTTPStatus.NOT_FOUND, b"the only path is /metrics\n")

@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from assumed.storage.locks import DaemonLock
 from assumed.storage.permissions import reject_untrusted_path
 from assumed.storage.reader import FileSignature, open_stable
 from assumed.storage.stored_profile import StoredProfile
+from assumed.untrusted_text import is_credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,12 @@ class CredentialsFile:
     def exists(self) -> bool:
         """Whether the file exists, whatever its content."""
         return self.signature() is not None
+
+    def has_hard_links(self) -> bool:
+        """Whether the file has other names, which keep the old content when it is replaced."""
+        with suppress(OSError):
+            return self.path.lstat().st_nlink > 1
+        return False
 
     def signature(self) -> FileSignature | None:
         """Return a value that changes with each write of the file, from a single stat call.
@@ -132,8 +140,26 @@ class CredentialsFile:
             `CredentialsFileMalformedError`: botocore cannot read the file either;
             `ProfileNotManagedError`: the profile has credentials that assumed does not manage;
             `ProfileAmbiguousError`: the AWS SDKs would not read the same credentials from it;
-            `CredentialsFileUnwritableError`: a system call fails.
+            `CredentialsFileUnwritableError`: a system call fails;
+            `CredentialsFileError`: a value is malformed.
         """
+        values = (
+            credentials.access_key_id,
+            credentials.secret_access_key,
+            credentials.session_token,
+            credentials.principal_arn,
+        )
+        if not all(is_credential(value) for value in values):
+            # Here, so that the other profiles of the batch are written.
+            rejected: Future[None] = Future()
+            rejected.set_exception(
+                CredentialsFileError(
+                    "its credentials cannot be written: a value has a blank, a line break or "
+                    "another character that AWS never uses",
+                    hint="correct what supplies the credentials",
+                )
+            )
+            return rejected
         return self._batch_writer.submit(_Write(profile, SetCredentials(credentials, overwrite)))
 
     def remove(self, profiles: Sequence[str] | None = None) -> tuple[str, ...]:

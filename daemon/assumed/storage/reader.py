@@ -12,7 +12,7 @@ from types import TracebackType
 
 from assumed.aws_files import read
 from assumed.errors import CredentialsFileMalformedError, CredentialsFileUnwritableError
-from assumed.fsutil import PRIVATE_MODE
+from assumed.fsutil import MAX_AWS_FILE_BYTES, PRIVATE_MODE
 from assumed.storage.errors import wrap_os_errors
 from assumed.storage.lease import (
     LeaseKind,
@@ -220,6 +220,11 @@ def _read(path: Path, descriptor: int, kind: LeaseKind, lease: LeaseState) -> Op
     try:
         with wrap_os_errors("read", path):
             status = os.fstat(descriptor)
+            if status.st_size > MAX_AWS_FILE_BYTES:
+                raise CredentialsFileUnwritableError(
+                    f"{path} is larger than {MAX_AWS_FILE_BYTES >> 20} MiB",
+                    hint="remove what is not needed from it",
+                )
             chunks = []
             while chunk := os.read(descriptor, _CHUNK_BYTES):
                 chunks.append(chunk)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from assumed.arn import is_arn
 from assumed.aws_files.ownership import is_long_term, is_managed
 from assumed.models import Credentials
+from assumed.untrusted_text import is_credential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,9 @@ class StoredProfile:
             and self.principal_arn
             and is_arn(self.principal_arn)
         ):
+            return None
+        signing = (self.access_key_id, self.secret_access_key, self.session_token)
+        if not all(is_credential(value) for value in signing):
             return None
         return Credentials(
             access_key_id=self.access_key_id,

@@ -42,7 +42,7 @@ from assumed.models import (
 )
 from assumed.sts.client_cache import ClientCache
 from assumed.sts.clock_skew import ClockSkewTracker
-from assumed.sts.errors import Call, translate_error
+from assumed.sts.errors import Call, denial_hint, translate_error
 from assumed.sts.responses import (
     AssumedRole,
     CallerIdentity,
@@ -159,15 +159,21 @@ class StsClient:
             StsThrottledError: the rate limit is exceeded.
             StsUnavailableError: no region sent a usable response.
         """
+        identity = None
         if self._reports_identity and isinstance(credentials, SourceCredentials):
             # A policy may forbid this call alone. Other failures are AssumeRole's too.
             with suppress(AssumedError):
-                self.get_caller_identity(definition, credentials, botocore_session)
-        return self._try_regions(
-            definition,
-            botocore_session,
-            lambda region: self._assume_role(definition, credentials, botocore_session, region),
-        )
+                identity = self.get_caller_identity(definition, credentials, botocore_session)
+        try:
+            return self._try_regions(
+                definition,
+                botocore_session,
+                lambda region: self._assume_role(definition, credentials, botocore_session, region),
+            )
+        except AssumeRoleDeniedError as error:
+            if identity is not None:
+                error.hint = denial_hint(definition, identity_arn=identity.arn)
+            raise
 
     def get_caller_identity(
         self,

@@ -15,7 +15,7 @@ from botocore.session import Session as BotocoreSession
 from assumed import __version__
 from assumed.models import Source, SourceCredentials
 from assumed.sts.errors import Call, bad_endpoint, translate_error
-from assumed.sts.tls import is_loopback, plain_http_error
+from assumed.sts.tls import is_loopback, plain_http_error, reject_ambiguous_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
@@ -138,9 +138,9 @@ class ClientCache:
             config = config.merge(Config(signature_version=UNSIGNED))
         client = create(config)
         endpoint_url = client.meta.endpoint_url
-        if endpoint_url.startswith("https://"):
-            return client
-        if not is_loopback(endpoint_url):
+        is_plain = not endpoint_url.startswith("https://")
+        if is_plain and not is_loopback(endpoint_url):
             raise plain_http_error(endpoint_url)
+        reject_ambiguous_endpoint(endpoint_url)
         # A proxy would carry the response over the network after all.
-        return create(config.merge(Config(proxies={})))
+        return create(config.merge(Config(proxies={}))) if is_plain else client

@@ -27,7 +27,10 @@ from assumed.errors import (
     StsUnavailableError,
 )
 from assumed.models import Source, WebIdentity
+from assumed.sts.botocore_errors import describe, own_error
+from assumed.sts.response_limits import ResponseLimitError
 from assumed.sts.responses import PROXY_HINT, malformed_response
+from assumed.untrusted_text import clean, error_code
 
 _BEFORE_STATEMENT = ". In the trust policy: "
 _PRINCIPAL = re.compile(r"User: (?P<arn>arn:\S+) is not authorized")
@@ -41,7 +44,7 @@ _THROTTLED = {
     "TooManyRequestsException",
     "SlowDown",
 }
-_REJECTED_CREDENTIALS = {
+REJECTED_CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
     "IDPRejectedClaim",
@@ -52,6 +55,7 @@ _REJECTED_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+"""The codes of `SourceRejectedError`: the user has to log in, or replace the keys."""
 # STS accepts a signature for 15 minutes around its own time.
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 _SKEWED_SIGNATURE = "Signature "  # "expired: …" or "not yet current: …"
@@ -95,32 +99,40 @@ def translate_error(call: Call, error: Exception, *, is_new_skew: bool = False) 
         error: what botocore raised; of any kind.
         is_new_skew: whether the response has changed the known clock skew.
     """
-    match error:
-        case exceptions.ClientError():
-            return _translate_error_response(call, error, is_new_skew=is_new_skew)
+    own = own_error(error)
+    if isinstance(own, AssumedError):
+        return own
+    match own or error:
+        case ResponseLimitError() as limit:
+            translated: AssumedError = StsUnavailableError(
+                str(limit), hint=PROXY_HINT, code="ResponseLimit"
+            )
+        case exceptions.ClientError() as response:
+            translated = _translate_error_response(call, response, is_new_skew=is_new_skew)
         case exceptions.ParamValidationError():
-            return StsRequestRejectedError(
-                str(error),
+            translated = StsRequestRejectedError(
+                clean(str(error)),
                 hint="correct this profile in the configuration",
                 code="ParamValidation",
             )
         case exceptions.BotoCoreError() | OSError():
-            return StsUnavailableError(
-                str(error),
+            translated = StsUnavailableError(
+                describe(error),
                 hint="check network, VPN, proxy and CA settings",
                 code=type(error).__name__,
             )
         case ResponseParserError():
-            return malformed_response("it is not XML that botocore can parse")
+            translated = malformed_response("it is not XML that botocore can parse")
         case _:
             # botocore's parser trusts the shape of a response.
-            return malformed_response(type(error).__name__)
+            translated = malformed_response(type(error).__name__)
+    return translated
 
 
 def bad_endpoint(error: ValueError) -> StsRequestRejectedError:
     """Return the error for an invalid endpoint URL or region."""
     return StsRequestRejectedError(
-        f"invalid STS endpoint or region: {error}",
+        f"invalid STS endpoint or region: {clean(str(error))}",
         hint="correct what the message names: `region`, the endpoint_url of the source profile, "
         "AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_STS",
         code="BadEndpoint",
@@ -130,8 +142,8 @@ def bad_endpoint(error: ValueError) -> StsRequestRejectedError:
 def _translate_error_response(
     call: Call, error: exceptions.ClientError, *, is_new_skew: bool
 ) -> AssumedError:
-    code = str(error.response.get("Error", {}).get("Code") or "Unknown")
-    text = str(error.response.get("Error", {}).get("Message") or "no reason given")
+    code = error_code(error.response.get("Error", {}).get("Code"))
+    text = clean(str(error.response.get("Error", {}).get("Message") or "no reason given"))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     subject = call.role_arn or str(call.source)
     message = text if subject in text else f"{subject}: {text}"
@@ -140,14 +152,14 @@ def _translate_error_response(
             message, hint="the rate limit of STS is exceeded: see what else calls it in the account"
         )
     if code in {"AccessDenied", "AccessDeniedException"}:
-        return AssumeRoleDeniedError(message, hint=_denial_hint(call, text))
+        return AssumeRoleDeniedError(message, hint=denial_hint(call, text=text))
     if code in _SKEWED or (code == "SignatureDoesNotMatch" and _SKEWED_SIGNATURE in text):
         return ClockSkewedError(
             message,
             hint="this machine's clock is wrong: set it (`timedatectl set-ntp true`)",
             is_new=is_new_skew,
         )
-    if code in _REJECTED_CREDENTIALS:
+    if code in REJECTED_CREDENTIALS:
         return SourceRejectedError(
             message, hint=f"renew the credentials of {call.source}", code=code
         )
@@ -160,7 +172,15 @@ def _translate_error_response(
     return kind(message, hint=hint, code=code)
 
 
-def _denial_hint(call: Call, text: str) -> str:
+def denial_hint(call: Call, *, identity_arn: str | None = None, text: str = "") -> str:
+    """Return what to do about a denied role.
+
+    Args:
+        call: what the request was for.
+        identity_arn: the identity of the caller by GetCallerIdentity. Only for this one does the
+            hint have a statement to copy: anything could stand in the message of an error.
+        text: the message of the error.
+    """
     if isinstance(call.source, WebIdentity):
         return (
             f"the trust policy of {call.role_arn} must allow sts:AssumeRoleWithWebIdentity "
@@ -168,16 +188,17 @@ def _denial_hint(call: Call, text: str) -> str:
             "`aud` and `sub`"
         )
     found = _PRINCIPAL.search(text)
-    principal = found["arn"] if found else f"the identity of {call.source}"
+    principal = identity_arn or (found["arn"] if found else "")
+    shown = principal if is_arn(principal) else f"the identity of {call.source}"
     hint = (
         f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn} (does the "
-        f"role exist?), for {principal}, and the identity policies of the latter"
+        f"role exist?), for {shown}, and the identity policies of the latter"
     )
-    if found is None:
-        return hint
+    if identity_arn is None:
+        return f"{hint}. `assumed check --live` prints the statement for the trust policy"
     statement = {
         "Effect": "Allow",
-        "Principal": {"AWS": _trusted_principal(principal)},
+        "Principal": {"AWS": _trusted_principal(identity_arn)},
         "Action": "sts:AssumeRole",
     }
     return f"{hint}{_BEFORE_STATEMENT}{json.dumps(statement)}"
@@ -191,7 +212,10 @@ def split_statement(hint: str) -> tuple[str, Mapping[str, Any] | None]:
     advice, _, rest = hint.partition(_BEFORE_STATEMENT)
     if not rest:
         return advice, None
-    statement, end = json.JSONDecoder().raw_decode(rest)
+    try:
+        statement, end = json.JSONDecoder().raw_decode(rest)
+    except ValueError:
+        return hint, None
     return advice + rest[end:], statement
 
 

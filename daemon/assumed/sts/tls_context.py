@@ -16,30 +16,42 @@ from socket import socket
 from typing import Any, NoReturn, cast
 
 from botocore import httpsession
+from botocore.config import Config
 from botocore.session import Session as BotocoreSession
 
 from assumed.errors import StsRequestRejectedError
 from assumed.logs.events import event
+from assumed.sts.response_limits import limit_client
+from assumed.sts.tls import is_loopback, reject_ambiguous_endpoint
 
 _FileState = tuple[int, int, int, int, int]
 
 
 class SharedTlsSession(BotocoreSession):
-    """A botocore session whose clients share TLS contexts.
+    """A botocore session whose clients share TLS contexts and limit responses.
 
     This includes the clients that botocore creates itself: for SSO, OIDC, `aws login` and the role
     of a source profile.
     """
 
     def create_client(self, *args: Any, **options: Any) -> Any:
-        """Create a client of an AWS service.
+        """Create a client of an AWS service; plain HTTP on loopback uses no proxy.
 
         Raises:
-            StsRequestRejectedError: a setting that names the CA bundle is empty.
+            StsRequestRejectedError: a setting that names the CA bundle is empty, or the endpoint
+                is ambiguous.
         """
         _refuse_empty_ca_bundle(self)
-        client = super().create_client(*args, **options)
+        client: Any = super().create_client(*args, **options)
+        reject_ambiguous_endpoint(client.meta.endpoint_url)
+        url: str = client.meta.endpoint_url
+        if url.startswith("http://") and is_loopback(url):
+            direct = Config(proxies={})
+            config: Config | None = options.get("config")
+            options["config"] = direct if config is None else config.merge(direct)
+            client = super().create_client(*args, **options)
         _share_contexts(client)
+        limit_client(client)
         return client
 
 

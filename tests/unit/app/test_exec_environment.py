@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,10 @@ from botocore.credentials import ContainerProvider, create_credential_resolver
 
 from assumed.app.exec_environment import (
     IsolatedAwsFiles,
-    child_environ,
     create_isolated_files,
-    original_environ,
     remove_stale_exec_dirs,
-    with_region,
 )
+from assumed.app.exec_variables import TABLE, ExecContext, child_environ, original_environ
 from assumed.models import EndpointAddress
 
 URL = "http://127.0.0.1:1/v1/credentials/deploy"
@@ -47,6 +46,16 @@ def address(tmp_path: Path) -> EndpointAddress:
 @pytest.fixture
 def files(home: Path) -> IsolatedAwsFiles:
     return create_isolated_files({"HOME": str(home)})
+
+
+def environ_of(
+    environ: Mapping[str, str],
+    files: IsolatedAwsFiles,
+    provided: EndpointAddress | Mapping[str, str],
+    region: str | None = None,
+) -> dict[str, str]:
+    """Return the environment of a command."""
+    return child_environ(ExecContext(environ, files.config, files.credentials, provided, region))
 
 
 def botocore_under(
@@ -103,7 +112,7 @@ def test_botocore_prefers_the_endpoint_to_credentials_of_the_user(
         for name, value in CREDENTIALS_OF_THE_USER[kind].items()
     }
     files.write("deploy", {"profile": {"region": "eu-west-3"}})
-    environ = child_environ({"HOME": str(home), **users}, files, address)
+    environ = environ_of({"HOME": str(home), **users}, files, address)
     asked: list[str] = []
 
     def load(provider: Any) -> Any:
@@ -142,13 +151,13 @@ def test_botocore_has_no_unknown_provider_before_the_endpoint(
 def test_child_environ_has_the_token_for_sdks_without_token_file_support(
     address: EndpointAddress, files: IsolatedAwsFiles
 ) -> None:
-    environ = child_environ({"AWS_CONTAINER_AUTHORIZATION_TOKEN": "mine"}, files, address)
+    environ = environ_of({"AWS_CONTAINER_AUTHORIZATION_TOKEN": "mine"}, files, address)
     assert environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] == str(address.token_file)
     assert environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "token-of-deploy"
 
 
 def test_child_environ_has_static_credentials(home: Path, files: IsolatedAwsFiles) -> None:
-    environ = child_environ({"AWS_SESSION_TOKEN": "mine", "A": "b"}, files, STATIC)
+    environ = environ_of({"AWS_SESSION_TOKEN": "mine", "A": "b"}, files, STATIC)
     assert environ["AWS_ACCESS_KEY_ID"] == "ASIA"
     assert environ["AWS_SECRET_ACCESS_KEY"] == "secret"
     assert environ["AWS_SESSION_TOKEN"] == "token"
@@ -156,26 +165,89 @@ def test_child_environ_has_static_credentials(home: Path, files: IsolatedAwsFile
     assert environ["A"] == "b"
 
 
+REGION_OF_THE_PROFILE = "eu-west-3"
+BOTH = {"AWS_REGION": REGION_OF_THE_PROFILE, "AWS_DEFAULT_REGION": REGION_OF_THE_PROFILE}
+
+
 @pytest.mark.parametrize(
     ("environ", "region", "expected"),
     [
-        ({}, "eu-west-3", {"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-west-3"}),
+        ({}, REGION_OF_THE_PROFILE, BOTH),
         ({}, None, {}),
-        ({"AWS_REGION": "us-east-1"}, "eu-west-3", {"AWS_REGION": "us-east-1"}),
-        ({"AWS_DEFAULT_REGION": "us-east-1"}, "eu-west-3", {"AWS_DEFAULT_REGION": "us-east-1"}),
+        ({"AWS_REGION": "us-east-1"}, REGION_OF_THE_PROFILE, {"AWS_REGION": "us-east-1"}),
+        (
+            {"AWS_DEFAULT_REGION": "us-east-1"},
+            REGION_OF_THE_PROFILE,
+            {"AWS_DEFAULT_REGION": "us-east-1"},
+        ),
     ],
 )
-def test_with_region_keeps_the_region_of_the_environment(
-    environ: dict[str, str], region: str | None, expected: dict[str, str]
+def test_child_environ_has_the_region_of_the_profile_unless_the_user_set_one(
+    files: IsolatedAwsFiles,
+    address: EndpointAddress,
+    environ: dict[str, str],
+    region: str | None,
+    expected: dict[str, str],
 ) -> None:
-    assert with_region(environ, region) == expected
+    for provided in (address, STATIC):
+        child = environ_of(environ, files, provided, region)
+        assert {name: child[name] for name in BOTH if name in child} == expected
+
+
+def test_a_nested_exec_has_the_region_of_its_own_profile(
+    files: IsolatedAwsFiles, address: EndpointAddress
+) -> None:
+    outer = environ_of({}, files, address, "us-east-1")
+    assert environ_of(outer, files, address, "eu-west-3")["AWS_REGION"] == "eu-west-3"
+    assert "AWS_REGION" not in environ_of(outer, files, address)
+
+
+def test_every_variable_has_one_row_with_its_clients_and_a_reason() -> None:
+    names = [name for row in TABLE for name in row.names]
+    assert len(names) == len(set(names))
+    assert all(row.clients and row.reason for row in TABLE)
+
+
+def test_child_environ_names_the_empty_credentials_file_in_the_variable_of_each_client(
+    files: IsolatedAwsFiles, address: EndpointAddress
+) -> None:
+    mine = {
+        "AWS_CREDENTIAL_PROFILES_FILE": "/home/me/.aws/credentials",
+        "CPL_AWS_CREDENTIALS_FILE": "/home/me/.aws/credentials",
+        "AWS_SDK_LOAD_CONFIG": "0",
+        "AWS_EC2_METADATA_DISABLED": "false",
+    }
+    for provided in (address, STATIC):
+        child = environ_of(mine, files, provided)
+        for name in (
+            "AWS_SHARED_CREDENTIALS_FILE",
+            "AWS_CREDENTIAL_PROFILES_FILE",
+            "CPL_AWS_CREDENTIALS_FILE",
+        ):
+            assert child[name] == str(files.credentials)
+        assert child["AWS_SDK_LOAD_CONFIG"] == "1"
+        assert child["AWS_EC2_METADATA_DISABLED"] == "true"
+
+
+def test_assumed_under_exec_may_use_the_instance_metadata(
+    files: IsolatedAwsFiles, address: EndpointAddress
+) -> None:
+    assert original_environ(environ_of({}, files, address))["AWS_EC2_METADATA_DISABLED"] is None
+
+
+def test_child_environ_has_the_token_of_boto_2_only_with_static_credentials(
+    files: IsolatedAwsFiles, address: EndpointAddress
+) -> None:
+    mine = {"AWS_SECURITY_TOKEN": "mine"}
+    assert environ_of(mine, files, STATIC)["AWS_SECURITY_TOKEN"] == "token"
+    assert "AWS_SECURITY_TOKEN" not in environ_of(mine, files, address)
 
 
 def test_child_environ_keeps_a_boto_2_file_without_keys(
     address: EndpointAddress, home: Path, files: IsolatedAwsFiles
 ) -> None:
     (home / ".boto").write_text("[GSUtil]\nparallel_thread_count = 1\n")
-    assert "BOTO_CONFIG" not in child_environ({}, files, address)
+    assert "BOTO_CONFIG" not in environ_of({}, files, address)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +258,16 @@ def test_original_environ_finds_the_files_of_the_user_at_any_depth(
     address: EndpointAddress, home: Path, files: IsolatedAwsFiles, environ: dict[str, str]
 ) -> None:
     assert original_environ(environ) == {}
-    once = child_environ(environ, files, address)
-    twice = child_environ(once, files, address)
+    once = environ_of(environ, files, address)
+    twice = environ_of(once, files, address)
     expected = {
         "AWS_CONFIG_FILE": environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
         "AWS_SHARED_CREDENTIALS_FILE": environ.get(
             "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"
         ),
     }
-    assert original_environ(once) == original_environ(twice) == expected
+    for child in (once, twice):
+        assert {name: original_environ(child)[name] for name in expected} == expected
     assert once["AWS_CONFIG_FILE"] == twice["AWS_CONFIG_FILE"] == str(files.config)
 
 
@@ -222,7 +295,7 @@ def test_botocore_reads_the_settings_from_isolated_files(
     }
     services = {"sts": {"endpoint_url": "http://127.0.0.1:1"}}
     files.write(profile, {"profile": settings, "services local": services})
-    environ = child_environ({"HOME": str(Path.home())}, files, address)
+    environ = environ_of({"HOME": str(Path.home())}, files, address)
     for name in (None, profile):
         session = botocore_under(monkeypatch, environ, name)
         assert session.get_scoped_config() == settings
@@ -245,10 +318,66 @@ def test_remove_stale_exec_dirs_never_fails(home: Path) -> None:
     remove_stale_exec_dirs({"XDG_STATE_HOME": str(home / "file")})
 
 
-def test_child_environ_bypasses_http_proxies_for_the_endpoint(
-    files: IsolatedAwsFiles, address: EndpointAddress
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "127.0.0.1"),
+        ({"NO_PROXY": ".corp,localhost"}, ".corp,localhost,127.0.0.1"),
+        ({"no_proxy": ".corp"}, ".corp,127.0.0.1"),
+        ({"NO_PROXY": "upper", "no_proxy": "lower"}, "lower,127.0.0.1"),
+        ({"NO_PROXY": "upper", "no_proxy": ""}, "upper,127.0.0.1"),
+        ({"NO_PROXY": "*"}, "*"),
+        ({"NO_PROXY": "127.0.0.1"}, "127.0.0.1"),
+        ({"no_proxy": "a, 127.0.0.1, b"}, "a, 127.0.0.1, b"),
+    ],
+)
+def test_child_environ_keeps_the_exceptions_of_the_http_proxy_and_adds_the_endpoint(
+    files: IsolatedAwsFiles,
+    address: EndpointAddress,
+    environ: dict[str, str],
+    expected: str,
 ) -> None:
-    plain = child_environ({"http_proxy": "http://proxy"}, files, address)
-    assert (plain["NO_PROXY"], plain["no_proxy"]) == ("127.0.0.1", "127.0.0.1")
-    named = child_environ({"no_proxy": "intranet"}, files, address)
-    assert named["no_proxy"] == "intranet,127.0.0.1"
+    once = environ_of(environ, files, address)
+    twice = environ_of(once, files, address)
+    for child in (once, twice):
+        assert (child["NO_PROXY"], child["no_proxy"]) == (expected, expected)
+    static = environ_of(environ, files, STATIC)
+    assert {name: static[name] for name in ("NO_PROXY", "no_proxy") if name in static} == environ
+
+
+PROCESS = ["/opt/a b/bin/assumed", "export-credentials", "--profile"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "header"),
+    [
+        ("deploy", "[profile deploy]"),
+        ("account/Role", "[profile account/Role]"),
+        ("jane@corp", "[profile jane@corp]"),
+        ("a b", '[profile "a b"]'),
+        ("default", "[default]"),
+    ],
+)
+def test_isolated_files_quote_a_profile_only_if_its_name_needs_it(
+    files: IsolatedAwsFiles, profile: str, header: str
+) -> None:
+    files.write(profile, {"profile": {"region": "eu-west-3"}})
+    lines = files.config.read_text().splitlines()
+    assert [line for line in lines if line.startswith("[")] == list(
+        dict.fromkeys(["[default]", header])
+    )
+
+
+@pytest.mark.parametrize("name", [None, "a b"])
+def test_isolated_files_have_the_credential_process_in_both_profiles(
+    files: IsolatedAwsFiles,
+    address: EndpointAddress,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str | None,
+) -> None:
+    files.write("a b", {"profile": {}}, process=[*PROCESS, "a b"])
+    environ = environ_of({"HOME": str(Path.home())}, files, address)
+    session = botocore_under(monkeypatch, environ, name)
+    assert session.get_scoped_config() == {
+        "credential_process": "'/opt/a b/bin/assumed' export-credentials --profile 'a b'"
+    }

@@ -175,6 +175,7 @@ profiles:
         source=SourceProfile("keys"),
         role_session_name="assumed-me@here",
         region="eu-west-1",
+        refresh_before=timedelta(minutes=15),
     )
     deploy = configuration.profiles["deploy"]
     assert deploy.source == ManagedProfile("s3-read-only")
@@ -191,7 +192,7 @@ def test_duration_seconds_accepts_seconds_and_units(written: str, seconds: int) 
 
 
 def test_refresh_before_accepts_a_duration_or_a_percentage() -> None:
-    assert deploy().refresh_before == timedelta(minutes=15)
+    assert deploy().refresh_before == LifetimeFraction(0.4)
     assert deploy("refresh_before: 20m").refresh_before == timedelta(minutes=20)
     assert deploy("refresh_before: 50%").refresh_before == LifetimeFraction(0.5)
 

@@ -13,8 +13,8 @@ from assumed.models import Outcome
 from tests.fakes import Simulation, role
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-# With the jitter of the fixture, 0.5: 15 minutes and 5.5 % of the hour before the expiration.
-DUE = timedelta(minutes=41, seconds=42)
+# With the jitter of the fixture, 0.5: 40 % and 5.5 % of the hour before the expiration.
+DUE = timedelta(minutes=32, seconds=42)
 DEPLOY, READ = role("deploy"), role("read")
 CHILD, GRANDCHILD = role("child", parent="deploy"), role("grandchild", parent="child")
 

@@ -39,7 +39,7 @@ class TestRetry:
         simulation.start(DEPLOY, READ)
         simulation.run_for(timedelta(hours=5))
         assert simulation.status("read").state is ProfileState.VALID
-        assert simulation.status("read").refreshes == 8
+        assert simulation.status("read").refreshes == 10
         assert simulation.status("deploy").state is ProfileState.FAILING
 
     def test_a_failure_that_ends_before_the_session_expires_goes_unnoticed(

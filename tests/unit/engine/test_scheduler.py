@@ -170,7 +170,7 @@ class TestMemory:
         simulation.start(IN_MEMORY)
         simulation.run_for(timedelta(days=1))
         assert simulation.store.writes == 0
-        assert simulation.sts.number == pytest.approx(34, abs=2)
+        assert simulation.sts.number == pytest.approx(44, abs=2)
         status = simulation.status("deploy")
         assert (status.state, status.store) == (ProfileState.VALID, "memory")
         future = simulation.scheduler.credentials("deploy", min_left=15 * MINUTE)

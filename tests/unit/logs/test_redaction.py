@@ -8,6 +8,8 @@ from assumed.logs import redact
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 
+LONG = "Zx9_Qb7-" * 40
+WRAPPED = "\n".join(("Ab1/" * 100)[start : start + 76] for start in range(0, 400, 76))
 TOKEN = "IQoJb3JpZ2luX2VjE" + "Abc123/+" * 40 + "=="
 
 
@@ -35,12 +37,26 @@ TOKEN = "IQoJb3JpZ2luX2VjE" + "Abc123/+" * 40 + "=="
         "identity eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.short-secret",
         f"token={TOKEN}",
         f"first line\n{TOKEN}\nlast line",
+        '{"accessToken": "short-secret", "expiresIn": 28800}',
+        '{"refreshToken":"short-secret"}',
+        "clientSecret=short-secret",
+        '"client_secret": "short-secret"',
+        "x-amz-sso_bearer_token: short-secret",
+        "Authorization: Bearer short-secret",
+        "authorization: short-secret",
+        "curl -H 'Bearer short-secret'",
+        "<SecretAccessKey><![CDATA[short-secret]]></SecretAccessKey>",
+        "Secret Access Key: short-secret",
+        f"the token is {LONG}",
+        f"a wrapped one:\n{WRAPPED}\n",
+        f"a short one IQoJb3JpZ2luX2VjE{'Ab1/' * 8}",
     ],
 )
 def test_redact_replaces_what_looks_like_a_secret(text: str) -> None:
     redacted = redact(text)
     assert "[redacted]" in redacted
-    for secret in (SECRET_KEY, TOKEN, "short-secret"):
+    secrets = (SECRET_KEY, TOKEN, LONG, *WRAPPED.splitlines(), "short-secret", "Ab1/" * 8)
+    for secret in secrets:
         assert secret not in redacted
 
 
@@ -63,6 +79,10 @@ def test_redact_replaces_what_looks_like_a_secret(text: str) -> None:
         "profile deploy: the session token has expired",
         "no secret access key in profile deploy",
         "</SessionToken> and more",
+        "the SSO access token has expired: log in",
+        "the bearer of this letter",
+        "the refresh token is missing",
+        "role/" + "/".join(["team-with-a-long-name"] * 3),
     ],
 )
 def test_redact_keeps_what_is_not_a_secret(text: str) -> None:

@@ -161,7 +161,7 @@ def test_credentials_that_are_not_available_are_an_error_with_a_hint(
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("", timedelta(minutes=15)),
+        ("", timedelta(minutes=21)),
         ("&min_left=0", timedelta(0)),
         ("&min_left=60", timedelta(0, 60)),
     ],

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore import UNSIGNED
@@ -34,7 +34,7 @@ from assumed.models import (
     WebIdentityToken,
 )
 from assumed.sts.client import AssumedRole, StsClient, StsRequest
-from assumed.sts.errors import split_statement
+from assumed.sts.errors import denial_hint, split_statement
 from tests.fakes import LONG_TERM, NOON, FakeClock, issued, role
 
 DEPLOY = role("deploy")
@@ -284,7 +284,7 @@ def test_codes_with_the_same_meaning_are_shown_as_one(code: str, shown: str) -> 
     assert error_response(code).code == shown
 
 
-def test_access_denied_hints_at_both_policies_and_the_missing_statement() -> None:
+def test_access_denied_hints_at_both_policies_and_trusts_no_message_with_a_statement() -> None:
     error = error_response(
         "AccessDenied",
         f"User: {PRINCIPAL} is not authorized to perform: sts:AssumeRole on resource: "
@@ -294,17 +294,46 @@ def test_access_denied_hints_at_both_policies_and_the_missing_statement() -> Non
     assert error.hint == (
         f"two places must allow sts:AssumeRole: the trust policy of {DEPLOY.role_arn} (does the "
         f"role exist?), for {PRINCIPAL}, and the identity policies of the latter. "
-        "In the trust policy: "
-        '{"Effect": "Allow", "Principal": {"AWS": "%s"}, "Action": "sts:AssumeRole"}' % PRINCIPAL
+        "`assumed check --live` prints the statement for the trust policy"
     )
 
 
-def test_the_missing_statement_names_the_role_of_a_denied_session() -> None:
-    principal = "arn:aws:sts::111122223333:assumed-role/hub/assumed-me@here"
-    hint = error_response(
-        "AccessDenied", f"User: {principal} is not authorized to perform: x", 403
-    ).hint
-    assert '"AWS": "arn:aws:iam::111122223333:role/hub"' in hint
+@pytest.mark.parametrize(
+    "code",
+    ["", None, "A" * 65, "<b>", "Access Denied", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2ln",
+     "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12", "Käse", "new\nline"],
+)  # fmt: skip
+def test_a_code_that_sts_never_sends_is_unknown(code: str | None) -> None:
+    assert error_response(cast("str", code)).code == "Unknown"
+
+
+def test_the_message_of_an_error_is_one_short_line_without_secrets() -> None:
+    text = "first\n2026-12-01T00:00:00Z INFO profile_refreshed\x1b[2J\x1b]0;x\x07 Bearer abc.def-1 "
+    message = error_response("ValidationError", text + "x" * 5_000_000).message
+    assert message.isprintable()
+    assert len(message) < 2200
+    assert "abc.def-1" not in message
+
+
+@pytest.mark.parametrize("principal", ["arn:x", "arn:aws:iam"])
+def test_access_denied_tolerates_a_malformed_principal(principal: str) -> None:
+    error = error_response("AccessDenied", f"User: {principal} is not authorized to", 403)
+    assert error.code == "AccessDenied"
+    assert str(DEPLOY.source) in error.hint
+
+
+def test_the_missing_statement_is_that_of_the_identity_which_get_caller_identity_gave() -> None:
+    session = "arn:aws:sts::111122223333:assumed-role/hub/assumed-me@here"
+    for identity, trusted in {
+        PRINCIPAL: PRINCIPAL,
+        session: "arn:aws:iam::111122223333:role/hub",
+    }.items():
+        hint = denial_hint(DEPLOY, identity_arn=identity)
+        assert f"for {identity}, and" in hint
+        assert hint.endswith(
+            f'. In the trust policy: {{"Effect": "Allow", "Principal": {{"AWS": "{trusted}"}}, '
+            '"Action": "sts:AssumeRole"}'
+        )
 
 
 def responses_left(stubber: Stubber) -> int:
@@ -585,7 +614,7 @@ def test_reports_identity_calls_get_caller_identity_before_assume_role(is_allowe
 def test_split_statement_separates_the_statement_from_a_hint_with_retry_advice(
     advice: str,
 ) -> None:
-    hint = error_response("AccessDenied", f"User: {PRINCIPAL} is not authorized to", 403).hint
+    hint = denial_hint(DEPLOY, identity_arn=PRINCIPAL)
     text, statement = split_statement(hint + advice)
     assert text.endswith(f"and the identity policies of the latter{advice}")
     assert statement == {
@@ -594,6 +623,8 @@ def test_split_statement_separates_the_statement_from_a_hint_with_retry_advice(
         "Action": "sts:AssumeRole",
     }
     assert split_statement(f"log in{advice}") == (f"log in{advice}", None)
+    malformed = f"allow it. In the trust policy: none{advice}"
+    assert split_statement(malformed) == (malformed, None)
 
 
 def test_errors_contain_no_secret() -> None:

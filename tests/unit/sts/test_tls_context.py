@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 
 from assumed.errors import StsRequestRejectedError
-from assumed.sts import tls_context
+from assumed.sts import response_limits, tls_context
 from assumed.sts.tls_context import SharedContexts, SharedTlsSession
 
 PEM = [trustme.CA(organization_name=name).cert_pem.bytes() for name in ("first", "second")]
@@ -27,6 +28,9 @@ SETTINGS = (
     "check_hostname", "hostname_checks_common_name", "maximum_version", "minimum_version",
     "options", "post_handshake_auth", "protocol", "security_level", "verify_flags", "verify_mode",
 )  # fmt: skip
+
+
+META = SimpleNamespace(endpoint_url="https://sts.us-east-1.amazonaws.com")
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +47,11 @@ def aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """The log of a process that has logged nothing yet."""
     tls_context._log_unavailable.cache_clear()
+    response_limits._log_unavailable.cache_clear()
     caplog.set_level(logging.INFO, "assumed")
     yield caplog
     tls_context._log_unavailable.cache_clear()
+    response_limits._log_unavailable.cache_clear()
 
 
 @pytest.fixture
@@ -297,25 +303,30 @@ class TestFallback:
     def test_a_client_of_an_unknown_kind_is_used_as_it_is(
         self, monkeypatch: pytest.MonkeyPatch, logged: pytest.LogCaptureFixture
     ) -> None:
-        unknown = object()
+        unknown = SimpleNamespace(meta=META)
         monkeypatch.setattr(BotocoreSession, "create_client", lambda *_, **__: unknown)
         for _ in range(3):
             assert SharedTlsSession().create_client("sts") is unknown
-        [record] = logged.records
-        assert record.message == "tls_sharing_unavailable"
-        assert record.levelno == logging.WARNING
+        assert [(record.message, record.levelno) for record in logged.records] == [
+            ("tls_sharing_unavailable", logging.WARNING),
+            ("response_limits_unavailable", logging.WARNING),
+        ]
 
     @pytest.mark.parametrize("changed", [{}, {"https": None}, None])
     def test_pools_of_an_unknown_kind_are_left_alone(
         self, changed: Any, monkeypatch: pytest.MonkeyPatch, logged: pytest.LogCaptureFixture
     ) -> None:
         class Client:
+            meta = META
             _endpoint: Any = type("", (), {"http_session": type("", (), {})})
 
         Client._endpoint.http_session._pool_classes_by_scheme = changed
         monkeypatch.setattr(BotocoreSession, "create_client", lambda *_, **__: Client())
         assert isinstance(SharedTlsSession().create_client("sts"), Client)
-        assert [record.message for record in logged.records] == ["tls_sharing_unavailable"]
+        assert [record.message for record in logged.records] == [
+            "tls_sharing_unavailable",
+            "response_limits_unavailable",
+        ]
         assert Client._endpoint.http_session._pool_classes_by_scheme in ({}, {"https": None}, None)
 
     def test_a_connection_keeps_the_context_of_botocore_if_none_can_be_created(

@@ -6,6 +6,7 @@ secret can be copied.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,7 +254,7 @@ class _Generator:
         if (login := _LOGIN_COMMANDS.get(kind)) is not None:
             draft.notes.append(
                 f"When the login of {source.name} has expired, refreshes wait for a new one: "
-                f"`{login} --profile {source.name}`."
+                f"`{login} --profile {shlex.quote(source.name)}`."
             )
         elif kind is CredentialKind.KEYS and "aws_session_token" in source.credentials:
             marks = {
@@ -328,7 +329,8 @@ class _Generator:
         location = self._location(draft.profile.location)
         yield ""
         if draft.reason is None:
-            about = f"Profile {draft.profile.name} ({location}): use `--profile {draft.name}`."
+            option = f"--profile {shlex.quote(draft.name)}"
+            about = f"Profile {draft.profile.name} ({location}): use `{option}`."
         else:
             about = f"Profile {draft.profile.name} ({location}) is skipped: {draft.reason}."
         yield from comment(about, indent="  ")

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from assumed.app.init.command import (
     default_path,
@@ -21,7 +19,6 @@ from assumed.app.init.command import (
     write_new_config,
 )
 from assumed.app.init.generator import Definition, GeneratedConfig, generate_config
-from assumed.app.init.yaml_writer import comment, scalar
 from assumed.aws_files.profiles import AwsFiles, read_aws_files
 from assumed.aws_files.shadowing import find_clashes
 from assumed.cli.output import format_finding
@@ -36,7 +33,6 @@ EXAMPLES = {path.name: path for path in sorted((TESTS / "init").iterdir())}
 ALL_KEYS = {
     *ProfileModel.model_fields, "credential_source", "mfa_serial", "web_identity_token_file",
 }  # fmt: skip
-ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 SECRETS = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI", "FwoGZXIvYXdz")
 
 
@@ -190,19 +186,6 @@ def test_without_a_role_profile_the_hint_has_a_valid_configuration(home: Home) -
     _, _, example = raised.value.hint.partition("an example:\n")
     configuration = loader.parse(example.encode(), Path("config.yaml"), user="me", host="here")
     assert list(configuration.profiles) == ["my-profile"]
-
-
-@given(value=ANY_TEXT)
-def test_scalar_keeps_any_value(value: str) -> None:
-    document = YamlDocument(f"profiles:\n  {scalar(value)}:\n    a: {scalar(value)}\n")
-    assert document.problems == []
-    assert document.value == {"profiles": {value: {"a": value}}}
-
-
-@given(text=ANY_TEXT)
-def test_comment_keeps_any_text_a_comment(text: str) -> None:
-    lines = "\n".join(comment(f"Profile {text}", indent="  "))
-    assert YamlDocument(f"{lines}\nprofiles: {{}}\n").value == {"profiles": {}}
 
 
 @pytest.mark.parametrize("line_end", ["\x85", "\u2028", "\u2029", "\x0c", "\x1b"])

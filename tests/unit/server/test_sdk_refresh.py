@@ -1,0 +1,206 @@
+"""Clients that refresh as the AWS SDKs do never meet an expired session.
+
+`tests.sdk_refresh` is such a client. It is checked by cases of our own, and by the suite that the
+SDKs share, if that is on this machine: `ASSUMED_AWS_SUITES` names the directory of the suites.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assumed.server.container_credentials import MIN_LEFT
+from tests.fakes import NOON, Simulation, role
+from tests.repository import REPOSITORY
+from tests.sdk_refresh import (
+    Fetched,
+    FetchFailedError,
+    FinalError,
+    NoCredentialsError,
+    SdkCredentials,
+    advisory_window,
+)
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+PAUSES = (5 * MINUTE, 10 * MINUTE)
+SUITE = Path("smithy-rs", "credential-refresh-tests.json")
+
+
+class Source:
+    """Returns what the test puts into `answer`, and counts."""
+
+    def __init__(self, answer: Fetched | Exception) -> None:
+        self.answer = answer
+        self.fetches = 0
+
+    def fetch(self) -> Fetched:
+        self.fetches += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("remaining", "window"),
+    [
+        (7.5, 5), (20, 5), (20.1, 15), (24, 15), (60, 15), (89.9, 15), (90, 60), (720, 60),
+    ],
+)  # fmt: skip
+def test_the_window_depends_on_what_remains_at_the_fetch(remaining: float, window: int) -> None:
+    assert advisory_window(remaining * MINUTE) == window * MINUTE
+
+
+@pytest.mark.parametrize("pause", PAUSES)
+def test_after_a_failed_fetch_a_client_uses_what_it_has_until_the_pause_ends(
+    pause: timedelta,
+) -> None:
+    source = Source(Fetched(NOON + HOUR))
+    client = SdkCredentials(source.fetch, pause=pause)
+    first = client.get(NOON)
+    assert client.get(NOON + 44 * MINUTE) is first
+    assert source.fetches == 1
+    failed_at = NOON + 45 * MINUTE
+    for answer in (FetchFailedError(), Fetched(NOON)):
+        source.answer = answer
+        assert client.get(failed_at) is first
+        assert client.get(failed_at + pause - SECOND) is first
+        failed_at += pause
+    assert source.fetches == 3
+    source.answer = second = Fetched(NOON + 2 * HOUR)
+    assert client.get(failed_at) is second
+
+
+def test_a_final_error_is_raised_and_asked_for_again_after_five_seconds() -> None:
+    source = Source(FinalError())
+    client = SdkCredentials(source.fetch)
+    for at, fetches in ((0, 1), (4, 1), (5, 2)):
+        with pytest.raises(FinalError):
+            client.get(NOON + at * SECOND)
+        assert source.fetches == fetches
+    source.answer = Fetched(NOON + HOUR)
+    assert client.get(NOON + 10 * SECOND) is source.answer
+
+
+def share_that_expires(served: Mapping[int, timedelta]) -> float:
+    """Return the share of clients that use an expired session after one failed fetch.
+
+    Args:
+        served: what the endpoint has for a client that starts in that minute: its expiration,
+            counted from the first minute.
+    """
+    draw = random.Random(1)  # noqa: S311 - the same clients in every run
+    expired = 0
+    for start, expiration in served.items():
+        client = SdkCredentials(
+            Source(FetchFailedError()).fetch, pause=5 * MINUTE + 5 * MINUTE * draw.random()
+        )
+        fetched = Fetched(NOON + expiration)
+        client.store(fetched, NOON + start * MINUTE)
+        retry_at = fetched.expiration - client.window + client.pause
+        assert client.get(fetched.expiration - client.window) is fetched
+        expired += retry_at >= fetched.expiration
+    return expired / len(served)
+
+
+@pytest.mark.parametrize(
+    ("duration_seconds", "share"), [(900, 1), (2700, 0), (3600, 0), (4 * 3600, 0), (12 * 3600, 0)]
+)
+def test_no_client_meets_an_expired_session_after_one_failed_fetch(
+    simulation: Simulation, duration_seconds: int, share: float
+) -> None:
+    """A session of 15 minutes is too short for that: docs/limits.md."""
+    served: dict[int, timedelta] = {}
+
+    def start_a_client() -> None:
+        now = simulation.clock.now()
+        future = simulation.scheduler.credentials("deploy", min_left=MIN_LEFT)
+        simulation.jobs.run_due()
+        served[(now - NOON) // MINUTE] = future.result().expiration - NOON
+
+    simulation.start(role("deploy", duration_seconds=duration_seconds))
+    simulation.run_for(26 * HOUR, at_each_stop=start_a_client)
+    assert len(served) >= 26 * 60
+    assert share_that_expires(served) == share
+
+
+def suites() -> Path:
+    """Return the directory of the suites of AWS."""
+    found = os.environ.get("ASSUMED_AWS_SUITES")
+    return Path(found) if found else REPOSITORY.parent / "shared" / "aws-suites"
+
+
+def test_the_client_passes_the_suite_of_the_sdks() -> None:
+    file = suites() / SUITE
+    if not file.exists():
+        pytest.skip(f"NOT TESTED: the refresh rule of the SDKs by their suite: no {SUITE}")
+    cases = json.loads(file.read_text())
+    assert len(cases) >= 24
+    for case in cases:
+        run_case(case)
+
+
+REMAINING = {
+    "valid": HOUR,
+    "advisory": 10 * MINUTE,
+    "mandatory": 30 * SECOND,
+    "expired": -MINUTE,
+}
+
+
+def run_case(case: Mapping[str, Any]) -> None:
+    """Take the steps of a case of the suite."""
+    given, now = case["given"], NOON
+    source = Source(FetchFailedError())
+    client = SdkCredentials(
+        source.fetch,
+        pause=timedelta(seconds=given.get("refreshBackoffSeconds", 600)),
+        window=_seconds(given.get("configuredAdvisoryWindowSeconds")),
+    )
+    key = given.get("accessKeyId")
+    if given["cachedCredentials"] != "none":
+        # Fetched an hour before, so that the window is 15 minutes.
+        expiration = now + REMAINING[given["cachedCredentials"]]
+        client.store(Fetched(expiration, "cached"), expiration - HOUR)
+    for step in case["steps"]:
+        if step["type"] == "advanceTime":
+            now += timedelta(seconds=step["seconds"])
+        elif step["type"] == "invalidate":
+            if step["rejectedAccessKeyId"] == key:
+                client.invalidate()
+        else:
+            lifetime = timedelta(seconds=step.get("lifetimeSeconds", 3600))
+            answers: dict[str | None, Fetched | Exception] = {
+                "freshCredentials": Fetched(now + lifetime),
+                "staleCredentials": Fetched(now),
+                "nonRecoverableError": FinalError(),
+            }
+            source.answer = answers.get(step.get("response"), FetchFailedError())
+            before = source.fetches
+            found = {
+                "result": _result(client, now),
+                "sourceContacted": source.fetches > before,
+                "rateLimited": client.is_paused,
+                "advisoryWindowSeconds": client.window.total_seconds(),
+            }
+            expected = step["expected"]
+            assert {name: found[name] for name in expected} == expected, case["documentation"]
+
+
+def _result(client: SdkCredentials, now: Any) -> str:
+    try:
+        return f"{client.get(now).name}Credentials"
+    except NoCredentialsError:
+        return "noCredentialsError"
+    except FinalError:
+        return "nonRecoverableError"
+
+
+def _seconds(seconds: int | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

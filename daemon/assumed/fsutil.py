@@ -1,7 +1,8 @@
 """Private files and directories, and the replacement of a small file in one step.
 
 Every file that assumed creates is created here, so that mode, `O_NOFOLLOW` and `O_EXCL` are decided
-once. The credentials file has more to keep (owner, access list, concurrent writers): see `storage`.
+once. Root creates nothing where another user could redirect it: see `path_trust`. The credentials
+file has more to keep (owner, access list, concurrent writers): see `storage`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+
+from assumed.path_trust import UntrustedPathError, open_trusted, require_trusted_by_root
 
 PRIVATE_MODE = 0o600
 PRIVATE_DIRECTORY_MODE = 0o700
@@ -37,7 +40,7 @@ _RESOURCE_HINTS = {
 }
 
 
-class ForeignDirectoryError(PermissionError):
+class ForeignDirectoryError(UntrustedPathError):
     """The directory belongs to another user, or is a symbolic link."""
 
 
@@ -87,8 +90,10 @@ def create_directory(path: Path, *, exist_ok: bool = True) -> None:
 
     Raises:
         FileExistsError: the path names a file, or a directory without `exist_ok`.
+        UntrustedPathError: this is root, and another user could redirect it.
         OSError: a system call fails.
     """
+    require_trusted_by_root(path)
     path.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=exist_ok)
 
 
@@ -96,8 +101,10 @@ def create_private_parents(path: Path) -> None:
     """Create the missing parent directories of a file, each of them with mode 0700.
 
     Raises:
+        UntrustedPathError: this is root, and another user could redirect it.
         OSError: a system call fails.
     """
+    require_trusted_by_root(path)
     for directory in reversed(path.parents):
         with suppress(FileExistsError):
             directory.mkdir(mode=PRIVATE_DIRECTORY_MODE)
@@ -108,6 +115,7 @@ def ensure_private_directory(path: Path) -> None:
 
     Raises:
         ForeignDirectoryError: it is a symbolic link, or another user's.
+        UntrustedPathError: this is root, and another user could redirect it.
         OSError: a system call fails.
     """
     create_directory(path)
@@ -214,22 +222,23 @@ def _too_large(path: Path, max_bytes: int) -> FileTooLargeError:
     return FileTooLargeError(errno.EFBIG, f"it is larger than {max_bytes >> 20} MiB", str(path))
 
 
-def open_private_append(path: Path) -> int:
-    """Return the descriptor of a private file, open for appending; a new one has mode 0600.
+def open_private_log(path: Path) -> int:
+    """Return the descriptor of a regular file of this user or of root, open for appending.
 
-    A symbolic link is followed if it belongs to this user or to root as well: another user's link
-    could lead to any file of this user.
+    A missing file gets mode 0600. Links of this user and of root are followed: another user's
+    link could lead to any file of this user. The descriptor is of the file that was checked.
 
     Raises:
-        PermissionError: it is another user's, or not a regular file.
+        PermissionError: the file, or a directory or link on the way, is another user's, or the
+            file is not a regular one.
         OSError: a system call fails.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags, PRIVATE_MODE)
+    # Without O_NONBLOCK, a FIFO would wait for its other end.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+    descriptor = open_trusted(path, flags, PRIVATE_MODE)
     try:
         status = os.fstat(descriptor)
-        owners = {path.lstat().st_uid, status.st_uid}
-        if not owners <= {os.geteuid(), 0} or not stat.S_ISREG(status.st_mode):
+        if status.st_uid not in {os.geteuid(), 0} or not stat.S_ISREG(status.st_mode):
             raise PermissionError(
                 errno.EPERM, "it belongs to another user, or is not a regular file", str(path)
             )
@@ -289,8 +298,10 @@ def replace_file(
             fixed name, so that the next call removes what a killed process left behind.
 
     Raises:
+        UntrustedPathError: this is root, and another user could redirect it.
         OSError: a system call fails; the old file is as it was.
     """
+    require_trusted_by_root(path)
     suffix = f"{os.urandom(4).hex()}.new" if unique else "new"
     new = path.with_name(f".{path.name}.{suffix}")
     if not unique:

@@ -429,25 +429,79 @@ def test_write_makes_a_file_private_even_if_it_fails(file: Path) -> None:
 
 
 @only_root
-def test_write_as_root_keeps_the_owner_of_the_file(other_users_directory: Path) -> None:
-    file = other_users_directory / "credentials"
-    file.write_bytes(LONG_TERM)
+def test_write_as_root_rejects_the_file_of_a_user(file: Path) -> None:
     os.chown(file, OTHER_UID, 12345)
+    before = file.stat()
 
-    write(file)
-    CredentialsFile(file).write("default", credentials(), overwrite=True).result()
+    with pytest.raises(CredentialsFileUnwritableError) as caught:
+        write(file)
 
-    assert (file.stat().st_uid, file.stat().st_gid) == (OTHER_UID, 12345)
-    assert {path.stat().st_uid for path in other_users_directory.iterdir()} == {OTHER_UID}
+    assert caught.value.message == (
+        f"{file} is not written, because another user could redirect it: {file} belongs to nobody "
+        f"(uid {OTHER_UID})"
+    )
+    assert "`sudo -u nobody assumed …`" in caught.value.hint
+    assert "`assumed service install --system nobody`" in caught.value.hint
+    assert file.stat() == before
+    assert names_in(file.parent) == {"credentials"}
 
 
 @only_root
-def test_write_as_root_gives_a_new_file_to_the_owner_of_the_directory(
+def test_write_as_root_creates_nothing_in_the_directory_of_a_user(
     other_users_directory: Path,
 ) -> None:
-    write(other_users_directory / "credentials")
+    store = CredentialsFile(other_users_directory / "credentials")
 
-    assert {path.stat().st_uid for path in other_users_directory.iterdir()} == {OTHER_UID}
+    for attempt in (
+        lambda: write(store.path),
+        lambda: write(store.path.parent / "aws" / "credentials"),
+        lambda: store.acquire_daemon_lock("config.yaml"),
+    ):
+        with pytest.raises(CredentialsFileUnwritableError, match="belongs to nobody"):
+            attempt()
+
+    assert list(other_users_directory.iterdir()) == []
+
+
+@only_root
+def test_write_rejects_another_users_link_or_directory() -> None:
+    directory = Path(tempfile.mkdtemp())
+    try:
+        directory.chmod(0o755)
+        own = directory / "own"
+        own.mkdir(mode=0o700)
+        (own / "credentials").write_bytes(LONG_TERM)
+        (own / "credentials").chmod(0o644)
+        theirs = directory / "theirs"
+        theirs.mkdir(mode=0o777)
+        (theirs / "link").symlink_to(own / "credentials")
+        for path in (own, own / "credentials"):
+            os.chown(path, OTHER_UID, OTHER_UID)
+        for path in (theirs, theirs / "link"):
+            os.chown(path, 4321, 4321, follow_symlinks=False)
+        (directory / "link").symlink_to(own / "credentials")
+        os.chown(directory / "link", 4321, 4321, follow_symlinks=False)
+        open_to_all = directory / "open"
+        open_to_all.mkdir()
+        open_to_all.chmod(0o777)
+        with as_other_user():
+            for path, reason in (
+                (theirs / "credentials", "theirs belongs to uid 4321"),
+                (theirs / "link", "theirs belongs to uid 4321"),
+                (directory / "link", "link is a symbolic link that belongs to uid 4321"),
+                (open_to_all / "credentials", "open is writable by everyone"),
+            ):
+                with pytest.raises(CredentialsFileUnwritableError, match=reason):
+                    write(path)
+            assert mode(own / "credentials") == 0o644
+        open_to_all.chmod(0o1777)
+        with as_other_user():
+            write(open_to_all / "credentials")
+            write(own / "credentials")
+        assert (own / "credentials").read_bytes() == LONG_TERM + section("deploy")
+        assert names_in(theirs) == {"link"}
+    finally:
+        shutil.rmtree(directory)
 
 
 @only_root
@@ -1136,7 +1190,7 @@ def test_write_as_root_rejects_a_users_link_to_the_file_of_another_user(
     link = other_users_directory / "credentials"
     link.symlink_to(roots)
     os.chown(link, OTHER_UID, OTHER_UID, follow_symlinks=False)
-    with pytest.raises(CredentialsFileUnwritableError, match="a symbolic link of one user"):
+    with pytest.raises(CredentialsFileUnwritableError, match="belongs to nobody"):
         write(link)
     assert roots.read_text() == "[mine]\nregion = eu-west-1\n"
     assert mode(roots) == 0o644

@@ -320,9 +320,10 @@ def test_listen_raises_an_os_error_if_its_directory_is_a_file(path: Path) -> Non
 def test_private_directory_rejects_a_directory_of_another_user(path: Path) -> None:
     path.parent.mkdir(0o700)
     os.chown(path.parent, OTHER_UID, OTHER_UID)
-    with pytest.raises(DaemonUnreachableError, match="not a directory of this user") as raised:
+    with pytest.raises(DaemonUnreachableError, match="another user could redirect it") as raised:
         private_directory(path.parent)
-    assert "XDG_RUNTIME_DIR" in raised.value.hint
+    assert f"{path.parent} belongs to nobody" in raised.value.hint
+    assert "`sudo -u nobody assumed …`" in raised.value.hint
 
 
 @as_root

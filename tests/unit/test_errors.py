@@ -25,6 +25,7 @@ OUTSIDE_THE_TREE = {
     "fastpath/main.py": {"CommandFailedError"},
     "fastpath/unix_http.py": {"DaemonNotAnsweringError"},
     "fsutil.py": {"FileTooLargeError", "ForeignDirectoryError", "NotRegularFileError"},
+    "path_trust.py": {"UntrustedPathError"},
     "storage/atomic_replace.py": {"MountPointError"},
     "storage/renameat2.py": {"ExchangeUnsupportedError"},
     "sts/response_limits.py": {"ResponseLimitError"},

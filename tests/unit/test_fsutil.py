@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from assumed import fsutil
+from assumed.path_trust import UntrustedPathError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -91,7 +92,7 @@ def test_ensure_private_directory_rejects_another_users(tmp_path: Path) -> None:
     path.mkdir()
     os.chown(path, OTHER_UID, OTHER_UID)
 
-    with pytest.raises(fsutil.ForeignDirectoryError, match="another user"):
+    with pytest.raises(UntrustedPathError, match="belongs to nobody"):
         fsutil.ensure_private_directory(path)
 
     assert mode(path) == 0o777
@@ -163,38 +164,38 @@ def test_no_descriptor_outlives_an_exec(tmp_path: Path, precious: Path) -> None:
         os.close(descriptor)
 
 
-def test_open_private_append_creates_it_and_keeps_one_that_exists(
+def test_open_private_log_creates_it_and_keeps_one_that_exists(
     tmp_path: Path, precious: Path
 ) -> None:
-    os.close(fsutil.open_private_append(tmp_path / "log"))
-    os.close(fsutil.open_private_append(precious))
+    os.close(fsutil.open_private_log(tmp_path / "log"))
+    os.close(fsutil.open_private_log(precious))
 
     assert mode(tmp_path / "log") == 0o600
     assert (precious.read_text(), mode(precious)) == ("precious", 0o666)
 
 
-def test_open_private_append_follows_a_link_of_ours(tmp_path: Path, precious: Path) -> None:
+def test_open_private_log_follows_a_link_of_ours(tmp_path: Path, precious: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(precious)
 
-    os.close(fsutil.open_private_append(link))
+    os.close(fsutil.open_private_log(link))
 
     assert precious.read_text() == "precious"
 
 
 @as_root
-def test_open_private_append_rejects_another_users_link(tmp_path: Path, precious: Path) -> None:
+def test_open_private_log_rejects_another_users_link(tmp_path: Path, precious: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(precious)
     os.chown(link, OTHER_UID, OTHER_UID, follow_symlinks=False)
 
-    with pytest.raises(PermissionError, match="another user"):
-        os.close(fsutil.open_private_append(link))
+    with pytest.raises(PermissionError, match="a symbolic link that belongs to nobody"):
+        fsutil.open_private_log(link)
 
 
-def test_open_private_append_rejects_a_device() -> None:
+def test_open_private_log_rejects_a_device() -> None:
     with pytest.raises(PermissionError, match="not a regular file"):
-        os.close(fsutil.open_private_append(Path("/dev/null")))
+        fsutil.open_private_log(Path("/dev/null"))
 
 
 @pytest.mark.parametrize("unique", [False, True])

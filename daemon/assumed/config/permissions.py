@@ -8,81 +8,118 @@ from __future__ import annotations
 
 import os
 import stat
+from enum import Enum
 from pathlib import Path
 
-_ALL_USERS = "0 0 4294967295"
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+from assumed.path_trust import (
+    Component,
+    TrustedUser,
+    is_acl_entry,
+    is_overflow_user,
+    is_read_only,
+    is_shared,
+    walk,
+)
 
 
 def insecure_reason(path: Path, descriptor: int) -> str | None:
     """Return why the open file at `path` is not trusted and how to fix it; None if it is.
 
-    Checks the file, the directory that holds it, and all parents, also those of symbolic links
-    on the way: a user who can write to one of them can replace the file.
+    Checks the file, the directory that holds it, all directories above, and all symbolic links on
+    the way, with the directories that hold those: a user who can write to one of them can replace
+    the file.
+
+    Raises:
+        OSError: a directory cannot be entered.
     """
-    real = path.resolve()
-    for parent in {*path.absolute().parents, *real.parents} - {real.parent}:
-        if (reason := _insecure_parent_reason(parent)) is not None:
-            return reason
-    directory = real.parent
-    for name, target, status in (
-        ("the file", path, os.fstat(descriptor)),
-        (f"its directory {directory}", directory, directory.stat()),
-    ):
-        if status.st_uid not in _trusted_owners():
-            return (
-                f"{name} belongs to another user (uid {status.st_uid}): "
-                f"`chown {os.geteuid()} {target}`"
-            )
-        if status.st_mode & _WRITABLE_BY_OTHERS:
-            who = "everyone" if status.st_mode & stat.S_IWOTH else "its group"
-            return f"{name} is writable by {who}: `chmod go-w {target}`"
+    user = TrustedUser.current()
+    opened = os.fstat(descriptor)
+    directory = path.resolve().parent
+    found: os.stat_result | None = None
+    for component in walk(path):
+        found = component.status
+        if found is None:
+            break
+        place = _place(component, directory)
+        target = path if place is _Place.FILE else component.path
+        reason = _owner_reason(component, found, user, place=place, target=target)
+        if reason is None and place is not _Place.LINK:
+            reason = _writer_reason(component.path, found, user, place=place, target=target)
+        if reason is not None:
+            return f"{place.value.format(target)} {reason}"
+    if found is None or not os.path.samestat(found, opened):
+        return "the file was replaced while it was opened: run the command again"
     return None
+
+
+class _Place(Enum):
+    FILE = "the file"
+    DIRECTORY = "its directory {}"
+    PARENT = "its parent directory {}"
+    LINK = "the symbolic link {}"
 
 
 def permission_state(path: Path) -> object:
     """Return a value that changes with everything that `insecure_reason` depends on."""
-    real = Path(os.path.realpath(path))
-    checked = {path, *path.absolute().parents, *real.parents}
-    return real, frozenset((each, _owner_and_mode(each)) for each in checked)
-
-
-def _owner_and_mode(path: Path) -> tuple[int, int] | None:
     try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_uid, status.st_mode
-
-
-def _insecure_parent_reason(directory: Path) -> str | None:
-    """Check a directory further up, which may be writable by its group.
-
-    On Debian that group is by default the user's own.
-    """
-    status = directory.stat()
-    if status.st_uid not in _trusted_owners():
-        return (
-            f"its parent directory {directory} belongs to another user (uid {status.st_uid}), who "
-            "can replace the file: move it elsewhere"
+        return tuple(
+            (component.path, None if status is None else (status.st_uid, status.st_mode))
+            for component in walk(path)
+            for status in [component.status]
         )
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return f"its parent directory {directory} is writable by everyone: `chmod o-w {directory}`"
-    return None
+    except OSError as error:
+        return error.errno
 
 
-def _trusted_owners() -> set[int]:
-    owners = {os.geteuid(), 0}
-    # In a user namespace (PrivateUsers=yes, a rootless container) the files of the real root
-    # appear to belong to the overflow user (user_namespaces(7)).
-    if _read_words("/proc/self/uid_map") not in {_ALL_USERS, ""}:
-        overflow_user = int(_read_words("/proc/sys/kernel/overflowuid") or 0)
-        owners |= {overflow_user} & {Path("/").stat().st_uid}
-    return owners
+def _place(component: Component, directory: Path) -> _Place:
+    if component.is_link:
+        return _Place.LINK
+    if component.is_last and not component.is_directory:
+        return _Place.FILE
+    return _Place.DIRECTORY if component.path == directory else _Place.PARENT
 
 
-def _read_words(path: str) -> str:
-    try:
-        return " ".join(Path(path).read_text().split())
-    except OSError:
-        return ""
+def _owner_reason(
+    component: Component,
+    status: os.stat_result,
+    user: TrustedUser,
+    *,
+    place: _Place,
+    target: Path,
+) -> str | None:
+    if user.owns(status) or _is_fixed(component, status):
+        return None
+    owner = f"belongs to another user (uid {status.st_uid})"
+    if is_overflow_user(status.st_uid):
+        return f"{owner}, or to one outside this user namespace: mount it read-only"
+    if place is _Place.PARENT:
+        return f"{owner}, who can replace the file: move it elsewhere"
+    return f"{owner}: `chown {'-h ' if place is _Place.LINK else ''}{user.uid} {target}`"
+
+
+def _writer_reason(
+    real: Path, status: os.stat_result, user: TrustedUser, *, place: _Place, target: Path
+) -> str | None:
+    is_parent = place is _Place.PARENT
+    if is_parent and is_shared(status):
+        return None
+    writer = user.other_writers(real, status, with_private_group=is_parent)
+    if writer is None:
+        return None
+    if is_acl_entry(writer):
+        fix = "setfacl -b"
+    elif is_parent:
+        fix = "chmod o-w" if status.st_mode & stat.S_IWOTH else "chmod g-w"
+    else:
+        fix = "chmod go-w"
+    return f"is writable by {writer}: `{fix} {target}`"
+
+
+def _is_fixed(component: Component, status: os.stat_result) -> bool:
+    """Whether it belongs to a user outside this user namespace, on a read-only mount.
+
+    That user may be the real root or anyone else. `/` itself is always root's.
+    """
+    return is_overflow_user(status.st_uid) and (
+        component.directory is None or is_read_only(component)
+    )

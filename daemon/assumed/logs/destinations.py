@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from assumed.fsutil import open_private_append
+from assumed.fsutil import open_private_log
 from assumed.logs.events import EVENT_LOGGER
 
 _RETRY_SECONDS = 60.0
@@ -30,7 +30,7 @@ class PrivateFileHandler(logging.Handler):
         super().__init__()
         # A relative path stays valid if the working directory changes.
         self._path = path.absolute()
-        self._descriptor = open_private_append(self._path)
+        self._descriptor = open_private_log(self._path)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one event.
@@ -42,7 +42,7 @@ class PrivateFileHandler(logging.Handler):
         try:
             if self._is_rotated():
                 self.close_file()
-                self._descriptor = open_private_append(self._path)
+                self._descriptor = open_private_log(self._path)
             _write(self._descriptor, line)
         except OSError:
             self.close_file()

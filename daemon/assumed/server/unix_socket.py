@@ -9,6 +9,7 @@ from pathlib import Path
 from assumed.errors import DaemonUnreachableError
 from assumed.fastpath import unix_http
 from assumed.fsutil import ForeignDirectoryError, ensure_private_directory
+from assumed.path_trust import UntrustedPathError
 from assumed.paths import MAX_SOCKET_PATH_BYTES
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
@@ -49,7 +50,8 @@ def private_directory(path: Path) -> None:
     """Create a directory with mode 0700, or check that it is this user's and set that mode.
 
     Raises:
-        DaemonUnreachableError: it is a link, or belongs to another user.
+        DaemonUnreachableError: it is a link, or belongs to another user; or this is root, and
+            another user could redirect it.
         OSError: it cannot be created.
     """
     try:
@@ -58,6 +60,11 @@ def private_directory(path: Path) -> None:
         raise DaemonUnreachableError(
             f"{path} is not a directory of this user: another user could answer in it",
             hint="remove it, or set XDG_RUNTIME_DIR to a directory of your own",
+        ) from error
+    except UntrustedPathError as error:
+        raise DaemonUnreachableError(
+            f"root creates no directory {path}, because another user could redirect it",
+            hint=error.strerror or "run it as that user",
         ) from error
 
 

@@ -36,6 +36,7 @@ from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.locked_file import LockedFile
 from assumed.storage.locks import DaemonLock
+from assumed.storage.permissions import reject_untrusted_path
 from assumed.storage.reader import FileSignature, open_stable
 from assumed.storage.stored_profile import StoredProfile
 from assumed.untrusted_text import is_credential
@@ -219,6 +220,8 @@ class CredentialsFile:
                 configuration.
             CredentialsFileUnwritableError: the lock file cannot be opened or locked.
         """
+        with wrap_os_errors("write", self._path):
+            reject_untrusted_path(self._path)
         return DaemonLock(CredentialsFilePaths.of(self._path).daemon_lock, config=config)
 
     def _read_sections(self, *, require_no_writer: bool = False) -> Mapping[str, Mapping[str, str]]:

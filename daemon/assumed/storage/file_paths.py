@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from assumed.storage.errors import wrap_os_errors
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialsFilePaths:
@@ -19,8 +21,13 @@ class CredentialsFilePaths:
 
     @classmethod
     def of(cls, path: Path) -> CredentialsFilePaths:
-        """Follow the links of `path`, including chains and links to a file that does not exist."""
-        return cls(Path(os.path.realpath(path)))
+        """Follow the links of `path`, including chains and links to a file that does not exist.
+
+        Raises:
+            CredentialsFileUnwritableError: a link changes at this very moment.
+        """
+        with wrap_os_errors("follow the links", path):
+            return cls(Path(os.path.realpath(path)))
 
     @property
     def directory(self) -> Path:

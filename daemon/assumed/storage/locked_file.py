@@ -23,7 +23,7 @@ from assumed.storage.errors import wrap_os_errors
 from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.in_place import InPlaceWriter, repair_in_place
 from assumed.storage.locks import write_lock
-from assumed.storage.permissions import make_private, reject_foreign_link
+from assumed.storage.permissions import make_private, reject_untrusted_path
 from assumed.storage.reader import FileSignature, open_stable, require_regular_file
 from assumed.storage.renameat2 import rename_noreplace
 from assumed.storage.warn_once import WarnOnce
@@ -111,11 +111,12 @@ class LockedFile:
 
     @contextmanager
     def _write_lock(self) -> Iterator[tuple[CredentialsFilePaths, AtomicReplacer]]:
+        with wrap_os_errors("write", self._path):
+            reject_untrusted_path(self._path)
         paths = CredentialsFilePaths.of(self._path)
         with wrap_os_errors("write", paths.file):
             # Before the lock: root could create a lock file beside a device.
             require_regular_file(paths.file)
-            reject_foreign_link(self._path, paths.file)
         with (
             wrap_os_errors("write", paths.file),
             write_lock(paths.write_lock, sleep=self._sleep) as lock,

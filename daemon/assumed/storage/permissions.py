@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
 from assumed.fsutil import PRIVATE_MODE, open_regular
+from assumed.path_trust import advice, untrusted_component
 from assumed.storage.errors import unwritable
 
 _OTHERS = 0o077
@@ -58,26 +59,30 @@ def make_private(path: Path) -> int | None:
     return stat.S_IMODE(status.st_mode)
 
 
-def reject_foreign_link(path: Path, file: Path) -> None:
-    """Reject, as root, a user's symbolic link to a file that belongs to another user.
+def reject_untrusted_path(path: Path) -> None:
+    """Reject a credentials file that another user could replace by another one.
 
     Args:
         path: as the user names it.
-        file: where its links lead.
 
     Raises:
-        CredentialsFileUnwritableError: a link belongs neither to root nor to the file's owner.
+        CredentialsFileUnwritableError: with the component that is not trusted.
+        OSError: a directory cannot be entered.
     """
-    if os.geteuid() != 0 or not file.exists():
-        return
-    owner = file.stat().st_uid
-    named = path.absolute()
-    for step in (named, named.parent):
-        if step.is_symlink() and step.lstat().st_uid not in {owner, 0}:
-            raise CredentialsFileUnwritableError(
-                f"{step} is a symbolic link of one user to {file}, which belongs to another user",
-                hint="run assumed as the owner of the file",
-            )
+    try:
+        found = untrusted_component(path)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise CredentialsFileUnwritableError(
+            f"{path} is a symbolic link that leads nowhere", hint="correct or remove the link"
+        ) from error
+    if found is not None:
+        raise CredentialsFileUnwritableError(
+            f"{path} is not written, because another user could redirect it: {found.path} "
+            f"{found.reason}",
+            hint=advice(found),
+        )
 
 
 def access_list(descriptor: int) -> bytes | None:

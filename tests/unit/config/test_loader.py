@@ -30,6 +30,7 @@ from assumed.models import (
     WriteMode,
 )
 from tests.repository import REPOSITORY
+from tests.unit.test_path_trust import USER, set_acl
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
 DEPLOY = f"""\
@@ -357,6 +358,48 @@ class TestFilePermissions:
         os.chown(file, 12345, -1)
         expected = f"{file}: the file belongs to another user (uid 12345): `chown 0 {file}`"
         assert self.error(file) == expected
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a link")
+    def test_a_link_of_another_user_is_rejected_anywhere_in_a_chain(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        theirs, own = tmp_path / "theirs", tmp_path / "own.yaml"
+        theirs.symlink_to(file.parent)
+        own.symlink_to(theirs / "config.yaml")
+        assert loader.load(own, user="me", host="here").profiles
+        os.chown(theirs, 12345, -1, follow_symlinks=False)
+        expected = (
+            f"the symbolic link {theirs} belongs to another user (uid 12345): `chown -h 0 {theirs}`"
+        )
+        assert self.error(own) == f"{own}: {expected}"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a directory")
+    def test_a_link_chain_through_the_directory_of_another_user_is_rejected(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        theirs, own = tmp_path / "theirs", tmp_path / "own.yaml"
+        theirs.mkdir()
+        (theirs / "link.yaml").symlink_to(file)
+        own.symlink_to(theirs / "link.yaml")
+        assert loader.load(own, user="me", host="here").profiles
+        os.chown(theirs, 12345, -1)
+        assert f"its parent directory {theirs} belongs to another user" in self.error(own)
+
+    def test_a_parent_directory_that_an_access_list_opens_is_rejected(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        set_acl(tmp_path, USER, 12345, 7)
+        expected = f"its parent directory {tmp_path} is writable by uid 12345 (ACL): "
+        assert self.error(file) == f"{file}: {expected}`setfacl -b {tmp_path}`"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to any group")
+    def test_a_parent_directory_that_a_group_with_others_can_write_is_rejected(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        os.chown(tmp_path, -1, 12345)
+        tmp_path.chmod(0o775)
+        expected = f"its parent directory {tmp_path} is writable by its group: `chmod g-w"
+        assert self.error(file) == f"{file}: {expected} {tmp_path}`"
 
     def test_a_missing_file_a_directory_and_a_fifo_are_distinguished(self, file: Path) -> None:
         assert "cannot be read: No such file or directory" in self.error(file.parent / "other.yaml")

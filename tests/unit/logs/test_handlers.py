@@ -125,13 +125,14 @@ def test_configure_rejects_a_log_file_of_another_user(tmp_path: Path) -> None:
     log_file = tmp_path / "assumed.log"
     log_file.touch()
     os.chown(log_file, 12345, -1)
-    with pytest.raises(PermissionError, match="another user"):
+    with pytest.raises(PermissionError, match=r"assumed\.log belongs to uid 12345"):
         configure(log_file=log_file)
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "mine")
     os.chown(link, 12345, -1, follow_symlinks=False)
-    with pytest.raises(PermissionError, match="another user"):
+    with pytest.raises(PermissionError, match="link is a symbolic link that belongs to uid 12345"):
         configure(log_file=link)
+    assert not (tmp_path / "mine").exists()
 
 
 def test_configure_uses_the_journal_unless_a_file_is_given(tmp_path: Path, output: Output) -> None:

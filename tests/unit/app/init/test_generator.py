@@ -227,11 +227,11 @@ def test_write_new_config_creates_a_private_file_and_overwrites_none(home: Home)
 
 
 def test_write_new_config_returns_why_the_file_would_be_rejected(home: Home) -> None:
-    open_to_all = home.path / "open"
-    open_to_all.mkdir()
-    open_to_all.chmod(0o777)
-    reason = write_new_config(open_to_all / "config.yaml", "text")
-    expected = f"its directory {open_to_all} is writable by everyone: `chmod go-w {open_to_all}`"
+    shared = home.path / "shared"
+    shared.mkdir()
+    shared.chmod(0o775)
+    reason = write_new_config(shared / "config.yaml", "text")
+    expected = f"its directory {shared} is writable by its group: `chmod go-w {shared}`"
     assert reason == expected
 
 

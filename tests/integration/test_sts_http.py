@@ -364,6 +364,27 @@ def test_an_error_response_is_not_retried(
         assert principal in error.hint
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "AccessDenied", AssumeRoleDeniedError),
+        (403, "InvalidClientTokenId", SourceRejectedError),
+        (503, "SlowDown", StsThrottledError),
+    ],
+)
+def test_an_error_of_ceph_rgw_is_understood(
+    endpoint: StsStub, status: int, code: str, kind: type[AssumedError]
+) -> None:
+    endpoint.status = status
+    endpoint.body = (
+        f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message></Message>'
+        "<RequestId>tx000-1-default</RequestId><HostId>1-default-default</HostId></Error>"
+    ).encode()
+    error = failure(kind)
+    assert "no reason given" in error.message
+    assert error.code in {code, "Throttling"}
+
+
 def test_two_codes_in_one_error_response_are_malformed(endpoint: StsStub) -> None:
     endpoint.status = 400
     endpoint.body = error_response("A</Code><Code>B", "odd")

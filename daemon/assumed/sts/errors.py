@@ -146,11 +146,22 @@ def bad_endpoint(error: ValueError) -> StsRequestRejectedError:
     )
 
 
+def _error_element(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return code and message of an error response.
+
+    Ceph RGW sends `<Error>` without `<ErrorResponse>` around it, and botocore then has its elements
+    at the top level.
+    """
+    found = response.get("Error")
+    return found if isinstance(found, Mapping) and found.get("Code") else response
+
+
 def _translate_error_response(
     call: Call, error: exceptions.ClientError, *, is_new_skew: bool
 ) -> AssumedError:
-    code = error_code(error.response.get("Error", {}).get("Code"))
-    text = clean(str(error.response.get("Error", {}).get("Message") or "no reason given"))
+    found = _error_element(error.response)
+    code = error_code(found.get("Code"))
+    text = clean(str(found.get("Message") or "no reason given"))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     subject = call.role_arn or str(call.source)
     message = text if subject in text else f"{subject}: {text}"

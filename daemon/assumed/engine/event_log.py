@@ -173,7 +173,7 @@ class EventLog:
         )
         self._emit(
             ProfileEvent(
-                event_type=EventType.LOGIN_ENDS_SOON,
+                event_type=EventType.LOGIN_EXPIRES_SOON,
                 profile=first.name,
                 role_arn=first.definition.role_arn,
                 expires_at=login.expires_at,

@@ -79,7 +79,7 @@ def test_the_daemon_notifies_systemd_of_start_reload_and_stop(
         wait_until(lambda: manager.received(*rejected), "the rejected reload")
         status = "STATUS=1 of 1 profiles valid, next refresh"
         wait_until(lambda: manager.received(*rejected, status), "the status")
-        assert manager.messages[-1].endswith("; the configuration on disk is wrong and not used")
+        assert manager.messages[-1].endswith("; the configuration on disk was rejected")
         daemon.stop()
         assert manager.received("STOPPING=1")
 

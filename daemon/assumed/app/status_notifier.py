@@ -46,5 +46,5 @@ def status_text(summary: Summary, config_error: str | None) -> str:
     if summary.next_attempt_at is not None:
         text += f", next refresh {summary.next_attempt_at.astimezone():%H:%M}"
     if config_error is not None:
-        text += "; the configuration on disk is wrong and not used"
+        text += "; the configuration on disk was rejected"
     return text

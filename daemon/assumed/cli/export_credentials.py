@@ -42,9 +42,9 @@ from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_cred
 def command(context: click.Context, options: Options, profile: str, output_format: str) -> None:
     """Print credentials for a credential_process or a shell.
 
-    Refreshes credentials that are about to expire. They come from the credentials file or from the
-    daemon; if no daemon is running, this command assumes the role itself. Options and formats are
-    those of `aws configure export-credentials`.
+    Prints them from the file or the daemon. Refreshes credentials that are about to expire; if no
+    daemon is running, this command assumes the role itself. Options and formats are those of
+    `aws configure export-credentials`.
     """
     options.configure_log()
     config = str(options.config) if options.config else None

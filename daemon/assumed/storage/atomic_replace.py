@@ -43,7 +43,7 @@ _MOUNT_POINT = frozenset((errno.EBUSY, errno.EXDEV))
 
 
 class MountPointError(Exception):
-    """The file is a mount point: no other file can get its name."""
+    """The file is a mount point, so no other file can be renamed over it."""
 
 
 @dataclass(slots=True)

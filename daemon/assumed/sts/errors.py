@@ -170,8 +170,8 @@ def _denial_hint(call: Call, text: str) -> str:
     found = _PRINCIPAL.search(text)
     principal = found["arn"] if found else f"the identity of {call.source}"
     hint = (
-        f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn} (does the "
-        f"role exist?), for {principal}, and the identity policies of the latter"
+        f"sts:AssumeRole must be allowed twice: by the trust policy of {call.role_arn} for "
+        f"{principal}, and by a policy of {principal}; the role may also not exist"
     )
     if found is None:
         return hint

@@ -19,7 +19,7 @@ def summary(valid: int = 1, next_attempt_at: datetime | None = None) -> Summary:
     [
         (None, None, "1 of 2 profiles valid"),
         (AT, None, f"1 of 2 profiles valid, next refresh {AT.astimezone():%H:%M}"),
-        (None, "wrong", "1 of 2 profiles valid; the configuration on disk is wrong and not used"),
+        (None, "wrong", "1 of 2 profiles valid; the configuration on disk was rejected"),
     ],
 )
 def test_status_text(

@@ -117,7 +117,7 @@ def uninstall(options: Options, user: str | None) -> None:
     else:
         click.echo(f"{service.file}: not installed, nothing to remove")
     if user is None and disable_linger(user_name(), os.environ):
-        click.echo("lingering: disabled")
+        click.echo("lingering disabled")
 
 
 def this_program(invoked: str) -> list[str]:

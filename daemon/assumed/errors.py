@@ -328,6 +328,8 @@ def retry_advice(error: AssumedError, *, by_daemon: bool) -> str | None:
         return None
     if not by_daemon:
         return "then run the command again"
+    if isinstance(error, ParentNotReadyError):
+        return f"the daemon refreshes this profile as soon as {error.parent} has a session"
     if error.retry is RetryPolicy.ON_CHANGE:
         return "the daemon will retry after that"
     return "the daemon will retry"

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def format_duration(duration: "timedelta") -> str:
-    """Return a duration in its two largest units, rounded down: `2h05m`, `44m`, `37s`.
+    """Return a duration in hours and minutes, in minutes, or in seconds: `2h05m`, `44m`, `37s`.
 
-    A negative duration is `0s`.
+    It is rounded down; a negative duration is `0s`.
     """
     seconds = max(0, int(duration.total_seconds()))
     hours, minutes = seconds // 3600, seconds // 60 % 60

@@ -67,6 +67,8 @@ def options() -> Iterator[tuple[str, str]]:
                 for parameter in part.params
                 if isinstance(parameter, click.Option)
             }
+            # `demo` and `service uninstall` use no configuration.
+            named.add("--config")
             common = named if common is None else common & named
             found[name] = found.get(name, set()) | named
     assert common

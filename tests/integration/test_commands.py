@@ -144,7 +144,7 @@ def test_a_configuration_that_others_can_write_is_rejected(world: World) -> None
     ("arguments", "expected"),
     [
         (["refresh", "nope"], "assumed: Usage: profile nope is not in the configuration"),
-        (["status", "nope"], "known are: reports"),
+        (["status", "nope"], "defined profiles: reports"),
         (["sttus"], "No such command 'sttus'"),
         (["run", "--log-level", "loud"], "Invalid value for '--log-level'"),
         (["check", "--log-file", "nowhere/at/all"], "--log-file nowhere/at/all: No such file"),
@@ -194,7 +194,9 @@ def test_version_and_help_of_every_command_are_printed(world: World) -> None:
     for words in (*single, ["service", "install"], ["service", "uninstall"]):
         shown = world.run(*words, "--help").stdout
         assert f"\nExamples:\n  {' '.join(['assumed', *words])}" in shown.replace("sudo ", "")
-        for option in ("--config FILE", "--log-level", "--log-format", "--log-file FILE"):
+        is_without_config = words in (["demo"], ["service", "uninstall"])
+        assert ("--config FILE" in shown) is not is_without_config
+        for option in ("--log-level", "--log-format", "--log-file FILE"):
             assert option in shown
 
 

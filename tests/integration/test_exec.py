@@ -137,7 +137,7 @@ def test_exec_starts_nothing_without_credentials(world: World, how: str) -> None
         for profile, status, expected in (
             ("denied", 1, "sts:AssumeRole"),
             ("disabled", 2, "profile disabled is disabled in the configuration"),
-            ("nowhere", 2, "profile nowhere is not in the configuration\n  known are: denied, dis"),
+            ("nowhere", 2, "profile nowhere is not in the configuration\n  defined profiles: deni"),
         ):
             for option in ([], ["--env"]):
                 done = world.run("exec", profile, *option, "--", "echo", "started")

@@ -314,7 +314,7 @@ class TestThroughTheDaemon:
             done = exporting(world, "--profile", "denied")
             assert (done.returncode, done.stdout) == (1, "")
             assert done.stderr.startswith("assumed: AccessDenied: profile denied: User: ")
-            assert "two places must allow sts:AssumeRole" in done.stderr
+            assert "sts:AssumeRole must be allowed twice" in done.stderr
             assert exporting(world, "--profile", "nope").returncode == 2
 
     def test_a_daemon_with_another_configuration_is_not_used(self, world: World, role: str) -> None:

@@ -115,7 +115,7 @@ def test_a_hook_is_started_with_any_text_in_the_error(
         (EventType.FAILED, "on_failure"),
         (EventType.EXPIRED, "on_failure"),
         (EventType.NEEDS_LOGIN, "on_needs_login"),
-        (EventType.LOGIN_ENDS_SOON, "on_needs_login"),
+        (EventType.LOGIN_EXPIRES_SOON, "on_needs_login"),
     ],
 )
 def test_each_event_runs_its_hook(

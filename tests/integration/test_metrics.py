@@ -91,7 +91,7 @@ def test_every_metric_of_the_alert_rules_is_in_each_output(world: World) -> None
         assert re.search(r'^assumed_refresh_failures_total\{code="AccessDenied"\} ', text, re.M)
         assert re.search(r"^assumed_sts_request_duration_seconds_count [2-9]", text, re.M)
         assert "\nassumed_refresh_lateness_seconds_count 1.0" in text
-        assert "\nassumed_credentials_file_commits_total 1.0" in text
+        assert "\nassumed_credentials_file_writes_total 1.0" in text
         assert stat.S_IMODE(textfile.stat().st_mode) == 0o644
         assert [file.name for file in textfile.parent.iterdir()] == ["assumed.prom"]
 

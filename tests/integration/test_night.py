@@ -50,7 +50,7 @@ def test_the_log_explains_an_outage_by_itself(world: World) -> None:
     assert (refreshed["level"], refreshed["event"]) == ("info", "profile_refreshed")
 
     assert (first["level"], first["event"]) == ("warning", "refresh_failed")
-    assert (first["error_code"], first["attempt"]) == ("ServiceUnavailable", 1)
+    assert (first["error_code"], first["attempts"]) == ("ServiceUnavailable", 1)
     assert first["hint"].endswith("; the daemon will retry")
 
     expired, recovered = (

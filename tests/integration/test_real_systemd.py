@@ -361,12 +361,12 @@ def test_uninstall_disables_lingering_only_if_install_enabled_it(jill: Person) -
     installed = jill.run(ASSUMED, "service", "install", "--linger")
     if "polkit" in installed.stderr.lower() or "Access denied" in installed.stderr:
         pytest.skip(f"NOT TESTED: --linger: there is no polkit: {installed.stderr}")
-    assert "lingering: enabled" in installed.stdout
+    assert "lingering enabled; the service starts at boot" in installed.stdout
     jill.do("test", "-e", mark)
     jill.do(ASSUMED, "service", "uninstall")
     assert jill.run("test", "-e", mark).returncode == 1
     jill.machine.do("loginctl", "enable-linger", "jill")
-    assert "was enabled already" in jill.do(ASSUMED, "service", "install", "--linger")
+    assert "was already enabled" in jill.do(ASSUMED, "service", "install", "--linger")
     jill.do(ASSUMED, "service", "uninstall")
     jill.do("test", "-e", mark)
 

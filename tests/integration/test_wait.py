@@ -83,7 +83,7 @@ class TestWait:
             assert waited.returncode == 1
             assert waited.stdout == "reports: valid, expires in 59m\n"
             assert waited.stderr.startswith("denied: AccessDenied: ")
-            assert "two places must allow sts:AssumeRole" in waited.stderr
+            assert "sts:AssumeRole must be allowed twice" in waited.stderr
 
     def test_a_hanging_endpoint_does_not_extend_the_timeout(self, world: World, role: str) -> None:
         world.server.disturb(role, "hang")

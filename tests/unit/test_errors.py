@@ -81,7 +81,7 @@ def test_error_classes_end_in_error_and_codes_are_one_word(kind: type[AssumedErr
         ),
         (
             ParentNotReadyError(profile="child", parent="hub"),
-            "the daemon will retry after that",
+            "the daemon refreshes this profile as soon as hub has a session",
             "then run the command again",
         ),
         (UsageError("no such profile", hint="name another"), None, None),

@@ -2,7 +2,7 @@
 
 The definition is written and the session refreshed first; the keys that take precedence are
 commented out last. So the profile works at every moment: by its role keys, or by the refreshed
-ones. Killed in between, the command completes its work when it is run again.
+ones. If the command is killed, run it again to complete it.
 """
 
 from __future__ import annotations

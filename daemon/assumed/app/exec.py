@@ -162,7 +162,7 @@ def _with_parents(profile: str, configuration: Configuration) -> Mapping[str, Pr
     if profile not in configuration.profiles:
         raise UsageError(
             f"profile {profile} is not in the configuration",
-            hint=f"known are: {', '.join(configuration.profiles) or 'none'}",
+            hint=f"defined profiles: {', '.join(configuration.profiles) or 'none'}",
         )
     chosen: dict[str, ProfileDefinition] = {}
     name: str | None = profile

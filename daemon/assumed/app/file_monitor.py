@@ -40,7 +40,7 @@ class MonitoredEngine(Protocol):
 
     @property
     def is_file_unreadable(self) -> bool:
-        """Whether the credentials file could not be read the last time."""
+        """Whether the last attempt to read the credentials file failed."""
         ...
 
     @property

@@ -81,11 +81,11 @@ class LiveCheck:
 def _causes_of_denial(definition: ProfileDefinition) -> Iterator[str]:
     """Source: the IAM user guide, "Troubleshoot IAM roles"; "Passing session tags in STS"."""
     if definition.tags:
-        yield "the definition has tags: the same two places must allow sts:TagSession too"
+        yield "the definition has tags: sts:TagSession must be allowed in the same way"
     if definition.source_identity is not None:
         yield (
-            "the definition has a source_identity: the same two places must allow "
-            "sts:SetSourceIdentity too"
+            "the definition has a source_identity: sts:SetSourceIdentity must be allowed in the "
+            "same way"
         )
     if definition.external_id is not None:
         yield "the definition has an external_id: the trust policy must require the same value"

@@ -56,7 +56,7 @@ class RefreshEngine:
 
     @property
     def is_file_unreadable(self) -> bool:
-        """Whether the credentials file could not be read the last time."""
+        """Whether the last attempt to read the credentials file failed."""
         return self._is_unreadable
 
     @property

@@ -1,7 +1,7 @@
 """`assumed release`: give an adopted profile back to the AWS files, byte for byte.
 
 The role keys become active first; the definition and the refreshed keys go last. So the profile
-works at every moment. Killed in between, the command completes its work when it is run again.
+works at every moment. If the command is killed, run it again to complete it.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ def _in_loops(files: AwsFiles, configuration: Configuration) -> Iterator[Finding
 
 
 def _source_of(link: Link, files: AwsFiles, configuration: Configuration) -> Link | None:
-    """Return the profile that another one's credentials come from, or None."""
+    """Return the profile that supplies the credentials of `link`; None if no profile does."""
     if isinstance(link, ManagedProfile):
         source = configuration.profiles[link.name].source
         source = source.profile if isinstance(source, MfaSession) else source

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def command(
     context: click.Context, options: Options, profiles: tuple[str, ...], *, yes: bool
 ) -> None:
-    """Refresh role profiles of the AWS files by their own names.
+    """Refresh role profiles under their own names.
 
     Writes a definition, refreshes the session, and comments out the keys that take precedence over
     it, such as role_arn. Shows the changes first. `assumed release` reverts them.

@@ -8,7 +8,7 @@ from assumed.cli.options import Command, Options, common_options
 
 
 @click.command("demo", cls=Command, examples=("assumed demo",))
-@common_options()
+@common_options(config_help=None)
 @click.pass_context
 def command(context: click.Context, options: Options) -> None:
     """Run a walkthrough on a local AWS; no account needed.

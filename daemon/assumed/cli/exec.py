@@ -34,8 +34,8 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
     """Run a command with credentials that stay fresh.
 
     The AWS SDKs in CMD refresh the credentials of PROFILE themselves. CMD sees the settings of
-    that profile only, and no other credentials. The daemon provides the credentials, or a
-    background process does until CMD ends if no daemon is running.
+    that profile only, and no other credentials. The daemon provides the credentials. Without a
+    daemon, a background process provides them until CMD ends.
 
     Exits with the status of CMD; 127 if CMD is not found, 126 if it cannot be executed.
     """

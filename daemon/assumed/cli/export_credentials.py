@@ -47,9 +47,9 @@ _STDERR = 2
 def command(context: click.Context, options: Options, profile: str, output_format: str) -> None:
     """Print credentials for a credential_process or a shell.
 
-    Refreshes credentials that are about to expire. They come from the credentials file or from the
-    daemon; if no daemon is running, this command assumes the role itself. Options and formats are
-    those of `aws configure export-credentials`.
+    Prints them from the file or the daemon. Refreshes credentials that are about to expire; if no
+    daemon is running, this command assumes the role itself. Options and formats are those of
+    `aws configure export-credentials`.
     """
     with _silent_on_success() if output_format == "process" else nullcontext():
         options.configure_log()

@@ -23,7 +23,8 @@ from assumed.text import printable_lines
 @click.option(
     "--output",
     metavar="FILE",
-    help='Output file, or "-" for standard output. [default: ~/.config/assumed/config.yaml]',
+    help='Output file, or "-" for standard output. [default: the file of --config or '
+    "$ASSUMED_CONFIG, or else ~/.config/assumed/config.yaml]",
 )
 @click.option(
     "--suffix",
@@ -34,7 +35,7 @@ from assumed.text import printable_lines
 )
 @click.option("--adopt", is_flag=True, help="Keep the names: adopt every role profile.")
 @click.option("--yes", is_flag=True, help="With --adopt: do not ask for confirmation.")
-@common_options()
+@common_options(config_help="Same as --output, which takes precedence.")
 def command(options: Options, output: str | None, suffix: str, *, adopt: bool, yes: bool) -> None:
     """Write a first configuration from the AWS files.
 
@@ -78,7 +79,7 @@ def _adopt_all(options: Options, path: Path, *, yes: bool) -> int:
 
     if path.exists():
         raise UsageError(
-            f"{path} is there already, and is never overwritten",
+            f"{path} already exists; `init` does not overwrite it",
             hint="`assumed adopt PROFILE` adds profiles to it",
         )
     adoption = Adoption(path, os.environ)

@@ -57,7 +57,7 @@ def command(options: Options, profile: str | None) -> None:
 
 
 def _due(status: Status, *, is_named: bool, started: set[datetime]) -> Sequence[ProfileStatus]:
-    """Return the profiles of one device whose MFA session has to be started.
+    """Return the profiles that the next MFA code is for; empty if every MFA session is valid.
 
     Raises:
         UsageError: no profile needs an MFA code.

@@ -1,4 +1,4 @@
-"""The options that every command accepts, and the class of the commands."""
+"""The options that commands have in common, and the class of the commands."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
 from assumed.paths import is_home_known
 from assumed.platform.hardening import disable_core_dumps
+
+_CONFIG_HELP = (
+    "Configuration file. [default: the first of $ASSUMED_CONFIG, ~/.config/assumed/config.yaml and "
+    "/etc/assumed/config.yaml]"
+)
 
 
 class Command(click.Command):
@@ -115,6 +120,7 @@ def common_options(
     log_level: str = "error",
     log_destination: str = "standard error",
     is_interruptible: bool = True,
+    config_help: str | None = _CONFIG_HELP,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Add the common options to a command, which receives them as an `Options` argument.
 
@@ -122,16 +128,10 @@ def common_options(
         log_level: the default of `--log-level` for this command.
         log_destination: where it logs without `--log-file`, for the help.
         is_interruptible: whether Ctrl-C raises KeyboardInterrupt in it; else it ends the process.
+        config_help: the help of `--config`; None for a command that uses no configuration.
     """
 
     def decorate(command: Callable[..., Any]) -> Any:
-        @click.option(
-            "--config",
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            help="Configuration file. [default: the first of $ASSUMED_CONFIG, "
-            "~/.config/assumed/config.yaml and /etc/assumed/config.yaml]",
-        )
         @click.option(
             "--log-level",
             type=click.Choice(["debug", "info", "warning", "error"]),
@@ -154,7 +154,11 @@ def common_options(
         )
         @functools.wraps(command)
         def with_options(
-            config: Path | None, log_level: str, log_format: str, log_file: Path | None, **rest: Any
+            log_level: str,
+            log_format: str,
+            log_file: Path | None,
+            config: Path | None = None,
+            **rest: Any,
         ) -> Any:
             disable_core_dumps()
             if is_interruptible and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -168,6 +172,10 @@ def common_options(
             options = Options(config, log_level, log.LogFormat(log_format), log_file)
             return command(options, **rest)
 
-        return with_options
+        if config_help is None:
+            return with_options
+        return click.option(
+            "--config", metavar="FILE", type=click.Path(path_type=Path), help=config_help
+        )(with_options)
 
     return decorate

@@ -59,14 +59,17 @@ def format_wait_outcome(outcome: Outcome, *, now: datetime) -> str:
 def format_finding(finding: Finding) -> str:
     """Return a finding of `check`: where, the problem, what AWS tools use now, and a fix."""
     where = f"note: {finding.where}" if finding.is_note else finding.where
-    return printable_lines(f"{where}: {finding.problem}\n  today {finding.used}\n  {finding.fix}")
+    return printable_lines(
+        f"{where}: {finding.problem}\n  currently: {finding.used}\n  {finding.fix}"
+    )
 
 
 def format_live_check(check: LiveCheck) -> str:
     """Return the result of a live check: the role session and its caller, or why it failed."""
     definition, failure = check.definition, check.outcome.failure
     caller = f": {check.trace.caller_arn}" if check.trace.caller_arn is not None else ""
-    took = f", answered in {check.trace.took / _MILLISECOND:.0f} ms" if check.trace.took else ""
+    verb = "answered in" if failure is None else "failed after"
+    took = f", {verb} {check.trace.took / _MILLISECOND:.0f} ms" if check.trace.took else ""
     source = f"  from {definition.source}{caller}"
     if failure is None:
         assert check.session is not None  # noqa: S101 - a check that succeeded has a session

@@ -21,7 +21,7 @@ note: the credentials file has hard links
     "refresh", cls=Command, examples=("assumed refresh", "assumed refresh deploy --force")
 )
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
-@click.option("--force", is_flag=True, help="Refresh profiles that are not due yet too.")
+@click.option("--force", is_flag=True, help="Also refresh profiles that are not due.")
 @common_options()
 @click.pass_context
 def command(

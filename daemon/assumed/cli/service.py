@@ -26,7 +26,7 @@ _system_option = click.option(
     "--system",
     "user",
     metavar="USER",
-    help="Use the system unit of USER, which runs from boot; requires root.",
+    help="Act on the system unit that runs as USER (as root).",
 )
 
 
@@ -52,7 +52,7 @@ def command() -> None:
     "--linger",
     "also_linger",
     is_flag=True,
-    help="Run from boot, and after logout too (loginctl enable-linger).",
+    help="Start at boot and keep running after logout (loginctl enable-linger).",
 )
 @click.option("--print", "only_print", is_flag=True, help="Only print the unit.")
 @common_options()
@@ -102,7 +102,7 @@ def install(
 
 @command.command("uninstall", examples=("assumed service uninstall",))
 @_system_option
-@common_options()
+@common_options(config_help=None)
 def uninstall(options: Options, user: str | None) -> None:
     """Stop and remove the service.
 
@@ -118,7 +118,7 @@ def uninstall(options: Options, user: str | None) -> None:
     else:
         click.echo(f"{service.file}: not installed, nothing to remove")
     if user is None and disable_linger(user_name(), os.environ):
-        click.echo("lingering: disabled")
+        click.echo("lingering disabled")
 
 
 def _install_for_me(options: Options, program: list[str], *, also_linger: bool) -> None:
@@ -134,7 +134,8 @@ def _install_for_me(options: Options, program: list[str], *, also_linger: bool) 
     me = user_name()
     if also_linger:
         new = enable_linger(me, os.environ)
-        click.echo(f"lingering: {'enabled' if new else 'was enabled already'}; it runs from boot")
+        state = "enabled" if new else "was already enabled"
+        click.echo(f"lingering {state}; the service starts at boot")
     if not is_lingering(me):
         click.echo(
             "the service stops when you log out, unless you install it with --linger", err=True
@@ -142,7 +143,11 @@ def _install_for_me(options: Options, program: list[str], *, also_linger: bool) 
 
 
 def _require_no_other_daemon(options: Options, service: SystemdService) -> None:
-    """A daemon that was started by hand holds the lock that the service needs."""
+    """Check that no daemon runs but the service's: it would hold the lock that the service needs.
+
+    Raises:
+        AlreadyRunningError: one was started by hand.
+    """
     client = connect_to_daemon(options)
     daemon = client.status().daemon if client is not None else None
     if daemon is not None and daemon.pid != service.main_pid():

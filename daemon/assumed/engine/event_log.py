@@ -13,14 +13,15 @@ from assumed.engine.mfa_sessions import ExpiringLogin
 from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.status import StatusView, whole_seconds
-from assumed.errors import AssumedError, RetryPolicy
+from assumed.errors import AssumedError, ParentNotReadyError, RetryPolicy
 from assumed.logs import event, timestamp
 from assumed.models import Login, MfaSession, RoleSession, Source
+from assumed.sts.errors import split_statement
 from assumed.text import format_duration
 
 # A refresh that is later was delayed, or the machine was suspended.
 _MIN_LATE = timedelta(minutes=1)
-# Repeated failures: at most one line a minute, and at least one an hour.
+# Repeated failures: at most one line a minute, and about one an hour.
 _MIN_REPEAT_INTERVAL_SECONDS = 60.0
 _REMINDER_INTERVAL_SECONDS = 3600.0
 
@@ -71,7 +72,8 @@ class EventLog:
             next_attempt_at=self._view.next_attempt_at(profile),
             access_key_id=session.credentials.access_key_id,
             took_seconds=round(took.total_seconds(), 3),
-            late_seconds=whole_seconds(late) if late >= _MIN_LATE else None,
+            # In a recovery, `failing_for_seconds` says it.
+            late_seconds=whole_seconds(late) if late >= _MIN_LATE and not before.count else None,
             failures=before.count or None,
             failing_since=before.since,
             failing_for_seconds=round(now - before.since_boottime) if before.count else None,
@@ -115,13 +117,13 @@ class EventLog:
             level,
             "refresh_failed",
             profile=profile.name,
-            summary=_summary(failures, remaining) if failures.count > 1 else None,
+            summary=_repeat_summary(remaining) if failures.count > 1 else None,
             role_arn=profile.definition.role_arn if is_news else None,
             error_code=error.code,
             error=error.message if is_news else None,
-            hint=failures.failure.hint if is_news and failures.failure else None,
+            hint=_hint(failures) if is_news else None,
             failed_before_with=code_before if is_news else None,
-            attempt=failures.count,
+            attempts=failures.count,
             failing_since=failures.since if failures.count > 1 else None,
             seconds_left=None if remaining is None else whole_seconds(remaining),
             next_attempt_at=self._view.next_attempt_at(profile),
@@ -176,7 +178,7 @@ class EventLog:
         )
         self._emit(
             ProfileEvent(
-                event_type=EventType.LOGIN_ENDS_SOON,
+                event_type=EventType.LOGIN_EXPIRES_SOON,
                 profile=first.name,
                 role_arn=first.definition.role_arn,
                 expires_at=login.expires_at,
@@ -194,27 +196,28 @@ class EventLog:
             expires_at=session.credentials.expiration,
             error_code=failure.code if failure else None,
             error=failure.message if failure else None,
-            hint=failure.hint if failure else None,
-            attempt=failures.count,
+            hint=_hint(failures),
+            attempts=failures.count,
             failing_since=failures.since,
             next_attempt_at=self._view.next_attempt_at(profile),
+            waits_for=_waits_for(failures.error),
         )
         self._notify(profile, EventType.EXPIRED)
 
     def _log_reminder(self, profile: ScheduledProfile) -> None:
         """Log a profile that is not retried, and would be silent all night."""
-        error = profile.failures.error
-        if error is None or error.retry is not RetryPolicy.ON_CHANGE:
+        failures = profile.failures
+        waits_for = _waits_for(failures.error)
+        if waits_for is None or profile.in_flight or profile.due_at is not None:
             return
-        profile.failures = replace(profile.failures, warned_at=self._clock.boottime())
+        profile.failures = replace(failures, warned_at=self._clock.boottime())
         event(
             logging.WARNING,
             "profile_blocked",
             profile=profile.name,
-            summary=_summary(profile.failures, self._view.remaining(profile)),
-            error_code=error.code,
-            hint=profile.failures.failure.hint if profile.failures.failure else None,
-            waits_for=_waits_for(error),
+            summary=_wait_summary(failures, waits_for, self._view.remaining(profile)),
+            error_code=failures.error.code if failures.error else None,
+            hint=_hint(failures),
         )
 
     def _notify_failure(self, profile: ScheduledProfile, error: AssumedError) -> None:
@@ -256,21 +259,42 @@ class EventLog:
             observer(profile_event)
 
 
-def _summary(failures: FailureStreak, remaining: timedelta | None) -> str | None:
-    """Return a summary of failures in a row, such as `still failing: 8 tries since …`."""
-    if failures.since is None:
-        return None
+def _repeat_summary(remaining: timedelta | None) -> str:
+    """Return what the fields of a repeated failure do not say."""
+    if remaining is not None and remaining > ZERO:
+        return "still failing"
+    return f"still failing, {_session_end(remaining)}"
+
+
+def _wait_summary(failures: FailureStreak, waits_for: str, remaining: timedelta | None) -> str:
+    """Return a summary such as `waiting for deploy since …, expired 1h05m ago`."""
+    began_at = failures.failure.at if failures.failure else None
+    if failures.count == failures.count_of_kind:
+        began_at = failures.since
+    since = f" since {timestamp(began_at)}" if began_at else ""
+    return f"waiting for {waits_for}{since}, {_session_end(remaining)}"
+
+
+def _session_end(remaining: timedelta | None) -> str:
     if remaining is None:
-        end = "no session yet"
-    elif remaining > ZERO:
-        end = f"expires in {format_duration(remaining)}"
-    else:
-        end = f"expired {format_duration(-remaining)} ago"
-    tries = "1 try" if failures.count == 1 else f"{failures.count} tries"
-    return f"still failing: {tries} since {timestamp(failures.since)}, {end}"
+        return "no session yet"
+    if remaining > ZERO:
+        return f"expires in {format_duration(remaining)}"
+    return f"expired {format_duration(-remaining)} ago"
 
 
-def _waits_for(error: AssumedError) -> str | None:
-    if error.retry is not RetryPolicy.ON_CHANGE:
+def _waits_for(error: AssumedError | None) -> str | None:
+    """Return what has to change before a retry; None if one is scheduled anyway."""
+    if error is None or error.retry is not RetryPolicy.ON_CHANGE:
         return None
-    return "a login" if isinstance(error, LOGIN_REQUIRED) else "its source profile"
+    return error.parent if isinstance(error, ParentNotReadyError) else "source credentials"
+
+
+def _hint(failures: FailureStreak) -> str | None:
+    """Return the hint of the last failure, without JSON, which the log would escape."""
+    if failures.failure is None:
+        return None
+    hint, statement = split_statement(failures.failure.hint)
+    if statement is None:
+        return hint
+    return f"{hint}; `assumed check --live` prints the statement for the trust policy"

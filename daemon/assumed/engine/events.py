@@ -21,7 +21,7 @@ class EventType(StrEnum):
     """A refresh failed."""
     NEEDS_LOGIN = "needs-login"
     """A refresh failed, and will fail until the user logs in."""
-    LOGIN_ENDS_SOON = "login-ends-soon"
+    LOGIN_EXPIRES_SOON = "login-expires-soon"
     """The MFA session that a profile depends on expires within two hours."""
     EXPIRED = "expired"
     """The session has expired, and no refresh has succeeded."""

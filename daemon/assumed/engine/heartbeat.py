@@ -20,7 +20,7 @@ ItemT = TypeVar("ItemT")
 
 
 class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
-    """APScheduler's background scheduler, awake at least once every `every`.
+    """APScheduler's background scheduler, which wakes at least once in each interval of `every`.
 
     APScheduler itself waits on the monotonic clock until the next job, however far that is. The
     monotonic clock stands still while the machine is suspended, and the wait does not notice a

@@ -389,7 +389,7 @@ def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfi
     except KeyError:
         raise UsageError(
             f"profile {name} is not in the configuration",
-            hint=f"known are: {', '.join(profiles) or 'none'}",
+            hint=f"defined profiles: {', '.join(profiles) or 'none'}",
         ) from None
 
 

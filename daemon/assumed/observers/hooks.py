@@ -25,7 +25,7 @@ _HOOKS: Mapping[EventType, str] = {
     EventType.FAILED: "on_failure",
     EventType.EXPIRED: "on_failure",
     EventType.NEEDS_LOGIN: "on_needs_login",
-    EventType.LOGIN_ENDS_SOON: "on_needs_login",
+    EventType.LOGIN_EXPIRES_SOON: "on_needs_login",
 }
 _TIMEOUT_SECONDS = 30.0
 _GRACE_SECONDS = 2.0

@@ -102,7 +102,7 @@ class Metrics:
         yield failures
         yield from histograms
         yield CounterMetricFamily(
-            "assumed_credentials_file_commits",
+            "assumed_credentials_file_writes",
             "Writes of the credentials file.",
             value=file_writes,
         )
@@ -154,7 +154,7 @@ def _daemon_values(daemon: DaemonStatus) -> Iterator[tuple[str, str, float]]:
         daemon.started_at.timestamp(),
     )
     yield (
-        "assumed_configuration_refused",
+        "assumed_config_rejected",
         "1 while the configuration on disk is rejected and the previous one is active.",
         daemon.config_error is not None,
     )

@@ -95,7 +95,7 @@ class Notifier(Protocol):
         ...
 
     def status(self, text: str) -> bool:
-        """Set the line of status that the service manager shows; return whether it was sent."""
+        """Set the status line that the service manager shows; return whether it was sent."""
         ...
 
     def keep_alive(self) -> None:

@@ -80,7 +80,7 @@ class Tokens(Protocol):
 
 
 class ContainerCredentialsEndpoint:
-    """The endpoint of a process, which opens when it is first used. It is thread-safe.
+    """The container credentials endpoint of this process, opened on first use; thread-safe.
 
     The port is part of the name of a directory that holds the token files and stays when the
     process ends: commands that use the endpoint know only this port and these files, so the next

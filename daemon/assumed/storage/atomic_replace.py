@@ -21,8 +21,8 @@ from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
 from assumed.fsutil import PRIVATE_MODE, create_file, sync_directory, write_all
+from assumed.storage.companion_files import CredentialsFilePaths
 from assumed.storage.errors import wrap_os_errors
-from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.lease import LeaseKind, LeaseState, acquire_lease
 from assumed.storage.locks import read_lock_file, write_lock_file
 from assumed.storage.permissions import chown, copy_attributes, owner_of_new_files
@@ -43,7 +43,7 @@ _MOUNT_POINT = frozenset((errno.EBUSY, errno.EXDEV))
 
 
 class MountPointError(Exception):
-    """The file is a mount point: no other file can get its name."""
+    """The file is a mount point, so no other file can be renamed over it."""
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from itertools import count
 from assumed.aws_files import read
 from assumed.errors import CredentialsFileMalformedError
 from assumed.fsutil import sync_directory, write_all
+from assumed.storage.companion_files import CredentialsFilePaths
 from assumed.storage.errors import wrap_os_errors
-from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.locks import open_private
 
 

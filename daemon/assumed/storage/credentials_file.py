@@ -9,7 +9,7 @@
 | write in place | `in_place` |
 | mode, owner, ACL | `permissions` |
 | backup of replaced long-term keys | `backup` |
-| lock files and paths | `locks`, `file_paths` |
+| lock files and paths | `locks`, `companion_files` |
 | errors of the operating system | `errors` |
 """
 
@@ -32,8 +32,8 @@ from assumed.logs import event
 from assumed.models import Credentials, WriteMode
 from assumed.storage.backup import back_up
 from assumed.storage.batch_writer import BatchWriter
+from assumed.storage.companion_files import CredentialsFilePaths
 from assumed.storage.errors import wrap_os_errors
-from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.locked_file import LockedFile
 from assumed.storage.locks import DaemonLock
 from assumed.storage.permissions import reject_untrusted_path

@@ -19,7 +19,7 @@ _HINTS: Mapping[int, str] = {
     errno.EPERM: "run assumed as the owner of the file, and look for `chattr +i`",
     errno.EIO: "the disk reports errors: see `dmesg`",
     errno.ENOENT: "create the directory, or correct credentials_file: path:",
-    errno.ELOOP: "correct the symbolic link: it leads back to itself, or has just been created",
+    errno.ELOOP: "the link points to itself; if it was just created, try again",
 }
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from assumed.errors import CredentialsFileUnwritableError
 from assumed.fsutil import NotRegularFileError, open_regular, sync_directory, write_all
 from assumed.storage.atomic_replace import EditBytes, write_new
+from assumed.storage.companion_files import CredentialsFilePaths
 from assumed.storage.errors import wrap_os_errors
-from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.lease import LeaseKind, LeaseState
 from assumed.storage.permissions import access_list, is_private, owner_of_new_files
 from assumed.storage.reader import FileSignature, OpenFile, open_stable

@@ -19,8 +19,8 @@ from assumed.storage.atomic_replace import (
     repair,
     write_new,
 )
+from assumed.storage.companion_files import CredentialsFilePaths
 from assumed.storage.errors import wrap_os_errors
-from assumed.storage.file_paths import CredentialsFilePaths
 from assumed.storage.in_place import InPlaceWriter, repair_in_place
 from assumed.storage.locks import write_lock
 from assumed.storage.permissions import make_private, reject_untrusted_path

@@ -32,7 +32,7 @@ class StoredProfile:
 
     @classmethod
     def from_section(cls, name: str, section: Mapping[str, str]) -> StoredProfile:
-        """Return a section, as `aws_files.read` returns it, as a profile."""
+        """Return the profile of a section that `aws_files.read` returned."""
         token = section.get("aws_security_token") or section.get("aws_session_token")
         return cls(
             name=name,

@@ -55,7 +55,7 @@ class ClientCache:
         credentials: SourceCredentials | None,
         botocore_session: BotocoreSession,
     ) -> STSClient:
-        """Return a client.
+        """Return the client for these credentials and this region, created if there is none.
 
         Args:
             call: what its next request is for.

@@ -153,7 +153,7 @@ def _error_element(response: Mapping[str, Any]) -> Mapping[str, Any]:
     at the top level.
     """
     found = response.get("Error")
-    return found if isinstance(found, Mapping) and found.get("Code") else response
+    return found if isinstance(found, Mapping) and found else response
 
 
 def _translate_error_response(
@@ -209,8 +209,8 @@ def denial_hint(call: Call, *, identity_arn: str | None = None, text: str = "") 
     principal = identity_arn or (found["arn"] if found else "")
     shown = principal if is_arn(principal) else f"the identity of {call.source}"
     hint = (
-        f"two places must allow sts:AssumeRole: the trust policy of {call.role_arn} (does the "
-        f"role exist?), for {shown}, and the identity policies of the latter"
+        f"sts:AssumeRole must be allowed twice: by the trust policy of {call.role_arn} for "
+        f"{shown}, and by a policy of {shown}; the role may also not exist"
     )
     if identity_arn is None:
         return f"{hint}. `assumed check --live` prints the statement for the trust policy"

@@ -30,7 +30,7 @@ class AssumedRole:
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """The response to GetCallerIdentity: the ARN of an identity; `answered_at` as above."""
+    """The response to GetCallerIdentity: the ARN of an identity, and when STS answered."""
 
     arn: str
     answered_at: datetime

@@ -94,7 +94,7 @@ def test_a_denial_has_likely_causes_and_a_statement_to_paste() -> None:
     shown = lines(hint=f"allow it. In the trust policy: {json.dumps(statement)}")
     assert shown[:3] == [
         "deploy: AccessDenied: no",
-        f"  from profile keys: {ME}, answered in 84 ms",
+        f"  from profile keys: {ME}, failed after 84 ms",
         "  allow it",
     ]
     start = shown.index("{")

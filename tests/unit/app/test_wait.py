@@ -104,7 +104,7 @@ def test_wait_retries_while_the_daemon_does_not_respond() -> None:
 
 
 def test_wait_raises_a_usage_error_at_once() -> None:
-    refresh = FakeRefresh(UsageError("no such profile", hint="known are: none"))
+    refresh = FakeRefresh(UsageError("no such profile", hint="defined profiles: none"))
     with pytest.raises(UsageError):
         wait_with(refresh)
     assert refresh.slept == []

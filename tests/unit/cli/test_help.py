@@ -13,11 +13,12 @@ from assumed.cli.options import Command, CommandGroup
 
 MAX_CHARACTERS = 60
 COMMON_OPTIONS = {
-    "--config FILE": "[default: the first of",
     "--log-level": "[default: ",
     "--log-format": "[default: text]",
     "--log-file FILE": "[default: ",
 }
+
+WITHOUT_CONFIG = {"assumed demo", "assumed service uninstall"}
 
 
 def commands() -> dict[str, click.Command]:
@@ -83,6 +84,12 @@ def test_the_common_options_show_their_defaults(name: str) -> None:
     for option, default in COMMON_OPTIONS.items():
         described = text.partition(f" {option}")[2].partition(" --")[0]
         assert default in described, option
+    if name in WITHOUT_CONFIG:
+        assert "--config" not in text
+    else:
+        described = text.partition(" --config FILE")[2].partition(" --log-level")[0]
+        expected = "Same as --output" if name == "assumed init" else "[default: the first of"
+        assert expected in described
 
 
 @pytest.mark.parametrize("name", SINGLE)

@@ -20,7 +20,7 @@ DAEMON = DaemonStatus(pid=812, version="0.1.0", started_at=NOON, config="config.
 DENIED = Failure(
     code="AccessDenied",
     message="User: jane is not authorized to perform: sts:AssumeRole",
-    hint="two places must allow it",
+    hint="it must be allowed twice",
     at=NOON,
 )
 
@@ -95,11 +95,11 @@ def test_print_status_shows_a_row_with_a_bar_and_the_error_below_it(
         "deploy        641879703613:role/deploy        profile learnaws-test-user  failing  "
         "███░░░░░░░  16m   in 7m",
         "  AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
-        "    two places must allow it",
+        "    it must be allowed twice",
         "prod          641879703613:role/prod          profile learnaws-test-user  expired  "
         "░░░░░░░░░░  -     in 7m",
         "  AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
-        "    two places must allow it",
+        "    it must be allowed twice",
         "new           641879703613:role/new           profile learnaws-test-user  pending  "
         "            -     in 7m",
     ]
@@ -221,10 +221,10 @@ class TestRenderScreen:
             "new           pending              -     in 7m         -",
             "",
             "deploy: AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
-            "  two places must allow it",
+            "  it must be allowed twice",
             "",
             "prod: AccessDenied: User: jane is not authorized to perform: sts:AssumeRole",
-            "  two places must allow it",
+            "  it must be allowed twice",
         ]
 
     @pytest.mark.parametrize("height", [3, 5, 6, 24, 60])

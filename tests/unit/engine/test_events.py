@@ -109,25 +109,25 @@ def test_the_expiration_of_a_login_is_an_event_two_hours_ahead_once_a_session(
     with_login.sources.logins.ends_at = NOON + 4 * HOUR
     with_login.start(*[role(name, source=LOGIN) for name in ("deploy", "read")])
     with_login.run_for(2 * HOUR - MINUTE)
-    assert not any(event_type == "login-ends-soon" for event_type, _ in observed(with_login))
+    assert not any(event_type == "login-expires-soon" for event_type, _ in observed(with_login))
     with_login.run_for(HOUR)
-    (event,) = [each for each in with_login.events if each.event_type == "login-ends-soon"]
+    (event,) = [each for each in with_login.events if each.event_type == "login-expires-soon"]
     assert (event.profile, event.expires_at) == ("deploy", NOON + 4 * HOUR)
     with_login.sources.logins.ends_at = NOON + 5 * HOUR
     observed(with_login)
     with_login.run_for(HOUR)
-    assert ("login-ends-soon", "deploy") in observed(with_login)
+    assert ("login-expires-soon", "deploy") in observed(with_login)
 
 
 def test_a_reload_changes_which_profiles_depend_on_a_login(with_login: Simulation) -> None:
     with_login.sources.logins.ends_at = NOON + HOUR
     with_login.start(DEPLOY)
     with_login.run_for(MINUTE)
-    assert ("login-ends-soon", "deploy") not in observed(with_login)
+    assert ("login-expires-soon", "deploy") not in observed(with_login)
     with_login.update_definitions(role("deploy", source=LOGIN))
     with_login.run_for(MINUTE)
-    assert ("login-ends-soon", "deploy") in observed(with_login)
+    assert ("login-expires-soon", "deploy") in observed(with_login)
     with_login.update_definitions(role("deploy", source=LOGIN, enabled=False))
     with_login.sources.logins.ends_at = NOON + HOUR + MINUTE
     with_login.run_for(MINUTE)
-    assert ("login-ends-soon", "deploy") not in observed(with_login)
+    assert ("login-expires-soon", "deploy") not in observed(with_login)

@@ -64,8 +64,8 @@ def test_text_has_the_status_of_the_daemon_and_its_profiles() -> None:
     noon = NOON.timestamp()
     assert shown["assumed_build_info 0.1.0"] == 1
     assert shown["assumed_start_time_seconds"] == noon
-    assert shown["assumed_configuration_refused"] == 0
-    assert shown["assumed_credentials_file_commits_total"] == 7
+    assert shown["assumed_config_rejected"] == 0
+    assert shown["assumed_credentials_file_writes_total"] == 7
     assert shown["assumed_profile_expiration_timestamp_seconds deploy"] == noon + 3600
     assert shown["assumed_profile_next_attempt_timestamp_seconds deploy"] == noon + 60
     assert shown["assumed_profile_refreshes_total deploy"] == 31
@@ -96,7 +96,7 @@ def test_text_has_the_rejected_configuration_and_the_clock_skew() -> None:
         clock_skew_seconds=-300,
     )
     shown = samples(Metrics(), Status(daemon=daemon, profiles=()))
-    assert shown["assumed_configuration_refused"] == 1
+    assert shown["assumed_config_rejected"] == 1
     assert shown["assumed_clock_skew_seconds"] == -300
 
 

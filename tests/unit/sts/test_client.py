@@ -292,8 +292,8 @@ def test_access_denied_hints_at_both_policies_and_trusts_no_message_with_a_state
         403,
     )
     assert error.hint == (
-        f"two places must allow sts:AssumeRole: the trust policy of {DEPLOY.role_arn} (does the "
-        f"role exist?), for {PRINCIPAL}, and the identity policies of the latter. "
+        f"sts:AssumeRole must be allowed twice: by the trust policy of {DEPLOY.role_arn} for "
+        f"{PRINCIPAL}, and by a policy of {PRINCIPAL}; the role may also not exist. "
         "`assumed check --live` prints the statement for the trust policy"
     )
 
@@ -616,7 +616,7 @@ def test_split_statement_separates_the_statement_from_a_hint_with_retry_advice(
 ) -> None:
     hint = denial_hint(DEPLOY, identity_arn=PRINCIPAL)
     text, statement = split_statement(hint + advice)
-    assert text.endswith(f"and the identity policies of the latter{advice}")
+    assert text.endswith(f"the role may also not exist{advice}")
     assert statement == {
         "Effect": "Allow",
         "Principal": {"AWS": PRINCIPAL},

@@ -115,7 +115,7 @@ def write_new_config(path: Path, text: str) -> str | None:
         descriptor = create_file(path)
     except FileExistsError:
         raise UsageError(
-            f"{path} is there already, and is never overwritten",
+            f"{path} already exists; `init` does not overwrite it",
             hint="`assumed init --output -` prints the configuration, so you can copy from it",
         ) from None
     except OSError as error:

@@ -162,7 +162,7 @@ def require_user_manager(environ: Mapping[str, str]) -> None:
             "run `sudo assumed service install --system USER`",
         )
     raise ServiceManagerError(
-        "the user manager can't be reached: XDG_RUNTIME_DIR is not set, as in a shell of su",
+        "the user manager cannot be reached: XDG_RUNTIME_DIR is not set, as after `su`",
         hint=f"log in as {user} (`machinectl shell {user}@`, or ssh); if {user} is logged in or "
         f"lingers, `export XDG_RUNTIME_DIR=/run/user/{os.geteuid()}`; or {_RUN_HINT}",
     )

@@ -218,7 +218,7 @@ def test_write_new_config_creates_a_private_file_and_overwrites_none(home: Home)
     link = path.with_name("link")
     link.symlink_to(home.path / "nowhere")
     for taken in (path, link):
-        with pytest.raises(UsageError, match="is there already, and is never overwritten"):
+        with pytest.raises(UsageError, match="already exists; `init` does not overwrite it"):
             write_new_config(taken, "other")
     assert path.read_text() == "text"
     assert not (home.path / "nowhere").exists()

@@ -185,8 +185,13 @@ def read_file(path: Path, *, max_bytes: int) -> bytes:
         OSError: a system call fails.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        is_readable = _is_readable(os.fstat(descriptor), path, max_bytes=max_bytes)
+    except BaseException:
+        os.close(descriptor)
+        raise
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        if not _is_readable(os.fstat(descriptor), path, max_bytes=max_bytes):
+        if not is_readable:
             return b""
         data = bytearray()
         while chunk := file.read(_CHUNK_BYTES):

@@ -110,6 +110,9 @@ def read_aws_file(path: Path) -> bytes:
         NotRegularFileError, FileTooLargeError: it is not a file that AWS tools can read.
         OSError: it cannot be read now, which says nothing about its content.
     """
+    # An empty variable names no file, for AWS tools too.
+    if path == Path():
+        return b""
     try:
         return read_file(path, max_bytes=MAX_AWS_FILE_BYTES)
     except OSError as error:

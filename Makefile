@@ -4,7 +4,7 @@ BIN := .venv/bin
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types unit search integration fmt bench bench-quick bench-soak bench-faults picture reference release help
+.PHONY: demo test lint types coverage unit search integration fmt bench bench-quick bench-soak bench-faults picture reference release help
 
 demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
@@ -28,6 +28,9 @@ lint: .venv/dev ## Check style and whitespace, shell scripts and workflows
 
 types: .venv/dev ## Check types with mypy
 	$(BIN)/mypy
+
+coverage: .venv/dev ## Measure branch coverage over all tests, subprocesses included
+	$(BIN)/pytest --cov=assumed --cov-report=term:skip-covered
 
 unit: .venv/dev ## Run the unit tests
 	$(BIN)/pytest tests/unit

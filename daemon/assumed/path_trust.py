@@ -173,17 +173,16 @@ def walk(path: Path) -> Iterator[Component]:
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
                     target = PurePath(os.readlink(name, dir_fd=descriptor))
                     if target.is_absolute():
-                        os.close(descriptor)
-                        current, descriptor = Path("/"), os.open("/", _DIRECTORY)
-                        status = os.fstat(descriptor)
+                        left, descriptor = descriptor, os.open("/", _DIRECTORY)
+                        os.close(left)
+                        current, status = Path("/"), os.fstat(descriptor)
                     pending += [part for part in reversed(target.parts) if part != "/"]
                     continue
                 if not pending or not stat.S_ISDIR(found.st_mode):
                     return
-            entered = os.open(name, _DIRECTORY, dir_fd=descriptor)
-            os.close(descriptor)
-            current, descriptor = here, entered
-            status = os.fstat(descriptor)
+            left, descriptor = descriptor, os.open(name, _DIRECTORY, dir_fd=descriptor)
+            os.close(left)
+            current, status = here, os.fstat(descriptor)
     finally:
         os.close(descriptor)
 

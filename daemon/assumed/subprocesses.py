@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from typing import IO
 
 _CHUNK_BYTES = 1 << 16
 
@@ -90,17 +91,21 @@ class ProcessGroup:
         """
         deadline = time.monotonic() + timeout_seconds
         is_complete = False
-        try:
-            is_complete = yield from self._chunks(deadline)
-            if is_complete:
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(max(0.0, deadline - time.monotonic()))
-                is_complete = self._process.returncode is not None
-        finally:
-            if not is_complete:
-                self._kill()
-            self.status = self._process.wait()
-            _running.discard(self._process.pid)
+        pipe = self._process.stdout
+        assert pipe is not None  # noqa: S101 - it is a pipe
+        # It is closed after the kill: else a command that still writes may die of SIGPIPE first.
+        with pipe:
+            try:
+                is_complete = yield from self._chunks(pipe, deadline)
+                if is_complete:
+                    with suppress(subprocess.TimeoutExpired):
+                        self._process.wait(max(0.0, deadline - time.monotonic()))
+                    is_complete = self._process.returncode is not None
+            finally:
+                if not is_complete:
+                    self._kill()
+                self.status = self._process.wait()
+                _running.discard(self._process.pid)
         self.problem = self._describe(is_complete, timeout_seconds)
 
     def stop(self) -> None:
@@ -108,17 +113,16 @@ class ProcessGroup:
         self._is_stopped = True
         self._kill()
 
-    def _chunks(self, deadline: float) -> Generator[bytes, None, bool]:
+    @staticmethod
+    def _chunks(pipe: IO[bytes], deadline: float) -> Generator[bytes, None, bool]:
         """Yield the output; return whether its end was reached before the deadline."""
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        with self._process.stdout as pipe:
-            poll = select.poll()
-            poll.register(pipe, select.POLLIN)
-            while (remaining := deadline - time.monotonic()) > 0 and poll.poll(remaining * 1000):
-                data = os.read(pipe.fileno(), _CHUNK_BYTES)
-                if not data:
-                    return True
-                yield data
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        while (remaining := deadline - time.monotonic()) > 0 and poll.poll(remaining * 1000):
+            data = os.read(pipe.fileno(), _CHUNK_BYTES)
+            if not data:
+                return True
+            yield data
         return False
 
     def _kill(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from assumed.client import api_client
 from assumed.client.api_client import DaemonClient
-from assumed.errors import DaemonUnreachableError
+from assumed.errors import AssumedError
 from assumed.fastpath import main as fastpath
 from assumed.fastpath.main import CommandFailedError, format_status
 from assumed.server.unix_socket import listen
@@ -33,7 +33,7 @@ def of_fast_path(path: Path) -> tuple[str, str]:
 
 
 def of_daemon_client(path: Path) -> tuple[str, str]:
-    with pytest.raises(DaemonUnreachableError) as raised:
+    with pytest.raises(AssumedError) as raised:
         DaemonClient(path).status()
     return raised.value.message, raised.value.hint
 

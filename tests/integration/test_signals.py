@@ -146,7 +146,8 @@ def test_a_hook_has_the_usual_actions_of_signals(world: World) -> None:
     with world.running():
         wait_until(lambda: dispositions.exists() and "SigCgt" in dispositions.read_text(), "a hook")
     lines = dict(line.split(":\t", 1) for line in dispositions.read_text().splitlines())
-    assert int(lines["SigIgn"], 16) == 0
+    # Above 31 are the real-time signals, which the C library uses for itself.
+    assert int(lines["SigIgn"], 16) & 0x7FFFFFFF == 0
 
 
 def unshare() -> list[str]:

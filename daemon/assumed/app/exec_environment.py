@@ -65,7 +65,7 @@ class IsolatedAwsFiles:
         named = {name: block for name, block in sections.items() if name != "profile"}
         all_sections = {"default": settings, _profile_header(profile): settings, **named}
         text = "".join(_section(name, block) for name, block in all_sections.items())
-        write_new_file(self.config, text.encode())
+        write_new_file(self.config, text.encode(errors="surrogateescape"))
         write_new_file(self.credentials, b"")
 
     def remove(self) -> None:

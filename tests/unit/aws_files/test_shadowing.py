@@ -414,5 +414,7 @@ def test_read_aws_files_accepts_missing_files_and_locates_errors(home: Home) -> 
         home.files()
     home.config.unlink()
     home.config.mkdir()
-    with pytest.raises(SourceUnavailableError, match="config cannot be read: Is a directory"):
+    with pytest.raises(
+        SourceUnavailableError, match="config cannot be read: it is not a regular file"
+    ):
         home.files()

@@ -23,7 +23,7 @@ from assumed.app.factory import (
     make_jobs,
     make_refresher,
 )
-from assumed.app.file_monitor import FileChange, FileMonitor
+from assumed.app.file_monitor import FileMonitor, WatchedChange
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.source_lookup import SourceLookup
@@ -274,9 +274,9 @@ class Daemon:
             self._reaper.reap()
             self._engine.heartbeat()
             changes = self._monitor.check()
-            if FileChange.CONFIG in changes or self._reloader.is_unreadable:
+            if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
                 self._post(_MainLoopEvent.RELOAD)
-            if FileChange.CREDENTIALS in changes:
+            if WatchedChange.CREDENTIALS in changes:
                 self._post(_MainLoopEvent.RECONCILE)
             if self._monitor.update_watches():
                 remove_stale_exec_dirs(self._environ)

@@ -18,7 +18,7 @@ from assumed.storage import FileSignature
 _UPDATE_INTERVAL_SECONDS = 60.0
 
 
-class FileChange(Enum):
+class WatchedChange(Enum):
     """What has changed on disk."""
 
     CONFIG = auto()
@@ -101,11 +101,11 @@ class FileMonitor:
         """Record that the current configuration is about to be read, so it is not reported."""
         self._config_seen = self._config_pending = self._config_state()
 
-    def check(self) -> Set[FileChange]:
+    def check(self) -> Set[WatchedChange]:
         """Return which files have changed since the last call."""
         changes = set()
         if self._has_new_config():
-            changes.add(FileChange.CONFIG)
+            changes.add(WatchedChange.CONFIG)
         credentials = FileSignature.stat(self._engine.credentials_path)
         if credentials != self._credentials_seen:
             self._credentials_seen = credentials
@@ -113,7 +113,7 @@ class FileMonitor:
             # An own write shows that the file is readable again, which has to be logged.
             is_own_write = credentials == self._engine.own_last_write
             if not is_own_write or self._engine.is_file_unreadable:
-                changes.add(FileChange.CREDENTIALS)
+                changes.add(WatchedChange.CREDENTIALS)
         return changes
 
     def update_watches(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assumed.app.file_monitor import FileChange, FileMonitor
+from assumed.app.file_monitor import FileMonitor, WatchedChange
 from assumed.storage import FileSignature
 from tests.fakes import FakeClock
 
@@ -67,7 +67,7 @@ def test_check_reports_a_changed_config_once_it_is_stable(files: Monitored) -> N
     assert files.engine.heartbeats_requested == 1
     files.config.write_text("the whole file")
     assert files.monitor.check() == set()
-    assert files.monitor.check() == {FileChange.CONFIG}
+    assert files.monitor.check() == {WatchedChange.CONFIG}
     assert files.monitor.check() == set()
 
 
@@ -80,7 +80,7 @@ def test_check_ignores_a_config_that_is_read_anyway(files: Monitored) -> None:
 
 def test_check_reports_changed_credentials_except_for_own_writes(files: Monitored) -> None:
     files.engine.credentials_path.write_text("of another program")
-    assert files.monitor.check() == {FileChange.CREDENTIALS}
+    assert files.monitor.check() == {WatchedChange.CREDENTIALS}
     assert files.monitor.check() == set()
     files.engine.credentials_path.write_text("of this process")
     files.engine.own_last_write = FileSignature.stat(files.engine.credentials_path)
@@ -91,7 +91,7 @@ def test_check_reports_an_own_write_to_a_file_that_was_unreadable(files: Monitor
     files.engine.is_file_unreadable = True
     files.engine.credentials_path.write_text("of this process")
     files.engine.own_last_write = FileSignature.stat(files.engine.credentials_path)
-    assert files.monitor.check() == {FileChange.CREDENTIALS}
+    assert files.monitor.check() == {WatchedChange.CREDENTIALS}
 
 
 def test_a_file_event_requests_a_heartbeat(files: Monitored) -> None:
@@ -123,7 +123,7 @@ def test_check_reports_a_config_that_others_may_write_and_its_repair(
     for mode in (0o777, before):
         path.chmod(mode)
         assert files.monitor.check() == set()
-        assert files.monitor.check() == {FileChange.CONFIG}
+        assert files.monitor.check() == {WatchedChange.CONFIG}
         assert files.monitor.check() == set()
 
 
@@ -137,7 +137,7 @@ def test_check_reports_a_link_on_the_way_that_leads_elsewhere(tmp_path: Path) ->
     (tmp_path / "..data").unlink()
     (tmp_path / "..data").symlink_to("..2")
     assert monitor.check() == set()
-    assert monitor.check() == {FileChange.CONFIG}
+    assert monitor.check() == {WatchedChange.CONFIG}
 
 
 def test_check_reports_other_source_profiles(tmp_path: Path) -> None:
@@ -151,4 +151,4 @@ def test_check_reports_other_source_profiles(tmp_path: Path) -> None:
         FakeClock(),
         has_other_sources=lambda: next(answers),
     )
-    assert [monitor.check() for _ in range(3)] == [set(), {FileChange.CONFIG}, set()]
+    assert [monitor.check() for _ in range(3)] == [set(), {WatchedChange.CONFIG}, set()]

@@ -94,6 +94,15 @@ class AwsServer:
         """
         return [sent for sent in self.ask("requests") if sent["RoleArn"] == role_arn]
 
+    def revoke(self, role_arn: str) -> None:
+        """Forget the sessions of a role, as AWS does when the role is deleted."""
+        self.ask("revoke", role_arn)
+
+    def checks(self, *role_arns: str) -> int:
+        """Return the number of GetCallerIdentity calls with sessions of these roles."""
+        found: int = self.ask("checks", role_arns)
+        return found
+
     def outlived(self, role_arn: str) -> int:
         """Return how many expired sessions of a role have signed calls."""
         found: int = self.ask("outlived", role_arn)

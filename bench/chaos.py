@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "days": days,
         "faults": sum(len(report.faults) for report in reports),
         "sessions_expired_needlessly": sum(len(report.expired) for report in reports),
+        "minutes_checked": sum(report.minutes_checked for report in reports),
+        "minutes_valid_but_untrue": sum(len(report.untrue) for report in reports),
+        "minutes_valid_but_unknowable": sum(report.minutes_unknowable for report in reports),
         "called_too_often": sum(len(report.called_too_often) for report in reports),
         "not_recovered_within_5_minutes": sum(bool(report.not_recovered) for report in reports),
         "recovered_after_seconds": {
@@ -51,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _RESULTS.parent.mkdir(exist_ok=True)
     _RESULTS.write_text(json.dumps(result, indent=2) + "\n")
     sys.stdout.write(_RESULTS.read_text())
-    keys = ("sessions_expired_needlessly", "called_too_often", "not_recovered_within_5_minutes")
+    keys = (
+        "sessions_expired_needlessly",
+        "minutes_valid_but_untrue",
+        "called_too_often",
+        "not_recovered_within_5_minutes",
+    )
     return int(any(result[key] for key in keys))
 
 

@@ -22,7 +22,13 @@ from assumed.engine.refresh_policy import ZERO, retry_delay
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import PreparedCall, Refresher
 from assumed.engine.sts_endpoints import StsEndpoint
-from assumed.errors import AssumedError, RetryPolicy, SourceRejectedError, StsThrottledError
+from assumed.errors import (
+    AssumedError,
+    RetryPolicy,
+    SourceRejectedError,
+    StsRequestRejectedError,
+    StsThrottledError,
+)
 from assumed.logs.events import event
 from assumed.models import Credentials, ProfileDefinition
 
@@ -38,7 +44,8 @@ class SessionCheck:
         definition: as it was when the check began.
         credentials: the session.
         failures: how many checks of it have failed before.
-        next_at: when it is made, in seconds of `Clock.boottime()`; infinity while it is under way.
+        next_at: when it is made, in seconds of `Clock.boottime()`; infinity while it is under way,
+            and if the endpoint does not know the call.
         asked_at: when STS was asked, in seconds of `Clock.boottime()`.
         answered_at: the time of STS in its response, aware UTC; None if there was none.
         error: why there was none.
@@ -196,7 +203,10 @@ class SessionChecker:
             lifetime=timedelta(seconds=check.definition.duration_seconds),
             jitter=self._queue.jitter(),
         )
-        check.next_at = self._clock.boottime() + (delay or ZERO).total_seconds()
+        # An endpoint that does not know the call will not learn it.
+        is_final = isinstance(error, StsRequestRejectedError)
+        wait = math.inf if is_final else (delay or ZERO).total_seconds()
+        check.next_at = self._clock.boottime() + wait
         event(
             logging.DEBUG,
             "session_check_failed",

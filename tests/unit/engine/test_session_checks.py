@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from assumed.errors import StsThrottledError, StsUnavailableError
+from assumed.errors import StsRequestRejectedError, StsThrottledError, StsUnavailableError
 from assumed.models import ProfileState
 from tests.fakes import NOON, Simulation, issued, role
 from tests.unit.engine.helpers import DEPLOY, HOUR, MINUTE, READ, logged
@@ -107,6 +107,15 @@ def test_a_check_that_fails_changes_no_state_and_is_made_again(simulation: Simul
     checked = simulation.sts.checked.count("deploy")
     simulation.run_for(5 * MINUTE)
     assert simulation.sts.checked.count("deploy") == checked
+
+
+def test_an_endpoint_that_does_not_know_the_call_is_asked_once(simulation: Simulation) -> None:
+    unknown = StsRequestRejectedError("no such action", hint="", code="InvalidAction")
+    simulation.sts.failing = {"deploy": unknown}
+    simulation.start(DEPLOY, stored=FRESH)
+    simulation.run_for(20 * MINUTE)
+    assert simulation.sts.checked == ["deploy"]
+    assert simulation.status("deploy").state is ProfileState.VALID
 
 
 def test_a_session_that_another_process_wrote_is_checked(simulation: Simulation) -> None:

@@ -38,6 +38,8 @@ class ApiServer:
         self._mfa: dict[str, dict[str, Any]] = {}
         self._session_tokens: list[dict[str, str]] = []
         self._signers: set[str] = set()
+        self._revoked: list[Any] = []
+        """Sessions of moto that it does not know any more."""
         self._identities: list[str] = []
         """The access key ids that have signed a GetCallerIdentity."""
         self._changed = threading.Condition()
@@ -80,6 +82,7 @@ class ApiServer:
         answer: Any = None
         match command:
             case "revoke":
+                self._revoked += [session for session in sessions if session.role_arn == asked]
                 sessions[:] = [session for session in sessions if session.role_arn != asked]
             case "checks":
                 keys = {each.access_key_id for each in sessions if each.role_arn in asked}
@@ -95,7 +98,7 @@ class ApiServer:
             case "secrets":
                 answer = [
                     secret
-                    for session in sessions
+                    for session in [*sessions, *self._revoked]
                     for secret in (session.secret_access_key, session.session_token)
                 ]
             case _:

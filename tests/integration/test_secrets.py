@@ -181,6 +181,10 @@ COMMANDS = [
 ]
 
 
+def valid(world: World) -> set[str]:
+    return {name for name, state in world.states().items() if state == "valid"}
+
+
 def arguments_of_all_processes() -> str:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -219,8 +223,7 @@ def test_no_secret_of_any_source_is_in_any_output(world: World) -> None:
         with world.running("--log-format", "text") as daemon:
             world.run("login", "typed", typed="364901\n")
             world.run("login", "typed", typed="980071\n")
-            working = lambda: {name for name, state in world.states().items() if state == "valid"}  # noqa: E731
-            wait_until(lambda: working() >= WORK, "every source that works")
+            wait_until(lambda: valid(world) >= WORK, "every source that works")
             for command in COMMANDS:
                 world.run(*command)
             world.outputs.append(arguments_of_all_processes())

@@ -227,8 +227,7 @@ class RefreshScheduler:
             UsageError: the profile is not in the configuration, or needs no code; not a code.
             AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
-        definition = _find(self._queue.profiles, profile).definition
-        session = self._refresher.mfa_session(definition)
+        session = self._refresher.mfa_session(_find(self._queue.profiles, profile).definition)
         if session is None:
             raise UsageError(
                 f"profile {profile} has no mfa_serial: it needs no code",
@@ -268,8 +267,7 @@ class RefreshScheduler:
         Called by the scheduler's own thread, once a second at most. It reads files.
         """
         self._checks.run()
-        with self._queue.lock:
-            self._session_checks.start_due()
+        self._session_checks.start_due()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Adopt or undo what another program has changed in the file.
@@ -381,8 +379,7 @@ class RefreshScheduler:
 
     def _drop(self, profile: ScheduledProfile) -> list[_Answer]:
         self._queue.cancel(profile)
-        failure = no_longer_refreshed(self._clock.now())
-        return self._pop_answers(profile, failure)
+        return self._pop_answers(profile, no_longer_refreshed(self._clock.now()))
 
     def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:
         requests, profile.requests = profile.requests, []

@@ -69,7 +69,7 @@ class SessionChecker:
     Args:
         clock: the source of time.
         refresher: makes the calls, and has the sessions.
-        queue: the profiles; its lock is held in `start_due` and `apply`.
+        queue: the profiles; its lock is held while `apply` is called.
         jobs: APScheduler.
         deliver: called with each check that has ended, from any thread; it returns at once.
     """
@@ -93,23 +93,27 @@ class SessionChecker:
 
     def start_due(self) -> None:
         """Apply the wall clock to unconfirmed sessions, and start the checks that are due."""
-        for name in self._sessions.apply_wall_clock():
-            self._reschedule(self._queue.profiles.get(name))
-        now = self._clock.boottime()
-        before, self._checks = self._checks, {}
-        for name, session in self._sessions.unconfirmed().items():
-            profile = self._queue.profiles.get(name)
-            if profile is None or not profile.definition.enabled:
-                continue
-            check = before.get(name)
-            if check is None or check.credentials != session.credentials:
-                check = SessionCheck(profile, profile.definition, session.credentials)
-            self._checks[name] = check
-            # The refresh that is coming replaces the session.
-            if check.next_at <= now and not self._queue.is_coming(profile):
-                check.next_at = math.inf
-                check.definition = profile.definition
-                self._submit(check)
+        with self._queue.lock:
+            now, wall_clock = self._clock.boottime(), self._clock.now()
+            before, self._checks = self._checks, {}
+            for name, session in self._sessions.unconfirmed().items():
+                profile = self._queue.profiles.get(name)
+                if profile is None:
+                    continue
+                key = session.credentials.access_key_id
+                if self._sessions.bound(name, key, now=wall_clock, at=now, is_confirmed=False):
+                    self._reschedule(profile)
+                if not profile.definition.enabled:
+                    continue
+                check = before.get(name)
+                if check is None or check.credentials != session.credentials:
+                    check = SessionCheck(profile, profile.definition, session.credentials)
+                self._checks[name] = check
+                # The refresh that is coming replaces the session.
+                if check.next_at <= now and not self._queue.is_coming(profile):
+                    check.next_at = math.inf
+                    check.definition = profile.definition
+                    self._submit(check)
 
     def apply(self, check: SessionCheck) -> None:
         """Apply the result of a check."""
@@ -117,8 +121,8 @@ class SessionChecker:
         if self._checks.get(profile.name) is not check:
             return
         if check.answered_at is not None:
-            is_earlier = self._sessions.confirm(
-                profile.name, key, answered_at=check.answered_at, asked_at=check.asked_at
+            is_earlier = self._sessions.bound(
+                profile.name, key, now=check.answered_at, at=check.asked_at, is_confirmed=True
             )
             if is_earlier:
                 self._reschedule(profile)
@@ -224,10 +228,8 @@ class SessionChecker:
             if other.failures and other.endpoint == check.endpoint and other.next_at < math.inf:
                 other.next_at = min(other.next_at, now)
 
-    def _reschedule(self, profile: ScheduledProfile | None) -> None:
+    def _reschedule(self, profile: ScheduledProfile) -> None:
         """Schedule a profile again whose session expires earlier than was known."""
-        if profile is None:
-            return
         self._queue.version += 1
         # A failing profile is retried often enough.
         if not profile.in_flight and profile.failures.failure is None:

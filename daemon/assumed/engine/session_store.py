@@ -196,52 +196,37 @@ class SessionStore:
             self._unconfirmed = dict.fromkeys(sessions)
             return sessions
 
-    def confirm(
-        self, profile: str, access_key_id: str, *, answered_at: datetime, asked_at: float
+    def bound(
+        self, profile: str, access_key_id: str, *, now: datetime, at: float, is_confirmed: bool
     ) -> bool:
-        """Record that STS has accepted a session from the file, and apply its time.
-
-        The session never looks longer for it: it expires at the earlier of both times.
+        """Apply a clock to an unconfirmed session, which never looks longer for it.
 
         Args:
             profile: its name.
             access_key_id: of the session; another one is left alone.
-            answered_at: the time of STS in that response; aware UTC.
-            asked_at: when it was asked, in seconds of `Clock.boottime()`.
+            now: what the clock showed; aware UTC.
+            at: when it did, in seconds of `Clock.boottime()`.
+            is_confirmed: it is the clock of STS, which has accepted the session. From then on, no
+                other clock is applied.
 
         Returns:
             Whether the session expires earlier than was known.
         """
 
-        def confirmed(session: RoleSession) -> RoleSession:
-            bounded = _bounded(session, answered_at, asked_at)
-            return replace(bounded, trusts_wall_clock=False)
+        def bounded(session: RoleSession) -> RoleSession:
+            expires_at = at + (session.credentials.expiration - now).total_seconds()
+            return replace(
+                session,
+                expires_at=min(session.expires_at, expires_at),
+                trusts_wall_clock=not is_confirmed,
+            )
 
-        return self._change(profile, access_key_id, confirmed)
+        return self._change(profile, access_key_id, bounded)
 
     def expire(self, profile: str, access_key_id: str) -> None:
         """Record that STS rejects a session, whatever its expiration."""
         now = self._clock.boottime()
         self._change(profile, access_key_id, lambda known: _ended(known, now))
-
-    def apply_wall_clock(self) -> tuple[str, ...]:
-        """Shorten the sessions that only the wall clock has timed, if it has been stepped forward.
-
-        Returns:
-            The profiles whose sessions expire earlier than was known.
-        """
-        if not self._unconfirmed:
-            return ()
-        now, boottime = self._clock.now(), self._clock.boottime()
-        return tuple(
-            name
-            for name, session in self.unconfirmed().items()
-            if self._change(
-                name,
-                session.credentials.access_key_id,
-                lambda session: _bounded(session, now, boottime),
-            )
-        )
 
     def _change(
         self, profile: str, access_key_id: str, change: Callable[[RoleSession], RoleSession]
@@ -330,12 +315,6 @@ def _unconfirmed(record: _Record | None) -> RoleSession | None:
         return None
     sessions = (record.session, record.in_file)
     return next((found for found in sessions if found and found.trusts_wall_clock), None)
-
-
-def _bounded(session: RoleSession, now: datetime, at: float) -> RoleSession:
-    """Return a session that expires no later than a clock says which shows `now` at `at`."""
-    remaining = session.credentials.expiration - now
-    return replace(session, expires_at=min(session.expires_at, at + remaining.total_seconds()))
 
 
 def _ended(session: RoleSession, now: float) -> RoleSession:

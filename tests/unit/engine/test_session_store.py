@@ -163,12 +163,13 @@ class TestSessionsOfTheFile:
     def confirm(self, bench: Bench, profile: str, answered_at: datetime) -> bool:
         session = bench.sessions.get(profile)
         assert session is not None
-        return bench.sessions.confirm(
-            profile,
-            session.credentials.access_key_id,
-            answered_at=answered_at,
-            asked_at=bench.clock.boottime(),
-        )
+        key, at = session.credentials.access_key_id, bench.clock.boottime()
+        return bench.sessions.bound(profile, key, now=answered_at, at=at, is_confirmed=True)
+
+    def apply_wall_clock(self, bench: Bench, profile: str) -> bool:
+        key, at = f"ASIA{profile.upper()}1", bench.clock.boottime()
+        now = bench.clock.now()
+        return bench.sessions.bound(profile, key, now=now, at=at, is_confirmed=False)
 
     def test_the_time_of_sts_shortens_the_session_that_it_confirms_and_no_other(
         self, bench: Bench
@@ -190,11 +191,12 @@ class TestSessionsOfTheFile:
     ) -> None:
         self.confirm(bench, "read", NOON)
         bench.clock.step_wall_clock(30 * MINUTE)
-        assert bench.sessions.apply_wall_clock() == ("deploy",)
+        assert self.apply_wall_clock(bench, "deploy")
+        assert not self.apply_wall_clock(bench, "read")
         assert bench.sessions.remaining("deploy") == 20 * MINUTE
         assert bench.sessions.remaining("read") == 20 * MINUTE
         bench.clock.step_wall_clock(-5 * HOUR)
-        assert bench.sessions.apply_wall_clock() == ()
+        assert not self.apply_wall_clock(bench, "deploy")
         assert bench.sessions.remaining("deploy") == 20 * MINUTE
 
     def test_a_session_that_sts_rejects_has_expired(self, bench: Bench) -> None:
@@ -206,11 +208,9 @@ class TestSessionsOfTheFile:
 
     def test_the_session_in_the_file_is_changed_under_a_newer_one_too(self, bench: Bench) -> None:
         bench.issue(DEPLOY, 2)
-        bench.sessions.confirm(
-            "deploy",
-            "ASIADEPLOY1",
-            answered_at=NOON + 20 * MINUTE,
-            asked_at=bench.clock.boottime(),
+        at = bench.clock.boottime()
+        bench.sessions.bound(
+            "deploy", "ASIADEPLOY1", now=NOON + 20 * MINUTE, at=at, is_confirmed=True
         )
         visible = bench.sessions.visible(DEPLOY)
         assert visible is not None

@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -260,13 +261,15 @@ class Directory:
 def calls_of(action: Callable[[], object]) -> list[str]:
     calls = Calls(kill, None)
     # coverage.py makes calls of its own, and none in the process that is killed.
-    tracer = sys.gettrace()
+    tracer, thread_tracer = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
+    threading.settrace(None)
     try:
         with calls.watched():
             action()
     finally:
         sys.settrace(tracer)
+        threading.settrace(thread_tracer)
     return calls.names
 
 

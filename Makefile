@@ -17,7 +17,7 @@ lint: .venv/dev ## Check style and whitespace, shell scripts and workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
 	git diff --check $(EMPTY_TREE)
-	$(BIN)/shellcheck .ci/run release/release.sh
+	$(BIN)/shellcheck .ci/run packaging/release.sh
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -66,7 +66,7 @@ reference: .venv/dev ## Write docs/configuration.md and the JSON Schema
 	$(BIN)/python -m tests.reference_page
 
 release: ## Build and try the distributions, then list the manual steps
-	@PYTHON=$(PYTHON) release/release.sh
+	@PYTHON=$(PYTHON) packaging/release.sh
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

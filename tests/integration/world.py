@@ -304,11 +304,13 @@ class World:
     def collect_secrets(self) -> None:
         """Remember the tokens of endpoints and of SSO that are on disk now."""
         state = self.home / ".local" / "state" / "assumed"
-        for directory in (self.home / "run", state / "exec"):
-            for path in directory.glob("**/*.token"):
-                # A command that ends removes its own.
-                with suppress(FileNotFoundError):
-                    self.secrets.add(path.read_text())
+        for root in (self.home / "run", state / "exec"):
+            # Not `glob`, which fails where a command that ends removes its directory.
+            for directory, _, names in os.walk(root):
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        if name.endswith(".token"):
+                            self.secrets.add(Path(directory, name).read_text())
         for path in self.home.glob(".aws/sso/cache/*.json"):
             with suppress(ValueError):
                 login = json.loads(path.read_text())

@@ -7,7 +7,7 @@ Here a file is missing only if it does not exist; any other error is raised.
 from __future__ import annotations
 
 import configparser
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
@@ -28,6 +28,17 @@ from assumed.sts.tls_context import SharedTlsSession
 
 # If a profile has no credentials, botocore continues with these: the machine's own identity, which
 # is not the one that the configuration names.
+# Keys that are no settings: credentials, where they come from, whose they are.
+_CREDENTIAL_KEYS = (
+    "aws_", "credential_", "duration_seconds", "expiration", "external_id", "login_session",
+    "manager", "mfa_", "role_", "session_tags", "source_", "sso_", "transitive_session_tags",
+    "web_identity_", "x_",
+)  # fmt: skip
+_SECRET_WORDS = ("secret", "token", "password")
+
+Settings = Mapping[str, Mapping[str, Any]]
+"""Sections with settings; see `AwsFilesSnapshot.settings`."""
+
 _OUTSIDE_THE_PROFILE = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 
 
@@ -59,14 +70,41 @@ class AwsFilesSnapshot:
             merged["profiles"].setdefault(name, {}).update(entries)
         return cls(profile_map, by_header, merged)
 
+    def settings(self, profile: str) -> Settings:
+        """Return the settings of a profile, without anything that leads to credentials.
+
+        Returns:
+            Its own entries under `profile`, and the section that its `services` names under
+            `services NAME`.
+        """
+        entries = self.merged["profiles"].get(profile, {})
+        sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
+        services = entries.get("services")
+        if services is not None:
+            sections[f"services {services}"] = self.merged["services"].get(services, {})
+        return sections
+
+    def first_with_settings(self, profiles: Iterable[str]) -> str | None:
+        """Return the first of the profiles that has settings, or that the config file has.
+
+        A profile of the credentials file has none if all its keys are about credentials: a refresh
+        may have written it.
+        """
+        in_config = self.config["profiles"]
+        return next(
+            (name for name in profiles if name in in_config or self.settings(name)["profile"]), None
+        )
+
 
 class SnapshotSession(SharedTlsSession):
     """A botocore session that reads a snapshot of the AWS files instead of the files.
 
     Args:
         variables: overrides of botocore's configuration variables.
-        profile: the name of the profile; None for none.
+        profile: the name of the profile, for the credentials; None for none.
         snapshot: the files.
+        settings: another profile and its settings, which decide instead of those of `profile` how
+            services are called; None for `profile` itself.
     """
 
     def __init__(
@@ -74,9 +112,22 @@ class SnapshotSession(SharedTlsSession):
         variables: dict[str, Any] | None,
         profile: str | None,
         snapshot: AwsFilesSnapshot,
+        settings: tuple[str, Settings] | None = None,
     ) -> None:
         super().__init__(variables, profile=profile)
         self._snapshot = snapshot
+        self._settings = settings
+        if settings is not None:
+            self.settings_profile = settings[0]
+
+    def get_scoped_config(self) -> Any:
+        """Return the entries that botocore takes settings from, such as the region.
+
+        It resolves credentials by the name of the profile, with clients that have these settings.
+        """
+        if self._settings is None:
+            return super().get_scoped_config()
+        return self._settings[1]["profile"]
 
     @property
     def full_config(self) -> Any:
@@ -119,6 +170,10 @@ def read_aws_file(path: Path) -> bytes:
         if is_missing(error):
             return b""
         raise
+
+
+def _is_setting(key: str) -> bool:
+    return not key.startswith(_CREDENTIAL_KEYS) and not any(word in key for word in _SECRET_WORDS)
 
 
 def _parse(path: Path, data: bytes) -> dict[str, dict[str, Any]]:

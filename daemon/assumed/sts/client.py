@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from botocore import exceptions
 from botocore.session import Session as BotocoreSession
@@ -115,7 +116,9 @@ class StsClient:
         self._reports_identity = reports_identity
         self._skew = ClockSkewTracker(clock)
         self._clients = ClientCache(connections=connections, on_create=self._skew.install_signer)
-        self._avoided_until: dict[tuple[Source, str], float] = {}
+        self._avoided_until: WeakKeyDictionary[BotocoreSession, dict[tuple[Source, str], float]] = (
+            WeakKeyDictionary()
+        )
         self._too_long: set[tuple[str, int]] = set()
 
     @property
@@ -150,7 +153,7 @@ class StsClient:
         Args:
             definition: the role and the parameters of the call.
             credentials: what signs the request, or the token that replaces a signature.
-            botocore_session: of the source profile, for its region, endpoint and CA settings.
+            botocore_session: for its region, endpoint and CA settings.
 
         Raises:
             AssumeRoleDeniedError: access denied by a policy.
@@ -220,8 +223,8 @@ class StsClient:
             AssumedError: as `assume_role`.
         """
         call = _SessionTokenCall(source.profile.name, source.profile)
-        named = botocore_session.get_config_variable("region")
-        region = named or default_region(partition_of(source.serial))
+        named = source.region or botocore_session.get_config_variable("region")
+        region = named or default_region(source.partition or partition_of(source.serial))
         client = self._clients.get(call, region, credentials, botocore_session)
         try:
             return self._request(
@@ -248,15 +251,16 @@ class StsClient:
     ) -> ResultT:
         """Return the result of the first region that is available."""
         first_error: StsUnavailableError | None = None
+        avoided_until = self._avoided_until.setdefault(botocore_session, {})
         for region in self._regions(definition, botocore_session):
             key = (definition.source, region)
             try:
                 result = request(region)
             except StsUnavailableError as error:
-                self._avoided_until[key] = self._clock.boottime() + _REGION_COOLDOWN_SECONDS
+                avoided_until[key] = self._clock.boottime() + _REGION_COOLDOWN_SECONDS
                 first_error = first_error or error
             else:
-                self._avoided_until.pop(key, None)
+                avoided_until.pop(key, None)
                 return result
         assert first_error is not None  # noqa: S101 - there is at least one region
         raise first_error
@@ -266,10 +270,11 @@ class StsClient:
     ) -> list[str]:
         """Return the regions in the order of the attempts: those that failed recently come last."""
         now = self._clock.boottime()
+        avoided_until = self._avoided_until.get(botocore_session, {})
         regions = [_region(definition, botocore_session), *definition.fallback_regions]
         return sorted(
             regions,
-            key=lambda region: self._avoided_until.get((definition.source, region), now) > now,
+            key=lambda region: avoided_until.get((definition.source, region), now) > now,
         )
 
     def _assume_role(

@@ -20,7 +20,7 @@ from typing import Any
 from zlib import crc32
 
 from assumed import paths
-from assumed.aws_files.config_text import header, section
+from assumed.aws_files.config_text import header, sections_text
 from assumed.credential_sources.base import Settings
 from assumed.fsutil import create_directory, write_new_file
 from assumed.server.unix_socket import private_directory
@@ -62,7 +62,7 @@ class IsolatedAwsFiles:
         for name, block in sections.items():
             if name != "profile":
                 written[header(*name.split(" ", 1))] = block
-        text = "\n".join(section(name, block) for name, block in written.items())
+        text = sections_text(written)
         write_new_file(self.config, text.encode(errors="surrogateescape"))
         write_new_file(self.credentials, b"")
 

@@ -22,20 +22,14 @@ from botocore.credentials import (
 )
 from botocore.exceptions import ConfigParseError
 
+from assumed.aws_files.config_text import is_setting
+from assumed.aws_files.ownership import EDITED_KEYS
 from assumed.credential_sources.botocore_adapter import credential_resolver
 from assumed.fsutil import MAX_AWS_FILE_BYTES, is_missing, read_file
 from assumed.sts.tls_context import SharedTlsSession
 
 # If a profile has no credentials, botocore continues with these: the machine's own identity, which
 # is not the one that the configuration names.
-# Keys that are no settings: credentials, where they come from, whose they are.
-_CREDENTIAL_KEYS = (
-    "aws_", "credential_", "duration_seconds", "expiration", "external_id", "login_session",
-    "manager", "mfa_", "role_", "session_tags", "source_", "sso_", "transitive_session_tags",
-    "web_identity_", "x_",
-)  # fmt: skip
-_SECRET_WORDS = ("secret", "token", "password")
-
 Settings = Mapping[str, Mapping[str, Any]]
 """Sections with settings; see `AwsFilesSnapshot.settings`."""
 
@@ -78,21 +72,25 @@ class AwsFilesSnapshot:
             `services NAME`.
         """
         entries = self.merged["profiles"].get(profile, {})
-        sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
+        sections = {"profile": {key: entries[key] for key in entries if is_setting(key)}}
         services = entries.get("services")
         if services is not None:
             sections[f"services {services}"] = self.merged["services"].get(services, {})
         return sections
 
-    def first_with_settings(self, profiles: Iterable[str]) -> str | None:
-        """Return the first of the profiles that has settings, or that the config file has.
+    def first_existing(self, profiles: Iterable[str]) -> str | None:
+        """Return the first of the profiles that the config file has.
 
-        A profile of the credentials file has none if all its keys are about credentials: a refresh
-        may have written it.
+        One of the credentials file counts if it has keys that no refresh writes.
         """
-        in_config = self.config["profiles"]
+        in_config, merged = self.config["profiles"], self.merged["profiles"]
         return next(
-            (name for name in profiles if name in in_config or self.settings(name)["profile"]), None
+            (
+                name
+                for name in profiles
+                if name in in_config or not EDITED_KEYS.issuperset(merged.get(name, ()))
+            ),
+            None,
         )
 
 
@@ -170,10 +168,6 @@ def read_aws_file(path: Path) -> bytes:
         if is_missing(error):
             return b""
         raise
-
-
-def _is_setting(key: str) -> bool:
-    return not key.startswith(_CREDENTIAL_KEYS) and not any(word in key for word in _SECRET_WORDS)
 
 
 def _parse(path: Path, data: bytes) -> dict[str, dict[str, Any]]:

@@ -159,7 +159,7 @@ class SourceProfiles:
         """
         with self._lock:
             snapshot = self._read()
-            chosen = snapshot.first_with_settings(config_profiles) or "default"
+            chosen = snapshot.first_existing(config_profiles) or "default"
             settings = snapshot.settings(chosen)
             key = _text_of(settings)
             if key not in self._plain:
@@ -222,7 +222,7 @@ class SourceProfiles:
         """
         with self._lock:
             snapshot = self._read()
-            chosen = snapshot.first_with_settings(config_profiles)
+            chosen = snapshot.first_existing(config_profiles)
             return chosen, {} if chosen is None else snapshot.settings(chosen)
 
     def settings_fingerprint(self, config_profiles: Sequence[str]) -> str | None:
@@ -238,7 +238,7 @@ class SourceProfiles:
     ) -> ResolvedSource:
         """Return a source with the settings of another profile; itself if they are the same."""
         snapshot = self._files.known()
-        chosen = snapshot.first_with_settings(config_profiles)
+        chosen = snapshot.first_existing(config_profiles)
         if chosen in {None, source.name}:
             return source
         settings = snapshot.settings(str(chosen))

@@ -18,7 +18,8 @@ from assumed.app.init.command import (
     generate_from_aws_files,
     write_new_config,
 )
-from assumed.app.init.generator import Definition, GeneratedConfig, generate_config
+from assumed.app.init.draft import Definition
+from assumed.app.init.generator import GeneratedConfig, generate_config
 from assumed.aws_files.profiles import AwsFiles, read_aws_files
 from assumed.aws_files.shadowing import find_clashes
 from assumed.cli.output import format_finding
@@ -204,6 +205,7 @@ def test_a_profile_name_cannot_inject_a_key(home: Home, line_end: str) -> None:
             "victim-fresh": {
                 "role_arn": "arn:aws:iam::123456789012:role/x",
                 "source_profile": "keys",
+                "config_profile": "victim",
             }
         }
     }

@@ -22,6 +22,7 @@ from assumed.aws_files.sdk_precedence import CredentialKind, exported_profile, u
 from assumed.aws_files.shadowing import unique_name
 from assumed.config.fields import truncate_for_display
 from assumed.config.schema import SOURCE_KEYS
+from assumed.models import is_profile_name
 
 _COPIED_KEYS = ("external_id", "mfa_serial", "role_session_name", "duration_seconds")
 # AssumeRoleWithWebIdentity has no such parameters, and the AWS tools ignore these keys too.
@@ -133,11 +134,13 @@ class _Generator:
         ]
         names: dict[str, str] = {}
         for name in roles or logins:
-            known = self._files.profiles.get(f"{name}{suffix}")
+            # The JavaScript SDK cannot read the keys of `[two words]`.
+            base = name if is_profile_name(f"{name}{suffix}") else "-".join(name.split())
+            known = self._files.profiles.get(f"{base}{suffix}")
             if known is not None and is_block(known, self._files.profiles[name]):
                 names[name] = known.name
             else:
-                names[name] = unique_name(name, suffix, taken)
+                names[name] = unique_name(base, suffix, taken)
             taken.add(names[name])
         return names
 

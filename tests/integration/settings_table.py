@@ -102,7 +102,6 @@ class SettingsTable:
         copy(environ["REQUESTS_CA_BUNDLE"], home / "corp-ca.pem")
         (home / "token").write_text("a.web.identity.token")
         (home / "bin").mkdir()
-        self._install("show-code", "echo 654321")
         metadata.credentials = {
             "AccessKeyId": "ASIAINSTANCE00000001",
             "SecretAccessKey": "instance-secret",
@@ -193,13 +192,13 @@ class SettingsTable:
         return answers
 
     def _refresh(self, names: Iterable[str]) -> None:
-        waiting = True
-        while waiting:
-            done = self.assumed("refresh", *names)
-            waiting = "with `assumed login`" in done.stderr
-            if waiting:
-                started = self.assumed("login", typed="123456\n")
-                assert started.returncode == 0, started.stderr
+        done = self.assumed("refresh", *names)
+        if "with `assumed login`" in done.stderr:
+            # Each code is valid once.
+            codes = (f"{code}\n" for code in range(200_001, 200_009))
+            started = self.assumed("login", typed="".join(codes))
+            assert started.returncode == 0, started.stderr
+            self.assumed("refresh", *names)
 
     def _exec(self, name: str) -> Sequence[str]:
         done = self.assumed("exec", name, "--", sys.executable, "-c", _ASK_IN_EXEC)
@@ -223,7 +222,7 @@ class SettingsTable:
         return read_aws_files(self.config, self.home / ".aws" / "credentials")
 
     def _log_in(self) -> None:
-        """Log in to every SSO, and install every credential_process."""
+        """Log in to every SSO, and install every command."""
         cache = self.home / ".aws" / "sso" / "cache"
         cache.mkdir(parents=True)
         for profile in self.files.profiles.values():
@@ -232,6 +231,8 @@ class SettingsTable:
                 token = {"accessToken": "t", "expiresAt": _moment(hours=8), "region": "us-east-1"}
                 name = sha1(key.encode(), usedforsecurity=False).hexdigest()
                 (cache / f"{name}.json").write_text(json.dumps(token))
+            if (command := profile.value("mfa_process")) is not None:
+                self._install(command.split()[0], "echo 654321")
             process = profile.value("credential_process")
             if process is not None:
                 program = process.split()[0]

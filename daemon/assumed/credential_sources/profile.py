@@ -114,6 +114,8 @@ class SourceProfiles:
             Path(paths.aws_config_file(os.environ)), Path(paths.aws_credentials_file(os.environ))
         )
         self._version = self._files.version
+        self._snapshot: AwsFilesSnapshot | None = None
+        """What `_plain` and `_with_settings` were last checked against."""
         self._fingerprints: dict[str, str] = {}
         """The current fingerprints of profiles that depend on nothing but the AWS files."""
         self._resolved: dict[str, ResolvedSource] = {}
@@ -276,6 +278,8 @@ class SourceProfiles:
         if self._files.version != self._version:
             self._version = self._files.version
             self._fingerprints.clear()
+        if snapshot is not self._snapshot:
+            self._snapshot = snapshot
             names = {"default", *snapshot.merged["profiles"]}
             current = {_text_of(snapshot.settings(name)) for name in names}
             self._plain = {key: self._plain[key] for key in self._plain if key in current}

@@ -79,9 +79,9 @@ class InterceptedAws:
                 arn = f"arn:aws:sts::{call.parameters['account_id']}:assumed-role/SSO_{name}/me"
                 key = self._key(call, arn)
                 end = datetime.now(UTC) + timedelta(hours=1)
-                found = {"accessKeyId": key, "secretAccessKey": "s", "sessionToken": "t"}
-                found |= {"expiration": int(end.timestamp() * 1000)}  # type: ignore[dict-item]
-                return 200, json.dumps({"roleCredentials": found})
+                keys = {"accessKeyId": key, "secretAccessKey": "s", "sessionToken": "t"}
+                expiration = int(end.timestamp() * 1000)
+                return 200, json.dumps({"roleCredentials": {**keys, "expiration": expiration}})
         return 404, ""
 
     def identity_of(self, access_key_id: str) -> str:

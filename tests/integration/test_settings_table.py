@@ -136,8 +136,7 @@ def test_every_profile_calls_the_sts_of_aws_tools_and_gets_the_same_identity(
         assert ("1 hour session limit" in tools) is (row.profile in REJECTED)
         own, of_fresh, of_exec = row.regions
         assert own == of_fresh == of_exec, row
-    tools, ours = table.hosts("GetRoleCredentials")
-    assert tools == ours == SSO_HOSTS[home]
+    assert table.hosts("GetRoleCredentials") == (SSO_HOSTS[home], SSO_HOSTS[home])
     assert table.hosts("GetSessionToken") == (set(), MFA_HOSTS[home])
 
     again = table.assumed("init", "--write-aws-config")

@@ -43,10 +43,10 @@ def test_a_section_is_appended_and_every_byte_stays(
     assert (after.count(b"\n") == after.count(b"\r\n")) is ends_with_crlf
     path = tmp_path / "config"
     path.write_bytes(after)
-    found = load_config(path)["profiles"]
+    found = load_config(str(path))["profiles"]
     assert found.pop(name) == {**SETTINGS, "s3": NESTED}
     path.write_bytes(before)
-    assert found == load_config(path)["profiles"]
+    assert found == load_config(str(path))["profiles"]
 
 
 def test_a_profile_that_the_file_has_under_another_spelling_is_left_out() -> None:

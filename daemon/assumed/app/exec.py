@@ -85,7 +85,9 @@ class ExecEnvironment:
             if daemon is not None:
                 provided = self._from_daemon(daemon)
                 [definition] = daemon.status([self._profile]).profiles
-                settings = self._settings(definition.region, definition.config_profiles)
+                # A daemon of an earlier version reports none.
+                config_profiles = definition.config_profiles or (self._profile,)
+                settings = self._settings(definition.region, config_profiles)
             else:
                 assert config_path is not None  # noqa: S101 - by the contract
                 configuration = load_configuration(config_path, self._sources)

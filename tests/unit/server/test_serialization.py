@@ -135,3 +135,10 @@ def test_outcome_from_json_is_the_inverse_of_outcome_to_json(outcome: Outcome) -
     content = json.loads(json.dumps(outcome_to_json(outcome)))
     assert list(content) == ["profile", "was_fresh", "expires_at", "failure"]
     assert outcome_from_json(content) == outcome
+
+
+def test_the_status_of_a_daemon_of_an_earlier_version_is_read() -> None:
+    content = status_to_json(Status(daemon=None, profiles=(DEPLOY,)))
+    for field in ("region", "config_profiles"):
+        del content["profiles"][0][field]
+    assert status_from_json(content).profiles == (DEPLOY,)

@@ -1,4 +1,4 @@
-"""botocore's STS clients: one for each source and region, as long as its inputs stay the same."""
+"""botocore's STS clients: one for each source, region and botocore session with its settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ _READ_TIMEOUT_SECONDS = 6
 @dataclass(frozen=True, slots=True)
 class _CachedClient:
     credentials: SourceCredentials | None
-    botocore_session: BotocoreSession
     client: STSClient
 
 
@@ -44,7 +43,9 @@ class ClientCache:
         self._connections = connections
         self._on_create = on_create
         self._lock = threading.Lock()
-        self._clients: dict[tuple[Source, str], _CachedClient] = {}
+        # Neither the clients nor these entries refer to the session, so it can be collected.
+        self._clients: WeakKeyDictionary[BotocoreSession, dict[tuple[Source, str], _CachedClient]]
+        self._clients = WeakKeyDictionary()
         self._endpoint_urls: WeakKeyDictionary[BotocoreSession, dict[str, str]] = (
             WeakKeyDictionary()
         )
@@ -70,15 +71,11 @@ class ClientCache:
         """
         key = (call.source, region)
         with self._lock:
-            known = self._clients.get(key)
-            if (
-                known is None
-                or known.credentials != credentials
-                or known.botocore_session is not botocore_session
-            ):
+            clients = self._clients.setdefault(botocore_session, {})
+            known = clients.get(key)
+            if known is None or known.credentials != credentials:
                 client = self._create(call, region, credentials, botocore_session)
-                known = _CachedClient(credentials, botocore_session, client)
-                self._clients[key] = known
+                known = clients[key] = _CachedClient(credentials, client)
             return known.client
 
     @contextmanager

@@ -90,9 +90,10 @@ class _SessionTokenCall:
 class StsClient:
     """Makes single requests to STS, without retries; safe to use from many threads.
 
-    There are three exceptions, because the next request is known to differ: the next region after
-    one that failed, an hour if the role allows no more, STS's time if this machine's clock is
-    wrong. When to retry is the scheduler's decision.
+    There are four exceptions, because the next request is known to differ: a new connection after
+    one that the server has closed, the next region after one that failed, an hour if the role
+    allows no more, STS's time if this machine's clock is wrong. When to retry is the scheduler's
+    decision.
 
     Args:
         clock: measures the clock skew, and how long a failed region is avoided.
@@ -360,7 +361,7 @@ class StsClient:
         parameters: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         try:
-            response = method(**parameters)
+            response = _call(method, parameters)
         except Exception as error:  # noqa: BLE001 - botocore's parser raises exceptions of any kind
             is_new_skew = isinstance(error, exceptions.ClientError) and self._update_skew(
                 error.response
@@ -375,6 +376,22 @@ class StsClient:
         with suppress(LookupError, TypeError, ValueError):
             return self._skew.update(parse_date(response))
         return False
+
+
+def _call(
+    method: Callable[..., Mapping[str, Any]], parameters: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Make a request; repeat it once if the server has closed the connection.
+
+    STS closes a connection that has been idle for a while, also at the moment when it is used
+    again. Not repeated: a request with an MFA code, which is valid once.
+    """
+    try:
+        return method(**parameters)
+    except exceptions.ConnectionClosedError:
+        if "TokenCode" in parameters:
+            raise
+        return method(**parameters)
 
 
 def _region(definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:

@@ -14,6 +14,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed import __version__
 from assumed.models import Source, SourceCredentials
+from assumed.sts.direct_calls import DirectClient
 from assumed.sts.errors import Call, bad_endpoint, translate_error
 from assumed.sts.tls import is_loopback, plain_http_error, reject_ambiguous_endpoint
 
@@ -28,7 +29,7 @@ _READ_TIMEOUT_SECONDS = 6
 class _CachedClient:
     credentials: SourceCredentials | None
     botocore_session: BotocoreSession
-    client: STSClient
+    client: DirectClient
 
 
 class ClientCache:
@@ -54,7 +55,7 @@ class ClientCache:
         region: str,
         credentials: SourceCredentials | None,
         botocore_session: BotocoreSession,
-    ) -> STSClient:
+    ) -> DirectClient:
         """Return the client for these credentials and this region, created if there is none.
 
         Args:
@@ -76,7 +77,7 @@ class ClientCache:
                 or known.botocore_session is not botocore_session
             ):
                 client = self._create(call, region, credentials, botocore_session)
-                known = _CachedClient(credentials, botocore_session, client)
+                known = _CachedClient(credentials, botocore_session, DirectClient(client))
                 self._clients[key] = known
             return known.client
 

@@ -14,12 +14,14 @@ from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
 
 from assumed.engine.thread_count import ThreadCount
+from assumed.heap import trim_heap
 
 SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
 _STUCK_SECONDS = 1.0
 _MAX_THREADS = 256
 _MAX_IDLE_SECONDS = 2.0
+_JOBS_OF_A_WAVE = 50
 
 _Submitted = tuple[Job, list[datetime]]
 
@@ -118,9 +120,15 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
             except queue.Empty:
                 with self._lock:
                     # A job that arrives now counts on the threads that are there.
-                    if self._jobs.empty():
-                        self._threads -= 1
-                        return None
+                    if not self._jobs.empty():
+                        continue
+                    self._threads -= 1
+                    is_end_of_wave = self._threads == 0 and self._ended >= _JOBS_OF_A_WAVE
+                    if is_end_of_wave:
+                        self._ended = 0
+                if is_end_of_wave:
+                    trim_heap()
+                return None
 
     def _run(self, job: Job, run_times: list[datetime]) -> None:
         try:

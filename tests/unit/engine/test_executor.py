@@ -276,3 +276,20 @@ def test_jobs_without_latency_leave_few_of_many_threads(start: Callable[[int], O
     for _ in range(48):
         assert jobs.outcome().exception is None
     assert jobs.threads.threads < 8
+
+
+def test_memory_is_returned_once_after_many_jobs(
+    start: Callable[[int], OnePass], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimmed = Semaphore(0)
+    monkeypatch.setattr("assumed.engine.executor.trim_heap", trimmed.release)
+    jobs = start(2)
+    jobs.threads.max_idle_seconds = 0.01
+    for _ in range(60):
+        jobs.submit(lambda: None)
+    for _ in range(60):
+        jobs.outcome()
+    assert trimmed.acquire(timeout=TIMEOUT)
+    jobs.submit(current_thread)
+    jobs.outcome().retval.join(TIMEOUT)
+    assert not trimmed.acquire(blocking=False)

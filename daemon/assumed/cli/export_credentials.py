@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_failure
+from assumed.cli.profile_completion import complete_profile
 from assumed.fastpath.checked_sessions import records_path, with_record
 from assumed.fastpath.credentials_reader import read_configuration
 from assumed.fastpath.formats import FORMATS, format_credentials

@@ -75,7 +75,8 @@ def test_assume_role_makes_fewer_calls_than_botocore_alone(
             client.assume_role(RoleArn=deploy.role_arn, RoleSessionName=deploy.role_session_name)
 
         # The first one creates the client and opens the connection.
-        with_assumed(), with_botocore()
+        with_assumed()
+        with_botocore()
         ours, alone = Calls().during(with_assumed), Calls().during(with_botocore)
     assert ours <= MAX_CALLS_OF_ASSUME_ROLE
     assert ours <= 0.8 * alone

@@ -131,7 +131,7 @@ class Standalone:
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
             CredentialsFileError: the file cannot be read.
-            RefreshInterrupted: Ctrl-C; the sessions that STS has issued are written.
+            RefreshInterrupted: Ctrl-C; the sessions that have arrived are written.
         """
         definitions = self.configuration.profiles
         chosen = list(dict.fromkeys(profiles)) or [

@@ -36,6 +36,9 @@ RETRY_TIMEOUT = timedelta(seconds=60)
 """How long a command retries what STS throttles, and what cannot reach it."""
 
 
+_SETTLE_SECONDS = 0.3
+
+
 class Progress(Protocol):
     """Follows a refresh; called from other threads, and returns at once."""
 
@@ -152,6 +155,8 @@ class Standalone:
                     refreshed = _wait_for_outcomes(scheduler, pending, timeout, progress)
                 except KeyboardInterrupt:
                     self._file.close()
+                    # The scheduler learns of the last writes on its own thread.
+                    wait(pending.values(), _SETTLE_SECONDS)
                     done = [future.result() for future in pending.values() if future.done()]
                     raise RefreshInterrupted(done) from None
                 outcomes |= {outcome.profile: outcome for outcome in refreshed}

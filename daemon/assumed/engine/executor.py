@@ -82,7 +82,7 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
 
     def _watch(self) -> None:
         """Start threads for jobs that wait behind stuck ones; ends when no job waits."""
-        ended = -1
+        ended = self._ended
         while True:
             time.sleep(_STUCK_SECONDS / 4)
             with self._lock:

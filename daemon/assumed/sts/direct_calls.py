@@ -62,6 +62,11 @@ class DirectClient:
         self._parser = parsers.create_parser(client.meta.service_model.resolved_protocol)
         client.meta.events.register_last("before-send.sts", self._learn)
 
+    @property
+    def meta(self) -> Any:
+        """The description of botocore's client, such as `endpoint_url`."""
+        return self._client.meta
+
     def assume_role(self, **parameters: Any) -> Mapping[str, Any]:
         """Call AssumeRole; raises the exceptions of botocore, as the other methods."""
         return self._call("AssumeRole", self._client.assume_role, parameters)

@@ -212,7 +212,7 @@ def test_the_requests_are_the_same_while_the_clock_is_wrong() -> None:
     skew = ClockSkewTracker(SystemClock())
     skew.install_signer(client)
     with freeze_time(NOON):
-        skew.update(datetime(2026, 11, 24, 15, tzinfo=UTC))
+        skew.update(client.meta.endpoint_url, datetime(2026, 11, 24, 15, tzinfo=UTC))
     check_equal(client, "AssumeRole")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 
-_FIRST = 8
 _RECENT_JOBS = 16
 _MIN_PROCESSOR_SECONDS = 1e-4
 
@@ -19,12 +18,12 @@ class ThreadCount:
     the smallest ratio of the recent jobs counts. Short jobs do not count: they made no call.
 
     Args:
-        most: the largest number.
+        most: the largest number, which counts until a job has ended.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.value = min(_FIRST, most)
+        self.value = most
         self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT_JOBS)
 
     def add(self, elapsed: float, processor: float) -> None:

@@ -16,9 +16,8 @@ def count_after(*jobs: tuple[float, float], most: int = 32) -> int:
     return count.value
 
 
-def test_a_pool_starts_with_some_threads_and_no_more_than_its_most() -> None:
-    assert ThreadCount(32).value == 8
-    assert ThreadCount(2).value == 2
+def test_all_threads_may_start_until_a_job_has_ended() -> None:
+    assert ThreadCount(32).value == 32
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_plain_http_to_another_machine_is_rejected(world: World) -> None:
 
 def test_an_unreachable_endpoint_is_reported(world: World) -> None:
     world.configure({"reports": world.add_role()})
-    done = world.run("refresh", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    done = world.run("refresh", "--timeout", "1s", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.startswith("reports: EndpointConnectionError: ")
     assert "profile reports: " not in done.stderr

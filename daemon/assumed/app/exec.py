@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -45,12 +46,16 @@ class ExecEnvironment:
         environ: the environment of the user.
         static: set AWS_ACCESS_KEY_ID and related variables, valid for one session, instead of an
             endpoint that the SDKs refresh from.
+        timeout: how long to retry if no daemon is running, and STS throttles or is unreachable.
     """
 
-    def __init__(self, profile: str, environ: Mapping[str, str], *, static: bool) -> None:
+    def __init__(
+        self, profile: str, environ: Mapping[str, str], *, static: bool, timeout: timedelta
+    ) -> None:
         self._profile = profile
         self._environ = environ
         self._static = static
+        self._timeout = timeout
         self._sources = SourceProfiles()
 
     def exec(
@@ -124,7 +129,11 @@ class ExecEnvironment:
         self, configuration: Configuration, files: IsolatedAwsFiles
     ) -> Provided:
         server = CredentialServerProcess(
-            self._profile, self._sources, files.directory, static=self._static
+            self._profile,
+            self._sources,
+            files.directory,
+            static=self._static,
+            timeout=self._timeout,
         )
         server.configure(
             _with_parents(self._profile, configuration), _stored(configuration, self._environ)

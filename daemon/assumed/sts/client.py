@@ -72,9 +72,10 @@ class _SessionTokenCall:
 class StsClient:
     """Makes single requests to STS, without retries; safe to use from many threads.
 
-    There are three exceptions, because the next request is known to differ: the next region after
-    one that failed, an hour if the role allows no more, STS's time if this machine's clock is
-    wrong. When to retry is the scheduler's decision.
+    There are four exceptions, because the next request is known to differ: a new connection after
+    one that the server has closed, the next region after one that failed, an hour if the role
+    allows no more, STS's time if this machine's clock is wrong. When to retry is the scheduler's
+    decision.
 
     Args:
         clock: measures the clock skew, and how long a failed region is avoided.

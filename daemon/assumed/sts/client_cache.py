@@ -15,6 +15,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed import __version__
 from assumed.models import Source, SourceCredentials
+from assumed.sts.direct_calls import DirectClient
 from assumed.sts.errors import Call, bad_endpoint, translate_error
 from assumed.sts.tls import is_loopback, plain_http_error, reject_ambiguous_endpoint
 
@@ -28,7 +29,7 @@ _READ_TIMEOUT_SECONDS = 6
 @dataclass(frozen=True, slots=True)
 class _CachedClient:
     credentials: SourceCredentials | None
-    client: STSClient
+    client: DirectClient
 
 
 class ClientCache:
@@ -56,7 +57,7 @@ class ClientCache:
         region: str,
         credentials: SourceCredentials | None,
         botocore_session: BotocoreSession,
-    ) -> STSClient:
+    ) -> DirectClient:
         """Return the client for these credentials and this region, created if there is none.
 
         Args:
@@ -75,7 +76,7 @@ class ClientCache:
             known = clients.get(key)
             if known is None or known.credentials != credentials:
                 client = self._create(call, region, credentials, botocore_session)
-                known = clients[key] = _CachedClient(credentials, client)
+                known = clients[key] = _CachedClient(credentials, DirectClient(client))
             return known.client
 
     @contextmanager

@@ -305,7 +305,8 @@ class ProfileStatus:
     `expires_at` and `login_expires_at` are by STS's clock. `seconds_left` is None if there is no
     session, and never negative; `lifetime_seconds` is the whole lifetime of that session. `store`
     is a `StorageMode`. `mfa_serial` is the device of the MFA session that the role is assumed
-    from, and `login_expires_at` the expiration of that session.
+    from, and `login_expires_at` the expiration of that session. `waiting_for` is what a refresh
+    that is under way waits for, and `waiting_seconds` since how long.
     """
 
     profile: str
@@ -323,6 +324,8 @@ class ProfileStatus:
     last_error: Failure | None = None
     mfa_serial: str | None = None
     login_expires_at: datetime | None = None
+    waiting_for: str | None = None
+    waiting_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ def test_status_json_has_the_documented_fields(world: World) -> None:
         "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",
         "lifetime_seconds", "refreshed_at", "next_attempt_at", "refreshes",
         "consecutive_failures", "last_error",
-        "mfa_serial", "login_expires_at",
+        "mfa_serial", "login_expires_at", "waiting_for", "waiting_seconds",
     ]  # fmt: skip
     assert list(status["profiles"][0]) == keys
     assert list(alone["profiles"][0]) == keys

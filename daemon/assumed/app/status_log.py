@@ -28,6 +28,8 @@ def log_status(status: Status) -> None:
             state=profile.state,
             expires_at=profile.expires_at,
             next_attempt_at=profile.next_attempt_at,
+            waiting_for=profile.waiting_for,
+            waiting_seconds=profile.waiting_seconds,
             failures=profile.consecutive_failures or None,
             error_code=error and error.code,
             error=error and error.message,

@@ -19,6 +19,7 @@ from assumed.clock import Clock
 from assumed.credential_sources.mfa_cache import MfaCacheFile
 from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
 from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
+from assumed.credential_sources.source_slots import SOURCE_SLOTS
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
@@ -180,7 +181,8 @@ class MfaSessions:
                 f"there is no valid MFA session of {source.serial} for source {source.profile}",
                 hint="enter an MFA code with `assumed login`",
             )
-        with state.start_lock:
+        label = f"MFA session of {source.serial}"
+        with SOURCE_SLOTS.exclusive(state.start_lock, label):
             # Another thread may have started the session meanwhile, or failed to.
             if (current := self._reusable(source, state, other_than)) is not None:
                 return current

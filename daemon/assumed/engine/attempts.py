@@ -19,6 +19,7 @@ from assumed.engine.sts_endpoints import StsEndpoints
 from assumed.errors import AssumedError, StsThrottledError, StsUnavailableError, UnexpectedError
 from assumed.logs.events import event
 from assumed.models import ProfileDefinition, RoleSession
+from assumed.progress import Progress, record_progress
 
 # An outage is over if nothing has worked for longer than this before.
 _MIN_OUTAGE_SECONDS = 1.0
@@ -33,6 +34,7 @@ class Attempt:
         profile: whose session is refreshed.
         definition: as it was when the attempt began.
         started_at: in seconds of `Clock.boottime()`.
+        progress: what it waits for.
         prepared: what was known before the call.
         took: how long the call took, without the write.
         session: the one that was issued.
@@ -42,6 +44,7 @@ class Attempt:
     profile: ScheduledProfile
     definition: ProfileDefinition
     started_at: float
+    progress: Progress
     prepared: PreparedCall = _UNPREPARED
     took: timedelta = ZERO
     session: RoleSession | None = None
@@ -97,7 +100,8 @@ class AttemptRunner:
         if attempt is None:
             return
         try:
-            written = self._refresh(attempt)
+            with record_progress(attempt.progress):
+                written = self._refresh(attempt)
         except BaseException as error:  # noqa: BLE001 - else the profile would stay in flight
             attempt.error = error
             if isinstance(error, StsThrottledError):
@@ -116,7 +120,9 @@ class AttemptRunner:
                 self._queue.add_job(profile)
                 return None
             self._queue.claim(profile)
-            return Attempt(profile, profile.definition, self._clock.boottime())
+            now, progress = self._clock.boottime(), Progress(self._clock.boottime)
+            profile.progress = progress
+            return Attempt(profile, profile.definition, now, progress)
 
     def _refresh(self, attempt: Attempt) -> Future[None] | None:
         """Call STS and have the session stored; None if the call has to wait."""
@@ -131,6 +137,8 @@ class AttemptRunner:
                 self._record_success(attempt)
                 self._mfa.read_of(definition)
             attempt.session = session
+            # Until the write is done, also after this thread has returned.
+            attempt.progress.begin("the write of the credentials file")
             return self._refresher.store_session(definition, session)
         finally:
             attempt.took = timedelta(seconds=self._clock.boottime() - attempt.started_at)

@@ -11,6 +11,7 @@ from assumed.engine.requests import ProfileRequest
 from assumed.engine.sts_endpoints import StsEndpoint
 from assumed.errors import AssumedError, SourceMissingError, SourceRejectedError
 from assumed.models import Failure, ProfileDefinition
+from assumed.progress import Progress
 
 LOGIN_REQUIRED = SourceMissingError | SourceRejectedError
 """Failures that end once the user has logged in, or replaced the keys."""
@@ -79,6 +80,7 @@ class ScheduledProfile:
         is_slow: the last call took so long that the next one must not delay others.
         restored_at: when it was last scheduled to be written again.
         requests: that are answered by the next result.
+        progress: of the last attempt; it has no wait if none is under way.
         name: of the profile; it stays the same.
     """
 
@@ -93,6 +95,7 @@ class ScheduledProfile:
     is_slow: bool = False
     restored_at: float = -math.inf
     requests: list[ProfileRequest] = field(default_factory=list)
+    progress: Progress | None = None
     name: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ from assumed.models import (
     SourceCredentials,
     WebIdentityToken,
 )
+from assumed.progress import waiting_for
 from assumed.sts.client_cache import ClientCache
 from assumed.sts.clock_skew import ClockSkewTracker
 from assumed.sts.errors import Call, denial_hint, translate_error
@@ -360,7 +361,8 @@ class StsClient:
         parameters: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         try:
-            response = method(**parameters)
+            with waiting_for(f"STS endpoint {_endpoint_of(method)}"):
+                response = method(**parameters)
         except Exception as error:  # noqa: BLE001 - botocore's parser raises exceptions of any kind
             is_new_skew = isinstance(error, exceptions.ClientError) and self._update_skew(
                 error.response
@@ -375,6 +377,12 @@ class StsClient:
         with suppress(LookupError, TypeError, ValueError):
             return self._skew.update(parse_date(response))
         return False
+
+
+def _endpoint_of(method: Callable[..., object]) -> str:
+    """Return the endpoint that a method of a botocore client calls."""
+    client: Any = getattr(method, "__self__", None)
+    return str(client.meta.endpoint_url) if client is not None else ""
 
 
 def _region(definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:

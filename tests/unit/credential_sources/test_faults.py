@@ -128,7 +128,7 @@ def test_a_credential_process_that_cannot_be_started_is_a_local_fault(
         raise OSError(number, os.strerror(number))
 
     files.process("{}")
-    monkeypatch.setattr("assumed.credential_sources.botocore_adapter.LimitedProcess", popen)
+    monkeypatch.setattr("assumed.credential_sources.process_output.subprocess.Popen", popen)
     with pytest.raises(LocalFaultError, match=os.strerror(number)):
         credentials_of("keys")
 

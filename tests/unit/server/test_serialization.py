@@ -45,6 +45,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
         "last_error",
         "mfa_serial",
         "login_expires_at",
+        "waiting_for",
+        "waiting_seconds",
     ]
     assert content == {
         "version": 1,
@@ -79,6 +81,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
                 },
                 "mfa_serial": None,
                 "login_expires_at": None,
+                "waiting_for": None,
+                "waiting_seconds": None,
             },
             {
                 "profile": "fresh",
@@ -96,6 +100,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
                 "last_error": None,
                 "mfa_serial": None,
                 "login_expires_at": None,
+                "waiting_for": None,
+                "waiting_seconds": None,
             },
         ],
     }

@@ -1,0 +1,139 @@
+"""Sources, endpoints and files that do not answer: each has a deadline, and delays no other."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.world import SOURCE, AwsServer, Daemon, World, wait_until
+
+MAX_THREADS = 128 + 32 + 24
+"""Those that wait for commands, those for the others, and those of everything else."""
+
+
+@pytest.fixture
+def brief_world(tmp_path: Path) -> Iterator[World]:
+    """A world whose sessions last 36 seconds, and whose commands are killed after 6."""
+    server = AwsServer(lifetime_scale=0.01)
+    world = World(tmp_path, server)
+    world.assumed = [sys.executable, str(Path(__file__).with_name("brief_deadlines.py")), "6"]
+    yield world
+    server.stop()
+
+
+def hanging_command(world: World) -> str:
+    """Return a command that starts another one, and waits for it without an end."""
+    program = world.home / "hang.sh"
+    program.write_text("#!/bin/sh\nsleep 3600 & echo $! >>pids\necho $$ >>pids\nwait\n")
+    program.chmod(0o700)
+    return str(program)
+
+
+def processes(world: World) -> list[int]:
+    path = world.home / "pids"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def status_of(world: World, profile: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        each for each in world.status()["profiles"] if each["profile"] == profile
+    )
+    return found
+
+
+def number_of_threads(daemon: Daemon) -> int:
+    return len(list(Path(f"/proc/{daemon.pid}/task").iterdir()))
+
+
+@pytest.mark.parametrize("kind", ["credential_process", "source_profile", "mfa_process"])
+def test_a_command_that_hangs_is_named_and_killed_and_the_next_run_heals(
+    brief_world: World, kind: str
+) -> None:
+    world = brief_world
+    command = hanging_command(world)
+    role = world.add_role()
+    config = world.credentials.with_name("config")
+    definition: dict[str, object] = {"role_arn": role, "source_profile": "src"}
+    reason = "credential_process of source profile src"
+    config.write_text(f"[profile src]\ncredential_process = {command}\n")
+    if kind == "source_profile":
+        config.write_text(
+            f"[profile src]\nrole_arn = {role}\nsource_profile = vault\n"
+            f"[profile vault]\ncredential_process = {command}\n"
+        )
+        reason = "credential_process of source profile vault"
+    elif kind == "mfa_process":
+        serial = world.server.add_mfa("123456", role_arn=role)
+        definition = {
+            "role_arn": role,
+            "source_profile": SOURCE,
+            "mfa_serial": serial,
+            "mfa_process": [command],
+        }
+        reason = f"mfa_process {command}"
+    world.configure({"slow": definition, "fast": role})
+    with world.daemon() as daemon:
+        wait_until(lambda: world.states().get("fast") == "valid", "the other profile")
+        wait_until(lambda: (status_of(world, "slow")["waiting_seconds"] or 0) >= 3, "the wait")
+        assert status_of(world, "slow")["waiting_for"] == reason
+        assert f"slow: waiting for {reason} since " in world.run("status").stdout
+        daemon.wait_for("SourceTimeout")
+        error = status_of(world, "slow")["last_error"]
+        assert "did not " in error["message"]
+        assert "run it by hand" in error["hint"]
+        wait_until(lambda: not any(map(is_alive, processes(world)[:2])), "the end of the group")
+
+
+def test_300_profiles_on_hanging_sources_keep_no_other_from_being_fresh(brief_world: World) -> None:
+    world = brief_world
+    command = hanging_command(world)
+    role = world.add_role()
+    keys = world.credentials.read_text().split("\n", 2)[2]
+    answer = json.dumps({"Version": 1} | _keys(keys))
+    healthy = world.home / "healthy.sh"
+    healthy.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    healthy.chmod(0o700)
+    names = [f"hang-{number}" for number in range(300)]
+    sections = [f"[profile of-{name}]\ncredential_process = {command}\n" for name in names]
+    sections.append(f"[profile healthy]\ncredential_process = {healthy}\n")
+    world.credentials.with_name("config").write_text("".join(sections))
+    hanging: dict[str, str | dict[str, object]] = {
+        name: {"role_arn": role, "source_profile": f"of-{name}", "store": "memory"} for name in names
+    }
+    good: dict[str, str | dict[str, object]] = {
+        "keys": role,
+        "process": {"role_arn": role, "source_profile": "healthy"},
+    }
+    world.configure({**hanging, **good})
+    with world.daemon() as daemon:
+        wait_until(lambda: all(world.states().get(name) == "valid" for name in good), "the others")
+        before = world.server.calls(role)
+        # Three lifetimes of the default refresh, with every deadline reached several times.
+        ends_at, threads = time.monotonic() + 40, 0
+        while time.monotonic() < ends_at:
+            states = world.states()
+            assert {states[name] for name in good} == {"valid"}, states
+            threads = max(threads, number_of_threads(daemon))
+        assert threads <= MAX_THREADS
+        assert world.server.calls(role) >= before + 2
+        text = daemon.log.read_text()
+        assert "SourceTimeout" in text
+        assert "Traceback" not in text
+
+
+def _keys(text: str) -> dict[str, str]:
+    values = [line.split(" = ", 1)[1].strip() for line in text.splitlines() if " = " in line]
+    return {"AccessKeyId": values[0], "SecretAccessKey": values[1]}

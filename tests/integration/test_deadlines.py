@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.integration.world import SOURCE, AwsServer, Daemon, World, wait_until
 
+MAX_REQUEST_SECONDS = 15
+START_SECONDS = 5
 MAX_THREADS = 128 + 32 + 24
 """Those that wait for commands, those for the others, and those of everything else."""
 
@@ -111,7 +115,8 @@ def test_300_profiles_on_hanging_sources_keep_no_other_from_being_fresh(brief_wo
     sections.append(f"[profile healthy]\ncredential_process = {healthy}\n")
     world.credentials.with_name("config").write_text("".join(sections))
     hanging: dict[str, str | dict[str, object]] = {
-        name: {"role_arn": role, "source_profile": f"of-{name}", "store": "memory"} for name in names
+        name: {"role_arn": role, "source_profile": f"of-{name}", "store": "memory"}
+        for name in names
     }
     good: dict[str, str | dict[str, object]] = {
         "keys": role,
@@ -132,6 +137,55 @@ def test_300_profiles_on_hanging_sources_keep_no_other_from_being_fresh(brief_wo
         text = daemon.log.read_text()
         assert "SourceTimeout" in text
         assert "Traceback" not in text
+
+
+@pytest.fixture
+def silent_addresses(brief_world: World) -> Iterator[list[str]]:
+    """Eight addresses at which the port of STS takes connections and completes none."""
+    port = urlsplit(brief_world.server.endpoint_url).port
+    with ExitStack() as stack:
+        addresses = [f"127.0.0.{number}" for number in range(2, 10)]
+        for address in addresses:
+            listener = stack.enter_context(socket.socket())
+            listener.bind((address, port))
+            listener.listen(0)
+            for _ in range(4):
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex((address, port))
+        yield addresses
+
+
+def test_an_endpoint_with_eight_addresses_that_do_not_answer_fails_in_seconds(
+    brief_world: World, silent_addresses: list[str]
+) -> None:
+    world = brief_world
+    port = urlsplit(world.server.endpoint_url).port
+    environ = {
+        "AWS_ENDPOINT_URL": f"http://localhost:{port}",
+        "LOCALHOST": " ".join(silent_addresses),
+    }
+    world.configure({"reports": world.add_role()})
+    began = time.monotonic()
+    with world.daemon(**environ) as daemon:
+        daemon.wait_for("refresh_failed")
+        assert time.monotonic() - began < MAX_REQUEST_SECONDS + START_SECONDS
+        assert status_of(world, "reports")["last_error"]["code"] == "ConnectTimeoutError"
+
+
+def test_the_ninth_address_of_an_endpoint_is_used_if_eight_do_not_answer(
+    brief_world: World, silent_addresses: list[str]
+) -> None:
+    world = brief_world
+    port = urlsplit(world.server.endpoint_url).port
+    environ = {
+        "AWS_ENDPOINT_URL": f"http://localhost:{port}",
+        "LOCALHOST": " ".join([*silent_addresses, "127.0.0.1"]),
+    }
+    world.configure({"reports": world.add_role()})
+    with world.running(**environ) as daemon:
+        assert world.states() == {"reports": "valid"}
+        assert "refresh_failed" not in daemon.log.read_text()
 
 
 def _keys(text: str) -> dict[str, str]:

@@ -118,9 +118,7 @@ _lookups: dict[tuple[str, int], Future[Sequence[Address]]] = {}
 
 def _look_up(host: str, port: int, seconds: float) -> Sequence[Address]:
     with suppress(socket.gaierror):
-        return socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     # No call can interrupt getaddrinfo(3); while one hangs, no other is made for that name.
     with _lock:
         lookup = _lookups.get((host, port))

@@ -23,6 +23,8 @@ from assumed.sts.connecting import open_connection
 
 MAX_BYTES = 1 << 20
 MAX_SECONDS = 15.0
+_urllib3: Any = httpsession
+"""Has the exceptions of urllib3 that botocore translates."""
 _MIN_SECONDS = 0.001
 """A time-out of zero would mean not to wait at all."""
 
@@ -122,11 +124,11 @@ class _LimitedConnection:
         try:
             opened = open_connection(host, port, seconds=seconds, options=options or ())
         except TimeoutError as error:
-            raise httpsession.URLLib3ConnectTimeoutError(
+            raise _urllib3.URLLib3ConnectTimeoutError(
                 connection, f"no address of {host} answers"
             ) from error
         except OSError as error:
-            raise httpsession.NewConnectionError(connection, str(error)) from error
+            raise _urllib3.NewConnectionError(connection, str(error)) from error
         # For TLS and the request; the response has its own limit.
         opened.settimeout(max(_MIN_SECONDS, min(seconds, _request.remaining())))
         return opened

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +31,8 @@ from assumed.errors import (
     SourceUnavailableError,
     UsageError,
 )
+from assumed.file_calls import FileCalls, HangingFileError
+from assumed.fsutil import local_fault_hint
 from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
 
 # RFC 6238: how long a device shows one code.
@@ -102,6 +106,7 @@ class MfaSessions:
         self._clock = clock
         self._run = run
         self.directory = directory
+        self._files = FileCalls(str(directory))
         self._lock = threading.Lock()
         self._states: dict[tuple[str, str], _MfaSessionState] = {}
         self._used_codes: dict[str, float] = {}
@@ -121,7 +126,11 @@ class MfaSessions:
     def fingerprint(self, source: MfaSession) -> str | None:
         """Return a text that changes with the keys or the session; None if unreadable."""
         keys = self._profiles.fingerprint(source.profile.name)
-        return None if keys is None else f"{keys} {file_state(self._state_for(source).file.path)}"
+        path = self._state_for(source).file.path
+        try:
+            return None if keys is None else f"{keys} {self._files.run(lambda: file_state(path))}"
+        except HangingFileError:
+            return None
 
     def expires_at(self, source: MfaSession) -> datetime | None:
         """Return the expiration by STS's clock, aware UTC; None if there is no valid session."""
@@ -228,8 +237,9 @@ class MfaSessions:
         with state.lock:
             state.credentials = issued.credentials
             state.expires_at = asked_at + lifetime.total_seconds()
-            state.file.write(source, issued.credentials)
-            state.file_state = file_state(state.file.path)
+        with suppress(HangingFileError):
+            # Without the lock, which the scheduler takes.
+            state.file_state = self._files.run(partial(_write, state.file, source, issued))
         return issued.credentials
 
     def _claim_code(self, code: str) -> None:
@@ -272,16 +282,20 @@ class MfaSessions:
 
     def _current(self, source: MfaSession, state: _MfaSessionState) -> TemporaryCredentials | None:
         """Return the session that is valid now, after loading a changed cache file."""
-        now_on_disk = file_state(state.file.path)
+        known = state.file_state
         state.fault = None
-        if now_on_disk != state.file_state:
-            try:
-                stored = state.file.read(source)
-            except LocalFaultError as error:
-                # What is known stays; the file is read again the next time.
-                state.fault = error
-            else:
-                state.file_state = now_on_disk
+        try:
+            changed = self._files.run(partial(_read_if_changed, state.file, source, known))
+        except HangingFileError as error:
+            state.fault = LocalFaultError(
+                f"{error.filename}: {error.strerror}", hint=local_fault_hint(error)
+            )
+        except LocalFaultError as error:
+            # What is known stays; the file is read again the next time.
+            state.fault = error
+        else:
+            if changed is not None:
+                state.file_state, stored = changed
                 self._adopt(state, stored)
         current = state.credentials
         if current is None or current.access_key_id in state.rejected:
@@ -303,6 +317,18 @@ class MfaSessions:
             if key not in self._states:
                 self._states[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
             return self._states[key]
+
+
+def _read_if_changed(
+    file: MfaCacheFile, source: MfaSession, known: FileState | None
+) -> tuple[FileState, TemporaryCredentials | None] | None:
+    state = file_state(file.path)
+    return None if state == known else (state, file.read(source))
+
+
+def _write(file: MfaCacheFile, source: MfaSession, issued: SessionTokenResponse) -> FileState:
+    file.write(source, issued.credentials)
+    return file_state(file.path)
 
 
 class MfaSource:

@@ -14,8 +14,9 @@ import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore import exceptions
 from botocore.loaders import create_loader
@@ -37,6 +38,7 @@ from assumed.errors import (
     LocalFaultError,
     SourceMissingError,
 )
+from assumed.file_calls import FileCalls, HangingFileError
 from assumed.fsutil import (
     MAX_AWS_FILE_BYTES,
     FileTooLargeError,
@@ -64,6 +66,8 @@ _SECRET_WORDS = ("secret", "token", "password")
 
 FileState = tuple[str, int, int, int]
 _NO_FILE = (0, 0, 0)
+
+DiskT = TypeVar("DiskT")
 
 
 class ResolvedSource(BotocoreSource):
@@ -124,6 +128,9 @@ class SourceProfiles:
         self._paths = tuple(
             Path(find(os.environ)) for find in (paths.aws_config_file, paths.aws_credentials_file)
         )
+        # A login may be on another file system than the AWS files.
+        self._files = FileCalls(str(self._paths[0].parent))
+        self._logins = FileCalls(str(_token_cache("sso_session").parent))
         self._signature: tuple[FileState, ...] | None = None
         self._digest: bytes | None = None
         self._fingerprints: dict[str, str] = {}
@@ -249,22 +256,28 @@ class SourceProfiles:
             AwsFilesUnreadableError: a file is malformed.
             LocalFaultError: a file cannot be read now, and none was read before.
         """
-        signature = tuple(file_state(path) for path in self._paths)
-        if signature != self._signature:
-            try:
-                contents = [(path, read_aws_file(path)) for path in self._paths]
-            except (NotRegularFileError, FileTooLargeError) as error:
-                raise _wrong_kind(error) from None
-            except OSError as error:
-                self._keep_known(error)
-            else:
+        try:
+            signature, contents = self._files.run(self._read_if_changed)
+        except (NotRegularFileError, FileTooLargeError) as error:
+            raise _wrong_kind(error) from None
+        except OSError as error:
+            self._keep_known(error)
+        else:
+            if contents is not None:
                 self._update(contents)
                 self._signature = signature
-                self._end_fault()
-        else:
             self._end_fault()
         profiles: Mapping[str, Any] = self._merged().get("profiles", {})
         return profiles
+
+    def _read_if_changed(
+        self,
+    ) -> tuple[tuple[FileState, ...], Sequence[tuple[Path, bytes]] | None]:
+        """Return the states of the files, and their contents if they have changed."""
+        signature = tuple(file_state(path) for path in self._paths)
+        if signature == self._signature:
+            return signature, None
+        return signature, [(path, read_aws_file(path)) for path in self._paths]
 
     def _merged(self) -> Mapping[str, Any]:
         return {} if self._snapshot is None else self._snapshot.merged
@@ -343,19 +356,38 @@ class SourceProfiles:
         for link in _chain(name, profiles):
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
-            _reject_foreign_process(link, entries, self._paths)
+            if os.geteuid() == 0 and "credential_process" in entries:
+                self._on_disk(partial(_reject_foreign_process, link, self._paths))
             if (token_file := entries.get("web_identity_token_file")) is not None:
-                _require_readable(Path(paths.expand_home(str(token_file))))
+                token = Path(paths.expand_home(str(token_file)))
+                self._on_disk(partial(_require_readable, token))
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
                     inputs.append(self._merged().get(sections, {}).get(named))
-        inputs.append([_files_in(cache) for cache in sorted(caches)])
+        if caches:
+            inputs.append(self._on_disk(lambda: [_files_in(cache) for cache in sorted(caches)]))
+        else:
+            inputs.append([])
         text = json.dumps(inputs, sort_keys=True, default=str)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         if not caches:
             self._fingerprints[name] = fingerprint
         return fingerprint
+
+    def _on_disk(self, call: Callable[[], DiskT]) -> DiskT:
+        """Return the result of a call on files other than the AWS files.
+
+        Raises:
+            LocalFaultError: they do not answer.
+            AssumedError: raised by `call`.
+        """
+        try:
+            return self._logins.run(call)
+        except HangingFileError as error:
+            raise LocalFaultError(
+                f"{error.filename}: {error.strerror}", hint=local_fault_hint(error)
+            ) from error
 
     def _new_botocore_session(
         self, name: str | None, variables: dict[str, Any] | None = None
@@ -437,10 +469,8 @@ def _reject_mfa_prompt(name: str, link: str, entries: Mapping[str, Any]) -> None
         )
 
 
-def _reject_foreign_process(link: str, entries: Mapping[str, Any], paths: Iterable[Path]) -> None:
+def _reject_foreign_process(link: str, paths: Iterable[Path]) -> None:
     """Keep root from running a command that another user configured, such as with `sudo -E`."""
-    if os.geteuid() != 0 or "credential_process" not in entries:
-        return
     for path in paths:
         with suppress(OSError):
             if path.stat().st_uid != 0:

@@ -341,6 +341,8 @@ class DaemonStatus:
     """How far this machine's clock is ahead of STS's; 0 if the skew is less than a minute."""
     log_error: str | None = None
     """Why events are not logged where they should be; None if they are."""
+    local_fault: str | None = None
+    """What this machine lacks now: a resource that is used up, a file that does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

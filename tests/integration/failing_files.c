@@ -1,6 +1,7 @@
 /* Makes calls on files fail with a chosen error, as a disk, a network file system or the limits of
    a process do. The file that FAILING_FILES names has lines of a number of an error and the start
-   of a path; without that file nothing fails. */
+   of a path; without that file nothing fails. With the number -1 the call hangs, as on a network
+   file system whose server is away, until the line is gone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -37,8 +38,16 @@ static int fault_of(const char *path)
     return 0;
 }
 
+static int fault_after_hanging(const char *path)
+{
+    int fault;
+    while ((fault = fault_of(path)) < 0)
+        usleep(20000);
+    return fault;
+}
+
 #define FAIL(path)                                                                                 \
-    int fault = fault_of(path);                                                                    \
+    int fault = fault_after_hanging(path);                                                         \
     if (fault) {                                                                                   \
         errno = fault;                                                                             \
         return -1;                                                                                 \

@@ -52,6 +52,7 @@ def test_status_json_has_the_documented_fields(world: World) -> None:
         "config_error",
         "clock_skew_seconds",
         "log_error",
+        "local_fault",
     ]
     keys = [
         "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",

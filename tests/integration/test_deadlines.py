@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import sys
 import time
@@ -14,12 +15,26 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.integration.test_passing_faults import (
+    FailingFiles,
+    check_healed,
+    is_valid,
+    needs_compiler,
+    seconds_until,
+)
 from tests.integration.world import SOURCE, AwsServer, Daemon, World, wait_until
 
+HANGS = -1
 MAX_REQUEST_SECONDS = 15
+STOP_TIMEOUT_SECONDS = 10
 START_SECONDS = 5
 MAX_THREADS = 128 + 32 + 24
 """Those that wait for commands, those for the others, and those of everything else."""
+
+
+@pytest.fixture
+def failing(tmp_path_factory: pytest.TempPathFactory) -> FailingFiles:
+    return FailingFiles(tmp_path_factory.mktemp("failing"))
 
 
 @pytest.fixture
@@ -191,3 +206,59 @@ def test_the_ninth_address_of_an_endpoint_is_used_if_eight_do_not_answer(
 def _keys(text: str) -> dict[str, str]:
     values = [line.split(" = ", 1)[1].strip() for line in text.splitlines() if " = " in line]
     return {"AccessKeyId": values[0], "SecretAccessKey": values[1]}
+
+
+@needs_compiler
+def test_files_that_hang_hold_up_neither_memory_profiles_nor_status_nor_the_stop(
+    brief_world: World, failing: FailingFiles
+) -> None:
+    world = brief_world
+    role = world.add_role()
+    world.configure(
+        {
+            name: {"role_arn": role, "source_profile": SOURCE, "store": store}
+            for name, store in (("memory", "memory"), ("file", "file"))
+        }
+    )
+    with world.running(**failing.environ) as daemon:
+        failing.fail(HANGS, world.credentials.parent)
+        # A file event, so that something reads them.
+        daemon.wait_for("file_hangs")
+        for _ in range(2):
+            before = world.server.calls(role)
+            wait_until(lambda before=before: world.server.calls(role) > before, "the next refresh")  # type: ignore[misc]
+        ends_at = time.monotonic() + 40
+        while time.monotonic() < ends_at:
+            began = time.monotonic()
+            assert status_of(world, "memory")["state"] == "valid"
+            assert time.monotonic() - began < START_SECONDS
+        status = world.status()
+        assert str(world.credentials.parent) in status["daemon"]["local_fault"]
+        waiting = status_of(world, "file")
+        assert waiting["waiting_for"] == "the write of the credentials file"
+        assert "trouble on this machine: " in world.run("status").stderr
+        failing.work()
+        check_healed(seconds_until(lambda: is_valid(world, "memory", "file"), "the profiles"))
+        daemon.wait_for("file_answers")
+        failing.fail(HANGS, world.home / ".aws", world.home / ".config")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("file_hangs", times=2)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < STOP_TIMEOUT_SECONDS
+        failing.work()
+        assert "Traceback" not in daemon.log.read_text()
+
+
+@needs_compiler
+def test_a_start_that_hangs_in_a_file_stops_in_time(
+    brief_world: World, failing: FailingFiles
+) -> None:
+    world = brief_world
+    world.configure({"reports": world.add_role()})
+    failing.fail(HANGS, world.home / ".config")
+    with world.daemon(**failing.environ) as daemon:
+        wait_until(lambda: number_of_threads(daemon) > 1, "the start")
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < STOP_TIMEOUT_SECONDS

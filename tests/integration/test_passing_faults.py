@@ -73,6 +73,12 @@ def events(daemon: Daemon, name: str) -> list[str]:
     return [line for line in daemon.log.read_text().splitlines() if name in line.split()]
 
 
+def descriptors(daemon: Daemon) -> dict[int, str]:
+    directory = Path(f"/proc/{daemon.pid}/fd")
+    found = {int(link.name): link for link in directory.iterdir()}
+    return {number: os.readlink(found[number]) for number in sorted(found)}
+
+
 def is_valid(world: World, *profiles: str) -> bool:
     states = world.states()
     return all(states.get(profile) == "valid" for profile in profiles)
@@ -264,15 +270,24 @@ def test_a_daemon_without_descriptors_names_the_resource_and_heals(brief_world: 
     )
     with world.running() as daemon:
         before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (8, before[1]))
+        # No number is free but that of the descriptor that the API socket has in reserve.
+        reserve = next(number for number, path in descriptors(daemon).items() if path == "/")
+        assert reserve == len([number for number in descriptors(daemon) if number < reserve])
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (reserve + 1, before[1]))
         # Without the change nothing would have to read the AWS files.
         world.credentials.with_name("config").write_text("[profile unrelated]\n")
         daemon.wait_for("refresh_failed", times=2)
+        # The socket answers, one client after the other.
+        for _ in range(3):
+            assert "Too many open files" in world.status()["daemon"]["local_fault"]
         text = daemon.log.read_text()
+        assert len(events(daemon, "resource_exhausted")) == 1
         assert "LocalFault" in text
         assert "Too many open files" in text
         assert "SourceMissing" not in text
         assert len(text) < 100_000, "it logs without a pause"
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
         check_healed(seconds_until(lambda: is_valid(world, "one", "two"), "the profiles"))
+        wait_until(lambda: world.status()["daemon"]["local_fault"] is None, "the end of it", 60)
+        assert len(events(daemon, "resource_available")) == 1
         assert "Traceback" not in daemon.log.read_text()

@@ -24,6 +24,7 @@ from assumed.app.factory import (
     make_refresher,
 )
 from assumed.app.file_monitor import FileMonitor, WatchedChange
+from assumed.app.file_worker import FileWorker
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.source_lookup import SourceLookup
@@ -34,6 +35,7 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs import event, retry_failed_log
 from assumed.models import Configuration
 from assumed.observers.composite import CompositeObserver
@@ -53,9 +55,14 @@ from assumed.subprocesses import running_commands
 
 _READY_TIMEOUT_SECONDS = 20
 _INTERRUPTED = 130
+_FILES_TIMEOUT_SECONDS = 1.0
+STOP_TIMEOUT_SECONDS = 8.0
+"""Less than the `TimeoutStopSec` of the systemd units."""
+EXIT_STATUSES = {signal.SIGTERM: 0, signal.SIGINT: _INTERRUPTED}
+"""The signals that stop the daemon."""
 
 
-class _MainLoopEvent(Enum):
+class MainLoopEvent(Enum):
     """What signals, the scheduler and API clients ask the main thread to do."""
 
     NOTIFY_READY = auto()
@@ -70,31 +77,42 @@ class _MainLoopEvent(Enum):
 
 
 _SIGNALS = {
-    signal.SIGHUP: _MainLoopEvent.RELOAD,
-    signal.SIGTERM: _MainLoopEvent.TERMINATE,
-    signal.SIGINT: _MainLoopEvent.INTERRUPT,
-    signal.SIGUSR1: _MainLoopEvent.LOG_STATUS,
+    signal.SIGHUP: MainLoopEvent.RELOAD,
+    signal.SIGTERM: MainLoopEvent.TERMINATE,
+    signal.SIGINT: MainLoopEvent.INTERRUPT,
+    signal.SIGUSR1: MainLoopEvent.LOG_STATUS,
 }
 
 
 class Daemon:
     """The daemon: refreshes the profiles of a configuration until a signal stops it."""
 
-    def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        environ: Mapping[str, str],
+        main_loop: SignalAwareQueue[MainLoopEvent],
+    ) -> None:
         """Read the configuration and create all objects; nothing runs yet.
+
+        Args:
+            config_path: the configuration.
+            environ: the environment.
+            main_loop: the queue of the main thread; it wakes on signals from now on.
 
         Raises:
             ConfigurationError: with every problem in the configuration.
             ConfigurationUnavailableError: the configuration cannot be read now.
             SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
         """
-        self._queue = SignalAwareQueue[_MainLoopEvent]()
+        self._queue = main_loop
         # Before the configuration is read: what SIGHUP announces after that must not be missed.
         self._handle_signals()
         clock, sources = SystemClock(), SourceProfiles()
         lookup = SourceLookup(sources)
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
+        self._files = FileWorker(f"{configuration.path} or the AWS files")
         self._reaper = ZombieReaper(running_commands, clock.boottime)
         self._notifier: Notifier = SystemdNotifier(environ)
         metrics = Metrics()
@@ -115,7 +133,7 @@ class Daemon:
             environ,
             lookup=lookup,
             apply=self._apply,
-            request_reload=lambda: self._post(_MainLoopEvent.RELOAD),
+            request_reload=lambda: self._post(MainLoopEvent.RELOAD),
         )
         self._status = StatusNotifier(
             self._notifier, summary=self._engine.summary, config_error=lambda: self._reloader.error
@@ -150,7 +168,6 @@ class Daemon:
     def _handle_signals(self) -> None:
         for number, main_loop_event in _SIGNALS.items():
             signal.signal(number, lambda *_, posted=main_loop_event: self._post(posted))
-        self._queue.enable_signal_wakeup()
 
     def _make_engine(
         self, configuration: Configuration, sources: SourceProfiles, metrics: Metrics
@@ -175,7 +192,7 @@ class Daemon:
             retried_by=RetriedBy.DAEMON,
         )
         scheduler.subscribe(self._observers.on_event)
-        scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
+        scheduler.first_pass.add_done_callback(lambda _: self._post(MainLoopEvent.NOTIFY_READY))
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
     def _start(self, stack: ExitStack) -> None:
@@ -196,13 +213,15 @@ class Daemon:
         stack.callback(self._listener.close)
         self._endpoint.restore()
         stack.callback(self._endpoint.close)
+        self._files.start()
+        stack.callback(self._files.stop, _FILES_TIMEOUT_SECONDS)
         self._monitor.start()
         stack.callback(self._monitor.stop)
         self._engine.start()
         stack.callback(self._stop)
         # After NOTIFY_READY if all sessions are fresh: the import of the server takes time, and
         # clients wait in the backlog of the socket.
-        self._post(_MainLoopEvent.START_API)
+        self._post(MainLoopEvent.START_API)
 
     def _stop(self) -> None:
         self._notifier.stopping()
@@ -219,35 +238,35 @@ class Daemon:
             try:
                 main_loop_event = self._queue.get(timeout=timeout)
             except queue.Empty:
-                main_loop_event = _MainLoopEvent.NOTIFY_READY
+                main_loop_event = MainLoopEvent.NOTIFY_READY
             match main_loop_event:
-                case _MainLoopEvent.NOTIFY_READY:
+                case MainLoopEvent.NOTIFY_READY:
                     is_ready = True
                     self._notify_ready()
-                case _MainLoopEvent.START_API:
+                case MainLoopEvent.START_API:
                     self._listener.start()
-                case _MainLoopEvent.RESTORE_SOCKET:
+                case MainLoopEvent.RESTORE_SOCKET:
                     if self._listener.reopen():
                         self._endpoint.restore_tokens()
-                case _MainLoopEvent.RELOAD:
-                    self._reload()
-                case _MainLoopEvent.RECONCILE:
-                    self._engine.reconcile()
-                case _MainLoopEvent.LOG_STATUS:
+                case MainLoopEvent.RELOAD:
+                    self._files.post(self._reload)
+                case MainLoopEvent.RECONCILE:
+                    self._files.post(self._engine.reconcile)
+                case MainLoopEvent.LOG_STATUS:
                     log_status(self._api.status(()))
-                case _MainLoopEvent.WRITE_METRICS:
-                    self._textfile.write()
-                case _MainLoopEvent.TERMINATE:
-                    return 0
-                case _MainLoopEvent.INTERRUPT:
-                    return _INTERRUPTED
+                case MainLoopEvent.WRITE_METRICS:
+                    self._files.post(self._textfile.write)
+                case MainLoopEvent.TERMINATE:
+                    return EXIT_STATUSES[signal.SIGTERM]
+                case MainLoopEvent.INTERRUPT:
+                    return EXIT_STATUSES[signal.SIGINT]
 
     def _notify_ready(self) -> None:
         # The first refreshes have found more directories to watch.
         self._monitor.request_check()
         self._notifier.ready()
         self._status.notify()
-        self._textfile.write()
+        self._files.post(self._textfile.write)
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -271,26 +290,30 @@ class Daemon:
         """
         try:
             retry_failed_log()
+            LOCAL_FAULTS.check()
             self._reaper.reap()
             self._engine.heartbeat()
-            changes = self._monitor.check()
-            if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
-                self._post(_MainLoopEvent.RELOAD)
-            if WatchedChange.CREDENTIALS in changes:
-                self._post(_MainLoopEvent.RECONCILE)
-            if self._monitor.update_watches():
-                remove_stale_exec_dirs(self._environ)
+            self._files.post(self._check_files)
             self._status.notify()
-            if self._listener.is_lost():
-                self._post(_MainLoopEvent.RESTORE_SOCKET)
             if self._textfile.is_due():
-                self._post(_MainLoopEvent.WRITE_METRICS)
+                self._post(MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - it must not end the scheduler's thread
             event(logging.ERROR, "internal_error", exc_info=error)
         self._notifier.keep_alive()
 
+    def _check_files(self) -> None:
+        changes = self._monitor.check()
+        if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
+            self._post(MainLoopEvent.RELOAD)
+        if WatchedChange.CREDENTIALS in changes:
+            self._post(MainLoopEvent.RECONCILE)
+        if self._monitor.update_watches():
+            remove_stale_exec_dirs(self._environ)
+        if self._listener.is_lost():
+            self._post(MainLoopEvent.RESTORE_SOCKET)
+
     def _render_metrics(self) -> bytes:
         return self._api.metrics()
 
-    def _post(self, main_loop_event: _MainLoopEvent) -> None:
+    def _post(self, main_loop_event: MainLoopEvent) -> None:
         self._queue.put(main_loop_event)

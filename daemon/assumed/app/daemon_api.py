@@ -14,6 +14,7 @@ from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.clock import SystemClock
 from assumed.errors import AssumedError, UnexpectedError
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs import event, log_error
 from assumed.models import Credentials, DaemonStatus, EndpointAddress, Login, Outcome, Status
 from assumed.observers.metrics import Metrics
@@ -61,6 +62,7 @@ class DaemonApiBackend:
                 config_error=self._reloader.error,
                 clock_skew_seconds=round(self._engine.clock_skew.total_seconds()),
                 log_error=log_error(),
+                local_fault=LOCAL_FAULTS.describe(),
             ),
             profiles=self._engine.scheduler.statuses(profiles),
         )

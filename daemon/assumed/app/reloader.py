@@ -23,14 +23,14 @@ from assumed.models import Configuration, WriteMode
 class ConfigReloader:
     """Reads the configuration again, and keeps the active one if the new one has errors.
 
-    `request` may be called from any thread, `reload` from the main thread only.
+    `request` may be called from any thread, `reload` from one thread only.
 
     Args:
         initial: the configuration at the start; its `credentials_file` stays in effect.
         environ: the environment of the daemon.
         lookup: the profiles of the AWS files.
         apply: applies a valid configuration.
-        request_reload: makes the main thread call `reload`.
+        request_reload: has `reload` called soon, by that thread.
     """
 
     def __init__(

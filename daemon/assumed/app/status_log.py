@@ -18,6 +18,7 @@ def log_status(status: Status) -> None:
         valid=sum(profile.state is ProfileState.VALID for profile in profiles),
         config_error=status.daemon and status.daemon.config_error,
         log_error=status.daemon and status.daemon.log_error,
+        local_fault=status.daemon and status.daemon.local_fault,
     )
     for profile in profiles:
         error = profile.last_error

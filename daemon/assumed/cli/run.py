@@ -25,11 +25,17 @@ def command(context: click.Context, options: Options) -> None:
 
     SIGHUP reloads the configuration; SIGTERM and Ctrl-C stop the daemon.
     """
-    from assumed.app.daemon import Daemon  # noqa: PLC0415 - its imports take most of a second
+    from assumed.app.daemon import (  # noqa: PLC0415 - its imports take most of a second
+        EXIT_STATUSES,
+        STOP_TIMEOUT_SECONDS,
+        Daemon,
+        MainLoopEvent,
+    )
     from assumed.app.start_up import StartUp  # noqa: PLC0415
     from assumed.clock import SystemClock  # noqa: PLC0415
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
     from assumed.platform.hardening import harden_process, limit_malloc_arenas  # noqa: PLC0415
+    from assumed.platform.signal_aware_queue import SignalAwareQueue  # noqa: PLC0415
     from assumed.platform.systemd.notify import SystemdNotifier  # noqa: PLC0415
 
     harden_process()
@@ -41,8 +47,10 @@ def command(context: click.Context, options: Options) -> None:
         SystemClock(),
         is_named=len(loader.places(options.config, os.environ)) == 1,
     )
+    main_loop = SignalAwareQueue[MainLoopEvent]()
     try:
-        daemon = start_up.create(lambda: Daemon(options.config_path(), os.environ))
+        main_loop.enable_signal_wakeup(EXIT_STATUSES, stop_timeout=STOP_TIMEOUT_SECONDS)
+        daemon = start_up.create(lambda: Daemon(options.config_path(), os.environ, main_loop))
         context.exit(0 if daemon is None else daemon.run())
     except AssumedError as error:
         # A log that is kept has to say why the daemon did not start; a terminal shows the error.

@@ -316,6 +316,8 @@ def _notes(status: Status) -> Iterator[str]:
         )
     if status.daemon.log_error is not None:
         yield f"the log of the daemon is not complete: {printable(status.daemon.log_error)}"
+    if status.daemon.local_fault is not None:
+        yield f"trouble on this machine: {printable(status.daemon.local_fault)}"
     if status.daemon.clock_skew_seconds:
         skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (

@@ -16,7 +16,15 @@ from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import PreparedCall, Refresher
 from assumed.engine.sts_endpoints import StsEndpoints
-from assumed.errors import AssumedError, StsThrottledError, StsUnavailableError, UnexpectedError
+from assumed.errors import (
+    AssumedError,
+    LocalFaultError,
+    StsThrottledError,
+    StsUnavailableError,
+    UnexpectedError,
+)
+from assumed.fsutil import local_fault_hint, shortage
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs.events import event
 from assumed.models import ProfileDefinition, RoleSession
 from assumed.progress import Progress, record_progress
@@ -56,6 +64,8 @@ class Attempt:
             return self.session
         if isinstance(self.error, AssumedError):
             return self.error
+        if isinstance(self.error, MemoryError | RuntimeError) and (found := shortage(self.error)):
+            return LocalFaultError(str(found.strerror), hint=local_fault_hint(found))
         event(logging.ERROR, "internal_error", profile=self.profile.name, exc_info=self.error)
         return internal_error(self.error)
 
@@ -104,6 +114,8 @@ class AttemptRunner:
                 written = self._refresh(attempt)
         except BaseException as error:  # noqa: BLE001 - else the profile would stay in flight
             attempt.error = error
+            if isinstance(error, LocalFaultError | MemoryError | RuntimeError):
+                LOCAL_FAULTS.report(error)
             if isinstance(error, StsThrottledError):
                 self._record_throttling(attempt)
             self._deliver(attempt)

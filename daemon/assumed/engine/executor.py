@@ -7,11 +7,15 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
+
+from assumed.local_faults import LOCAL_FAULTS
 
 SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
@@ -45,6 +49,16 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         self._unfinished = 0
         self._is_watched = False
 
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        """Start the first thread: jobs get on with it when no more can be started.
+
+        Raises:
+            RuntimeError: the system has no thread left.
+        """
+        super().start(scheduler, alias)
+        threading.Thread(target=self._work, name="refresh", daemon=True).start()
+        self._threads = 1
+
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         self._jobs.put((_priority(job.args), next(self._order), (job, run_times)))
         with self._lock:
@@ -53,16 +67,14 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
             self._unfinished += 1
             self._add_threads()
             if self._threads < self._unfinished and not self._is_watched:
-                self._is_watched = True
-                threading.Thread(target=self._watch, name="watch", daemon=True).start()
+                self._is_watched = _start_thread("watch", self._watch)
 
     def _add_threads(self) -> None:
         stuck_before = time.monotonic() - _STUCK_SECONDS
         stuck = sum(began_at <= stuck_before for began_at in self._began_at.values())
         needed = min(self._unfinished, self.size + stuck, _MAX_THREADS)
-        while self._threads < needed:
+        while self._threads < needed and _start_thread("refresh", self._work):
             self._threads += 1
-            threading.Thread(target=self._work, name="refresh", daemon=True).start()
 
     def _watch(self) -> None:
         """Start threads for jobs that wait behind stuck ones; ends when no job waits."""
@@ -86,6 +98,8 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
             with self._lock:
                 del self._began_at[me]
                 self._unfinished -= 1
+                # Threads may have been used up when the jobs came that wait.
+                self._add_threads()
                 # This one was started in place of a thread that was stuck, and is no more.
                 if self._threads > self.size and self._threads > self._unfinished:
                     self._threads -= 1
@@ -103,6 +117,16 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         """End idle threads; a busy one ends with its job, or with the process."""
         for _ in range(self._threads):
             self._jobs.put((float("inf"), next(self._order), None))
+
+
+def _start_thread(name: str, target: Callable[[], None]) -> bool:
+    """Start a thread; return False if the system has none left."""
+    try:
+        threading.Thread(target=target, name=name, daemon=True).start()
+    except RuntimeError as error:
+        LOCAL_FAULTS.report(error)
+        return False
+    return True
 
 
 def _priority(arguments: tuple[Any, ...]) -> float:

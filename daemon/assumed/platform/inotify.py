@@ -21,6 +21,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs import event
 
 # Not every write, open and read: a change is complete when the file is closed or has its name.
@@ -32,6 +33,9 @@ _EVENTS: list[type[FileSystemEvent]] = [
     FileDeletedEvent,
     FileMovedEvent,
 ]
+
+
+_FAULT = "inotify watches are used up, so changes are noticed within 15 s"
 
 
 class DirectoryWatcher:
@@ -61,6 +65,10 @@ class DirectoryWatcher:
                 self._log_failure(directory, error)
                 return
             self._watched.add(directory)
+        if self._is_failure_logged:
+            self._is_failure_logged = False
+            LOCAL_FAULTS.end(_FAULT)
+            event(logging.INFO, "file_watch_available")
 
     def stop(self) -> None:
         """Stop watching; return at once."""
@@ -70,6 +78,7 @@ class DirectoryWatcher:
         if self._is_failure_logged:
             return
         self._is_failure_logged = True
+        LOCAL_FAULTS.begin(_FAULT)
         event(
             logging.WARNING,
             "file_watch_unavailable",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from http import HTTPStatus
 import h11
 
 from assumed.errors import UnexpectedError
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs.events import event
 
 LOOPBACK = "127.0.0.1"
@@ -150,6 +152,8 @@ class HttpServer:
         self._limits = limits or Limits()
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._is_pause_logged = False
+        self._reserve = _open_reserve()
+        """A descriptor to close for a connection when none is left; None if it is in use."""
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -163,6 +167,7 @@ class HttpServer:
         if self._thread.ident is None:
             self._loop.close()
             self._listener.close()
+            self._close_reserve()
             return
         with suppress(RuntimeError):  # the loop is closed: the server has stopped already
             self._loop.call_soon_threadsafe(self._stopping.set)
@@ -177,6 +182,7 @@ class HttpServer:
         await self._stopping.wait()
         self._loop.remove_reader(self._listener)
         self._listener.close()
+        self._close_reserve()
         busy = [task for task, connection in self._connections.items() if connection.has_request]
         if busy:
             # The scheduler has stopped before, so that most of them are about to be answered.
@@ -191,8 +197,14 @@ class HttpServer:
                 self._is_pause_logged = False
                 return
             except OSError as error:
-                self._pause(error)
-                return
+                LOCAL_FAULTS.report(error)
+                if self._reserve is None:
+                    self._pause(error)
+                    return
+                # One client at a time is answered with it, also if no descriptor is left.
+                os.close(self._reserve)
+                self._reserve = None
+                continue
             self._register(accepted)
 
     def _pause(self, error: OSError) -> None:
@@ -210,7 +222,14 @@ class HttpServer:
                 hint="new connections wait; if this lasts, raise the limit of open files",
             )
 
+    def _close_reserve(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
     def _unpause(self) -> None:
+        if self._reserve is None:
+            self._reserve = _open_reserve()
         if not self._stopping.is_set():
             self._loop.add_reader(self._listener, self._accept)
 
@@ -233,8 +252,16 @@ class HttpServer:
     def _unregister(self, task: asyncio.Task[None], connection: _Connection) -> None:
         self._connections.pop(task, None)
         connection.close()
+        if self._reserve is None:
+            self._reserve = _open_reserve()
         if not task.cancelled() and (error := task.exception()) is not None:
             event(logging.ERROR, "internal_error", exc_info=error)
+
+
+def _open_reserve() -> int | None:
+    with suppress(OSError):
+        return os.open("/", os.O_PATH | os.O_CLOEXEC)
+    return None
 
 
 class _Connection:

@@ -10,6 +10,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from assumed.errors import LocalFaultError
+from assumed.local_faults import LOCAL_FAULTS
+
 _IDLE_SECONDS = 10.0
 
 _Result = TypeVar("_Result")
@@ -41,13 +44,21 @@ class WorkerThreads:
         If this is cancelled, a call that waits for a thread is not made.
 
         Raises:
-            RuntimeError: the system has no thread left.
+            LocalFaultError: the system has no thread left.
         """
         future: Future[_Result] = Future()
         with self._lock:
             if self._threads < min(self._unfinished + 1, self._max_threads):
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
-                self._threads += 1
+                try:
+                    threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                    self._threads += 1
+                except RuntimeError as error:
+                    LOCAL_FAULTS.report(error)
+                    if not self._threads:
+                        raise LocalFaultError(
+                            "no thread can be started to answer",
+                            hint="raise the limit: `ulimit -u`, or TasksMax= of the systemd unit",
+                        ) from error
             self._calls.put((future, call))
             self._unfinished += 1
         return await asyncio.wrap_future(future)

@@ -28,6 +28,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
         "config_error",
         "clock_skew_seconds",
         "log_error",
+        "local_fault",
     ]
     assert list(content["profiles"][0]) == [
         "profile",
@@ -58,6 +59,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
             "config_error": "line 3: no",
             "clock_skew_seconds": 0,
             "log_error": None,
+            "local_fault": None,
         },
         "profiles": [
             {

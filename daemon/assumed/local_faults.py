@@ -11,6 +11,7 @@ import os
 import threading
 import time
 
+from assumed.errors import LocalFaultError
 from assumed.file_calls import hanging_files
 from assumed.fsutil import local_fault_hint, shortage
 from assumed.logs.events import event
@@ -84,6 +85,15 @@ class LocalFaults:
             is_new = reason not in self._ends_at
             self._ends_at[reason] = ends_at
         return is_new
+
+
+def thread_shortage(error: RuntimeError) -> LocalFaultError:
+    """Report that no thread can be started; return the error for what needed one."""
+    LOCAL_FAULTS.report(error)
+    return LocalFaultError(
+        "no thread can be started",
+        hint="raise the limit: `TasksMax=` of the unit, `ulimit -u`, and for memory `ulimit -v`",
+    )
 
 
 LOCAL_FAULTS = LocalFaults()

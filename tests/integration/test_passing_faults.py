@@ -38,7 +38,7 @@ class FailingFiles:
         self._control = directory / "control"
         self.environ = {"LD_PRELOAD": str(library), "FAILING_FILES": str(self._control)}
 
-    def fail(self, number: int, *paths: Path) -> None:
+    def fail(self, number: int, *paths: Path | str) -> None:
         new = self._control.with_name("new")
         new.write_text("".join(f"{number} {path}\n" for path in paths))
         new.replace(self._control)
@@ -76,7 +76,7 @@ def events(daemon: Daemon, name: str) -> list[str]:
 def descriptors(daemon: Daemon) -> dict[int, str]:
     directory = Path(f"/proc/{daemon.pid}/fd")
     found = {int(link.name): link for link in directory.iterdir()}
-    return {number: os.readlink(found[number]) for number in sorted(found)}
+    return {number: str(found[number].readlink()) for number in sorted(found)}
 
 
 def is_valid(world: World, *profiles: str) -> bool:

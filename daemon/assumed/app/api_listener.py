@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from assumed.errors import AssumedError, DaemonUnreachableError
+from assumed.errors import AssumedError, DaemonUnreachableError, LocalFaultError
 from assumed.logs import event
 from assumed.server.api import ApiServer, DaemonApi
 from assumed.server.unix_socket import listen, private_directory
@@ -33,6 +33,7 @@ class ApiListener:
         self._server: ApiServer | None = None
         self._inode: tuple[int, int] | None = None
         self._is_loss_logged = False
+        self._is_started = False
 
     def open(self) -> None:
         """Create the socket; clients wait in its queue until `start`.
@@ -60,9 +61,16 @@ class ApiListener:
             self._stack = stack.pop_all()
 
     def start(self) -> None:
-        """Start to answer."""
-        if self._server is not None:
-            self._server.start()
+        """Start to answer; without a thread for it, the next call tries again."""
+        if self._server is not None and not self._is_started:
+            with suppress(LocalFaultError):
+                self._server.start()
+                self._is_started = True
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it answers."""
+        return self._is_started
 
     def is_lost(self) -> bool:
         """Return whether the path no longer leads to the socket of this daemon."""
@@ -98,6 +106,7 @@ class ApiListener:
         """Stop answering, and remove the socket."""
         self._stack.close()
         self._server = None
+        self._is_started = False
 
     def _unlink(self) -> None:
         # Another daemon's socket may have taken its place.

@@ -294,6 +294,8 @@ class Daemon:
             self._reaper.reap()
             self._engine.heartbeat()
             self._files.post(self._check_files)
+            if not self._listener.is_started:
+                self._post(MainLoopEvent.START_API)
             self._status.notify()
             if self._textfile.is_due():
                 self._post(MainLoopEvent.WRITE_METRICS)

@@ -14,7 +14,7 @@ from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.clock import SystemClock
 from assumed.errors import AssumedError, UnexpectedError
-from assumed.local_faults import LOCAL_FAULTS
+from assumed.local_faults import LOCAL_FAULTS, thread_shortage
 from assumed.logs import event, log_error
 from assumed.models import Credentials, DaemonStatus, EndpointAddress, Login, Outcome, Status
 from assumed.observers.metrics import Metrics
@@ -90,7 +90,11 @@ class DaemonApiBackend:
         login: Future[Login] = Future()
         login.set_running_or_notify_cancel()
         # A daemon thread: the process must be able to exit while STS hangs.
-        Thread(target=self._log_in, args=[profile, code, login], name="login", daemon=True).start()
+        thread = Thread(target=self._log_in, args=[profile, code, login], name="login", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            login.set_exception(thread_shortage(error))
         return login
 
     def endpoint(self, profile: str) -> EndpointAddress:

@@ -6,6 +6,7 @@ credentials of its own is an error, and no other source replaces it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -48,6 +49,7 @@ from assumed.fsutil import (
     read_file,
     require_readable,
 )
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs import event
 from assumed.sts.tls import reject_retry, reject_unsafe_request
 from assumed.untrusted_text import clean
@@ -262,6 +264,10 @@ class SourceProfiles:
             raise _wrong_kind(error) from None
         except OSError as error:
             self._keep_known(error)
+        except MemoryError:
+            self._keep_known(
+                OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(self._paths[0].parent))
+            )
         else:
             if contents is not None:
                 self._update(contents)
@@ -287,6 +293,7 @@ class SourceProfiles:
         fault = f"{error.filename}: cannot be read: {error.strerror}"
         if self._snapshot is None:
             raise LocalFaultError(fault, hint=local_fault_hint(error)) from error
+        LOCAL_FAULTS.report(error)
         if fault != self._fault:
             self._fault = fault
             event(

@@ -21,6 +21,9 @@ SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
 _STUCK_SECONDS = 1.0
 _MAX_THREADS = 256
+# If the system has no thread left, so many are left to others: to write, to answer.
+_SPARED_THREADS = 8
+_SPARED_SECONDS = 60.0
 
 _Submitted = tuple[Job, list[datetime]]
 
@@ -48,6 +51,7 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         self._threads = 0
         self._unfinished = 0
         self._is_watched = False
+        self._limit, self._limited_until = _MAX_THREADS, 0.0
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         """Start the first thread: jobs get on with it when no more can be started.
@@ -72,9 +76,16 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
     def _add_threads(self) -> None:
         stuck_before = time.monotonic() - _STUCK_SECONDS
         stuck = sum(began_at <= stuck_before for began_at in self._began_at.values())
-        needed = min(self._unfinished, self.size + stuck, _MAX_THREADS)
-        while self._threads < needed and _start_thread("refresh", self._work):
+        needed = min(self._unfinished, self.size + stuck, self._max_threads())
+        while self._threads < needed:
+            if not _start_thread("refresh", self._work):
+                self._limit = max(1, self._threads - _SPARED_THREADS)
+                self._limited_until = time.monotonic() + _SPARED_SECONDS
+                break
             self._threads += 1
+
+    def _max_threads(self) -> int:
+        return self._limit if time.monotonic() < self._limited_until else _MAX_THREADS
 
     def _watch(self) -> None:
         """Start threads for jobs that wait behind stuck ones; ends when no job waits."""
@@ -100,8 +111,10 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
                 self._unfinished -= 1
                 # Threads may have been used up when the jobs came that wait.
                 self._add_threads()
-                # This one was started in place of a thread that was stuck, and is no more.
-                if self._threads > self.size and self._threads > self._unfinished:
+                # It was started in place of a thread that was stuck and is no more; or others need
+                # a thread.
+                is_surplus = self._threads > self.size and self._threads > self._unfinished
+                if is_surplus or self._threads > self._max_threads():
                     self._threads -= 1
                     return
 

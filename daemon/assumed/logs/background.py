@@ -88,6 +88,7 @@ class BackgroundHandler(logging.Handler):
             self._dropped += record is not None
             return
         if not self._is_running():
+            self._write_here()
             return
         if self._is_waited_for and not done.wait(_MAX_WAIT_SECONDS):
             # The thread sets it again as soon as it gets on.
@@ -105,19 +106,27 @@ class BackgroundHandler(logging.Handler):
                     self._thread = thread
         return self._thread is not None
 
+    def _write_here(self) -> None:
+        """Write what waits on the thread that has an event, since no other can be started."""
+        with self._start_lock, suppress(queue.Empty):
+            while True:
+                self._write(*self._items.get_nowait())
+
     def _work(self) -> None:
         while True:
-            record, done = self._items.get()
-            self._began_at = time.monotonic()
+            self._write(*self._items.get())
+
+    def _write(self, record: logging.LogRecord | None, done: threading.Event) -> None:
+        self._began_at = time.monotonic()
+        with suppress(Exception):
+            if record is None:
+                self._target.retry()
+            else:
+                self._target.emit(record)
+        self._began_at = None
+        self._is_waited_for = True
+        done.set()
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
             with suppress(Exception):
-                if record is None:
-                    self._target.retry()
-                else:
-                    self._target.emit(record)
-            self._began_at = None
-            self._is_waited_for = True
-            done.set()
-            dropped, self._dropped = self._dropped, 0
-            if dropped:
-                with suppress(Exception):
-                    self._target.dropped(dropped)
+                self._target.dropped(dropped)

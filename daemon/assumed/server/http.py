@@ -22,7 +22,7 @@ from http import HTTPStatus
 import h11
 
 from assumed.errors import UnexpectedError
-from assumed.local_faults import LOCAL_FAULTS
+from assumed.local_faults import LOCAL_FAULTS, thread_shortage
 from assumed.logs.events import event
 
 LOOPBACK = "127.0.0.1"
@@ -159,8 +159,16 @@ class HttpServer:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start serving; connections that were made before wait in the listener's queue."""
-        self._thread.start()
+        """Start serving; connections that were made before wait in the listener's queue.
+
+        Raises:
+            LocalFaultError: the system has no thread left.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            raise thread_shortage(error) from error
 
     def stop(self) -> None:
         """Stop serving within 0.2 seconds; requests that take longer are cut off."""

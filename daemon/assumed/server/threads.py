@@ -10,8 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from assumed.errors import LocalFaultError
-from assumed.local_faults import LOCAL_FAULTS
+from assumed.local_faults import thread_shortage
 
 _IDLE_SECONDS = 10.0
 
@@ -41,10 +40,8 @@ class WorkerThreads:
     async def run(self, call: Callable[[], _Result]) -> _Result:
         """Return the result of `call`, which a thread makes.
 
-        If this is cancelled, a call that waits for a thread is not made.
-
-        Raises:
-            LocalFaultError: the system has no thread left.
+        If this is cancelled, a call that waits for a thread is not made. If the system has no
+        thread left, the event loop makes the call itself.
         """
         future: Future[_Result] = Future()
         with self._lock:
@@ -53,14 +50,14 @@ class WorkerThreads:
                     threading.Thread(target=self._work, name=self._name, daemon=True).start()
                     self._threads += 1
                 except RuntimeError as error:
-                    LOCAL_FAULTS.report(error)
-                    if not self._threads:
-                        raise LocalFaultError(
-                            "no thread can be started to answer",
-                            hint="raise the limit: `ulimit -u`, or TasksMax= of the systemd unit",
-                        ) from error
-            self._calls.put((future, call))
-            self._unfinished += 1
+                    thread_shortage(error)
+            has_thread = self._threads > 0
+            if has_thread:
+                self._calls.put((future, call))
+                self._unfinished += 1
+        if not has_thread:
+            # Other clients wait meanwhile, which is better than no answer.
+            return call()
         return await asyncio.wrap_future(future)
 
     def _work(self) -> None:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from assumed.clock import Clock
 from assumed.errors import CredentialsFileUnwritableError
+from assumed.local_faults import thread_shortage
 
 _WINDOW_SECONDS = 0.05
 # While more requests keep arriving, writes use no more than this share of one processor.
@@ -67,6 +68,7 @@ class BatchWriter(Generic[RequestT]):
         """
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()
+        has_thread = True
         with self._changed:
             if self._is_closed:
                 future.set_exception(
@@ -75,18 +77,15 @@ class BatchWriter(Generic[RequestT]):
                 return future
             self._waiting.append((request, future))
             if not self._is_running:
+                self._is_running = True
                 try:
                     threading.Thread(target=self._run, name="write", daemon=True).start()
                 except RuntimeError as error:
-                    self._waiting.pop()
-                    future.set_exception(
-                        CredentialsFileUnwritableError(
-                            f"cannot start a thread to write: {error}",
-                            hint="raise the limit: `ulimit -u`, or TasksMax= of the systemd unit",
-                        )
-                    )
-                    return future
-                self._is_running = True
+                    thread_shortage(error)
+                    has_thread = False
+        if not has_thread:
+            # On this thread, with what others have submitted meanwhile.
+            self._run()
         return future
 
     def close(self) -> None:

@@ -182,3 +182,32 @@ def test_inotify_that_is_used_up_is_named_and_changes_are_noticed_without(
         wait_until(lambda: world.status()["daemon"]["local_fault"] is None, "the end", 75)
         assert len(events(daemon, "file_watch_unavailable")) == 1
         assert "Traceback" not in daemon.log.read_text()
+
+
+def test_a_credential_process_that_cannot_be_started_for_a_while_heals(
+    brief_world: World,
+) -> None:
+    world = brief_world
+    role = world.add_role()
+    keys = [
+        line.split(" = ")[1].strip() for line in world.credentials.read_text().splitlines()[2:4]
+    ]
+    # It has to run for each refresh.
+    expiration = "$(date -u -d '+5 seconds' +%Y-%m-%dT%H:%M:%SZ)"
+    answer = f'{{\\"Version\\":1,\\"AccessKeyId\\":\\"{keys[0]}\\",'
+    answer += f'\\"SecretAccessKey\\":\\"{keys[1]}\\",\\"Expiration\\":\\"{expiration}\\"}}'
+    program = world.home / "keys.sh"
+    program.write_text(f'#!/bin/sh\necho "{answer}"\n')
+    program.chmod(0o700)
+    config = world.credentials.with_name("config")
+    config.write_text(f"[profile src]\ncredential_process = {program}\n")
+    world.configure({"reports": {"role_arn": role, "source_profile": "src"}})
+    with group("pids") as limited, world.running() as daemon:
+        assert is_valid(world, "reports")
+        limited.add(daemon.pid)
+        limited.limit(1)
+        daemon.wait_for("LocalFault")
+        assert "Resource temporarily unavailable" in daemon.log.read_text()
+        limited.limit("max")
+        check_healed(seconds_until(lambda: is_valid(world, "reports"), "the profile"))
+        assert "Traceback" not in daemon.log.read_text()

@@ -156,12 +156,13 @@ def test_memory_that_is_used_up_for_a_while_is_named_and_heals(brief_world: Worl
         before = resource.prlimit(daemon.pid, resource.RLIMIT_AS)
         resource.prlimit(daemon.pid, resource.RLIMIT_AS, (1 << 20, before[1]))
         # The AWS files are read again, which takes memory.
-        world.credentials.with_name("config").write_text(f"[profile {'x' * (8 << 20)}]\n")
+        world.credentials.with_name("config").write_text(f"[profile {'x' * (48 << 20)}]\n")
         daemon.wait_for("resource_exhausted")
         assert daemon.process.poll() is None
         world.credentials.with_name("config").unlink()
         resource.prlimit(daemon.pid, resource.RLIMIT_AS, before)
-        check_healed(seconds_until(lambda: is_valid(world, "one", "two"), "the profiles"))
+        check_healed(seconds_until(lambda: bool(events(daemon, "aws_files_readable")), "it"))
+        assert is_valid(world, "one", "two")
         assert "Traceback" not in daemon.log.read_text()
 
 

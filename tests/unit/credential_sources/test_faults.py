@@ -94,7 +94,9 @@ def test_known_profiles_stay_usable_while_the_aws_files_are_unreadable(
     faults.number = 0
     assert profiles.resolve("keys").credentials().access_key_id == "AKIAOTHER"
     logged = [record.getMessage() for record in caplog.records]
-    assert logged == ["aws_files_unreadable", "aws_files_readable"]
+    # Once for this process, whatever meets the shortage.
+    of_files = [name for name in logged if name != "resource_exhausted"]
+    assert of_files == ["aws_files_unreadable", "aws_files_readable"]
 
 
 def test_only_files_that_were_read_make_a_source_missing(files: AwsFiles) -> None:

@@ -60,7 +60,6 @@ def command(context: click.Context, options: Options) -> None:
         with _named_shortage():
             main_loop.enable_signal_wakeup(EXIT_STATUSES, stop_timeout=STOP_TIMEOUT_SECONDS)
             daemon = start_up.create(create)
-        with _named_shortage():
             status = 0 if daemon is None else daemon.run()
         context.exit(status)
     except AssumedError as error:

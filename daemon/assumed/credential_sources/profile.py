@@ -259,7 +259,9 @@ class SourceProfiles:
             LocalFaultError: a file cannot be read now, and none was read before.
         """
         try:
-            signature, contents = self._files.run(self._read_if_changed)
+            signature, contents = self._files.run(
+                partial(_read_if_changed, self._paths, self._signature)
+            )
         except (NotRegularFileError, FileTooLargeError) as error:
             raise _wrong_kind(error) from None
         except OSError as error:
@@ -275,15 +277,6 @@ class SourceProfiles:
             self._end_fault()
         profiles: Mapping[str, Any] = self._merged().get("profiles", {})
         return profiles
-
-    def _read_if_changed(
-        self,
-    ) -> tuple[tuple[FileState, ...], Sequence[tuple[Path, bytes]] | None]:
-        """Return the states of the files, and their contents if they have changed."""
-        signature = tuple(file_state(path) for path in self._paths)
-        if signature == self._signature:
-            return signature, None
-        return signature, [(path, read_aws_file(path)) for path in self._paths]
 
     def _merged(self) -> Mapping[str, Any]:
         return {} if self._snapshot is None else self._snapshot.merged
@@ -408,6 +401,16 @@ class SourceProfiles:
         botocore_session.register("before-send", reject_unsafe_request)
         botocore_session.register("needs-retry", reject_retry)
         return botocore_session
+
+
+def _read_if_changed(
+    paths: Sequence[Path], known: tuple[FileState, ...] | None
+) -> tuple[tuple[FileState, ...], Sequence[tuple[Path, bytes]] | None]:
+    """Return the states of files, and their contents if the states are not the known ones."""
+    states = tuple(file_state(path) for path in paths)
+    if states == known:
+        return states, None
+    return states, [(path, read_aws_file(path)) for path in paths]
 
 
 def _token_cache(key: str) -> Path:

@@ -138,15 +138,19 @@ def test_300_profiles_on_hanging_sources_keep_no_other_from_being_fresh(brief_wo
         "process": {"role_arn": role, "source_profile": "healthy"},
     }
     world.configure({**hanging, **good})
+    # Fewer new processes a second than with the deadline of the other tests.
+    world.assumed[-1] = "15"
     with world.daemon() as daemon:
-        wait_until(lambda: all(world.states().get(name) == "valid" for name in good), "the others")
+        wait_until(lambda: is_valid(world, *good), "the others", 100)
         before = world.server.calls(role)
-        # Three lifetimes of the default refresh, with every deadline reached several times.
-        ends_at, threads = time.monotonic() + 40, 0
+        # More than a lifetime, with every deadline reached at least twice.
+        ends_at, threads, answers = time.monotonic() + 40, 0, 0
         while time.monotonic() < ends_at:
-            states = world.states()
-            assert {states[name] for name in good} == {"valid"}, states
+            if states := world.states():  # none from a machine too busy to answer in time
+                assert {states[name] for name in good} == {"valid"}, states
+                answers += 1
             threads = max(threads, number_of_threads(daemon))
+        assert answers >= 3
         assert threads <= MAX_THREADS
         assert world.server.calls(role) >= before + 2
         text = daemon.log.read_text()

@@ -27,9 +27,9 @@ from assumed.app.file_monitor import FileMonitor, WatchedChange
 from assumed.app.file_worker import FileWorker
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
+from assumed.app.service_notifier import ServiceNotifier
 from assumed.app.source_lookup import SourceLookup
 from assumed.app.status_log import log_status
-from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
@@ -43,7 +43,6 @@ from assumed.observers.hooks import Hooks
 from assumed.observers.metrics import Metrics
 from assumed.observers.metrics_textfile import MetricsTextfile
 from assumed.paths import daemon_socket
-from assumed.platform.base import Notifier
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
@@ -114,7 +113,6 @@ class Daemon:
         self._environ = environ
         self._files = FileWorker(f"{configuration.path} or the AWS files")
         self._reaper = ZombieReaper(running_commands, clock.boottime)
-        self._notifier: Notifier = SystemdNotifier(environ)
         metrics = Metrics()
         self._textfile = MetricsTextfile(self._render_metrics, clock)
         self._observers = CompositeObserver(
@@ -135,8 +133,10 @@ class Daemon:
             apply=self._apply,
             request_reload=lambda: self._post(MainLoopEvent.RELOAD),
         )
-        self._status = StatusNotifier(
-            self._notifier, summary=self._engine.summary, config_error=lambda: self._reloader.error
+        self._notifier = ServiceNotifier(
+            SystemdNotifier(environ),
+            summary=self._engine.summary,
+            config_error=lambda: self._reloader.error,
         )
         self._endpoint = ContainerCredentialsEndpoint(
             self._engine.scheduler, Path(daemon_socket(environ)).parent
@@ -265,7 +265,6 @@ class Daemon:
         # The first refreshes have found more directories to watch.
         self._monitor.request_check()
         self._notifier.ready()
-        self._status.notify()
         self._files.post(self._textfile.write)
 
     def _reload(self) -> None:
@@ -276,7 +275,6 @@ class Daemon:
         finally:
             # The unit stays "reloading" until then, also after a rejected configuration.
             self._notifier.ready()
-            self._status.notify()
             self._monitor.request_check()
 
     def _apply(self, configuration: Configuration) -> None:
@@ -296,7 +294,7 @@ class Daemon:
             self._files.post(self._check_files)
             if not self._listener.is_started:
                 self._post(MainLoopEvent.START_API)
-            self._status.notify()
+            self._notifier.update_status()
             if self._textfile.is_due():
                 self._post(MainLoopEvent.WRITE_METRICS)
         except Exception as error:  # noqa: BLE001 - it must not end the scheduler's thread

@@ -73,6 +73,10 @@ def status_of(world: World, profile: str) -> dict[str, Any]:
     return found
 
 
+def is_shown(status: dict[str, Any], reason: str) -> bool:
+    return status["waiting_for"] == reason and status["waiting_seconds"] >= 3
+
+
 def number_of_threads(daemon: Daemon) -> int:
     return len(list(Path(f"/proc/{daemon.pid}/task").iterdir()))
 
@@ -106,9 +110,9 @@ def test_a_command_that_hangs_is_named_and_killed_and_the_next_run_heals(
     world.configure({"slow": definition, "fast": role})
     with world.daemon() as daemon:
         wait_until(lambda: world.states().get("fast") == "valid", "the other profile")
-        wait_until(lambda: (status_of(world, "slow")["waiting_seconds"] or 0) >= 3, "the wait")
-        assert status_of(world, "slow")["waiting_for"] == reason
-        assert f"slow: waiting for {reason} since " in world.run("status").stdout
+        wait_until(lambda: is_shown(status_of(world, "slow"), reason), "the wait", 60)
+        shown = f"slow: waiting for {reason} since "
+        wait_until(lambda: shown in world.run("status").stdout, "the line", 60)
         daemon.wait_for("SourceTimeout")
         error = status_of(world, "slow")["last_error"]
         assert "did not " in error["message"]

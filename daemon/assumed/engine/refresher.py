@@ -85,8 +85,8 @@ class Sts(Protocol):
     """The calls to STS."""
 
     @property
-    def clock_ahead(self) -> timedelta:
-        """How far the clock of STS is ahead of this machine's; zero if the difference is small."""
+    def clock_ahead(self) -> Mapping[str, timedelta]:
+        """How far the clock of each endpoint is ahead of this machine's; zero if it is small."""
         ...
 
     def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
@@ -103,6 +103,12 @@ class Sts(Protocol):
         self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
     ) -> CallerIdentity:
         """Call GetCallerIdentity once."""
+        ...
+
+    def check_session(
+        self, definition: ProfileDefinition, issued: Credentials, session: BotocoreSession, /
+    ) -> datetime:
+        """Call GetCallerIdentity once with a role session; return the endpoint's time."""
         ...
 
 
@@ -206,6 +212,9 @@ class Refresher:
             source.forget()
             raise
         lifetime = answer.credentials.expiration - answer.answered_at
+        if definition.role_arn is not None:
+            # A proxy may have changed the `Date`; no session lasts longer than was requested.
+            lifetime = min(lifetime, timedelta(seconds=definition.duration_seconds))
         session = RoleSession(
             credentials=answer.credentials,
             expires_at=asked_at + lifetime.total_seconds(),
@@ -213,8 +222,22 @@ class Refresher:
             refreshed_at=self._clock.now(),
         )
         self.sessions.add(definition, session)
-        self.sessions.apply_server_time(answer.answered_at, asked_at)
         return session
+
+    def check_session(
+        self, definition: ProfileDefinition, issued: Credentials, prepared: PreparedCall
+    ) -> datetime:
+        """Ask STS whether a session that was found in the file works.
+
+        Returns:
+            The time of the endpoint that it was issued by.
+
+        Raises:
+            SourceRejectedError: the session does not work.
+            AssumedError: raised by the source or by the call to STS.
+        """
+        source = prepared.source or self._sources.resolve(self._root_source(definition))
+        return self._sts.check_session(definition, issued, source.botocore_session)
 
     def store_session(self, definition: ProfileDefinition, session: RoleSession) -> Future[None]:
         """Put a session where its readers look for it, and nowhere else.
@@ -258,9 +281,9 @@ class Refresher:
         return self._sources.directories
 
     @property
-    def clock_skew(self) -> timedelta:
-        """How far this machine's clock is ahead of STS's; zero if the difference is small."""
-        return -self._sts.clock_ahead
+    def clock_skews(self) -> Mapping[str, timedelta]:
+        """How far this machine's clock is ahead of each endpoint's; zero if it is small."""
+        return {url: -ahead for url, ahead in self._sts.clock_ahead.items()}
 
     def _copy(self, definition: ProfileDefinition, source: CredentialProvider) -> AssumedRole:
         """Return the source's own credentials, with the ARN that STS knows them by."""

@@ -74,7 +74,7 @@ def status_of(world: World, profile: str) -> dict[str, Any]:
 
 
 def is_shown(status: dict[str, Any], reason: str) -> bool:
-    return status["waiting_for"] == reason and status["waiting_seconds"] >= 3
+    return bool(status["waiting_for"] == reason and status["waiting_seconds"] >= 3)
 
 
 def number_of_threads(daemon: Daemon) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -17,7 +16,6 @@ from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import PreparedCall, Refresher
 from assumed.engine.sts_endpoints import StsEndpoints
 from assumed.errors import AssumedError, StsThrottledError, StsUnavailableError, UnexpectedError
-from assumed.logs.events import event
 from assumed.models import ProfileDefinition, RoleSession
 
 # An outage is over if nothing has worked for longer than this before.
@@ -48,12 +46,11 @@ class Attempt:
     error: BaseException | None = None
 
     def result(self) -> RoleSession | AssumedError:
-        """Return the session, or the error; an unexpected one is logged."""
+        """Return the session, or the error; `UnexpectedError` for a bug in assumed."""
         if self.error is None and self.session is not None:
             return self.session
         if isinstance(self.error, AssumedError):
             return self.error
-        event(logging.ERROR, "internal_error", profile=self.profile.name, exc_info=self.error)
         return internal_error(self.error)
 
 
@@ -82,6 +79,11 @@ class AttemptRunner:
         self._mfa = mfa
         self._endpoints = StsEndpoints()
         self._deliver = deliver
+        self._under_way: dict[ScheduledProfile, Attempt] = {}
+
+    def is_under_way(self, profile: ScheduledProfile) -> bool:
+        """Whether a thread makes an attempt for a profile, or its session is being written."""
+        return profile in self._under_way
 
     def run(self, name: str, _expires_at: float) -> None:
         """Make one attempt for a profile, if it is due.
@@ -100,9 +102,7 @@ class AttemptRunner:
             written = self._refresh(attempt)
         except BaseException as error:  # noqa: BLE001 - else the profile would stay in flight
             attempt.error = error
-            if isinstance(error, StsThrottledError):
-                self._record_throttling(attempt)
-            self._deliver(attempt)
+            self._end(attempt)
             return
         if written is not None:
             written.add_done_callback(partial(self._written, attempt))
@@ -116,7 +116,9 @@ class AttemptRunner:
                 self._queue.add_job(profile)
                 return None
             self._queue.claim(profile)
-            return Attempt(profile, profile.definition, self._clock.boottime())
+            attempt = Attempt(profile, profile.definition, self._clock.boottime())
+            self._under_way[profile] = attempt
+            return attempt
 
     def _refresh(self, attempt: Attempt) -> Future[None] | None:
         """Call STS and have the session stored; None if the call has to wait."""
@@ -127,13 +129,20 @@ class AttemptRunner:
             return None
         try:
             if session is None:
-                session = self._refresher.assume(definition, attempt.prepared)
+                session = self._assume(attempt)
                 self._record_success(attempt)
                 self._mfa.read_of(definition)
             attempt.session = session
             return self._refresher.store_session(definition, session)
         finally:
             attempt.took = timedelta(seconds=self._clock.boottime() - attempt.started_at)
+
+    def _assume(self, attempt: Attempt) -> RoleSession:
+        try:
+            return self._refresher.assume(attempt.definition, attempt.prepared)
+        except StsThrottledError:
+            self._record_throttling(attempt)
+            raise
 
     def _is_held_back(self, attempt: Attempt) -> bool:
         """Whether the rate limit delays the call; then it is scheduled for its turn."""
@@ -147,6 +156,7 @@ class AttemptRunner:
             if at <= now:
                 return False
             profile.in_flight = False
+            del self._under_way[profile]
             if self._queue.contains(profile):
                 self._queue.schedule_in(profile, timedelta(seconds=at - now))
             return True
@@ -179,8 +189,21 @@ class AttemptRunner:
 
     def _written(self, attempt: Attempt, written: Future[None]) -> None:
         """Pass on a finished write; runs on the thread of the store."""
-        attempt.error = written.exception()
-        self._deliver(attempt)
+        try:
+            attempt.error = written.exception()
+        except CancelledError as error:
+            attempt.error = error
+        self._end(attempt)
+
+    def _end(self, attempt: Attempt) -> None:
+        """Deliver an attempt that has ended, in whatever way."""
+        try:
+            self._deliver(attempt)
+        finally:
+            with self._queue.lock:
+                # By now the next attempt may be under way.
+                if self._under_way.get(attempt.profile) is attempt:
+                    del self._under_way[attempt.profile]
 
 
 def internal_error(error: BaseException | None) -> UnexpectedError:

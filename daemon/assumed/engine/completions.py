@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 
 from assumed.clock import Clock
@@ -12,8 +11,12 @@ from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO, RetriedBy, retry_delay
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.session_store import SessionStore
-from assumed.errors import AssumedError, ParentNotReadyError, SourceUnavailableError
-from assumed.logs.events import event
+from assumed.errors import (
+    AssumedError,
+    ParentNotReadyError,
+    SourceUnavailableError,
+    UnexpectedError,
+)
 from assumed.models import Failure, RoleSession
 
 # No call to a working endpoint takes longer than this.
@@ -64,12 +67,14 @@ class CompletionHandler:
         try:
             return self._apply(attempt)
         except Exception as error:  # noqa: BLE001 - an error here must not lose the profile
-            event(logging.ERROR, "internal_error", profile=profile.name, exc_info=error)
+            self._record(profile, error)
             self._recover(profile, error)
             return True
 
     def _apply(self, attempt: Attempt) -> bool:
         profile, result = attempt.profile, attempt.result()
+        if isinstance(result, UnexpectedError):
+            self._record(profile, attempt.error)
         if not attempt.definition.is_same_call(profile.definition):
             self._queue.attempt(profile)
             return False
@@ -140,6 +145,10 @@ class CompletionHandler:
             self._queue.cancel(profile)
         elif self._repeats:
             self._queue.schedule_in(profile, delay)
+
+    def _record(self, profile: ScheduledProfile, error: BaseException | None) -> None:
+        kind = type(error).__name__
+        self._events.errors.record("refresh", kind, error, profile=profile.name)
 
     def _remaining(self, profile: ScheduledProfile) -> timedelta:
         session = self._sessions.visible(profile.definition)

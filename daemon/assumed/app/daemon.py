@@ -32,6 +32,7 @@ from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.internal_errors import Part
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.logs import event, retry_failed_log
@@ -174,7 +175,8 @@ class Daemon:
             jitter=random.random,
             retried_by=RetriedBy.DAEMON,
         )
-        scheduler.subscribe(self._observers.on_event)
+        for observer in self._observers.of_events:
+            scheduler.subscribe(observer)
         scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
@@ -220,32 +222,37 @@ class Daemon:
                 main_loop_event = self._queue.get(timeout=timeout)
             except queue.Empty:
                 main_loop_event = _MainLoopEvent.NOTIFY_READY
-            match main_loop_event:
-                case _MainLoopEvent.NOTIFY_READY:
-                    is_ready = True
-                    self._notify_ready()
-                case _MainLoopEvent.START_API:
-                    self._listener.start()
-                case _MainLoopEvent.RESTORE_SOCKET:
-                    if self._listener.reopen():
-                        self._endpoint.restore_tokens()
-                case _MainLoopEvent.RELOAD:
-                    self._reload()
-                case _MainLoopEvent.RECONCILE:
-                    self._engine.reconcile()
-                case _MainLoopEvent.LOG_STATUS:
-                    log_status(self._api.status(()))
-                case _MainLoopEvent.WRITE_METRICS:
-                    self._textfile.write()
-                case _MainLoopEvent.TERMINATE:
-                    return 0
-                case _MainLoopEvent.INTERRUPT:
-                    return _INTERRUPTED
+            is_ready = is_ready or main_loop_event is _MainLoopEvent.NOTIFY_READY
+            if main_loop_event is _MainLoopEvent.TERMINATE:
+                return 0
+            if main_loop_event is _MainLoopEvent.INTERRUPT:
+                return _INTERRUPTED
+            # An error of this program must not end the refreshing.
+            with self._engine.errors.caught(Part.MAIN_LOOP):
+                self._handle(main_loop_event)
+
+    def _handle(self, main_loop_event: _MainLoopEvent) -> None:
+        match main_loop_event:
+            case _MainLoopEvent.NOTIFY_READY:
+                self._notify_ready()
+            case _MainLoopEvent.START_API:
+                self._listener.start()
+            case _MainLoopEvent.RESTORE_SOCKET:
+                if self._listener.reopen():
+                    self._endpoint.restore_tokens()
+            case _MainLoopEvent.RELOAD:
+                self._reload()
+            case _MainLoopEvent.RECONCILE:
+                self._engine.reconcile()
+            case _MainLoopEvent.LOG_STATUS:
+                log_status(self._api.status(()))
+            case _MainLoopEvent.WRITE_METRICS:
+                self._textfile.write()
 
     def _notify_ready(self) -> None:
+        self._notifier.ready()
         # The first refreshes have found more directories to watch.
         self._monitor.request_check()
-        self._notifier.ready()
         self._status.notify()
         self._textfile.write()
 
@@ -267,27 +274,36 @@ class Daemon:
     def _on_heartbeat(self) -> None:
         """Check what no event reports; the scheduler calls this from its own thread.
 
-        If the scheduler is stuck, systemd gets no keep-alive and restarts the daemon.
+        If the scheduler is stuck, or has lost a profile, systemd gets no keep-alive and restarts
+        the daemon. No other error does that, and none prevents another check.
         """
-        try:
-            retry_failed_log()
-            self._reaper.reap()
-            self._engine.heartbeat()
-            changes = self._monitor.check()
-            if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
-                self._post(_MainLoopEvent.RELOAD)
-            if WatchedChange.CREDENTIALS in changes:
-                self._post(_MainLoopEvent.RECONCILE)
-            if self._monitor.update_watches():
-                remove_stale_exec_dirs(self._environ)
-            self._status.notify()
-            if self._listener.is_lost():
-                self._post(_MainLoopEvent.RESTORE_SOCKET)
-            if self._textfile.is_due():
-                self._post(_MainLoopEvent.WRITE_METRICS)
-        except Exception as error:  # noqa: BLE001 - it must not end the scheduler's thread
-            event(logging.ERROR, "internal_error", exc_info=error)
-        self._notifier.keep_alive()
+        checks = (
+            retry_failed_log,
+            self._reaper.reap,
+            self._check_files,
+            self._status.notify,
+            self._check_outputs,
+        )
+        for check in checks:
+            with self._engine.errors.caught(Part.HEARTBEAT):
+                check()
+        if self._engine.heartbeat():
+            self._notifier.keep_alive()
+
+    def _check_files(self) -> None:
+        changes = self._monitor.check()
+        if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
+            self._post(_MainLoopEvent.RELOAD)
+        if WatchedChange.CREDENTIALS in changes:
+            self._post(_MainLoopEvent.RECONCILE)
+        if self._monitor.update_watches():
+            remove_stale_exec_dirs(self._environ)
+
+    def _check_outputs(self) -> None:
+        if self._listener.is_lost():
+            self._post(_MainLoopEvent.RESTORE_SOCKET)
+        if self._textfile.is_due():
+            self._post(_MainLoopEvent.WRITE_METRICS)
 
     def _render_metrics(self) -> bytes:
         return self._api.metrics()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from assumed.clock import Clock
 from assumed.engine.attempts import Attempt, internal_error
 from assumed.engine.event_log import EventLog
+from assumed.engine.internal_errors import Part
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO, RetriedBy, retry_delay
 from assumed.engine.refresh_queue import RefreshQueue
@@ -148,7 +149,7 @@ class CompletionHandler:
 
     def _record(self, profile: ScheduledProfile, error: BaseException | None) -> None:
         kind = type(error).__name__
-        self._events.errors.record("refresh", kind, error, profile=profile.name)
+        self._events.errors.record(Part.REFRESH, kind, error, profile=profile.name)
 
     def _remaining(self, profile: ScheduledProfile) -> timedelta:
         session = self._sessions.visible(profile.definition)

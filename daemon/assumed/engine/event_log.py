@@ -12,7 +12,7 @@ from functools import partial
 
 from assumed.clock import Clock
 from assumed.engine.events import EventType, ProfileEvent
-from assumed.engine.internal_errors import InternalErrors
+from assumed.engine.internal_errors import InternalErrors, Part
 from assumed.engine.mfa_sessions import ExpiringLogin
 from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
@@ -290,7 +290,7 @@ class EventLog:
     def _observe(
         self, observer: Callable[[ProfileEvent], None], profile_event: ProfileEvent
     ) -> None:
-        with self.errors.caught("observer", profile=profile_event.profile):
+        with self.errors.caught(Part.OBSERVER, profile=profile_event.profile):
             observer(profile_event)
 
 

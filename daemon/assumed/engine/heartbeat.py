@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from assumed.engine.internal_errors import InternalErrors
+from assumed.engine.internal_errors import InternalErrors, Part
 
 HEARTBEAT = timedelta(seconds=15)
 _MIN_BEAT_INTERVAL_SECONDS = 1
@@ -65,14 +65,14 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
 
     def _process_jobs(self) -> float:
         if self._on_pass is not None:
-            with self.errors.caught("scheduler"):
+            with self.errors.caught(Part.SCHEDULER):
                 self._on_pass()
         longest = self._every
         next_beat_in = self._last_beat + _MIN_BEAT_INTERVAL_SECONDS - time.monotonic()
         if next_beat_in <= 0:
             self._last_beat = time.monotonic()
             self._is_beat_requested = False
-            with self.errors.caught("heartbeat"):
+            with self.errors.caught(Part.HEARTBEAT):
                 self._beat()
         if self._is_beat_requested:
             next_beat_at = self._last_beat + _MIN_BEAT_INTERVAL_SECONDS
@@ -83,7 +83,7 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - it would end the scheduler's thread
             # A shutdown forgets all jobs, also the one that was being submitted at that moment.
             if not isinstance(error, JobLookupError) or self.running:
-                self.errors.record("scheduler", type(error).__name__, error)
+                self.errors.record(Part.SCHEDULER, type(error).__name__, error)
                 longest = min(longest, _MIN_BEAT_INTERVAL_SECONDS)
         return longest if wait is None else min(wait, longest)
 

@@ -6,6 +6,7 @@ import logging
 
 from assumed.clock import Clock
 from assumed.engine.event_log import EventLog
+from assumed.engine.internal_errors import Part
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import LOGIN_REQUIRED, ScheduledProfile
 from assumed.engine.refresh_queue import RefreshQueue
@@ -48,21 +49,21 @@ class HeartbeatChecks:
 
         It never raises, and an error in one check prevents no other one.
         """
-        with self._errors.caught("heartbeat"):
+        with self._errors.caught(Part.HEARTBEAT):
             if self._is_wall_clock_stepped():
                 with self._queue.lock:
                     self._queue.reschedule_all()
         with self._queue.lock:
             failing = self._queue.failing()
         for profile in failing:
-            with self._errors.caught("heartbeat", profile=profile.name):
+            with self._errors.caught(Part.HEARTBEAT, profile=profile.name):
                 self._retry_changed_source(profile)
-        with self._errors.caught("heartbeat"):
+        with self._errors.caught(Part.HEARTBEAT):
             for login in self._mfa.pop_expiring():
                 with self._queue.lock:
                     self._events.login_expires_soon(login)
         for profile in failing:
-            with self._errors.caught("heartbeat", profile=profile.name), self._queue.lock:
+            with self._errors.caught(Part.HEARTBEAT, profile=profile.name), self._queue.lock:
                 self._events.check_expiry(profile)
 
     def _is_wall_clock_stepped(self) -> bool:

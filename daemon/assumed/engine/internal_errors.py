@@ -7,8 +7,27 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum, unique
 
 from assumed.logs.events import event
+
+
+@unique
+class Part(StrEnum):
+    """A part of the daemon that errors are kept in; the values are those of the metric."""
+
+    SCHEDULER = "scheduler"
+    """A pass over the jobs, and the answers to requests."""
+    REFRESH = "refresh"
+    """An attempt to refresh one profile, and its result."""
+    SCHEDULE = "schedule"
+    """A profile had lost its next attempt."""
+    HEARTBEAT = "heartbeat"
+    """A check of the heartbeat."""
+    OBSERVER = "observer"
+    """The metrics and the hooks."""
+    MAIN_LOOP = "main loop"
+    """Reloads, the API socket, notifications of systemd, the file of metrics."""
 
 
 class InternalErrors:
@@ -20,21 +39,21 @@ class InternalErrors:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_part: Counter[str] = Counter()
-        self._by_kind: Counter[tuple[str, str]] = Counter()
+        self._by_part: Counter[Part] = Counter()
+        self._by_kind: Counter[tuple[Part, str]] = Counter()
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many errors each part has had."""
         with self._lock:
-            return dict(self._by_part)
+            return {str(part): self._by_part[part] for part in Part}
 
     @contextmanager
-    def caught(self, part: str, **fields: object) -> Iterator[None]:
+    def caught(self, part: Part, **fields: object) -> Iterator[None]:
         """Catch any error of the `with` block.
 
         Args:
-            part: of the daemon, such as `observer`; one of a fixed few.
+            part: where the error is kept in.
             fields: of the event.
         """
         try:
@@ -43,12 +62,12 @@ class InternalErrors:
             self.record(part, type(error).__name__, error, **fields)
 
     def record(
-        self, part: str, kind: str, error: BaseException | None = None, **fields: object
+        self, part: Part, kind: str, error: BaseException | None = None, **fields: object
     ) -> None:
         """Count an error, and log it unless it repeats.
 
         Args:
-            part: as of `caught`.
+            part: where the error was.
             kind: the same for the same error.
             error: to be logged with its traceback.
             fields: of the event.
@@ -61,7 +80,7 @@ class InternalErrors:
             event(
                 logging.ERROR,
                 "internal_error",
-                part=part,
+                part=str(part),
                 times=times if times > 1 else None,
                 exc_info=error,
                 **fields,

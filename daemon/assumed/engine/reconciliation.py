@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from assumed.engine.event_log import EventLog
+from assumed.engine.internal_errors import Part
 from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresh_queue import RefreshQueue
@@ -27,7 +28,7 @@ def reconcile(
         events: where it is logged.
     """
     for profile in queue.profiles.values():
-        with events.errors.caught("refresh", profile=profile.name):
+        with events.errors.caught(Part.REFRESH, profile=profile.name):
             found = None if stored is None else stored.get(profile.name)
             if not _is_changed(profile, found, sessions):
                 continue

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from assumed.clock import Clock
 from assumed.engine.heartbeat import HeartbeatScheduler
+from assumed.engine.internal_errors import Part
 from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresh_queue import RefreshQueue
@@ -67,15 +68,13 @@ class ScheduleWatch:
             Whether no profile is lost any more.
         """
         is_intact = False
-        with self._errors.caught("schedule"):
+        with self._errors.caught(Part.SCHEDULE):
             with self._queue.lock:
                 lost = self._find()
                 for profile in lost:
                     self._restore(profile)
                 is_intact = all(self._problem(profile) is None for profile in lost)
-            for problem in sorted(set(lost.values())):
-                names = [profile.name for profile, found in lost.items() if found == problem]
-                self._errors.record("schedule", problem, found=problem, profiles=", ".join(names))
+            self._report(lost)
         return is_intact
 
     def _find(self) -> dict[ScheduledProfile, str]:
@@ -90,9 +89,14 @@ class ScheduleWatch:
                 self._suspected[profile] = found.pop(profile)
         return found
 
+    def _report(self, lost: Mapping[ScheduledProfile, str]) -> None:
+        for problem in sorted(set(lost.values())):
+            names = ", ".join(profile.name for profile in lost if lost[profile] == problem)
+            self._errors.record(Part.SCHEDULE, problem, found=problem, profiles=names)
+
     def _restore(self, profile: ScheduledProfile) -> None:
         profile.in_flight = profile.awaits_parent = False
-        with self._errors.caught("schedule", profile=profile.name):
+        with self._errors.caught(Part.SCHEDULE, profile=profile.name):
             self._queue.schedule_in(profile, ZERO)
 
     def _problem(self, profile: ScheduledProfile) -> str | None:

@@ -30,7 +30,7 @@ from assumed.engine.event_log import EventLog
 from assumed.engine.events import ProfileEvent
 from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
 from assumed.engine.heartbeat_checks import Heartbeat, HeartbeatChecks
-from assumed.engine.internal_errors import InternalErrors
+from assumed.engine.internal_errors import InternalErrors, Part
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.reconciliation import reconcile
@@ -167,7 +167,7 @@ class RefreshScheduler:
                 enabled={name for name, found in definitions.items() if found.enabled},
             )
             for name, definition in definitions.items() if self._repeats else ():
-                with self.errors.caught("refresh", profile=name):
+                with self.errors.caught(Part.REFRESH, profile=name):
                     if name not in before:
                         self._schedule(profiles[name])
                     elif profiles[name].definition != definition:
@@ -323,13 +323,13 @@ class RefreshScheduler:
         """Apply the attempts that have ended, and accept requests; never raises."""
         for item in self._inbox.drain():
             answers: list[_Answer] = []
-            with self.errors.caught("scheduler"), self._queue.lock:
+            with self.errors.caught(Part.SCHEDULER), self._queue.lock:
                 answers = self._complete(item) if isinstance(item, Attempt) else self._accept(item)
             self._events.publish()
-            with self.errors.caught("scheduler"):
+            with self.errors.caught(Part.SCHEDULER):
                 self._first_pass.check()
             for answer in answers:
-                with self.errors.caught("scheduler"):
+                with self.errors.caught(Part.SCHEDULER):
                     answer()
 
     def _complete(self, attempt: Attempt) -> list[_Answer]:

@@ -147,6 +147,7 @@ class FakeSts:
         self.failing: dict[str, AssumedError] = {}
         self.calls: list[tuple[ProfileDefinition, SourceCredentials]] = []
         self.codes: list[tuple[str, str]] = []
+        self.issued_until: dict[str, datetime] = {}
         self.clock_ahead = timedelta(0)
         self.during_call: Callable[[ProfileDefinition], None] = lambda _: None
 
@@ -167,10 +168,9 @@ class FakeSts:
         if self.failures:
             raise self.failures.pop(0)
         now = (self._clock.now() + self.skew).replace(microsecond=0)
-        return AssumedRole(
-            issued(definition, now + timedelta(seconds=definition.duration_seconds), self.number),
-            now,
-        )
+        until = now + timedelta(seconds=definition.duration_seconds)
+        self.issued_until[definition.profile] = until
+        return AssumedRole(issued(definition, until, self.number), now)
 
     def get_caller_identity(
         self,
@@ -322,6 +322,8 @@ class Simulation:
             jitter=jitter,
             retried_by=retried_by,
         )
+        self.is_intact = True
+        """Whether no profile was lost after the last heartbeat."""
         self.events: list[ProfileEvent] = []
         self.scheduler.subscribe(self.events.append)
 
@@ -338,17 +340,25 @@ class Simulation:
         by_profile = {definition.profile: definition for definition in definitions}
         self.scheduler.update_definitions(by_profile, stored or {})
 
-    def run_for(self, span: timedelta, *, at_each_stop: Callable[[], None] = lambda: None) -> None:
+    def run_for(
+        self,
+        span: timedelta,
+        *,
+        at_each_stop: Callable[[], None] = lambda: None,
+        every: timedelta = HEARTBEAT,
+    ) -> None:
         """Let time pass, with a stop at each job and heartbeat, as the real scheduler wakes."""
         end = self.clock.now() + span
-        while self.clock.now() < end:
-            beat = self.clock.now() + HEARTBEAT
-            stop = min(end, beat, self.jobs.next_at() or end)
-            self.pass_time(max(stop - self.clock.now(), timedelta(0)))
+        while (now := self.clock.now()) < end:
+            stop = min(end, now + every, max(self.jobs.next_at() or end, now))
+            self.pass_time(stop - now)
             at_each_stop()
-            self.scheduler.heartbeat()
+            self.is_intact = self.scheduler.heartbeat()
             self.jobs.run_due()
             at_each_stop()
+            if (next_at := self.jobs.next_at()) is not None and next_at <= self.clock.now():
+                # It was not run, which the real scheduler tries again after a second.
+                self.pass_time(min(timedelta(seconds=1), max(end - self.clock.now(), timedelta(0))))
 
     def pass_time(self, span: timedelta) -> None:
         """Let time pass without a stop, as in a suspend."""

@@ -20,6 +20,8 @@ from assumed.errors import (
 )
 from assumed.models import Failure, RoleSession
 
+# A session that is due at once, for whatever reason, must not become a storm of calls.
+_MIN_INTERVAL = timedelta(seconds=1)
 # No call to a working endpoint takes longer than this.
 _MAX_USUAL_CALL = timedelta(seconds=2)
 
@@ -99,7 +101,7 @@ class CompletionHandler:
         profile.refreshes += is_new
         if self._repeats:
             due_in = self._sessions.due_in(profile.definition, jitter=self._queue.jitter())
-            self._queue.schedule_in(profile, due_in)
+            self._queue.schedule_in(profile, max(due_in, _MIN_INTERVAL))
         self._events.refreshed(profile, session, is_new=is_new, took=attempt.took, before=before)
         if isinstance(before.error, SourceUnavailableError):
             self._retry_same_source(profile)

@@ -53,7 +53,8 @@ class HeartbeatChecks:
             if self._is_wall_clock_stepped():
                 with self._queue.lock:
                     self._queue.reschedule_all()
-        with self._queue.lock:
+        failing: list[ScheduledProfile] = []
+        with self._errors.caught(Part.HEARTBEAT), self._queue.lock:
             failing = self._queue.failing()
         for profile in failing:
             with self._errors.caught(Part.HEARTBEAT, profile=profile.name):

@@ -60,6 +60,8 @@ class ScheduleWatch:
         self._errors = jobs.errors
         self._suspected: dict[ScheduledProfile, str] = {}
         """What the last check found, and this one has to confirm."""
+        self._restored: dict[ScheduledProfile, tuple[float | None, bool]] = {}
+        """Profiles whose new attempt has not begun: when it is due, and whether to rely on it."""
 
     def check(self) -> bool:
         """Refresh the profiles that were lost; never raise.
@@ -70,10 +72,15 @@ class ScheduleWatch:
         is_intact = False
         with self._errors.caught(Part.SCHEDULE):
             with self._queue.lock:
+                self._restored = {
+                    profile: (due_at, is_sure)
+                    for profile, (due_at, is_sure) in self._restored.items()
+                    if profile.due_at == due_at
+                }
                 lost = self._find()
                 for profile in lost:
                     self._restore(profile)
-                is_intact = all(self._problem(profile) is None for profile in lost)
+                is_intact = all(is_sure for _, is_sure in self._restored.values())
             self._report(lost)
         return is_intact
 
@@ -95,9 +102,16 @@ class ScheduleWatch:
             self._errors.record(Part.SCHEDULE, problem, found=problem, profiles=names)
 
     def _restore(self, profile: ScheduledProfile) -> None:
+        # If the last time was of no use, this one may not be either.
+        is_sure = profile not in self._restored
         profile.in_flight = profile.awaits_parent = False
-        with self._errors.caught(Part.SCHEDULE, profile=profile.name):
+        try:
             self._queue.schedule_in(profile, ZERO)
+        except Exception as error:  # noqa: BLE001 - the others have to be refreshed
+            is_sure = False
+            kind = type(error).__name__
+            self._errors.record(Part.SCHEDULE, kind, error, profile=profile.name)
+        self._restored[profile] = profile.due_at, is_sure
 
     def _problem(self, profile: ScheduledProfile) -> str | None:
         """Return why a profile is lost; None if it is not."""

@@ -152,7 +152,8 @@ class RefreshScheduler:
         answers: list[_Answer] = []
         with self._queue.lock:
             self._refresher.set_definitions(definitions)
-            self._refresher.sessions.load_stored_sessions(stored)
+            with self.errors.caught(Part.REFRESH):
+                self._refresher.sessions.load_stored_sessions(stored)
             before = self._queue.profiles
             for name, profile in before.items():
                 if name not in definitions:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,8 +37,9 @@ MAX_RECOVERY = 5 * MINUTE
 """How long after a fault everything is fresh again: the longest step of a back-off."""
 MAX_NEW_ELEMENTS = 100
 """How far the tables of the engine may differ between months: the last failures are kept."""
-_CALM = 6 * HOUR
-_MAX_FAULT = 20 * MINUTE
+_CALM = 8 * HOUR
+_MAX_FAULT = 10 * MINUTE
+_MAX_RESTORE_SECONDS = 15
 _TWELVE_HOURS = 12 * 3600
 _RESOURCES = [
     LocalFaultError(f"~/.aws/config: {text}", hint="wait")
@@ -86,6 +88,7 @@ class Year:
         self._span = span
         self._random = random.Random(seed)  # noqa: S311 - the same year for the same seed
         self._log_fails = False
+        self._removed_at: dict[str, float] = {}
         self._faults: list[Callable[[timedelta], None]] = [
             self._resources_used_up,
             self._files_unreadable,
@@ -162,12 +165,21 @@ class Year:
         for status in simulation.scheduler.statuses():
             if status.state is not ProfileState.VALID:
                 continue
-            issued = simulation.sts.issued_until.get(status.profile)
+            until = simulation.sts.issued_until.get(status.profile)
             if status.store is StorageMode.FILE:
                 stored = simulation.store.profiles.get(status.profile)
-                issued = stored.expiration if stored is not None else None
-            if issued is None or issued <= self._now:
+                if stored is not None:
+                    until = stored.expiration
+                elif self._is_missing_for_long(status.profile):
+                    until = None
+            if until is None or until <= self._now:
                 self.report.lies.append(f"{status.profile} at {self._now}")
+
+    def _is_missing_for_long(self, profile: str) -> bool:
+        """Whether a session that another writer has removed was not restored in time."""
+        now = self._simulation.clock.boottime()
+        removed_at = self._removed_at.get(profile, -math.inf)
+        return now > removed_at + _MAX_RESTORE_SECONDS
 
     def _fail(self, error: AssumedError, span: timedelta, *profiles: str) -> None:
         names = profiles or [definition.profile for definition in self._definitions]
@@ -200,7 +212,7 @@ class Year:
         def fail(_: object) -> Any:
             raise error
 
-        sources.resolve = fail  # type: ignore[method-assign]
+        sources.resolve = fail  # type: ignore[method-assign, assignment]
         # A session that is due meanwhile needs the source.
         self._simulation.scheduler.refresh([], force=True)
         self._run_for(span)
@@ -233,18 +245,16 @@ class Year:
         self._broken_store(CredentialsFileUnwritableError("full", hint="free some"), span)
 
     def _store_malformed(self, span: timedelta) -> None:
-        self._broken_store(
-            CredentialsFileMalformedError(
-                path="credentials", line=7, problem="no", hint="correct it"
-            ),
-            span,
-        )
+        error = CredentialsFileMalformedError(path="f", line=7, problem="no", hint="correct it")
+        self._broken_store(error, span)
 
     def _foreign_writer(self, span: timedelta) -> None:
         end = self._simulation.clock.now() + span
         while self._simulation.clock.now() < end:
             stored = self._simulation.store.profiles
-            stored.pop(self._random.choice(list(stored)), None)
+            removed = self._random.choice(list(stored))
+            stored.pop(removed)
+            self._removed_at[removed] = self._simulation.clock.boottime()
             # The file's change is noticed at once, or in the next heartbeat.
             self._simulation.scheduler.reconcile(stored)
             self._run_for(MINUTE)
@@ -308,7 +318,8 @@ class Year:
 def table_size(scheduler: object) -> int:
     """Return the number of elements in all tables that an object of assumed refers to."""
     seen: set[int] = set()
-    size, to_visit = 0, [scheduler]
+    size = 0
+    to_visit: list[Any] = [scheduler]
     while to_visit:
         found = to_visit.pop()
         if id(found) in seen:
@@ -317,15 +328,10 @@ def table_size(scheduler: object) -> int:
         if isinstance(found, dict):
             size += len(found)
             to_visit += [*found.keys(), *found.values()]
-        elif (
-            hasattr(found, "__len__") and hasattr(found, "__iter__") and not isinstance(found, str)
-        ):
+        elif isinstance(found, list | tuple | set | frozenset | deque):
             size += len(found)
-            to_visit += list(found)
+            to_visit += found
         elif type(found).__module__.startswith("assumed."):
-            slots = [
-                name for kind in type(found).__mro__ for name in getattr(kind, "__slots__", ())
-            ]
-            to_visit += [getattr(found, name) for name in slots if hasattr(found, name)]
-            to_visit += list(getattr(found, "__dict__", {}).values())
+            names = [*getattr(type(found), "__slots__", ()), *getattr(found, "__dict__", ())]
+            to_visit += [getattr(found, name) for name in names]
     return size

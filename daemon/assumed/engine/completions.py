@@ -97,10 +97,11 @@ class CompletionHandler:
     def _succeeded(self, attempt: Attempt, session: RoleSession) -> None:
         profile, before = attempt.profile, attempt.profile.failures
         is_new = self._sessions.mark_stored(attempt.definition, session)
+        due_in = self._sessions.due_in(profile.definition, jitter=self._queue.jitter())
+        # Last of what may raise, so that the retries after an error here become ever rarer.
         profile.failures = FailureStreak()
         profile.refreshes += is_new
         if self._repeats:
-            due_in = self._sessions.due_in(profile.definition, jitter=self._queue.jitter())
             self._queue.schedule_in(profile, max(due_in, _MIN_INTERVAL))
         self._events.refreshed(profile, session, is_new=is_new, took=attempt.took, before=before)
         if isinstance(before.error, SourceUnavailableError):

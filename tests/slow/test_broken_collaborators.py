@@ -67,7 +67,7 @@ TARGETS: dict[str, tuple[Find, list[str]]] = {
     ),
     "threads": (lambda it: it.jobs._lanes[0], ["_do_submit_job"]),
     "runner": (
-        lambda it: it.scheduler._heartbeat._watch._is_under_way.__self__,  # type: ignore[attr-defined]
+        lambda it: it.scheduler._queue._run.__self__,  # type: ignore[attr-defined]
         ["_claim", "_is_held_back", "_record_success", "_record_throttling"],
     ),
     "completions": (lambda it: it.scheduler._completions, ["apply", "_failed", "_succeeded"]),

@@ -79,11 +79,6 @@ class AttemptRunner:
         self._mfa = mfa
         self._endpoints = StsEndpoints()
         self._deliver = deliver
-        self._under_way: dict[ScheduledProfile, Attempt] = {}
-
-    def is_under_way(self, profile: ScheduledProfile) -> bool:
-        """Whether a thread makes an attempt for a profile, or its session is being written."""
-        return profile in self._under_way
 
     def run(self, name: str, _expires_at: float) -> None:
         """Make one attempt for a profile, if it is due.
@@ -117,7 +112,7 @@ class AttemptRunner:
                 return None
             self._queue.claim(profile)
             attempt = Attempt(profile, profile.definition, self._clock.boottime())
-            self._under_way[profile] = attempt
+            profile.attempt = attempt
             return attempt
 
     def _refresh(self, attempt: Attempt) -> Future[None] | None:
@@ -155,8 +150,7 @@ class AttemptRunner:
             at = self._endpoints.reserve(endpoint, profile.name, now)
             if at <= now:
                 return False
-            profile.in_flight = False
-            del self._under_way[profile]
+            profile.in_flight, profile.attempt = False, None
             if self._queue.contains(profile):
                 self._queue.schedule_in(profile, timedelta(seconds=at - now))
             return True
@@ -199,11 +193,10 @@ class AttemptRunner:
         """Deliver an attempt that has ended, in whatever way."""
         try:
             self._deliver(attempt)
-        finally:
-            with self._queue.lock:
-                # By now the next attempt may be under way.
-                if self._under_way.get(attempt.profile) is attempt:
-                    del self._under_way[attempt.profile]
+        except BaseException:
+            # The watch finds the profile.
+            attempt.profile.attempt = None
+            raise
 
 
 def internal_error(error: BaseException | None) -> UnexpectedError:

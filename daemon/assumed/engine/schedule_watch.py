@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from assumed.clock import Clock
-from assumed.engine.heartbeat import HeartbeatScheduler
+from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.engine.internal_errors import Part
 from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
@@ -23,8 +23,6 @@ _NO_JOB = "its attempt is due, and has no job"
 _JOB_NOT_RUN = "its attempt is due, and its job was not started"
 _NOT_RUNNING = "its attempt has ended without a result"
 _PARENT_NOT_DUE = "it waits for a source profile that is not being refreshed"
-# They may be true for a moment between two steps of different threads.
-_TO_BE_CONFIRMED = {_JOB_NOT_RUN, _NOT_RUNNING}
 
 
 class ScheduleWatch:
@@ -40,7 +38,6 @@ class ScheduleWatch:
         queue: the profiles and their due times.
         sessions: of all profiles.
         jobs: runs the attempts; what was found is counted and logged in its errors.
-        is_under_way: whether a thread or a write is working on a profile.
     """
 
     def __init__(
@@ -49,19 +46,16 @@ class ScheduleWatch:
         queue: RefreshQueue,
         sessions: SessionStore,
         jobs: HeartbeatScheduler,
-        *,
-        is_under_way: Callable[[ScheduledProfile], bool],
     ) -> None:
         self._clock = clock
         self._queue = queue
         self._sessions = sessions
         self._jobs = jobs
-        self._is_under_way = is_under_way
         self._errors = jobs.errors
-        self._suspected: dict[ScheduledProfile, str] = {}
-        """What the last check found, and this one has to confirm."""
-        self._restored: dict[ScheduledProfile, tuple[float | None, bool]] = {}
-        """Profiles whose new attempt has not begun: when it is due, and whether to rely on it."""
+        self._suspected: dict[ScheduledProfile, float | None] = {}
+        """When the attempts were due whose jobs the last check found not started."""
+        self._restored: dict[ScheduledProfile, tuple[float, bool]] = {}
+        """When their new attempts are due, and whether to rely on that."""
 
     def check(self) -> bool:
         """Refresh the profiles that were lost; never raise.
@@ -72,15 +66,19 @@ class ScheduleWatch:
         is_intact = False
         with self._errors.caught(Part.SCHEDULE):
             with self._queue.lock:
+                recently = self._clock.boottime() - HEARTBEAT.total_seconds()
                 self._restored = {
                     profile: (due_at, is_sure)
                     for profile, (due_at, is_sure) in self._restored.items()
-                    if profile.due_at == due_at
+                    if profile.due_at == due_at or due_at > recently
                 }
                 lost = self._find()
                 for profile in lost:
                     self._restore(profile)
-                is_intact = all(is_sure for _, is_sure in self._restored.values())
+                is_intact = all(
+                    is_sure or profile.due_at != due_at
+                    for profile, (due_at, is_sure) in self._restored.items()
+                )
             self._report(lost)
         return is_intact
 
@@ -92,8 +90,10 @@ class ScheduleWatch:
         }
         before, self._suspected = self._suspected, {}
         for profile, problem in list(found.items()):
-            if problem in _TO_BE_CONFIRMED and before.get(profile) != problem:
-                self._suspected[profile] = found.pop(profile)
+            # After a suspend, the pass that follows this heartbeat starts it.
+            if problem == _JOB_NOT_RUN and before.get(profile) != profile.due_at:
+                self._suspected[profile] = profile.due_at
+                del found[profile]
         return found
 
     def _report(self, lost: Mapping[ScheduledProfile, str]) -> None:
@@ -102,21 +102,24 @@ class ScheduleWatch:
             self._errors.record(Part.SCHEDULE, problem, found=problem, profiles=names)
 
     def _restore(self, profile: ScheduledProfile) -> None:
-        # If the last time was of no use, this one may not be either.
-        is_sure = profile not in self._restored
+        delay, is_sure = ZERO, True
+        if profile in self._restored:
+            # It was of no use: not as fast as errors come, and systemd has to know.
+            delay, is_sure = HEARTBEAT, False
         profile.in_flight = profile.awaits_parent = False
         try:
-            self._queue.schedule_in(profile, ZERO)
+            self._queue.schedule_in(profile, delay)
         except Exception as error:  # noqa: BLE001 - the others have to be refreshed
             is_sure = False
             kind = type(error).__name__
             self._errors.record(Part.SCHEDULE, kind, error, profile=profile.name)
-        self._restored[profile] = profile.due_at, is_sure
+        due_at = self._clock.boottime() if profile.due_at is None else profile.due_at
+        self._restored[profile] = due_at, is_sure
 
     def _problem(self, profile: ScheduledProfile) -> str | None:
         """Return why a profile is lost; None if it is not."""
         if profile.in_flight:
-            return None if self._is_under_way(profile) else _NOT_RUNNING
+            return _NOT_RUNNING if profile.attempt is None else None
         if profile.due_at is not None:
             if profile.due_at > self._clock.boottime() - _MAX_SECONDS_OVERDUE:
                 return None

@@ -119,9 +119,7 @@ class RefreshScheduler:
         self._queue.set_runner(runner.run)
         self._heartbeat = Heartbeat(
             HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events),
-            ScheduleWatch(
-                clock, self._queue, refresher.sessions, jobs, is_under_way=runner.is_under_way
-            ),
+            ScheduleWatch(clock, self._queue, refresher.sessions, jobs),
             self._events,
         )
         self._first_pass = FirstPass()

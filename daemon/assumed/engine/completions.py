@@ -62,7 +62,7 @@ class CompletionHandler:
             Whether the refresh has ended with it; else another attempt follows at once.
         """
         profile = attempt.profile
-        profile.in_flight, profile.attempt = False, None
+        profile.in_flight = False
         profile.is_slow = attempt.took > _MAX_USUAL_CALL
         profile.source_fingerprint = attempt.prepared.source_fingerprint
         if not self._queue.contains(profile):

@@ -323,7 +323,12 @@ class RefreshScheduler:
         for item in self._inbox.drain():
             answers: list[_Answer] = []
             with self.errors.caught(Part.SCHEDULER), self._queue.lock:
-                answers = self._complete(item) if isinstance(item, Attempt) else self._accept(item)
+                if isinstance(item, Attempt):
+                    # First of all, so that the watch finds the profile if this goes wrong.
+                    item.profile.attempt = None
+                    answers = self._complete(item)
+                else:
+                    answers = self._accept(item)
             self._events.publish()
             with self.errors.caught(Part.SCHEDULER):
                 self._first_pass.check()

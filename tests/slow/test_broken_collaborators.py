@@ -20,8 +20,8 @@ from assumed.logs.destinations import FailoverHandler
 from assumed.models import MfaSession, ProfileDefinition, ProfileState, SourceProfile, StorageMode
 from tests.fakes import NOON, Simulation, role
 
-SEEDS = 3
-SPAN = timedelta(hours=3)
+SEEDS = 1
+SPAN = timedelta(hours=2)
 MINUTE = timedelta(minutes=1)
 # The longest back-off, and what waits for a change of its source.
 MAX_RECOVERY = 6 * MINUTE

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MethodType
 from typing import Any
 
 from freezegun import freeze_time
@@ -35,7 +36,7 @@ DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 YEAR = 365 * DAY
 MAX_RECOVERY = 5 * MINUTE
 """How long after a fault everything is fresh again: the longest step of a back-off."""
-MAX_NEW_ELEMENTS = 100
+MAX_NEW_ELEMENTS = 20
 """How far the tables of the engine may differ between months: the last failures are kept."""
 _CALM = 8 * HOUR
 _MAX_FAULT = 10 * MINUTE
@@ -331,6 +332,8 @@ def table_size(scheduler: object) -> int:
         elif isinstance(found, list | tuple | set | frozenset | deque):
             size += len(found)
             to_visit += found
+        elif isinstance(found, MethodType):
+            to_visit.append(found.__self__)
         elif type(found).__module__.startswith("assumed."):
             names = [*getattr(type(found), "__slots__", ()), *getattr(found, "__dict__", ())]
             to_visit += [getattr(found, name) for name in names]

@@ -10,7 +10,7 @@ from typing import Any
 
 from assumed.__main__ import main
 from assumed.app.file_monitor import FileMonitor
-from assumed.app.status_notifier import StatusNotifier
+from assumed.app.service_notifier import ServiceNotifier
 from assumed.engine.completions import CompletionHandler
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.observers.hooks import Hooks
@@ -22,7 +22,7 @@ _PARTS: dict[str, list[tuple[type, str]]] = {
     "beside": [
         (Metrics, "on_event"),
         (Hooks, "on_event"),
-        (StatusNotifier, "notify"),
+        (ServiceNotifier, "update_status"),
         (MetricsTextfile, "is_due"),
         (FileMonitor, "check"),
         (ZombieReaper, "reap"),

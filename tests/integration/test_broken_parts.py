@@ -67,11 +67,11 @@ def test_systemd_gets_no_keep_alive_from_a_daemon_that_can_schedule_nothing(
     manager = Manager(tmp_path / "notify")
     environ = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "3000000"}
     with running(broken, "jobs 9", **environ) as daemon:
-        daemon.wait_for("part=schedule")
+        daemon.wait_for("part=schedule profile=")
         assert manager.received("READY=1", "WATCHDOG=1")
         before = manager.messages.count("WATCHDOG=1")
         # The heartbeats go on, and find the same.
-        daemon.wait_for("part=schedule times=2")
+        daemon.wait_for("part=schedule times=2 profile=")
         manager.received()
         assert manager.messages.count("WATCHDOG=1") <= before + 1
     manager.close()

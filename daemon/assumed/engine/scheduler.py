@@ -272,12 +272,8 @@ class RefreshScheduler:
     def heartbeat(self) -> bool:
         """Notice what no job reports: a stepped clock, a changed source, an expired session.
 
-        Called by the scheduler's own thread, once a second at most. It reads files, and never
-        raises.
-
-        Returns:
-            Whether every enabled profile will be refreshed; False only after an error of this
-            program that could not be repaired.
+        Called by the scheduler's own thread, once a second at most. It reads files, never raises,
+        and returns whether every enabled profile will be refreshed.
         """
         return self._heartbeat.run()
 
@@ -326,9 +322,7 @@ class RefreshScheduler:
                 if isinstance(item, Attempt):
                     # First of all, so that the watch finds the profile if this goes wrong.
                     item.profile.attempt = None
-                    answers = self._complete(item)
-                else:
-                    answers = self._accept(item)
+                answers = self._complete(item) if isinstance(item, Attempt) else self._accept(item)
             self._events.publish()
             with self.errors.caught(Part.SCHEDULER):
                 self._first_pass.check()

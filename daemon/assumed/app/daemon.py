@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 
 from assumed import __version__
@@ -33,6 +34,7 @@ from assumed.app.status_log import log_status
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.internal_errors import Part
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.local_faults import LOCAL_FAULTS
@@ -191,7 +193,8 @@ class Daemon:
             jitter=random.random,
             retried_by=RetriedBy.DAEMON,
         )
-        scheduler.subscribe(self._observers.on_event)
+        for observer in self._observers.of_events:
+            scheduler.subscribe(observer)
         scheduler.first_pass.add_done_callback(lambda _: self._post(MainLoopEvent.NOTIFY_READY))
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
@@ -239,32 +242,37 @@ class Daemon:
                 main_loop_event = self._queue.get(timeout=timeout)
             except queue.Empty:
                 main_loop_event = MainLoopEvent.NOTIFY_READY
-            match main_loop_event:
-                case MainLoopEvent.NOTIFY_READY:
-                    is_ready = True
-                    self._notify_ready()
-                case MainLoopEvent.START_API:
-                    self._listener.start()
-                case MainLoopEvent.RESTORE_SOCKET:
-                    if self._listener.reopen():
-                        self._endpoint.restore_tokens()
-                case MainLoopEvent.RELOAD:
-                    self._files.post(self._reload)
-                case MainLoopEvent.RECONCILE:
-                    self._files.post(self._engine.reconcile)
-                case MainLoopEvent.LOG_STATUS:
-                    log_status(self._api.status(()))
-                case MainLoopEvent.WRITE_METRICS:
-                    self._files.post(self._textfile.write)
-                case MainLoopEvent.TERMINATE:
-                    return EXIT_STATUSES[signal.SIGTERM]
-                case MainLoopEvent.INTERRUPT:
-                    return EXIT_STATUSES[signal.SIGINT]
+            is_ready = is_ready or main_loop_event is MainLoopEvent.NOTIFY_READY
+            if main_loop_event is MainLoopEvent.TERMINATE:
+                return EXIT_STATUSES[signal.SIGTERM]
+            if main_loop_event is MainLoopEvent.INTERRUPT:
+                return EXIT_STATUSES[signal.SIGINT]
+            # An error of this program must not end the refreshing.
+            with self._engine.errors.caught(Part.MAIN_LOOP):
+                self._handle(main_loop_event)
+
+    def _handle(self, main_loop_event: MainLoopEvent) -> None:
+        match main_loop_event:
+            case MainLoopEvent.NOTIFY_READY:
+                self._notify_ready()
+            case MainLoopEvent.START_API:
+                self._listener.start()
+            case MainLoopEvent.RESTORE_SOCKET:
+                if self._listener.reopen():
+                    self._endpoint.restore_tokens()
+            case MainLoopEvent.RELOAD:
+                self._files.post(self._reload)
+            case MainLoopEvent.RECONCILE:
+                self._files.post(self._engine.reconcile)
+            case MainLoopEvent.LOG_STATUS:
+                log_status(self._api.status(()))
+            case MainLoopEvent.WRITE_METRICS:
+                self._files.post(self._textfile.write)
 
     def _notify_ready(self) -> None:
+        self._notifier.ready()
         # The first refreshes have found more directories to watch.
         self._monitor.request_check()
-        self._notifier.ready()
         self._files.post(self._textfile.write)
 
     def _reload(self) -> None:
@@ -284,22 +292,28 @@ class Daemon:
     def _on_heartbeat(self) -> None:
         """Check what no event reports; the scheduler calls this from its own thread.
 
-        If the scheduler is stuck, systemd gets no keep-alive and restarts the daemon.
+        If the scheduler is stuck, or has lost a profile, systemd gets no keep-alive and restarts
+        the daemon. No other error does that, and none prevents another check.
         """
-        try:
-            retry_failed_log()
-            LOCAL_FAULTS.check()
-            self._reaper.reap()
-            self._engine.heartbeat()
-            self._files.post(self._check_files)
-            if not self._listener.is_started:
-                self._post(MainLoopEvent.START_API)
-            self._notifier.update_status()
-            if self._textfile.is_due():
-                self._post(MainLoopEvent.WRITE_METRICS)
-        except Exception as error:  # noqa: BLE001 - it must not end the scheduler's thread
-            event(logging.ERROR, "internal_error", exc_info=error)
-        self._notifier.keep_alive()
+        checks = (
+            retry_failed_log,
+            LOCAL_FAULTS.check,
+            self._reaper.reap,
+            partial(self._files.post, self._check_files),
+            self._notifier.update_status,
+            self._check_outputs,
+        )
+        for check in checks:
+            with self._engine.errors.caught(Part.HEARTBEAT):
+                check()
+        if self._engine.heartbeat():
+            self._notifier.keep_alive()
+
+    def _check_outputs(self) -> None:
+        if not self._listener.is_started:
+            self._post(MainLoopEvent.START_API)
+        if self._textfile.is_due():
+            self._post(MainLoopEvent.WRITE_METRICS)
 
     def _check_files(self) -> None:
         changes = self._monitor.check()

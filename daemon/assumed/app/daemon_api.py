@@ -111,7 +111,11 @@ class DaemonApiBackend:
 
     def metrics(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
-        return self._metrics.text(self.status(()), file_writes=self._engine.file_writes)
+        return self._metrics.text(
+            self.status(()),
+            file_writes=self._engine.file_writes,
+            internal_errors=self._engine.errors.counts,
+        )
 
     def reload(self) -> Future[None]:
         """Reload the configuration; afterwards the status says whether it was rejected."""

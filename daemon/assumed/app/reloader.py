@@ -51,7 +51,7 @@ class ConfigReloader:
         self.error: str | None = None
         """Why the configuration on disk was rejected or is unreadable; None if it is active."""
         self.is_unreadable = False
-        """Whether it could not be read: `reload` has to be called again."""
+        """Whether it could not be read or applied: `reload` has to be called again."""
 
     def request(self) -> Future[None]:
         """Request a reload; the future is done when the configuration was applied or rejected."""
@@ -74,7 +74,8 @@ class ConfigReloader:
             self.error, self.is_unreadable = str(error), False
             _log_rejection(error)
         else:
-            self.error, self.is_unreadable = None, False
+            # Until it is applied: after an error of this program it is read again.
+            self.error, self.is_unreadable = "it could not be applied: see the log", True
             if self._file_settings(configuration) != self._file_settings(self.initial):
                 event(
                     logging.WARNING,
@@ -82,6 +83,7 @@ class ConfigReloader:
                     hint="credentials_file has changed, which takes effect after a restart",
                 )
             self._apply(configuration)
+            self.error, self.is_unreadable = None, False
             event(
                 logging.INFO,
                 "config_reloaded",

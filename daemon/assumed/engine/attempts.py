@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -24,7 +23,6 @@ from assumed.errors import (
 )
 from assumed.fsutil import local_fault_hint, shortage
 from assumed.local_faults import LOCAL_FAULTS
-from assumed.logs.events import event
 from assumed.models import ProfileDefinition, RoleSession
 from assumed.progress import Progress, record_progress
 
@@ -58,14 +56,13 @@ class Attempt:
     error: BaseException | None = None
 
     def result(self) -> RoleSession | AssumedError:
-        """Return the session, or the error; an unexpected one is logged."""
+        """Return the session, or the error; `UnexpectedError` for a bug in assumed."""
         if self.error is None and self.session is not None:
             return self.session
         if isinstance(self.error, AssumedError):
             return self.error
         if isinstance(self.error, MemoryError | RuntimeError) and (found := shortage(self.error)):
             return LocalFaultError(str(found.strerror), hint=local_fault_hint(found))
-        event(logging.ERROR, "internal_error", profile=self.profile.name, exc_info=self.error)
         return internal_error(self.error)
 
 
@@ -115,9 +112,7 @@ class AttemptRunner:
             attempt.error = error
             if isinstance(error, LocalFaultError | MemoryError | RuntimeError):
                 LOCAL_FAULTS.report(error)
-            if isinstance(error, StsThrottledError):
-                self._record_throttling(attempt)
-            self._deliver(attempt)
+            self._end(attempt)
             return
         if written is not None:
             written.add_done_callback(partial(self._written, attempt))
@@ -132,8 +127,9 @@ class AttemptRunner:
                 return None
             self._queue.claim(profile)
             now, progress = self._clock.boottime(), Progress(self._clock.boottime)
-            profile.progress = progress
-            return Attempt(profile, profile.definition, now, progress)
+            attempt = Attempt(profile, profile.definition, now, progress)
+            profile.attempt, profile.progress = attempt, progress
+            return attempt
 
     def _refresh(self, attempt: Attempt) -> Future[None] | None:
         """Call STS and have the session stored; None if the call has to wait."""
@@ -144,7 +140,7 @@ class AttemptRunner:
             return None
         try:
             if session is None:
-                session = self._refresher.assume(definition, attempt.prepared)
+                session = self._assume(attempt)
                 self._record_success(attempt)
                 self._mfa.read_of(definition)
             attempt.session = session
@@ -153,6 +149,13 @@ class AttemptRunner:
             return self._refresher.store_session(definition, session)
         finally:
             attempt.took = timedelta(seconds=self._clock.boottime() - attempt.started_at)
+
+    def _assume(self, attempt: Attempt) -> RoleSession:
+        try:
+            return self._refresher.assume(attempt.definition, attempt.prepared)
+        except StsThrottledError:
+            self._record_throttling(attempt)
+            raise
 
     def _is_held_back(self, attempt: Attempt) -> bool:
         """Whether the rate limit delays the call; then it is scheduled for its turn."""
@@ -165,7 +168,7 @@ class AttemptRunner:
             at = self._endpoints.reserve(endpoint, profile.name, now)
             if at <= now:
                 return False
-            profile.in_flight = False
+            profile.in_flight, profile.attempt = False, None
             if self._queue.contains(profile):
                 self._queue.schedule_in(profile, timedelta(seconds=at - now))
             return True
@@ -198,8 +201,20 @@ class AttemptRunner:
 
     def _written(self, attempt: Attempt, written: Future[None]) -> None:
         """Pass on a finished write; runs on the thread of the store."""
-        attempt.error = written.exception()
-        self._deliver(attempt)
+        try:
+            attempt.error = written.exception()
+        except CancelledError as error:
+            attempt.error = error
+        self._end(attempt)
+
+    def _end(self, attempt: Attempt) -> None:
+        """Deliver an attempt that has ended, in whatever way."""
+        try:
+            self._deliver(attempt)
+        except BaseException:
+            # The watch finds the profile.
+            attempt.profile.attempt = None
+            raise
 
 
 def internal_error(error: BaseException | None) -> UnexpectedError:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -105,7 +106,9 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
                 return
             with self._lock:
                 self._began_at[me] = time.monotonic()
-            self._run(*submitted)
+            # A thread that ended here would be missing for good.
+            with suppress(Exception):
+                self._run(*submitted)
             with self._lock:
                 del self._began_at[me]
                 self._unfinished -= 1

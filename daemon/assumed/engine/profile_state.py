@@ -72,6 +72,7 @@ class ScheduledProfile:
         definition: its current definition.
         due_at: when it is refreshed next; None while that is under way, or waits for something.
         in_flight: an attempt is under way, or its session is being written.
+        attempt: that one, until its result is applied; there is none only after an error.
         awaits_parent: it is refreshed as soon as its parent was.
         refreshes: how many new sessions it has got.
         failures: since the last successful refresh.
@@ -87,6 +88,7 @@ class ScheduledProfile:
     definition: ProfileDefinition
     due_at: float | None = None
     in_flight: bool = False
+    attempt: object | None = None
     awaits_parent: bool = False
     refreshes: int = 0
     failures: FailureStreak = FailureStreak()

@@ -17,7 +17,6 @@ The thread of APScheduler processes the inbox; no other thread applies a result.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, InvalidStateError
@@ -31,10 +30,12 @@ from assumed.engine.completions import CompletionHandler
 from assumed.engine.event_log import EventLog
 from assumed.engine.events import ProfileEvent
 from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
-from assumed.engine.heartbeat_checks import HeartbeatChecks
+from assumed.engine.heartbeat_checks import Heartbeat, HeartbeatChecks
+from assumed.engine.internal_errors import InternalErrors, Part
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
-from assumed.engine.refresh_policy import ZERO, RetriedBy
+from assumed.engine.reconciliation import reconcile
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
 from assumed.engine.requests import (
@@ -43,10 +44,10 @@ from assumed.engine.requests import (
     RefreshRequest,
     no_longer_refreshed,
 )
+from assumed.engine.schedule_watch import ScheduleWatch
 from assumed.engine.session_checks import SessionCheck, SessionChecker
 from assumed.engine.status import StatusView, Summary
 from assumed.errors import UsageError
-from assumed.logs.events import event
 from assumed.models import (
     Credentials,
     Failure,
@@ -112,12 +113,17 @@ class RefreshScheduler:
         self._queue = RefreshQueue(clock, refresher.sessions, jobs, jitter)
         self._mfa = MfaSessionMonitor(clock, refresher)
         self._view = StatusView(clock, refresher, self._mfa)
-        self._events = EventLog(clock, self._view)
+        self._events = EventLog(clock, self._view, jobs.errors)
         self._completions = CompletionHandler(
             clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
         )
-        self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
         self._session_checks = SessionChecker(clock, refresher, self._queue, jobs, self._inbox.put)
+        self._heartbeat = Heartbeat(
+            HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events),
+            self._session_checks,
+            ScheduleWatch(clock, self._queue, refresher.sessions, jobs),
+            self._events,
+        )
         self._first_pass = FirstPass()
         runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
         self._queue.set_runner(runner.run)
@@ -128,8 +134,13 @@ class RefreshScheduler:
         """Done when every profile has been tried, or was found fresh."""
         return self._first_pass.done
 
+    @property
+    def errors(self) -> InternalErrors:
+        """The errors of this program that were caught."""
+        return self._events.errors
+
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
-        """Call `observer` with each event, under the lock: it must return at once."""
+        """Call `observer` with each event, on the scheduler's thread: it must return soon."""
         self._events.subscribe(observer)
 
     def update_definitions(
@@ -146,7 +157,8 @@ class RefreshScheduler:
         answers: list[_Answer] = []
         with self._queue.lock:
             self._refresher.set_definitions(definitions)
-            self._refresher.sessions.load_stored_sessions(stored)
+            with self.errors.caught(Part.REFRESH):
+                self._refresher.sessions.load_stored_sessions(stored)
             before = self._queue.profiles
             for name, profile in before.items():
                 if name not in definitions:
@@ -161,10 +173,11 @@ class RefreshScheduler:
                 enabled={name for name, found in definitions.items() if found.enabled},
             )
             for name, definition in definitions.items() if self._repeats else ():
-                if name not in before:
-                    self._schedule(profiles[name])
-                elif profiles[name].definition != definition:
-                    answers += self._redefine(profiles[name], definition)
+                with self.errors.caught(Part.REFRESH, profile=name):
+                    if name not in before:
+                        self._schedule(profiles[name])
+                    elif profiles[name].definition != definition:
+                        answers += self._redefine(profiles[name], definition)
             self._mfa.track(profiles.values())
         self._mfa.read()
         self._first_pass.check()
@@ -237,6 +250,7 @@ class RefreshScheduler:
         self._mfa.read_one(session)
         login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
         self._events.login_succeeded(login, session)
+        self._events.publish()
         return login
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
@@ -261,13 +275,13 @@ class RefreshScheduler:
         """
         return self._view.summary(self._queue.profiles.values(), version=self._queue.version)
 
-    def heartbeat(self) -> None:
+    def heartbeat(self) -> bool:
         """Notice what no job reports: a stepped clock, a changed source, an expired session.
 
-        Called by the scheduler's own thread, once a second at most. It reads files.
+        Called by the scheduler's own thread, once a second at most. It reads files, never raises,
+        and returns whether every enabled profile will be refreshed.
         """
-        self._checks.run()
-        self._session_checks.start_due()
+        return self._heartbeat.run()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Adopt or undo what another program has changed in the file.
@@ -277,23 +291,9 @@ class RefreshScheduler:
         Args:
             stored: the credentials with our mark that the file holds; None if it can't be read.
         """
-        sessions = self._refresher.sessions
         with self._queue.lock:
-            for profile in self._queue.profiles.values():
-                session = sessions.get(profile.name)
-                if session is None or not session.is_stored or profile.in_flight:
-                    continue
-                found = None if stored is None else stored.get(profile.name)
-                is_unchanged = found is not None and found.is_same_as(session.credentials)
-                if is_unchanged or not profile.definition.enabled:
-                    continue
-                if found is not None and sessions.adopt(profile.definition, found):
-                    self._schedule(profile)
-                elif sessions.remaining(profile.name) > ZERO:
-                    sessions.mark_unstored(profile.name)
-                    if stored is not None:
-                        self._events.overwritten(profile)
-                    self._queue.schedule_restore(profile)
+            reconcile(stored, self._queue, self._refresher.sessions, self._events)
+        self._events.publish()
 
     def stop(self) -> None:
         """Start no further refresh; pending requests fail.
@@ -323,20 +323,23 @@ class RefreshScheduler:
     def _process_inbox(self) -> None:
         """Apply the attempts that have ended, and accept requests; never raises."""
         for item in self._inbox.drain():
-            try:
-                with self._queue.lock:
-                    answers: list[_Answer] = []
-                    if isinstance(item, Attempt):
+            answers: list[_Answer] = []
+            with self.errors.caught(Part.SCHEDULER), self._queue.lock:
+                match item:
+                    case Attempt():
+                        # First of all, so that the watch finds the profile if this goes wrong.
+                        item.profile.attempt = None
                         answers = self._complete(item)
-                    elif isinstance(item, SessionCheck):
+                    case SessionCheck():
                         self._session_checks.apply(item)
-                    else:
+                    case _:
                         answers = self._accept(item)
+            self._events.publish()
+            with self.errors.caught(Part.SCHEDULER):
                 self._first_pass.check()
-                for answer in answers:
+            for answer in answers:
+                with self.errors.caught(Part.SCHEDULER):
                     answer()
-            except Exception as error:  # noqa: BLE001 - it would end the scheduler's thread
-                event(logging.ERROR, "internal_error", exc_info=error)
 
     def _complete(self, attempt: Attempt) -> list[_Answer]:
         profile = attempt.profile

@@ -52,11 +52,13 @@ class BackgroundHandler(logging.Handler):
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Pass on an event that the filters let through, without a lock."""
-        is_logged = bool(self.filter(record))
-        if is_logged:
-            self.emit(record)
-        return is_logged
+        """Pass on an event that the filters let through, without a lock; never raise."""
+        # The records of libraries come here as well, on threads that must go on.
+        with suppress(Exception):
+            if self.filter(record):
+                self.emit(record)
+                return True
+        return False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass on one event, and wait for it for a moment."""

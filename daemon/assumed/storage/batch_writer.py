@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from assumed.clock import Clock
@@ -99,17 +100,11 @@ class BatchWriter(Generic[RequestT]):
 
     def _run(self) -> None:
         while True:
-            self._wait_for_batch()
+            with suppress(Exception):  # otherwise the write begins at once
+                self._wait_for_batch()
             with self._changed:
                 batch, self._waiting = self._waiting, []
-            self._began_at, used_before = self._clock.boottime(), self._processor_time()
-            errors: Sequence[BaseException | None]
-            try:
-                errors = self._write([request for request, _ in batch])
-            except BaseException as error:  # noqa: BLE001 -- it becomes the result of each request
-                errors = [error] * len(batch)
-            self._cost = self._processor_time() - used_before
-            for (_, future), error_of_request in zip(batch, errors, strict=True):
+            for (_, future), error_of_request in zip(batch, self._results(batch), strict=True):
                 if error_of_request is None:
                     future.set_result(None)
                 else:
@@ -119,6 +114,18 @@ class BatchWriter(Generic[RequestT]):
                     self._is_running = False
                     self._changed.notify_all()
                     return
+
+    def _results(
+        self, batch: Sequence[tuple[RequestT, Future[None]]]
+    ) -> Sequence[BaseException | None]:
+        """Write a batch, and return the error of each request; never raise."""
+        try:
+            self._began_at, used_before = self._clock.boottime(), self._processor_time()
+            errors = self._write([request for request, _ in batch])
+            self._cost = self._processor_time() - used_before
+            return [error for _, error in zip(batch, errors, strict=True)]
+        except BaseException as error:  # noqa: BLE001 - it becomes the result of each request
+            return [error] * len(batch)
 
     def _wait_for_batch(self) -> None:
         remaining = self._began_at + _WINDOW_SECONDS - self._clock.boottime()

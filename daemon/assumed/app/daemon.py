@@ -47,6 +47,7 @@ from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
+from assumed.server.listeners import ListenerStore
 from assumed.server.metrics_endpoint import MetricsServer
 from assumed.sts.client import StsClient
 from assumed.subprocesses import running_commands
@@ -80,8 +81,15 @@ _SIGNALS = {
 class Daemon:
     """The daemon: refreshes the profiles of a configuration until a signal stops it."""
 
-    def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, config_path: Path, environ: Mapping[str, str], listeners: ListenerStore
+    ) -> None:
         """Read the configuration and create all objects; nothing runs yet.
+
+        Args:
+            config_path: the configuration file.
+            environ: the environment.
+            listeners: keeps the listening sockets during a restart.
 
         Raises:
             ConfigurationError: with every problem in the configuration.
@@ -100,7 +108,7 @@ class Daemon:
         metrics = Metrics()
         self._textfile = MetricsTextfile(self._render_metrics, clock)
         self._observers = CompositeObserver(
-            metrics, Hooks(environ), MetricsServer(self._render_metrics), self._textfile
+            metrics, Hooks(environ), MetricsServer(self._render_metrics, listeners), self._textfile
         )
         self._engine = self._make_engine(configuration, sources, metrics)
         self._monitor = FileMonitor(
@@ -121,13 +129,16 @@ class Daemon:
             self._notifier, summary=self._engine.summary, config_error=lambda: self._reloader.error
         )
         self._endpoint = ContainerCredentialsEndpoint(
-            self._engine.scheduler, Path(daemon_socket(environ)).parent
+            self._engine.scheduler, Path(daemon_socket(environ)).parent, listeners
         )
         self._api = DaemonApiBackend(
             self._engine, self._reloader, self._endpoint, metrics, self._monitor.request_check
         )
         self._listener = ApiListener(
-            self._api, Path(daemon_socket(environ)), config=str(configuration.path)
+            self._api,
+            Path(daemon_socket(environ)),
+            config=str(configuration.path),
+            listeners=listeners,
         )
 
     def run(self) -> int:
@@ -206,6 +217,9 @@ class Daemon:
 
     def _stop(self) -> None:
         self._notifier.stopping()
+        # Before the engine stops, which rejects requests. New ones wait for the next daemon.
+        self._endpoint.drain()
+        self._listener.drain()
         summary = self._engine.summary()
         self._engine.stop()
         event(logging.INFO, "daemon_stopped", profiles=summary.enabled, valid=summary.valid)

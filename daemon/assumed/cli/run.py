@@ -30,19 +30,22 @@ def command(context: click.Context, options: Options) -> None:
     from assumed.clock import SystemClock  # noqa: PLC0415
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
     from assumed.platform.hardening import harden_process, limit_malloc_arenas  # noqa: PLC0415
+    from assumed.platform.systemd.listener_store import SystemdListenerStore  # noqa: PLC0415
     from assumed.platform.systemd.notify import SystemdNotifier  # noqa: PLC0415
 
     harden_process()
     limit_malloc_arenas()
     journal = journal_handler(os.environ)
     options.configure_log(journal=journal, background=True)
+    notifier = SystemdNotifier(os.environ)
+    listeners = SystemdListenerStore(notifier, os.environ)
     start_up = StartUp(
-        SystemdNotifier(os.environ),
+        notifier,
         SystemClock(),
         is_named=len(loader.places(options.config, os.environ)) == 1,
     )
     try:
-        daemon = start_up.create(lambda: Daemon(options.config_path(), os.environ))
+        daemon = start_up.create(lambda: Daemon(options.config_path(), os.environ, listeners))
         context.exit(0 if daemon is None else daemon.run())
     except AssumedError as error:
         # A log that is kept has to say why the daemon did not start; a terminal shows the error.

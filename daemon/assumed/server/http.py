@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import socket
+import struct
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
@@ -27,6 +28,9 @@ LOOPBACK = "127.0.0.1"
 
 _MAX_ACCEPTS = 64
 _PAUSE_SECONDS = 1.0
+_FLOOD_SECONDS = 1.0
+# Closes with a reset: no connection remains in TIME_WAIT.
+_RESET = struct.pack("ii", 1, 0)
 _READ_BYTES = 16 * 1024
 _WRITE_BYTES = 64 * 1024
 _STOP_SECONDS = 0.1
@@ -85,6 +89,8 @@ class HttpResponse:
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+IsUnwelcome = Callable[[str, int], bool]
+"""Whether a client at this address is not to be served under a flood of connections."""
 
 
 def json_response(status: HTTPStatus, content: object, **headers: str) -> HttpResponse:
@@ -138,18 +144,29 @@ class HttpServer:
             not block (see `threads.WorkerThreads`). It is cancelled if the client disconnects.
         name: of the server, for its thread and the log.
         limits: for its clients.
+        is_unwelcome: called while connections arrive faster than they can be served, or while half
+            of those allowed are open, and for a second after that.
     """
 
     def __init__(
-        self, listener: socket.socket, handler: Handler, *, name: str, limits: Limits | None = None
+        self,
+        listener: socket.socket,
+        handler: Handler,
+        *,
+        name: str,
+        limits: Limits | None = None,
+        is_unwelcome: IsUnwelcome | None = None,
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._handler = handler
         self._name = name
         self._limits = limits or Limits()
+        self._is_unwelcome = is_unwelcome
+        self._flooded_until = 0.0
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._is_pause_logged = False
+        self._is_draining = False
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -157,6 +174,14 @@ class HttpServer:
     def start(self) -> None:
         """Start serving; connections that were made before wait in the listener's queue."""
         self._thread.start()
+
+    def drain(self) -> None:
+        """Accept no more connections, and wait up to 0.1 seconds until those that are open end."""
+        if self._thread.ident is None:
+            return
+        with suppress(RuntimeError, TimeoutError):  # the loop is closed, or stuck
+            draining = asyncio.run_coroutine_threadsafe(self._drain(), self._loop)
+            draining.result(2 * _STOP_SECONDS)
 
     def stop(self) -> None:
         """Stop serving within 0.2 seconds; requests that take longer are cut off."""
@@ -183,17 +208,34 @@ class HttpServer:
             await asyncio.wait(busy, timeout=_STOP_SECONDS)
         # The runner cancels the others.
 
+    async def _drain(self) -> None:
+        self._is_draining = True
+        self._loop.remove_reader(self._listener)
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=_STOP_SECONDS)
+
     def _accept(self) -> None:
-        for _ in range(_MAX_ACCEPTS):
+        for number in range(_MAX_ACCEPTS):
             try:
-                accepted = self._listener.accept()[0]
+                accepted, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 self._is_pause_logged = False
                 return
             except OSError as error:
                 self._pause(error)
                 return
-            self._register(accepted)
+            if self._is_flooded(number) and self._is_unwelcome and self._is_unwelcome(*address):
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                accepted.close()
+            else:
+                self._register(accepted)
+
+    def _is_flooded(self, accepted: int) -> bool:
+        is_full = len(self._connections) >= self._limits.connections // 2
+        if is_full or accepted == _MAX_ACCEPTS - 1:
+            self._flooded_until = self._loop.time() + _FLOOD_SECONDS
+            return True
+        return self._loop.time() < self._flooded_until
 
     def _pause(self, error: OSError) -> None:
         # No descriptor is free (EMFILE), and the listener stays readable: asyncio's own server
@@ -211,7 +253,7 @@ class HttpServer:
             )
 
     def _unpause(self) -> None:
-        if not self._stopping.is_set():
+        if not self._stopping.is_set() and not self._is_draining:
             self._loop.add_reader(self._listener, self._accept)
 
     def _register(self, accepted: socket.socket) -> None:

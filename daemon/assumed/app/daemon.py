@@ -63,6 +63,8 @@ class _MainLoopEvent(Enum):
     START_API = auto()
     RESTORE_SOCKET = auto()
     RELOAD = auto()
+    """By a person, with SIGHUP."""
+    CONFIG_CHANGED = auto()
     RECONCILE = auto()
     LOG_STATUS = auto()
     WRITE_METRICS = auto()
@@ -99,7 +101,10 @@ class Daemon:
         self._queue = SignalAwareQueue[_MainLoopEvent]()
         # Before the configuration is read: what SIGHUP announces after that must not be missed.
         self._handle_signals()
-        clock, sources = SystemClock(), SourceProfiles()
+        clock = SystemClock()
+        sources = SourceProfiles(
+            f"confirm it with `kill -HUP {os.getpid()}` or with a restart of the daemon"
+        )
         lookup = SourceLookup(sources)
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
@@ -123,7 +128,7 @@ class Daemon:
             environ,
             lookup=lookup,
             apply=self._apply,
-            request_reload=lambda: self._post(_MainLoopEvent.RELOAD),
+            request_reload=lambda: self._post(_MainLoopEvent.CONFIG_CHANGED),
         )
         self._status = StatusNotifier(
             self._notifier, summary=self._engine.summary, config_error=lambda: self._reloader.error
@@ -243,8 +248,9 @@ class Daemon:
                 case _MainLoopEvent.RESTORE_SOCKET:
                     if self._listener.reopen():
                         self._endpoint.restore_tokens()
-                case _MainLoopEvent.RELOAD:
-                    self._reload()
+                case _MainLoopEvent.RELOAD | _MainLoopEvent.CONFIG_CHANGED:
+                    is_by_person = main_loop_event is _MainLoopEvent.RELOAD
+                    self._reload(confirms_processes=is_by_person)
                 case _MainLoopEvent.RECONCILE:
                     self._engine.reconcile()
                 case _MainLoopEvent.LOG_STATUS:
@@ -263,11 +269,11 @@ class Daemon:
         self._status.notify()
         self._textfile.write()
 
-    def _reload(self) -> None:
+    def _reload(self, *, confirms_processes: bool) -> None:
         self._notifier.reloading()
         self._monitor.config_is_read()
         try:
-            self._reloader.reload()
+            self._reloader.reload(confirms_processes=confirms_processes)
         finally:
             # The unit stays "reloading" until then, also after a rejected configuration.
             self._notifier.ready()
@@ -289,7 +295,7 @@ class Daemon:
             self._engine.heartbeat()
             changes = self._monitor.check()
             if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
-                self._post(_MainLoopEvent.RELOAD)
+                self._post(_MainLoopEvent.CONFIG_CHANGED)
             if WatchedChange.CREDENTIALS in changes:
                 self._post(_MainLoopEvent.RECONCILE)
             if self._monitor.update_watches():

@@ -29,6 +29,7 @@ from assumed.credential_sources.aws_files_snapshot import (
     read_aws_file,
 )
 from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
+from assumed.credential_sources.confirmed_processes import ConfirmedProcesses
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
@@ -116,11 +117,15 @@ class SourceProfiles:
     The files are read again when they have changed on disk. A profile whose own entries have not
     changed keeps its botocore session, and with it the temporary credentials that a
     `credential_process` or SSO has returned.
+
+    Args:
+        how_to_confirm: a new `credential_process`; see `ConfirmedProcesses`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, how_to_confirm: str = "start this command again") -> None:
         self._loader = create_loader()
         self._lock = threading.Lock()
+        self._processes = ConfirmedProcesses(how_to_confirm)
         self._paths = tuple(
             Path(find(os.environ)) for find in (paths.aws_config_file, paths.aws_credentials_file)
         )
@@ -185,6 +190,15 @@ class SourceProfiles:
                 return self._fingerprint(name)
             except AssumedError:
                 return None
+
+    def confirm_processes(self) -> None:
+        """Let each `credential_process` run that the credentials file now has."""
+        with self._lock:
+            with suppress(AssumedError):  # then those of the last content
+                self._profiles()
+            if self._snapshot is not None:
+                self._processes.confirm(self._snapshot.credentials)
+            self._fingerprints.clear()
 
     @property
     def directories(self) -> frozenset[Path]:
@@ -292,6 +306,7 @@ class SourceProfiles:
                 self._snapshot = AwsFilesSnapshot.parse(*contents)
             except exceptions.ConfigParseError as error:
                 raise self._unreadable(error) from error
+            self._processes.start_with(self._snapshot.credentials)
         self._digest = digest
         self._fingerprints.clear()
 
@@ -344,6 +359,9 @@ class SourceProfiles:
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
             _reject_foreign_process(link, entries, self._paths)
+            if self._snapshot is not None:
+                in_file = self._snapshot.credentials
+                self._processes.require_confirmed(name, link, in_file, self._paths[1])
             if (token_file := entries.get("web_identity_token_file")) is not None:
                 _require_readable(Path(paths.expand_home(str(token_file))))
             inputs.append([link, entries])

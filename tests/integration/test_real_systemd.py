@@ -400,7 +400,7 @@ def test_the_system_unit_is_rejected_if_another_user_could_change_it(jill: Perso
     jill.do("cp", ASSUMED, program_of_jill)
     refused = machine.run(program_of_jill, *install, "daemon")
     assert refused.returncode == 2
-    assert "who could act as daemon" in refused.stderr
+    assert f"must not run as daemon: {jill.home} belongs to jill" in refused.stderr
     program_of_root = "/root/bin/assumed"
     machine.do("mkdir", "--mode=0700", "/root/bin")
     machine.do("cp", ASSUMED, program_of_root)

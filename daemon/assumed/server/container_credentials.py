@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -86,6 +87,14 @@ class Tokens(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenEndpoint:
+    server: HttpServer
+    tokens: TokenStore
+    peers: LoopbackPeers
+    port: int
+
+
 class ContainerCredentialsEndpoint:
     """The container credentials endpoint of this process, opened on first use; thread-safe.
 
@@ -112,7 +121,7 @@ class ContainerCredentialsEndpoint:
         self._directory = directory
         self._listeners = listeners or NullListenerStore()
         self._lock = threading.Lock()
-        self._open: tuple[HttpServer, TokenStore, int] | None = None
+        self._open: _OpenEndpoint | None = None
 
     def address(self, profile: str) -> EndpointAddress:
         """Return the URL and the token file of a profile; open the endpoint if it is closed.
@@ -124,10 +133,9 @@ class ContainerCredentialsEndpoint:
             with self._lock:
                 if self._open is None:
                     self._open = self._start(listen_and_keep(self._listeners, _LISTENER))
-                _, tokens, port = self._open
                 return EndpointAddress(
-                    url=f"http://{LOOPBACK}:{port}{_PATH.decode()}{_quoted(profile)}",
-                    token_file=tokens.path(profile),
+                    url=f"http://{LOOPBACK}:{self._open.port}{_PATH.decode()}{_quoted(profile)}",
+                    token_file=self._open.tokens.path(profile),
                 )
         except OSError as error:
             raise DaemonUnreachableError(
@@ -140,7 +148,7 @@ class ContainerCredentialsEndpoint:
         with self._lock:
             if (kept := take_loopback(self._listeners, _LISTENER)) is not None:
                 self._restore_kept(kept)
-            own = None if self._open is None else self._name(self._open[2])
+            own = None if self._open is None else self._name(self._open.port)
             for directory in sorted(self._directory.glob(f"{_DIRECTORY_PREFIX}*")):
                 if directory.name == own:
                     continue
@@ -164,7 +172,7 @@ class ContainerCredentialsEndpoint:
         with self._lock:
             if self._open is not None:
                 try:
-                    self._open[1].restore()
+                    self._open.tokens.restore()
                 except (OSError, AssumedError) as error:
                     event(logging.WARNING, "endpoint_restore_failed", error=str(error))
 
@@ -172,13 +180,14 @@ class ContainerCredentialsEndpoint:
         """Accept no more connections, and answer those that are open within 0.1 seconds."""
         with self._lock:
             if self._open is not None:
-                self._open[0].drain()
+                self._open.server.drain()
 
     def close(self) -> None:
         """Close the endpoint."""
         with self._lock:
             if self._open is not None:
-                self._open[0].stop()
+                self._open.server.stop()
+                self._open.peers.close()
                 self._open = None
 
     def _restore_kept(self, listener: socket.socket) -> None:
@@ -194,9 +203,7 @@ class ContainerCredentialsEndpoint:
     def _name(port: int) -> str:
         return f"{_DIRECTORY_PREFIX}{port}"
 
-    def _start(
-        self, listener: socket.socket, *, has_kept_port: bool = False
-    ) -> tuple[HttpServer, TokenStore, int]:
+    def _start(self, listener: socket.socket, *, has_kept_port: bool = False) -> _OpenEndpoint:
         port: int = listener.getsockname()[1]
         try:
             private_directory(self._directory)
@@ -205,15 +212,16 @@ class ContainerCredentialsEndpoint:
         except BaseException:
             listener.close()
             raise
+        peers = LoopbackPeers(port)
         handler = CredentialsHandler(self._source, tokens, port=port)
         server = HttpServer(
             listener,
             handler.handle,
             name="container-credentials",
-            is_unwelcome=LoopbackPeers(port).is_other_user,
+            is_unwelcome=peers.is_other_user,
         )
         server.start()
-        return server, tokens, port
+        return _OpenEndpoint(server, tokens, peers, port)
 
 
 class CredentialsHandler:

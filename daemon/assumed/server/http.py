@@ -23,12 +23,12 @@ import h11
 
 from assumed.errors import UnexpectedError
 from assumed.logs.events import event
+from assumed.server.flood import FloodFilter, IsUnwelcome
 
 LOOPBACK = "127.0.0.1"
 
 _MAX_ACCEPTS = 64
 _PAUSE_SECONDS = 1.0
-_FLOOD_SECONDS = 1.0
 # Closes with a reset: no connection remains in TIME_WAIT.
 _RESET = struct.pack("ii", 1, 0)
 _READ_BYTES = 16 * 1024
@@ -89,8 +89,6 @@ class HttpResponse:
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
-IsUnwelcome = Callable[[str, int], bool]
-"""Whether a client at this address is not to be served under a flood of connections."""
 
 
 def json_response(status: HTTPStatus, content: object, **headers: str) -> HttpResponse:
@@ -144,8 +142,7 @@ class HttpServer:
             not block (see `threads.WorkerThreads`). It is cancelled if the client disconnects.
         name: of the server, for its thread and the log.
         limits: for its clients.
-        is_unwelcome: called while connections arrive faster than they can be served, or while half
-            of those allowed are open, and for a second after that.
+        is_unwelcome: whose connections are dropped first; see `flood.FloodFilter`.
     """
 
     def __init__(
@@ -162,8 +159,7 @@ class HttpServer:
         self._handler = handler
         self._name = name
         self._limits = limits or Limits()
-        self._is_unwelcome = is_unwelcome
-        self._flooded_until = 0.0
+        self._flood = FloodFilter(is_unwelcome, connections=self._limits.connections)
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._is_pause_logged = False
         self._is_draining = False
@@ -215,27 +211,23 @@ class HttpServer:
             await asyncio.wait(self._connections, timeout=_STOP_SECONDS)
 
     def _accept(self) -> None:
-        for number in range(_MAX_ACCEPTS):
+        for _ in range(_MAX_ACCEPTS):
             try:
                 accepted, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 self._is_pause_logged = False
+                self._flood.queue_is_empty()
                 return
             except OSError as error:
                 self._pause(error)
                 return
-            if self._is_flooded(number) and self._is_unwelcome and self._is_unwelcome(*address):
+            if self._flood.drops(
+                address, open_connections=len(self._connections), now=self._loop.time()
+            ):
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 accepted.close()
             else:
                 self._register(accepted)
-
-    def _is_flooded(self, accepted: int) -> bool:
-        is_full = len(self._connections) >= self._limits.connections // 2
-        if is_full or accepted == _MAX_ACCEPTS - 1:
-            self._flooded_until = self._loop.time() + _FLOOD_SECONDS
-            return True
-        return self._loop.time() < self._flooded_until
 
     def _pause(self, error: OSError) -> None:
         # No descriptor is free (EMFILE), and the listener stays readable: asyncio's own server

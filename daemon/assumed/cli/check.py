@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def command(context: click.Context, options: Options, *, live: bool) -> None:
     """Report every problem with its location and a fix.
 
-    Checks the configuration, and whether AWS tools use the credentials that assumed writes. Sends
-    no request to AWS, except with --live: it then shows for each role which identity assumes it
-    and for how long the session is valid, or why that failed.
+    Checks the configuration, and whether AWS tools use the credentials that assumed writes. Without
+    --live, sends no request to AWS. With --live, also shows for each role which identity assumes it
+    and for how long the session is valid, or why the call failed.
     """
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 

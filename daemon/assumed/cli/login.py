@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_login, utc_now
+from assumed.cli.profile_completion import complete_profile
 from assumed.errors import UsageError
 from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status
 

@@ -104,12 +104,16 @@ def test_a_command_of_the_config_file_needs_no_confirmation(world: World) -> Non
     command, ran = planted(world, "own")
     world.configure({"deploy": world.add_role()})
     with world.running():
-        replace_source(world, "")
         (world.home / ".aws" / "config").write_text(
             f"[profile {SOURCE}]\ncredential_process = {command}\n"
         )
-        assert world.run("refresh", "--force").returncode == 0
-        assert ran.exists()
+
+        def has_run() -> bool:
+            # A write of the daemon may undo this one, which does not take its lock.
+            replace_source(world, "")
+            return world.run("refresh", "--force").returncode == 0 and ran.exists()
+
+        wait_until(has_run, "the command")
 
 
 def test_no_file_but_the_configuration_names_an_mfa_process_or_a_hook(world: World) -> None:

@@ -49,7 +49,7 @@ def refreshes(world: World) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("parts", "counted"),
     [
-        ("beside 0", {"observer", "heartbeat"}),
+        ("beside 0", {"observer", "heartbeat", "files"}),
         ("results 5", {"scheduler", "schedule"}),
     ],
 )

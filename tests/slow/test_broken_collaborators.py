@@ -83,7 +83,7 @@ TARGETS: dict[str, tuple[Find, list[str]]] = {
         lambda it: it.scheduler._heartbeat._checks,
         ["_is_wall_clock_stepped", "_retry_changed_source"],
     ),
-    "first pass": (lambda it: it.scheduler._first_pass, ["check", "expect", "tried"]),
+    "first pass": (lambda it: it.scheduler.first_pass, ["check", "expect", "tried"]),
     "scheduler": (lambda it: it.scheduler, ["_accept", "_complete", "_pop_answers"]),
     "retry_delay": (lambda _: completions, ["retry_delay"]),
     "attempt": (lambda _: attempts, ["Attempt"]),

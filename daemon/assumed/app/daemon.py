@@ -16,7 +16,6 @@ from pathlib import Path
 from assumed import __version__
 from assumed.app.api_listener import ApiListener
 from assumed.app.daemon_api import DaemonApiBackend
-from assumed.app.exec_environment import remove_stale_exec_dirs
 from assumed.app.factory import (
     MAX_THREADS,
     credentials_file,
@@ -24,8 +23,8 @@ from assumed.app.factory import (
     make_jobs,
     make_refresher,
 )
-from assumed.app.file_monitor import FileMonitor, WatchedChange
-from assumed.app.file_worker import FileWorker
+from assumed.app.file_monitor import FileMonitor
+from assumed.app.file_tasks import FileTasks
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.service_notifier import ServiceNotifier
@@ -50,13 +49,13 @@ from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
+from assumed.server.listeners import ListenerStore
 from assumed.server.metrics_endpoint import MetricsServer
 from assumed.sts.client import StsClient
 from assumed.subprocesses import running_commands
 
 _READY_TIMEOUT_SECONDS = 20
 _INTERRUPTED = 130
-_FILES_TIMEOUT_SECONDS = 1.0
 STOP_TIMEOUT_SECONDS = 8.0
 """Less than the `TimeoutStopSec` of the systemd units."""
 EXIT_STATUSES = {signal.SIGTERM: 0, signal.SIGINT: _INTERRUPTED}
@@ -70,9 +69,7 @@ class MainLoopEvent(Enum):
     START_API = auto()
     RESTORE_SOCKET = auto()
     RELOAD = auto()
-    RECONCILE = auto()
     LOG_STATUS = auto()
-    WRITE_METRICS = auto()
     TERMINATE = auto()
     INTERRUPT = auto()
 
@@ -93,6 +90,7 @@ class Daemon:
         config_path: Path,
         environ: Mapping[str, str],
         main_loop: SignalAwareQueue[MainLoopEvent],
+        listeners: ListenerStore,
     ) -> None:
         """Read the configuration and create all objects; nothing runs yet.
 
@@ -100,6 +98,7 @@ class Daemon:
             config_path: the configuration.
             environ: the environment.
             main_loop: the queue of the main thread; it wakes on signals from now on.
+            listeners: keeps the listening sockets during a restart.
 
         Raises:
             ConfigurationError: with every problem in the configuration.
@@ -109,45 +108,32 @@ class Daemon:
         self._queue = main_loop
         # Before the configuration is read: what SIGHUP announces after that must not be missed.
         self._handle_signals()
-        clock, sources = SystemClock(), SourceProfiles()
+        clock, sources = SystemClock(), SourceProfiles(_how_to_confirm())
         lookup = SourceLookup(sources)
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
-        self._files = FileWorker(f"{configuration.path} or the AWS files")
         self._reaper = ZombieReaper(running_commands, clock.boottime)
         metrics = Metrics()
         self._textfile = MetricsTextfile(self._render_metrics, clock)
         self._observers = CompositeObserver(
-            metrics, Hooks(environ), MetricsServer(self._render_metrics), self._textfile
+            metrics, Hooks(environ), MetricsServer(self._render_metrics, listeners), self._textfile
         )
         self._engine = self._make_engine(configuration, sources, metrics)
-        self._monitor = FileMonitor(
-            config_path,
-            self._engine,
-            DirectoryWatcher,
-            clock,
-            has_other_sources=lookup.has_changed,
-        )
-        self._reloader = ConfigReloader(
-            configuration,
-            environ,
-            lookup=lookup,
-            apply=self._apply,
-            request_reload=lambda: self._post(MainLoopEvent.RELOAD),
-        )
         self._notifier = ServiceNotifier(
             SystemdNotifier(environ),
             summary=self._engine.summary,
-            config_error=lambda: self._reloader.error,
+            config_error=lambda: self._files.reloader.error,
         )
+        self._files = self._make_files(configuration, lookup)
+        socket = Path(daemon_socket(environ))
         self._endpoint = ContainerCredentialsEndpoint(
-            self._engine.scheduler, Path(daemon_socket(environ)).parent
+            self._engine.scheduler, socket.parent, listeners
         )
         self._api = DaemonApiBackend(
-            self._engine, self._reloader, self._endpoint, metrics, self._monitor.request_check
+            self._engine, self._files.reloader, self._endpoint, metrics, self._files.request_check
         )
         self._listener = ApiListener(
-            self._api, Path(daemon_socket(environ)), config=str(configuration.path)
+            self._api, socket, config=str(configuration.path), listeners=listeners
         )
 
     def run(self) -> int:
@@ -161,7 +147,9 @@ class Daemon:
             AssumedError: the socket or the lock cannot be created.
         """
         with ExitStack() as stack:
-            stack.enter_context(self._engine.acquire_daemon_lock(str(self._reloader.initial.path)))
+            stack.enter_context(
+                self._engine.acquire_daemon_lock(str(self._files.reloader.initial.path))
+            )
             self._listener.open()
             stack.callback(self._listener.close)
             self._start(stack)
@@ -195,11 +183,30 @@ class Daemon:
         )
         for observer in self._observers.of_events:
             scheduler.subscribe(observer)
-        scheduler.first_pass.add_done_callback(lambda _: self._post(MainLoopEvent.NOTIFY_READY))
+        scheduler.first_pass.done.add_done_callback(
+            lambda _: self._post(MainLoopEvent.NOTIFY_READY)
+        )
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
+    def _make_files(self, configuration: Configuration, lookup: SourceLookup) -> FileTasks:
+        monitor = FileMonitor(
+            configuration.path,
+            self._engine,
+            DirectoryWatcher,
+            SystemClock(),
+            has_other_sources=lookup.has_changed,
+        )
+        reloader = ConfigReloader(
+            configuration,
+            self._environ,
+            lookup=lookup,
+            apply=self._apply,
+            request_reload=self._reload,
+        )
+        return FileTasks(monitor, reloader, self._engine, self._notifier, self._environ)
+
     def _start(self, stack: ExitStack) -> None:
-        configuration = self._reloader.initial
+        configuration = self._files.reloader.initial
         event(
             logging.INFO,
             "daemon_started",
@@ -217,9 +224,7 @@ class Daemon:
         self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._files.start()
-        stack.callback(self._files.stop, _FILES_TIMEOUT_SECONDS)
-        self._monitor.start()
-        stack.callback(self._monitor.stop)
+        stack.callback(self._files.stop)
         self._engine.start()
         stack.callback(self._stop)
         # After NOTIFY_READY if all sessions are fresh: the import of the server takes time, and
@@ -228,6 +233,9 @@ class Daemon:
 
     def _stop(self) -> None:
         self._notifier.stopping()
+        # Before the engine stops, which rejects requests. New ones wait for the next daemon.
+        self._endpoint.drain()
+        self._listener.drain()
         summary = self._engine.summary()
         self._engine.stop()
         event(logging.INFO, "daemon_stopped", profiles=summary.enabled, valid=summary.valid)
@@ -261,29 +269,18 @@ class Daemon:
                 if self._listener.reopen():
                     self._endpoint.restore_tokens()
             case MainLoopEvent.RELOAD:
-                self._files.post(self._reload)
-            case MainLoopEvent.RECONCILE:
-                self._files.post(self._engine.reconcile)
+                self._files.confirm_and_reload()
             case MainLoopEvent.LOG_STATUS:
                 log_status(self._api.status(()))
-            case MainLoopEvent.WRITE_METRICS:
-                self._files.post(self._textfile.write)
 
     def _notify_ready(self) -> None:
         self._notifier.ready()
         # The first refreshes have found more directories to watch.
-        self._monitor.request_check()
+        self._files.request_check()
         self._files.post(self._textfile.write)
 
     def _reload(self) -> None:
-        self._notifier.reloading()
-        self._monitor.config_is_read()
-        try:
-            self._reloader.reload()
-        finally:
-            # The unit stays "reloading" until then, also after a rejected configuration.
-            self._notifier.ready()
-            self._monitor.request_check()
+        self._files.reload()
 
     def _apply(self, configuration: Configuration) -> None:
         self._observers.configure(configuration)
@@ -299,7 +296,8 @@ class Daemon:
             retry_failed_log,
             LOCAL_FAULTS.check,
             self._reaper.reap,
-            partial(self._files.post, self._check_files),
+            self._files.check,
+            partial(self._files.post, self._check_socket),
             self._notifier.update_status,
             self._check_outputs,
         )
@@ -313,16 +311,9 @@ class Daemon:
         if not self._listener.is_started:
             self._post(MainLoopEvent.START_API)
         if self._textfile.is_due():
-            self._post(MainLoopEvent.WRITE_METRICS)
+            self._files.post(self._textfile.write)
 
-    def _check_files(self) -> None:
-        changes = self._monitor.check()
-        if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
-            self._post(MainLoopEvent.RELOAD)
-        if WatchedChange.CREDENTIALS in changes:
-            self._post(MainLoopEvent.RECONCILE)
-        if self._monitor.update_watches():
-            remove_stale_exec_dirs(self._environ)
+    def _check_socket(self) -> None:
         if self._listener.is_lost():
             self._post(MainLoopEvent.RESTORE_SOCKET)
 
@@ -331,3 +322,7 @@ class Daemon:
 
     def _post(self, main_loop_event: MainLoopEvent) -> None:
         self._queue.put(main_loop_event)
+
+
+def _how_to_confirm() -> str:
+    return f"confirm it with `kill -HUP {os.getpid()}` or with a restart of the daemon"

@@ -6,13 +6,12 @@ the daemon.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
 
+from assumed.engine.internal_errors import InternalErrors, Part
 from assumed.file_calls import file_call
-from assumed.logs import event
 
 
 class FileWorker:
@@ -20,10 +19,12 @@ class FileWorker:
 
     Args:
         what: names the files, for the status.
+        errors: keep the errors of one call away from the next.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, errors: InternalErrors) -> None:
         self._what = what
+        self._errors = errors
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._posted: set[Callable[[], None]] = set()
@@ -59,8 +60,5 @@ class FileWorker:
                 self._posted.discard(call)
             if self._is_stopped:
                 return
-            try:
-                with file_call(self._what):
-                    call()
-            except Exception as error:  # noqa: BLE001 - the next call may work
-                event(logging.ERROR, "internal_error", exc_info=error)
+            with self._errors.caught(Part.FILES), file_call(self._what):
+                call()

@@ -61,8 +61,14 @@ class ConfigReloader:
         self._request_reload()
         return reloaded
 
-    def reload(self) -> None:
-        """Read the configuration; apply it, or log its errors."""
+    def reload(self, *, confirms_processes: bool = False) -> None:
+        """Read the configuration; apply it, or log its errors.
+
+        Args:
+            confirms_processes: a person asks for it, so what the credentials file has may run.
+        """
+        if confirms_processes:
+            self._lookup.confirm_processes()
         requests = self._waiting.qsize()
         try:
             configuration = load_configuration(self.initial.path, self._lookup)

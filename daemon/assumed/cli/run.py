@@ -39,21 +39,24 @@ def command(context: click.Context, options: Options) -> None:
     from assumed.logs.journald import journal_handler  # noqa: PLC0415
     from assumed.platform.hardening import harden_process, limit_malloc_arenas  # noqa: PLC0415
     from assumed.platform.signal_aware_queue import SignalAwareQueue  # noqa: PLC0415
+    from assumed.platform.systemd.listener_store import SystemdListenerStore  # noqa: PLC0415
     from assumed.platform.systemd.notify import SystemdNotifier  # noqa: PLC0415
 
     harden_process()
     limit_malloc_arenas()
     journal = journal_handler(os.environ)
     options.configure_log(journal=journal, background=True)
+    notifier = SystemdNotifier(os.environ)
+    listeners = SystemdListenerStore(notifier, os.environ)
     start_up = StartUp(
-        SystemdNotifier(os.environ),
+        notifier,
         SystemClock(),
         is_named=len(loader.places(options.config, os.environ)) == 1,
     )
 
     def create() -> Daemon:
         with _named_shortage():
-            return Daemon(options.config_path(), os.environ, main_loop)
+            return Daemon(options.config_path(), os.environ, main_loop, listeners)
 
     main_loop = SignalAwareQueue[MainLoopEvent]()
     try:

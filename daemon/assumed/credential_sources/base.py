@@ -22,8 +22,9 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.arn import account_of
 from assumed.credential_sources.ambient import AmbientCredentialSource
+from assumed.credential_sources.current_aws_files import file_state
 from assumed.credential_sources.mfa import MfaSessions
-from assumed.credential_sources.profile import ResolvedSource, SourceProfiles, file_state
+from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.credential_sources.web_identity import WebIdentitySource
 from assumed.file_calls import FileCalls, HangingFileError
 from assumed.models import (

@@ -18,9 +18,10 @@ from typing import Protocol
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
+from assumed.credential_sources.current_aws_files import FileState, file_state
 from assumed.credential_sources.mfa_cache import MfaCacheFile
 from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
-from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
+from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.credential_sources.source_slots import SOURCE_SLOTS
 from assumed.errors import (
     AssumedError,

@@ -6,36 +6,35 @@ credentials of its own is an error, and no other source replaces it.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import logging
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from botocore import exceptions
 from botocore.loaders import create_loader
 
 from assumed import paths
-from assumed.aws_files import read
-from assumed.aws_files.normalize import strip_managed_values
 from assumed.credential_sources.aws_files_snapshot import (
-    AwsFilesSnapshot,
     SnapshotSession,
     read_aws_file,
 )
 from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
+from assumed.credential_sources.confirmed_processes import ConfirmedProcesses
+from assumed.credential_sources.current_aws_files import (
+    CurrentAwsFiles,
+    FileState,
+    file_state,
+    wrong_kind,
+)
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
-    AwsFilesUnreadableError,
-    CredentialsFileMalformedError,
     LocalFaultError,
     SourceMissingError,
 )
@@ -46,13 +45,9 @@ from assumed.fsutil import (
     NotRegularFileError,
     is_missing,
     local_fault_hint,
-    read_file,
     require_readable,
 )
-from assumed.local_faults import LOCAL_FAULTS
-from assumed.logs import event
 from assumed.sts.tls import reject_retry, reject_unsafe_request
-from assumed.untrusted_text import clean
 
 _TOKEN_CACHES = {"sso_session": "sso", "sso_start_url": "sso", "login_session": "login"}
 
@@ -65,9 +60,6 @@ _CREDENTIAL_KEYS = (
     "manager", "mfa_", "role_", "source_", "sso_", "web_identity_", "x_",
 )  # fmt: skip
 _SECRET_WORDS = ("secret", "token", "password")
-
-FileState = tuple[str, int, int, int]
-_NO_FILE = (0, 0, 0)
 
 DiskT = TypeVar("DiskT")
 
@@ -122,24 +114,22 @@ class SourceProfiles:
     The files are read again when they have changed on disk. A profile whose own entries have not
     changed keeps its botocore session, and with it the temporary credentials that a
     `credential_process` or SSO has returned.
+
+    Args:
+        how_to_confirm: a new `credential_process`; see `ConfirmedProcesses`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, how_to_confirm: str = "start this command again") -> None:
         self._loader = create_loader()
         self._lock = threading.Lock()
-        self._paths = tuple(
-            Path(find(os.environ)) for find in (paths.aws_config_file, paths.aws_credentials_file)
+        self._processes = ConfirmedProcesses(how_to_confirm)
+        self._aws_files = CurrentAwsFiles(
+            Path(paths.aws_config_file(os.environ)), Path(paths.aws_credentials_file(os.environ))
         )
         # A login may be on another file system than the AWS files.
-        self._files = FileCalls(str(self._paths[0].parent))
         self._logins = FileCalls(str(_token_cache("sso_session").parent))
-        self._signature: tuple[FileState, ...] | None = None
-        self._digest: bytes | None = None
         self._fingerprints: dict[str, str] = {}
         """The current fingerprints of profiles that depend on nothing but the AWS files."""
-        self._snapshot: AwsFilesSnapshot | None = None
-        self._fault: str | None = None
-        """Why the files cannot be read again now, as the log says."""
         self._resolved: dict[str, ResolvedSource] = {}
         self._plain: tuple[str, SnapshotSession] | None = None
 
@@ -195,20 +185,29 @@ class SourceProfiles:
             except AssumedError:
                 return None
 
+    def confirm_processes(self) -> None:
+        """Let each `credential_process` run that the credentials file now has."""
+        with self._lock:
+            with suppress(AssumedError):  # then those of the last content
+                self._profiles()
+            if self._aws_files.snapshot is not None:
+                self._processes.confirm(self._aws_files.snapshot.credentials)
+            self._fingerprints.clear()
+
     @property
     def directories(self) -> frozenset[Path]:
         """The directories in which a file changes when the credentials of a source change."""
-        real = {Path(os.path.realpath(path)) for path in self._paths}
+        real = {Path(os.path.realpath(path)) for path in self._aws_files.paths}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}
         # The first login creates the cache in one of the directories above it.
         home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
-        return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
+        return frozenset({path.parent for path in {*self._aws_files.paths, *real}} | caches | above)
 
     @property
     def has_files(self) -> bool:
         """Whether one of the AWS files exists, also if it cannot be read now."""
-        return any(state[1:] != _NO_FILE for state in map(file_state, self._paths))
+        return self._aws_files.exist
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all profiles of the AWS files, those of the config file first.
@@ -247,7 +246,7 @@ class SourceProfiles:
         sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
         services = entries.get("services")
         if services is not None:
-            found = self._merged().get("services", {}).get(services, {})
+            found = self._aws_files.merged.get("services", {}).get(services, {})
             sections[f"services {services}"] = found
         return sections
 
@@ -258,88 +257,11 @@ class SourceProfiles:
             AwsFilesUnreadableError: a file is malformed.
             LocalFaultError: a file cannot be read now, and none was read before.
         """
-        try:
-            signature, contents = self._files.run(
-                partial(_read_if_changed, self._paths, self._signature)
-            )
-        except (NotRegularFileError, FileTooLargeError) as error:
-            raise _wrong_kind(error) from None
-        except OSError as error:
-            self._keep_known(error)
-        except MemoryError:
-            self._keep_known(
-                OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(self._paths[0].parent))
-            )
-        else:
-            if contents is not None:
-                self._update(contents)
-                self._signature = signature
-            self._end_fault()
-        profiles: Mapping[str, Any] = self._merged().get("profiles", {})
-        return profiles
-
-    def _merged(self) -> Mapping[str, Any]:
-        return {} if self._snapshot is None else self._snapshot.merged
-
-    def _keep_known(self, error: OSError) -> None:
-        """Go on with what was read before; it is read again at the next call."""
-        fault = f"{error.filename}: cannot be read: {error.strerror}"
-        if self._snapshot is None:
-            raise LocalFaultError(fault, hint=local_fault_hint(error)) from error
-        LOCAL_FAULTS.report(error)
-        if fault != self._fault:
-            self._fault = fault
-            event(
-                logging.WARNING,
-                "aws_files_unreadable",
-                error=fault,
-                hint=f"{local_fault_hint(error)}; until then assumed uses what it has read before",
-            )
-
-    def _update(self, contents: Sequence[tuple[Path, bytes]]) -> None:
-        # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
-        # a thousand profiles.
-        digest = self._digest_of(contents)
-        if self._snapshot is None or digest != self._digest:
-            try:
-                self._snapshot = AwsFilesSnapshot.parse(*contents)
-            except exceptions.ConfigParseError as error:
-                raise self._unreadable(error) from error
-        self._digest = digest
-        self._fingerprints.clear()
-
-    def _end_fault(self) -> None:
-        if self._fault is not None:
-            self._fault = None
-            event(logging.INFO, "aws_files_readable")
-
-    def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadableError:
-        """Return the error with its line; botocore reports only the file."""
-        for path in self._paths:
-            try:
-                read(read_file(path, max_bytes=MAX_AWS_FILE_BYTES), path=str(path))
-            except CredentialsFileMalformedError as malformed:
-                return AwsFilesUnreadableError(
-                    f"no AWS tool can read the AWS files: {malformed.message}",
-                    hint=malformed.hint,
-                )
-            except OSError:
-                continue
-        return AwsFilesUnreadableError(
-            f"no AWS tool can read the AWS files: {clean(str(error))}",
-            hint="correct that file",
-        )
-
-    def _digest_of(self, contents: Iterable[tuple[Path, bytes]]) -> bytes:
-        """Return a digest that refreshes do not change."""
-        profiles: Mapping[str, Any] = self._merged().get("profiles", {})
-        sources = {str(entries.get("source_profile")) for entries in profiles.values()}
-        digest = hashlib.sha256()
-        for _, data in contents:
-            # The keys of source profiles count, even if this program wrote them.
-            kept = strip_managed_values(data, keep=sources | self._resolved.keys())
-            digest.update(hashlib.sha256(kept).digest())
-        return digest.digest()
+        if self._aws_files.update(self._resolved.keys()):
+            self._fingerprints.clear()
+        if self._aws_files.snapshot is not None:
+            self._processes.start_with(self._aws_files.snapshot.credentials)
+        return self._aws_files.profiles
 
     def _fingerprint(self, name: str) -> str:
         profiles = self._profiles()
@@ -356,15 +278,15 @@ class SourceProfiles:
         for link in _chain(name, profiles):
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
-            if os.geteuid() == 0 and "credential_process" in entries:
-                self._on_disk(partial(_reject_foreign_process, link, self._paths))
+            if "credential_process" in entries:
+                self._on_disk(partial(self._reject_process, name, link))
             if (token_file := entries.get("web_identity_token_file")) is not None:
                 token = Path(paths.expand_home(str(token_file)))
                 self._on_disk(partial(_require_readable, token))
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
-                    inputs.append(self._merged().get(sections, {}).get(named))
+                    inputs.append(self._aws_files.merged.get(sections, {}).get(named))
         if caches:
             inputs.append(self._on_disk(lambda: [_files_in(cache) for cache in sorted(caches)]))
         else:
@@ -375,8 +297,15 @@ class SourceProfiles:
             self._fingerprints[name] = fingerprint
         return fingerprint
 
+    def _reject_process(self, name: str, link: str) -> None:
+        if os.geteuid() == 0:
+            _reject_foreign_process(link, self._aws_files.paths)
+        if self._aws_files.snapshot is not None:
+            in_file = self._aws_files.snapshot.credentials
+            self._processes.require_confirmed(name, link, in_file, self._aws_files.paths[1])
+
     def _on_disk(self, call: Callable[[], DiskT]) -> DiskT:
-        """Return the result of a call on files other than the AWS files.
+        """Return the result of a call on files, without waiting for one that hangs.
 
         Raises:
             LocalFaultError: they do not answer.
@@ -392,7 +321,7 @@ class SourceProfiles:
     def _new_botocore_session(
         self, name: str | None, variables: dict[str, Any] | None = None
     ) -> SnapshotSession:
-        snapshot = self._snapshot
+        snapshot = self._aws_files.snapshot
         assert snapshot is not None  # noqa: S101 - the profile was found in it
         # The sessions share the loader, which holds botocore's large models.
         botocore_session = SnapshotSession(variables, name, snapshot)
@@ -401,16 +330,6 @@ class SourceProfiles:
         botocore_session.register("before-send", reject_unsafe_request)
         botocore_session.register("needs-retry", reject_retry)
         return botocore_session
-
-
-def _read_if_changed(
-    paths: Sequence[Path], known: tuple[FileState, ...] | None
-) -> tuple[tuple[FileState, ...], Sequence[tuple[Path, bytes]] | None]:
-    """Return the states of files, and their contents if the states are not the known ones."""
-    states = tuple(file_state(path) for path in paths)
-    if states == known:
-        return states, None
-    return states, [(path, read_aws_file(path)) for path in paths]
 
 
 def _token_cache(key: str) -> Path:
@@ -423,17 +342,10 @@ def _require_readable(path: Path) -> None:
     try:
         require_readable(path, max_bytes=MAX_AWS_FILE_BYTES)
     except (NotRegularFileError, FileTooLargeError) as error:
-        raise _wrong_kind(error) from None
+        raise wrong_kind(error) from None
     except OSError:
         # The source reports it when it opens the file.
         return
-
-
-def _wrong_kind(error: OSError) -> AwsFilesUnreadableError:
-    return AwsFilesUnreadableError(
-        f"no AWS tool can read the AWS files: {error.filename}: {error.strerror}",
-        hint="replace it by a file, or correct the variable that names it",
-    )
 
 
 def _caches_of(name: str, profiles: Mapping[str, Any]) -> frozenset[Path]:
@@ -489,17 +401,6 @@ def _reject_foreign_process(link: str, paths: Iterable[Path]) -> None:
                     f"{path} belongs to another user",
                     hint="run assumed as that user, or use AWS files that belong to root",
                 )
-
-
-def file_state(path: Path) -> FileState:
-    """Return a value that changes with a file, or with the target of a link."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        # A fault is another state than a missing file, so that its end is noticed.
-        return (str(path), *(_NO_FILE if is_missing(error) else (0, 0, error.errno or 0)))
-    # Not mtime, which `cp -p` and rsync restore, and which chmod does not change.
-    return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def _files_in(directory: Path) -> list[FileState]:

@@ -27,7 +27,9 @@ class Part(StrEnum):
     OBSERVER = "observer"
     """The metrics and the hooks."""
     MAIN_LOOP = "main loop"
-    """Reloads, the API socket, notifications of systemd, the file of metrics."""
+    """The API socket, notifications of systemd."""
+    FILES = "files"
+    """Reloads, looking for changed files, the file of metrics."""
 
 
 class InternalErrors:

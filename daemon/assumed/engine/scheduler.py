@@ -66,6 +66,7 @@ class FirstPass:
 
     def __init__(self) -> None:
         self.done: Future[None] = Future()
+        """Done when every profile has been tried, or was found fresh."""
         self._untried: set[str] = set()
 
     def expect(self, *, new: AbstractSet[str], enabled: AbstractSet[str]) -> None:
@@ -124,15 +125,10 @@ class RefreshScheduler:
             ScheduleWatch(clock, self._queue, refresher.sessions, jobs),
             self._events,
         )
-        self._first_pass = FirstPass()
+        self.first_pass = FirstPass()
         runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
         self._queue.set_runner(runner.run)
         jobs.on_pass(self._process_inbox)
-
-    @property
-    def first_pass(self) -> Future[None]:
-        """Done when every profile has been tried, or was found fresh."""
-        return self._first_pass.done
 
     @property
     def errors(self) -> InternalErrors:
@@ -168,7 +164,7 @@ class RefreshScheduler:
                 for name, definition in definitions.items()
             }
             self._queue.replace_profiles(profiles, definitions)
-            self._first_pass.expect(
+            self.first_pass.expect(
                 new=definitions.keys() - before.keys(),
                 enabled={name for name, found in definitions.items() if found.enabled},
             )
@@ -180,7 +176,7 @@ class RefreshScheduler:
                         answers += self._redefine(profiles[name], definition)
             self._mfa.track(profiles.values())
         self._mfa.read()
-        self._first_pass.check()
+        self.first_pass.check()
         for answer in answers:
             answer()
 
@@ -336,7 +332,7 @@ class RefreshScheduler:
                         answers = self._accept(item)
             self._events.publish()
             with self.errors.caught(Part.SCHEDULER):
-                self._first_pass.check()
+                self.first_pass.check()
             for answer in answers:
                 with self.errors.caught(Part.SCHEDULER):
                     answer()
@@ -345,7 +341,7 @@ class RefreshScheduler:
         profile = attempt.profile
         if not self._completions.apply(attempt):
             return []
-        self._first_pass.tried(profile.name)
+        self.first_pass.tried(profile.name)
         self._queue.wake_children(profile)
         return self._pop_answers(profile, profile.failures.failure)
 
@@ -364,7 +360,7 @@ class RefreshScheduler:
     def _schedule(self, profile: ScheduledProfile) -> None:
         """Schedule a profile when its session is due."""
         if self._queue.schedule_refresh(profile):
-            self._first_pass.tried(profile.name)
+            self.first_pass.tried(profile.name)
 
     def _redefine(self, profile: ScheduledProfile, definition: ProfileDefinition) -> list[_Answer]:
         is_same_call = profile.definition.is_same_call(definition)

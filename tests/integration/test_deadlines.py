@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.integration.test_api import request
 from tests.integration.test_passing_faults import (
     FailingFiles,
     check_healed,
@@ -71,6 +72,12 @@ def status_of(world: World, profile: str) -> dict[str, Any]:
         each for each in world.status()["profiles"] if each["profile"] == profile
     )
     return found
+
+
+def answered_states(world: World) -> dict[str, str]:
+    """Return the states as the API socket answers: late on a busy machine, but always."""
+    _, content = request(world, "GET", "/v1/status")
+    return {each["profile"]: each["state"] for each in content["profiles"]}
 
 
 def is_shown(status: dict[str, Any], reason: str) -> bool:
@@ -148,13 +155,12 @@ def test_300_profiles_on_hanging_sources_keep_no_other_from_being_fresh(brief_wo
         wait_until(lambda: is_valid(world, *good), "the others", 100)
         before = world.server.calls(role)
         # More than a lifetime, with every deadline reached at least twice.
-        ends_at, threads, answers = time.monotonic() + 40, 0, 0
+        ends_at, threads = time.monotonic() + 40, 0
         while time.monotonic() < ends_at:
-            if states := world.states():  # none from a machine too busy to answer in time
-                assert {states[name] for name in good} == {"valid"}, states
-                answers += 1
+            states = answered_states(world)
+            assert {states[name] for name in good} == {"valid"}, states
             threads = max(threads, number_of_threads(daemon))
-        assert answers >= 3
+            time.sleep(0.5)
         assert threads <= MAX_THREADS
         assert world.server.calls(role) >= before + 2
         text = daemon.log.read_text()

@@ -128,13 +128,13 @@ class FakeSources:
         self.logins = FakeLogins()
         self.known = {name: FakeSource(name, f"{name} 1") for name in names}
 
-    def resolve(self, source: RootSource) -> Any:
+    def resolve(self, source: RootSource, config_profiles: Sequence[str] = ()) -> Any:
         name = self._name(source)
         if name not in self.known:
             raise SourceMissingError(f"profile {name} does not exist", hint="add it")
         return self.known[name]
 
-    def fingerprint(self, source: RootSource) -> str | None:
+    def fingerprint(self, source: RootSource, config_profiles: Sequence[str] = ()) -> str | None:
         name = self._name(source)
         return self.known[name].fingerprint if name in self.known else None
 
@@ -417,7 +417,9 @@ class Simulation:
             stop = min(end, now + every, max(self.jobs.next_at() or end, now))
             self.pass_time(stop - now)
             at_each_stop()
-            self.is_intact = self.scheduler.heartbeat()
+            # A standalone command has no heartbeat.
+            if self._retried_by is not RetriedBy.USER:
+                self.is_intact = self.scheduler.heartbeat()
             self.jobs.run_due()
             at_each_stop()
             if (next_at := self.jobs.next_at()) is not None and next_at <= self.clock.now():

@@ -36,6 +36,7 @@ from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.internal_errors import Part
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
+from assumed.heap import trim_heap
 from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs import event, retry_failed_log
 from assumed.models import Configuration
@@ -277,6 +278,8 @@ class Daemon:
         self._notifier.ready()
         # The first refreshes have found more directories to watch.
         self._files.request_check()
+        # What reading the configuration has left behind.
+        trim_heap()
         self._files.post(self._textfile.write)
 
     def _reload(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
@@ -9,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from botocore.credentials import (
     CredentialResolver,
@@ -224,6 +225,12 @@ class BotocoreSource(ABC):
     def forget(self) -> None:
         """Clear the cache, so that the next `credentials` resolves them again."""
         self._cache.forget()
+
+    def with_settings_of(self, botocore_session: BotocoreSession) -> Self:
+        """Return the same source, with the same cache, for calls by other settings."""
+        other = copy.copy(self)
+        other.botocore_session = botocore_session
+        return other
 
     @abstractmethod
     def _resolve(self, load: Callable[[], ResultT | None]) -> ResultT:

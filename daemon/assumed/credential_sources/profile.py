@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,18 +20,20 @@ from typing import Any, TypeVar
 from botocore.loaders import create_loader
 
 from assumed import paths
+from assumed.credential_sources.aws_files_reader import (
+    AwsFilesReader,
+    FileState,
+    file_state,
+    wrong_kind,
+)
 from assumed.credential_sources.aws_files_snapshot import (
+    AwsFilesSnapshot,
+    Settings,
     SnapshotSession,
     read_aws_file,
 )
 from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
 from assumed.credential_sources.confirmed_processes import ConfirmedProcesses
-from assumed.credential_sources.current_aws_files import (
-    CurrentAwsFiles,
-    FileState,
-    file_state,
-    wrong_kind,
-)
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
@@ -50,16 +52,10 @@ from assumed.fsutil import (
 from assumed.sts.tls import reject_retry, reject_unsafe_request
 
 _TOKEN_CACHES = {"sso_session": "sso", "sso_start_url": "sso", "login_session": "login"}
+_LOGIN_KEYS = ("sso_account_id", "sso_role_name", *_TOKEN_CACHES)
 
 # Keys of a profile that name another section of the config file.
 _SECTIONS_NAMED_BY = {"sso_session": "sso_sessions", "services": "services"}
-
-# Keys that are no settings: credentials, where they come from, whose they are.
-_CREDENTIAL_KEYS = (
-    "aws_", "credential_", "duration_seconds", "expiration", "external_id", "login_session",
-    "manager", "mfa_", "role_", "source_", "sso_", "web_identity_", "x_",
-)  # fmt: skip
-_SECRET_WORDS = ("secret", "token", "password")
 
 DiskT = TypeVar("DiskT")
 
@@ -123,18 +119,29 @@ class SourceProfiles:
         self._loader = create_loader()
         self._lock = threading.Lock()
         self._processes = ConfirmedProcesses(how_to_confirm)
-        self._aws_files = CurrentAwsFiles(
+        self._files = AwsFilesReader(
             Path(paths.aws_config_file(os.environ)), Path(paths.aws_credentials_file(os.environ))
         )
+        self._version = self._files.version
+        self._snapshot: AwsFilesSnapshot | None = None
+        """What `_plain` and `_with_settings` were last checked against."""
         # A login may be on another file system than the AWS files.
         self._logins = FileCalls(str(_token_cache("sso_session").parent))
         self._fingerprints: dict[str, str] = {}
         """The current fingerprints of profiles that depend on nothing but the AWS files."""
         self._resolved: dict[str, ResolvedSource] = {}
-        self._plain: tuple[str, SnapshotSession] | None = None
+        self._with_settings: dict[tuple[str, str], ResolvedSource] = {}
+        """Sources with the settings of another profile, by name and settings."""
+        self._plain: dict[str, SnapshotSession] = {}
+        """Sessions without a profile, by settings."""
 
-    def resolve(self, name: str) -> ResolvedSource:
+    def resolve(self, name: str, config_profiles: Sequence[str] = ()) -> ResolvedSource:
         """Return the source profile `name`, without resolving its credentials.
+
+        Args:
+            name: the profile.
+            config_profiles: the settings of the first of these that has any replace its own, in
+                its botocore session and in the calls that resolve its credentials.
 
         Raises:
             SourceMissingError: it does not exist.
@@ -147,35 +154,32 @@ class SourceProfiles:
             except LocalFaultError:
                 if known is None:
                     raise
-                return known
+                fingerprint = known.fingerprint
             if known is None or known.fingerprint != fingerprint:
-                profiles = self._profiles()
-                known = ResolvedSource(
-                    name,
-                    self._new_botocore_session(name),
-                    fingerprint,
-                    _login_command(name, profiles),
-                    _caches_of(name, profiles),
-                )
+                known = self._new_source(name, fingerprint)
                 self._resolved[name] = known
-            return known
+            return self._by_settings(known, config_profiles)
 
-    def plain_botocore_session(self) -> SnapshotSession:
+    def plain_botocore_session(self, config_profiles: Sequence[str] = ()) -> SnapshotSession:
         """Return a botocore session without a profile, for sources that are not profiles.
 
-        Its region, endpoint and CA settings are those of the default profile, as in every AWS
-        tool. It is the same object until these settings change.
+        Its region, endpoint and CA settings are those of the first of these profiles that has any,
+        or else of the default profile, as in every AWS tool. It is the same object until these
+        settings change.
 
         Raises:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            settings = json.dumps(self._settings("default"), sort_keys=True, default=str)
-            if self._plain is None or self._plain[0] != settings:
+            snapshot = self._read()
+            chosen = snapshot.first_existing(config_profiles) or "default"
+            settings = snapshot.settings(chosen)
+            key = _text_of(settings)
+            if key not in self._plain:
                 # This ignores AWS_PROFILE, too.
                 no_profile = {"profile": (None, None, None, None)}
-                self._plain = settings, self._new_botocore_session(None, no_profile)
-            return self._plain[1]
+                self._plain[key] = self._new_botocore_session(None, no_profile, (chosen, settings))
+            return self._plain[key]
 
     def fingerprint(self, name: str) -> str | None:
         """Return a digest of everything that the credentials depend on; None if unreadable."""
@@ -189,25 +193,26 @@ class SourceProfiles:
         """Let each `credential_process` run that the credentials file now has."""
         with self._lock:
             with suppress(AssumedError):  # then those of the last content
-                self._profiles()
-            if self._aws_files.snapshot is not None:
-                self._processes.confirm(self._aws_files.snapshot.credentials)
+                self._read()
+            if self._snapshot is not None:
+                self._processes.confirm(self._snapshot.credentials)
             self._fingerprints.clear()
 
     @property
     def directories(self) -> frozenset[Path]:
         """The directories in which a file changes when the credentials of a source change."""
-        real = {Path(os.path.realpath(path)) for path in self._aws_files.paths}
+        files = self._files.paths
+        real = {Path(os.path.realpath(path)) for path in files}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}
         # The first login creates the cache in one of the directories above it.
         home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
-        return frozenset({path.parent for path in {*self._aws_files.paths, *real}} | caches | above)
+        return frozenset({path.parent for path in {*files, *real}} | caches | above)
 
     @property
     def has_files(self) -> bool:
         """Whether one of the AWS files exists, also if it cannot be read now."""
-        return self._aws_files.exist
+        return self._files.exist
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all profiles of the AWS files, those of the config file first.
@@ -216,7 +221,7 @@ class SourceProfiles:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            return tuple(self._profiles())
+            return tuple(self._read().merged["profiles"])
 
     def entries(self, name: str) -> Mapping[str, Any]:
         """Return the entries of profile `name`, merged from both files; empty if there is none.
@@ -225,46 +230,87 @@ class SourceProfiles:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            entries: Mapping[str, Any] = self._profiles().get(name, {})
+            entries: Mapping[str, Any] = self._read().merged["profiles"].get(name, {})
             return entries
 
-    def settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return the settings of profile `name`, without anything that leads to credentials.
+    def settings(self, config_profiles: Sequence[str]) -> tuple[str | None, Settings]:
+        """Return the first of these profiles that has settings, and its settings.
 
         Returns:
-            Its own entries under `profile`, and the section that its `services` names under
-            `services NAME`.
+            The name, None if none has any; and the sections of `AwsFilesSnapshot.settings`.
 
         Raises:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            return self._settings(name)
+            snapshot = self._read()
+            chosen = snapshot.first_existing(config_profiles)
+            return chosen, {} if chosen is None else snapshot.settings(chosen)
 
-    def _settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        entries = self._profiles().get(name, {})
-        sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
-        services = entries.get("services")
-        if services is not None:
-            found = self._aws_files.merged.get("services", {}).get(services, {})
-            sections[f"services {services}"] = found
-        return sections
+    def settings_fingerprint(self, config_profiles: Sequence[str]) -> str | None:
+        """Return a digest of the settings that `settings` returns; None if unreadable."""
+        try:
+            _, settings = self.settings(config_profiles)
+        except AssumedError:
+            return None
+        return hashlib.sha256(_text_of(settings).encode()).hexdigest()
 
-    def _profiles(self) -> Mapping[str, Any]:
-        """Return the profiles, read again if a file has changed.
+    def _by_settings(
+        self, source: ResolvedSource, config_profiles: Sequence[str]
+    ) -> ResolvedSource:
+        """Return a source with the settings of another profile; itself if they are the same."""
+        snapshot = self._files.known()
+        chosen = snapshot.first_existing(config_profiles)
+        if chosen in {None, source.name}:
+            return source
+        settings = snapshot.settings(str(chosen))
+        if settings == snapshot.settings(source.name):
+            return source
+        key = source.name, _text_of(settings)
+        known = self._with_settings.get(key)
+        if known is None or known.fingerprint != source.fingerprint:
+            known = self._new_source(source.name, source.fingerprint, (str(chosen), settings))
+            if not _calls_aws(source.name, snapshot.merged["profiles"]):
+                # A credential_process runs once, whatever the settings of the roles are.
+                known = source.with_settings_of(known.botocore_session)
+            self._with_settings[key] = known
+        return known
+
+    def _new_source(
+        self, name: str, fingerprint: str, settings: tuple[str, Settings] | None = None
+    ) -> ResolvedSource:
+        profiles = self._files.known().merged["profiles"]
+        return ResolvedSource(
+            name,
+            self._new_botocore_session(name, settings=settings),
+            fingerprint,
+            _login_command(name, profiles),
+            _caches_of(name, profiles),
+        )
+
+    def _read(self) -> AwsFilesSnapshot:
+        """Return both files; forget what depended on an earlier version of them.
 
         Raises:
-            AwsFilesUnreadableError: a file is malformed.
-            LocalFaultError: a file cannot be read now, and none was read before.
+            AwsFilesUnreadableError, LocalFaultError: as `AwsFilesReader.read`.
         """
-        if self._aws_files.update(self._resolved.keys()):
+        snapshot = self._files.read(keep=self._resolved.keys())
+        if self._files.version != self._version:
+            self._version = self._files.version
             self._fingerprints.clear()
-        if self._aws_files.snapshot is not None:
-            self._processes.start_with(self._aws_files.snapshot.credentials)
-        return self._aws_files.profiles
+        if snapshot is not self._snapshot:
+            self._snapshot = snapshot
+            self._processes.start_with(snapshot.credentials)
+            names = {"default", *snapshot.merged["profiles"]}
+            current = {_text_of(snapshot.settings(name)) for name in names}
+            self._plain = {key: self._plain[key] for key in self._plain if key in current}
+            known = self._with_settings.items()
+            self._with_settings = {key: each for key, each in known if key[1] in current}
+        return snapshot
 
     def _fingerprint(self, name: str) -> str:
-        profiles = self._profiles()
+        merged = self._read().merged
+        profiles = merged["profiles"]
         if (known := self._fingerprints.get(name)) is not None:
             return known
         if name not in profiles:
@@ -286,7 +332,7 @@ class SourceProfiles:
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
-                    inputs.append(self._aws_files.merged.get(sections, {}).get(named))
+                    inputs.append(merged[sections].get(named))
         if caches:
             inputs.append(self._on_disk(lambda: [_files_in(cache) for cache in sorted(caches)]))
         else:
@@ -299,10 +345,9 @@ class SourceProfiles:
 
     def _reject_process(self, name: str, link: str) -> None:
         if os.geteuid() == 0:
-            _reject_foreign_process(link, self._aws_files.paths)
-        if self._aws_files.snapshot is not None:
-            in_file = self._aws_files.snapshot.credentials
-            self._processes.require_confirmed(name, link, in_file, self._aws_files.paths[1])
+            _reject_foreign_process(link, self._files.paths)
+        in_file = self._files.known().credentials
+        self._processes.require_confirmed(name, link, in_file, self._files.paths[1])
 
     def _on_disk(self, call: Callable[[], DiskT]) -> DiskT:
         """Return the result of a call on files, without waiting for one that hangs.
@@ -319,17 +364,23 @@ class SourceProfiles:
             ) from error
 
     def _new_botocore_session(
-        self, name: str | None, variables: dict[str, Any] | None = None
+        self,
+        name: str | None,
+        variables: dict[str, Any] | None = None,
+        settings: tuple[str, Settings] | None = None,
     ) -> SnapshotSession:
-        snapshot = self._aws_files.snapshot
-        assert snapshot is not None  # noqa: S101 - the profile was found in it
+        snapshot = self._files.known()
         # The sessions share the loader, which holds botocore's large models.
-        botocore_session = SnapshotSession(variables, name, snapshot)
+        botocore_session = SnapshotSession(variables, name, snapshot, settings)
         botocore_session.register_component("data_loader", self._loader)
         # For a source profile with a role or SSO, botocore uses clients of its own.
         botocore_session.register("before-send", reject_unsafe_request)
         botocore_session.register("needs-retry", reject_retry)
         return botocore_session
+
+
+def _text_of(settings: Settings) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _token_cache(key: str) -> Path:
@@ -354,10 +405,6 @@ def _caches_of(name: str, profiles: Mapping[str, Any]) -> frozenset[Path]:
     return frozenset(_token_cache(key) for each in entries for key in _TOKEN_CACHES if key in each)
 
 
-def _is_setting(key: str) -> bool:
-    return not key.startswith(_CREDENTIAL_KEYS) and not any(word in key for word in _SECRET_WORDS)
-
-
 def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
     seen: set[str] = set()
     link: str | None = name
@@ -365,6 +412,12 @@ def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
         seen.add(link)
         yield link
         link = profiles[link].get("source_profile")
+
+
+def _calls_aws(name: str, profiles: Mapping[str, Any]) -> bool:
+    """Whether AWS is called to resolve the credentials of a profile."""
+    entries = (profiles[link] for link in _chain(name, profiles))
+    return any(key in each for each in entries for key in ("role_arn", *_LOGIN_KEYS))
 
 
 def _login_command(name: str, profiles: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
+from assumed.engine.thread_count import ThreadCount
+from assumed.heap import trim_heap
 from assumed.local_faults import LOCAL_FAULTS
 
 SLOW_LANE = "slow lane"
@@ -25,12 +27,16 @@ _MAX_THREADS = 256
 # If the system has no thread left, so many are left to others: to write, to answer.
 _SPARED_THREADS = 8
 _SPARED_SECONDS = 60.0
+_MAX_IDLE_SECONDS = 2.0
+_JOBS_OF_A_WAVE = 50
 
 _Submitted = tuple[Job, list[datetime]]
 
 
 class WorkerPool(BaseExecutor):  # type: ignore[misc]
     """An APScheduler executor of up to `size` threads, started as they are needed.
+
+    There are as many as the jobs need (`thread_count`), and one after a while without a job.
 
     The interpreter waits for the threads of APScheduler's own pool when it exits, so one call to a
     hanging endpoint would delay a stop for as long as it hangs. A thread that has been busy with
@@ -42,7 +48,8 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = size
+        self.max_idle_seconds = _MAX_IDLE_SECONDS
+        self._count = ThreadCount(size)
         self._jobs: queue.PriorityQueue[tuple[float, int, _Submitted | None]] = (
             queue.PriorityQueue()
         )
@@ -51,6 +58,7 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         self._began_at: dict[int, float] = {}
         self._threads = 0
         self._unfinished = 0
+        self._ended = 0
         self._is_watched = False
         self._limit, self._limited_until = _MAX_THREADS, 0.0
 
@@ -64,6 +72,11 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         threading.Thread(target=self._work, name="refresh", daemon=True).start()
         self._threads = 1
 
+    @property
+    def threads(self) -> int:
+        """The number of its threads now."""
+        return self._threads
+
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         self._jobs.put((_priority(job.args), next(self._order), (job, run_times)))
         with self._lock:
@@ -75,9 +88,7 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
                 self._is_watched = _start_thread("watch", self._watch)
 
     def _add_threads(self) -> None:
-        stuck_before = time.monotonic() - _STUCK_SECONDS
-        stuck = sum(began_at <= stuck_before for began_at in self._began_at.values())
-        needed = min(self._unfinished, self.size + stuck, self._max_threads())
+        needed = min(self._unfinished, self._most_threads())
         while self._threads < needed:
             if not _start_thread("refresh", self._work):
                 self._limit = max(1, self._threads - _SPARED_THREADS)
@@ -85,41 +96,69 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
                 break
             self._threads += 1
 
-    def _max_threads(self) -> int:
-        return self._limit if time.monotonic() < self._limited_until else _MAX_THREADS
+    def _most_threads(self) -> int:
+        now = time.monotonic()
+        stuck = sum(began_at <= now - _STUCK_SECONDS for began_at in self._began_at.values())
+        limit = self._limit if now < self._limited_until else _MAX_THREADS
+        return min(self._count.value + stuck, limit)
 
     def _watch(self) -> None:
         """Start threads for jobs that wait behind stuck ones; ends when no job waits."""
+        ended = self._ended
         while True:
             time.sleep(_STUCK_SECONDS / 4)
             with self._lock:
+                if self._ended == ended:
+                    self._count.raise_to_most()
+                ended = self._ended
                 self._add_threads()
                 if self._jobs.empty() or self._threads >= _MAX_THREADS:
                     self._is_watched = False
                     return
 
     def _work(self) -> None:
-        me = threading.get_ident()
-        while True:
-            _, _, submitted = self._jobs.get()
-            if submitted is None:
-                return
+        while (submitted := self._next_job()) is not None:
+            me = threading.get_ident()
             with self._lock:
-                self._began_at[me] = time.monotonic()
+                self._began_at[me] = began_at = time.monotonic()
+            used_before = time.thread_time()
             # A thread that ended here would be missing for good.
             with suppress(Exception):
                 self._run(*submitted)
+            used = time.thread_time() - used_before
             with self._lock:
                 del self._began_at[me]
                 self._unfinished -= 1
+                self._ended += 1
+                self._count.add(time.monotonic() - began_at, used)
                 # Threads may have been used up when the jobs came that wait.
                 self._add_threads()
-                # It was started in place of a thread that was stuck and is no more; or others need
-                # a thread.
-                is_surplus = self._threads > self.size and self._threads > self._unfinished
-                if is_surplus or self._threads > self._max_threads():
+                if self._threads > self._most_threads():
                     self._threads -= 1
                     return
+
+    def _next_job(self) -> _Submitted | None:
+        """Return the next job; None if this thread has to end."""
+        timeout: float | None = self.max_idle_seconds
+        while True:
+            try:
+                return self._jobs.get(timeout=timeout)[-1]
+            except queue.Empty:
+                with self._lock:
+                    # A job that arrives now counts on the threads that are there.
+                    if not self._jobs.empty():
+                        continue
+                    has_to_end = self._threads > 1
+                    self._threads -= has_to_end
+                    is_end_of_wave = self._threads == 1 and self._ended >= _JOBS_OF_A_WAVE
+                    if is_end_of_wave:
+                        self._ended = 0
+                if is_end_of_wave:
+                    trim_heap()
+                if has_to_end:
+                    return None
+                # The last one stays: the system may have no thread left for the next job.
+                timeout = None
 
     def _run(self, job: Job, run_times: list[datetime]) -> None:
         try:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from assumed.engine.events import EventType
 from assumed.engine.requests import ProfileRequest
+from assumed.engine.session_store import SessionStore
 from assumed.engine.sts_endpoints import StsEndpoint
 from assumed.errors import AssumedError, SourceMissingError, SourceRejectedError
 from assumed.models import Failure, ProfileDefinition
@@ -102,3 +103,19 @@ class ScheduledProfile:
 
     def __post_init__(self) -> None:
         self.name = self.definition.profile
+
+    def pop_requests(
+        self, failure: Failure | None, sessions: SessionStore, *, may_pass: bool
+    ) -> list[ProfileRequest]:
+        """Remove the requests that have to be answered now, and return them.
+
+        Args:
+            failure: of the last attempt.
+            sessions: of all profiles.
+            may_pass: whether the failure does not answer the requests that wait for a retry.
+        """
+        requests, self.requests = self.requests, []
+        for request in requests if may_pass else ():
+            if request.persists and not request.is_satisfied(self.definition, failure, sessions):
+                self.requests.append(request)
+        return [request for request in requests if request not in self.requests]

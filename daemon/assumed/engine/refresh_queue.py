@@ -17,6 +17,7 @@ from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.session_store import SessionStore
 from assumed.engine.sts_endpoints import StsEndpoints
+from assumed.errors import AssumedError, ParentNotReadyError
 from assumed.models import ProfileDefinition
 
 _MAX_EARLY_SECONDS = 1.0
@@ -91,6 +92,13 @@ class RefreshQueue:
         """Return the managed profile that a profile is chained to; None if there is none."""
         parent = profile.definition.parent
         return None if parent is None else self.profiles.get(parent)
+
+    def first_failure(self, profile: ScheduledProfile) -> AssumedError | None:
+        """Return why the last attempt failed: in a chain, the failure of the parent."""
+        error, parent = profile.failures.error, self.parent(profile)
+        if isinstance(error, ParentNotReadyError) and parent is not None:
+            return self.first_failure(parent)
+        return error
 
     def mark_failing(self, profile: ScheduledProfile) -> None:
         """Record that a profile has failed."""
@@ -170,12 +178,13 @@ class RefreshQueue:
         """Turn `due_at` into a job of APScheduler, which goes by the wall clock."""
         if profile.due_at is None:
             return
+        session = self._sessions.get(profile.name)
         self._jobs.add_job(
             self._run,
             "date",
             run_date=wall_time(self._clock, profile.due_at),
             # The session that expires first is refreshed first.
-            args=[profile.name, self._expires_at(profile)],
+            args=[profile.name, 0.0 if session is None else session.expires_at],
             id=profile.name,
             executor=SLOW_LANE if profile.is_slow else "default",
             replace_existing=True,
@@ -210,10 +219,6 @@ class RefreshQueue:
             is_idle = profile.due_at is None and not profile.in_flight
             if profile.awaits_parent or (is_idle and parent.failures.failure is None):
                 self.schedule_in(profile, ZERO)
-
-    def _expires_at(self, profile: ScheduledProfile) -> float:
-        session = self._sessions.get(profile.name)
-        return 0.0 if session is None else session.expires_at
 
 
 def _ignore(_name: str, _expires_at: float) -> None:

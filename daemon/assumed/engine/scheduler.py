@@ -35,7 +35,7 @@ from assumed.engine.internal_errors import InternalErrors, Part
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.reconciliation import reconcile
-from assumed.engine.refresh_policy import RetriedBy
+from assumed.engine.refresh_policy import RetriedBy, is_temporary
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
 from assumed.engine.requests import (
@@ -52,6 +52,7 @@ from assumed.models import (
     Credentials,
     Failure,
     Login,
+    MfaSession,
     Outcome,
     ProfileDefinition,
     ProfileStatus,
@@ -69,8 +70,11 @@ class FirstPass:
         """Done when every profile has been tried, or was found fresh."""
         self._untried: set[str] = set()
 
-    def expect(self, *, new: AbstractSet[str], enabled: AbstractSet[str]) -> None:
+    def expect(
+        self, definitions: Mapping[str, ProfileDefinition], *, new: AbstractSet[str]
+    ) -> None:
         """Take a configuration: its new profiles are not tried yet, disabled ones never are."""
+        enabled = {name for name, definition in definitions.items() if definition.enabled}
         self._untried = (self._untried | new) & enabled
 
     def tried(self, profile: str) -> None:
@@ -103,7 +107,8 @@ class RefreshScheduler:
         Args:
             clock: the source of time.
             refresher: makes the calls, and has the sessions.
-            jobs: started and shut down by the caller; its beat has to call `heartbeat`.
+            jobs: started and shut down by the caller; its beat has to call `heartbeat` if
+                this scheduler repeats its refreshes.
             jitter: draws from 0 to 1.
             retried_by: who retries a failed refresh; if it is the user, none is scheduled at all.
         """
@@ -119,12 +124,9 @@ class RefreshScheduler:
             clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
         )
         self._session_checks = SessionChecker(clock, refresher, self._queue, jobs, self._inbox.put)
-        self._heartbeat = Heartbeat(
-            HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events),
-            self._session_checks,
-            ScheduleWatch(clock, self._queue, refresher.sessions, jobs),
-            self._events,
-        )
+        checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
+        watch = ScheduleWatch(clock, self._queue, refresher.sessions, jobs)
+        self._heartbeat = Heartbeat(checks, self._session_checks, watch, self._events)
         self.first_pass = FirstPass()
         runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
         self._queue.set_runner(runner.run)
@@ -164,10 +166,7 @@ class RefreshScheduler:
                 for name, definition in definitions.items()
             }
             self._queue.replace_profiles(profiles, definitions)
-            self.first_pass.expect(
-                new=definitions.keys() - before.keys(),
-                enabled={name for name, found in definitions.items() if found.enabled},
-            )
+            self.first_pass.expect(definitions, new=definitions.keys() - before.keys())
             for name, definition in definitions.items() if self._repeats else ():
                 with self.errors.caught(Part.REFRESH, profile=name):
                     if name not in before:
@@ -181,7 +180,12 @@ class RefreshScheduler:
             answer()
 
     def refresh(
-        self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
+        self,
+        profiles: Sequence[str],
+        *,
+        force: bool,
+        min_left: timedelta | None = None,
+        persists: bool = False,
     ) -> dict[str, Future[Outcome]]:
         """Refresh profiles now; what is still fresh is left alone unless forced.
 
@@ -191,6 +195,7 @@ class RefreshScheduler:
             profiles: names; none for all that are enabled.
             force: also refresh what is still fresh.
             min_left: a session is fresh if it has this much remaining; None if it is not due.
+            persists: a throttled or unreachable STS is no outcome: wait for the retries.
 
         Returns:
             The future outcome of each profile.
@@ -202,12 +207,14 @@ class RefreshScheduler:
         names = [_enabled(known, name).name for name in profiles] or [
             profile.name for profile in known.values() if profile.definition.enabled
         ]
-        requests = [RefreshRequest(name, force=force, min_left=min_left) for name in names]
+        requests = [RefreshRequest(name, force, min_left, persists) for name in names]
         for request in requests:
             self._submit(known[request.profile], request)
         return {request.profile: request.future for request in requests}
 
-    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+    def credentials(
+        self, profile: str, *, min_left: timedelta, persists: bool = False
+    ) -> Future[Credentials]:
         """Return a profile's credentials, refreshed first if too little remains of them.
 
         If the refresh fails, the old ones are returned while they last for over a minute. May be
@@ -216,6 +223,7 @@ class RefreshScheduler:
         Args:
             profile: a name.
             min_left: how long they must still last; at most half of a session's lifetime counts.
+            persists: a throttled or unreachable STS is no failure: wait for the retries.
 
         Returns:
             The future credentials; it fails with `RefreshFailedError`.
@@ -223,7 +231,7 @@ class RefreshScheduler:
         Raises:
             UsageError: a name that is not in the configuration, or is disabled there.
         """
-        request = CredentialsRequest(profile, min_left)
+        request = CredentialsRequest(profile, min_left, persists)
         self._submit(_enabled(self._queue.profiles, profile), request)
         return request.future
 
@@ -236,12 +244,7 @@ class RefreshScheduler:
             UsageError: the profile is not in the configuration, or needs no code; not a code.
             AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
-        session = self._refresher.mfa_session(_find(self._queue.profiles, profile).definition)
-        if session is None:
-            raise UsageError(
-                f"profile {profile} has no mfa_serial: it needs no code",
-                hint="see `assumed status` for what it needs",
-            )
+        session = _mfa_session(self._refresher, _find(self._queue.profiles, profile))
         expires_at = self._refresher.logins.start(session, code)
         self._mfa.read_one(session)
         login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
@@ -343,7 +346,8 @@ class RefreshScheduler:
             return []
         self.first_pass.tried(profile.name)
         self._queue.wake_children(profile)
-        return self._pop_answers(profile, profile.failures.failure)
+        may_pass = is_temporary(self._queue.first_failure(profile))
+        return self._pop_answers(profile, profile.failures.failure, may_pass=may_pass)
 
     def _accept(self, request: ProfileRequest) -> list[_Answer]:
         sessions = self._refresher.sessions
@@ -380,9 +384,22 @@ class RefreshScheduler:
         self._queue.cancel(profile)
         return self._pop_answers(profile, no_longer_refreshed(self._clock.now()))
 
-    def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:
-        requests, profile.requests = profile.requests, []
-        return [partial(each.answer, self._refresher.sessions, failure) for each in requests]
+    def _pop_answers(
+        self, profile: ScheduledProfile, failure: Failure | None, *, may_pass: bool = False
+    ) -> list[_Answer]:
+        sessions = self._refresher.sessions
+        requests = profile.pop_requests(failure, sessions, may_pass=may_pass)
+        return [partial(request.answer, sessions, failure) for request in requests]
+
+
+def _mfa_session(refresher: Refresher, profile: ScheduledProfile) -> MfaSession:
+    session = refresher.mfa_session(profile.definition)
+    if session is None:
+        raise UsageError(
+            f"profile {profile.name} has no mfa_serial: it needs no code",
+            hint="see `assumed status` for what it needs",
+        )
+    return session
 
 
 def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:

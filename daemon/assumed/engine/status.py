@@ -82,6 +82,8 @@ class StatusView:
             login_expires_at=self._mfa.expires_at(mfa_session) if mfa_session else None,
             waiting_for=None if wait is None else wait.reason,
             waiting_seconds=None if wait is None else self._seconds_since(wait.since),
+            region=definition.region,
+            config_profiles=definition.config_profiles,
         )
 
     def next_attempt_at(self, profile: ScheduledProfile) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from threading import Event, Semaphore, Thread, current_thread
@@ -123,7 +124,10 @@ class SlowHandOver:
     def qsize(self) -> int:
         return self._queue.qsize()
 
-    def get(self) -> Any:
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def get(self, timeout: float) -> Any:
         self.asked.release()
         item = self._queue.get()
         self.taken.release()
@@ -248,3 +252,50 @@ def test_the_job_with_the_smallest_argument_is_taken_first(start: Callable[..., 
     for _ in range(4):
         jobs.outcome()
     assert taken == [1.0, 2.0, 3.0]
+
+
+def test_threads_without_a_job_end_but_for_one_that_takes_the_next(
+    start: Callable[[int], OnePass],
+) -> None:
+    jobs, gate = start(2), Event()
+    jobs.threads.max_idle_seconds = 0.01
+    for _ in range(2):
+        jobs.submit(lambda: gate.wait(TIMEOUT) and current_thread())
+    gate.set()
+    threads = {jobs.outcome().retval for _ in range(2)}
+    assert len(threads) == 2
+    ends_at = time.monotonic() + TIMEOUT
+    while jobs.threads.threads > 1 and time.monotonic() < ends_at:
+        time.sleep(0.01)
+    jobs.submit(current_thread)
+    assert jobs.outcome().retval in threads
+    assert jobs.threads.threads == 1
+
+
+def test_jobs_without_latency_leave_few_of_many_threads(start: Callable[[int], OnePass]) -> None:
+    jobs, gate = start(32), Event()
+    for _ in range(8):
+        jobs.submit(gate.wait)
+    for _ in range(40):
+        jobs.submit(lambda: sum(range(20_000)))
+    gate.set()
+    for _ in range(48):
+        assert jobs.outcome().exception is None
+    assert jobs.threads.threads < 8
+
+
+def test_memory_is_returned_once_after_many_jobs(
+    start: Callable[[int], OnePass], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimmed = Semaphore(0)
+    monkeypatch.setattr("assumed.engine.executor.trim_heap", trimmed.release)
+    jobs = start(2)
+    jobs.threads.max_idle_seconds = 0.01
+    for _ in range(60):
+        jobs.submit(lambda: None)
+    for _ in range(60):
+        jobs.outcome()
+    assert trimmed.acquire(timeout=TIMEOUT)
+    jobs.submit(lambda: None)
+    jobs.outcome()
+    assert not trimmed.acquire(timeout=0.1)

@@ -1,4 +1,4 @@
-"""The AWS config and credentials files as they are now, read again when they have changed."""
+"""Reading of the AWS files: again when they have changed, and with the line of an error."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from botocore import exceptions
 
 from assumed.aws_files import read
 from assumed.aws_files.normalize import strip_managed_values
 from assumed.credential_sources.aws_files_snapshot import AwsFilesSnapshot, read_aws_file
-from assumed.errors import AwsFilesUnreadableError, CredentialsFileMalformedError, LocalFaultError
+from assumed.errors import (
+    AwsFilesUnreadableError,
+    CredentialsFileMalformedError,
+    LocalFaultError,
+)
 from assumed.file_calls import FileCalls
 from assumed.fsutil import (
     MAX_AWS_FILE_BYTES,
@@ -35,73 +37,67 @@ FileState = tuple[str, int, int, int]
 _NO_FILE = (0, 0, 0)
 
 
-class CurrentAwsFiles:
-    """The content of both files; not thread-safe.
+class AwsFilesReader:
+    """The AWS config and credentials files; not safe to use from two threads at once.
 
     Args:
         config: the AWS config file.
-        credentials: the AWS credentials file.
+        credentials: the credentials file.
     """
 
     def __init__(self, config: Path, credentials: Path) -> None:
-        self.paths = config, credentials
-        self.snapshot: AwsFilesSnapshot | None = None
-        """What was read last; None before."""
-        self._files = FileCalls(str(config.parent))
+        self.paths = (config, credentials)
+        self.version = 0
+        """How often the files were read; changes of managed credentials count too."""
+        self._calls = FileCalls(str(config.parent))
         self._signature: tuple[FileState, ...] | None = None
         self._digest: bytes | None = None
+        self._snapshot: AwsFilesSnapshot | None = None
         self._fault: str | None = None
         """Why the files cannot be read again now, as the log says."""
 
     @property
     def exist(self) -> bool:
-        """Whether one of them exists, also if it cannot be read now."""
+        """Whether one of the files exists, also if it cannot be read now."""
         return any(state[1:] != _NO_FILE for state in map(file_state, self.paths))
 
-    @property
-    def merged(self) -> Mapping[str, Any]:
-        """What botocore makes of both files."""
-        return {} if self.snapshot is None else self.snapshot.merged
-
-    @property
-    def profiles(self) -> Mapping[str, Any]:
-        """The entries of each profile, merged from both files."""
-        found: Mapping[str, Any] = self.merged.get("profiles", {})
-        return found
-
-    def update(self, sources: AbstractSet[str]) -> bool:
-        """Read the files if they have changed; return whether they have.
+    def read(self, *, keep: Collection[str]) -> AwsFilesSnapshot:
+        """Return both files, read again if one has changed.
 
         Args:
-            sources: the names of source profiles, whose keys count even if assumed wrote them.
+            keep: the profiles whose managed credentials count as a change.
 
         Raises:
             AwsFilesUnreadableError: a file is malformed.
             LocalFaultError: a file cannot be read now, and none was read before.
         """
         try:
-            signature, contents = self._files.run(
+            signature, contents = self._calls.run(
                 partial(_read_if_changed, self.paths, self._signature)
             )
         except (NotRegularFileError, FileTooLargeError) as error:
             raise wrong_kind(error) from None
         except OSError as error:
             self._keep_known(error)
-            return False
         except MemoryError:
             directory = str(self.paths[0].parent)
             self._keep_known(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), directory))
-            return False
-        if contents is not None:
-            self._parse(contents, sources)
-            self._signature = signature
-        self._end_fault()
-        return contents is not None
+        else:
+            if contents is not None:
+                self._update(contents, keep)
+                self._signature = signature
+            self._end_fault()
+        return self.known()
+
+    def known(self) -> AwsFilesSnapshot:
+        """Return both files as they were read last; `read` must have succeeded before."""
+        assert self._snapshot is not None  # noqa: S101 - by the contract
+        return self._snapshot
 
     def _keep_known(self, error: OSError) -> None:
         """Go on with what was read before; it is read again at the next call."""
         fault = f"{error.filename}: cannot be read: {error.strerror}"
-        if self.snapshot is None:
+        if self._snapshot is None:
             raise LocalFaultError(fault, hint=local_fault_hint(error)) from error
         LOCAL_FAULTS.report(error)
         if fault != self._fault:
@@ -113,32 +109,22 @@ class CurrentAwsFiles:
                 hint=f"{local_fault_hint(error)}; until then assumed uses what it has read before",
             )
 
+    def _update(self, contents: Sequence[tuple[Path, bytes]], keep: Collection[str]) -> None:
+        # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
+        # a thousand profiles.
+        digest = self._digest_of(contents, keep)
+        if self._snapshot is None or digest != self._digest:
+            try:
+                self._snapshot = AwsFilesSnapshot.parse(*contents)
+            except exceptions.ConfigParseError as error:
+                raise self._unreadable(error) from error
+        self._digest = digest
+        self.version += 1
+
     def _end_fault(self) -> None:
         if self._fault is not None:
             self._fault = None
             event(logging.INFO, "aws_files_readable")
-
-    def _parse(self, contents: Sequence[tuple[Path, bytes]], sources: AbstractSet[str]) -> None:
-        # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
-        # a thousand profiles.
-        digest = self._digest_of(contents, sources)
-        if self.snapshot is None or digest != self._digest:
-            try:
-                self.snapshot = AwsFilesSnapshot.parse(*contents)
-            except exceptions.ConfigParseError as error:
-                raise self._unreadable(error) from error
-        self._digest = digest
-
-    def _digest_of(
-        self, contents: Iterable[tuple[Path, bytes]], sources: AbstractSet[str]
-    ) -> bytes:
-        """Return a digest that refreshes do not change."""
-        parents = {str(entries.get("source_profile")) for entries in self.profiles.values()}
-        digest = hashlib.sha256()
-        for _, data in contents:
-            kept = strip_managed_values(data, keep=parents | sources)
-            digest.update(hashlib.sha256(kept).digest())
-        return digest.digest()
 
     def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadableError:
         """Return the error with its line; botocore reports only the file."""
@@ -157,13 +143,16 @@ class CurrentAwsFiles:
             hint="correct that file",
         )
 
-
-def wrong_kind(error: OSError) -> AwsFilesUnreadableError:
-    """Return the error for a FIFO and the like in the place of a file."""
-    return AwsFilesUnreadableError(
-        f"no AWS tool can read the AWS files: {error.filename}: {error.strerror}",
-        hint="replace it by a file, or correct the variable that names it",
-    )
+    def _digest_of(self, contents: Iterable[tuple[Path, bytes]], keep: Collection[str]) -> bytes:
+        """Return a digest that refreshes do not change."""
+        profiles = {} if self._snapshot is None else self._snapshot.merged["profiles"]
+        sources = {str(entries.get("source_profile")) for entries in profiles.values()}
+        digest = hashlib.sha256()
+        for _, data in contents:
+            # The keys of source profiles count, even if this program wrote them.
+            kept = strip_managed_values(data, keep=sources.union(keep))
+            digest.update(hashlib.sha256(kept).digest())
+        return digest.digest()
 
 
 def file_state(path: Path) -> FileState:
@@ -175,6 +164,14 @@ def file_state(path: Path) -> FileState:
         return (str(path), *(_NO_FILE if is_missing(error) else (0, 0, error.errno or 0)))
     # Not mtime, which `cp -p` and rsync restore, and which chmod does not change.
     return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
+
+
+def wrong_kind(error: OSError) -> AwsFilesUnreadableError:
+    """Return the error for a FIFO and the like, or a file that is too large."""
+    return AwsFilesUnreadableError(
+        f"no AWS tool can read the AWS files: {error.filename}: {error.strerror}",
+        hint="replace it by a file, or correct the variable that names it",
+    )
 
 
 def _read_if_changed(

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from watchdog.events import FileClosedEvent
 
+from assumed import local_faults
+from assumed.local_faults import LocalFaults
 from assumed.platform import inotify
 from assumed.platform.inotify import DirectoryWatcher
 from tests.unit.engine.helpers import logged
@@ -18,6 +20,13 @@ class FakeObserver:
         self.watched: list[str] = []
         self.handlers: list[Any] = []
         self.error: OSError | None = None
+        self.start_error: Exception | None = None
+        self.starts = 0
+
+    def start(self) -> None:
+        self.starts += 1
+        if self.start_error is not None:
+            raise self.start_error
 
     def schedule(self, handler: Any, path: str, *, event_filter: object) -> None:
         if self.error is not None:
@@ -30,6 +39,9 @@ class FakeObserver:
 def observer(monkeypatch: pytest.MonkeyPatch) -> FakeObserver:
     observer = FakeObserver()
     monkeypatch.setattr(inotify, "Observer", lambda: observer)
+    faults = LocalFaults()
+    monkeypatch.setattr(inotify, "LOCAL_FAULTS", faults)
+    monkeypatch.setattr(local_faults, "LOCAL_FAULTS", faults)
     return observer
 
 
@@ -56,6 +68,7 @@ def test_any_event_is_a_change(observer: FakeObserver, tmp_path: Path) -> None:
 def test_a_limit_that_is_reached_is_logged_once_and_tried_again(
     observer: FakeObserver, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "assumed")
     observer.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     watcher = DirectoryWatcher(lambda: None)
     for _ in range(2):
@@ -63,6 +76,28 @@ def test_a_limit_that_is_reached_is_logged_once_and_tried_again(
     [fields] = logged(caplog, "file_watch_unavailable")
     assert fields["path"] == tmp_path
     assert "max_user_watches" in fields["hint"]
+    assert logged(caplog, "file_watch_available") == []
     observer.error = None
+    for _ in range(2):
+        watcher.watch([tmp_path])
+    assert observer.watched == [str(tmp_path)]
+    assert len(logged(caplog, "file_watch_available")) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), RuntimeError("can't start new thread")],
+    ids=["instances", "threads"],
+)
+def test_a_watch_that_cannot_start_is_started_later(
+    observer: FakeObserver, tmp_path: Path, error: Exception
+) -> None:
+    observer.start_error = error
+    watcher = DirectoryWatcher(lambda: None)
+    watcher.start()
+    watcher.watch([tmp_path])
+    assert observer.watched == []
+    observer.start_error = None
     watcher.watch([tmp_path])
     assert observer.watched == [str(tmp_path)]
+    assert observer.starts == 3

@@ -69,10 +69,10 @@ class FakePorts:
         self.taken: set[int] = set()
         self.open: list[int] = []
         self.opened: list[int] = []
-        monkeypatch.setattr(metrics_endpoint, "listen_on_loopback", self._listen)
+        monkeypatch.setattr(metrics_endpoint, "listen_and_keep", self._listen)
         monkeypatch.setattr(metrics_endpoint, "HttpServer", self._server)
 
-    def _listen(self, port: int) -> int:
+    def _listen(self, _store: object, _name: str, port: int) -> int:
         if port in self.taken:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         return port

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,38 @@ def test_restore_writes_missing_files_with_the_tokens_that_they_had(directory: P
     directory.rmdir()
     store.restore()
     assert [gone.read_bytes(), kept.read_bytes()] == tokens
+
+
+def kept(directory: Path) -> bytes | None:
+    return TokenStore(directory, keeps_tokens=True).get("deploy")
+
+
+def test_a_process_that_keeps_the_port_keeps_the_tokens(directory: Path) -> None:
+    path = TokenStore(directory).path("deploy")
+    before = path.read_bytes()
+    assert kept(directory) == path.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["mode", "link", "second name", "fifo", "short", "newline"])
+def test_a_file_that_no_token_store_has_written_is_not_kept(directory: Path, change: str) -> None:
+    path = TokenStore(directory).path("deploy")
+    token = path.read_bytes()
+    other = directory / "other"
+    match change:
+        case "mode":
+            path.chmod(0o640)
+        case "link":
+            path.rename(other)
+            path.symlink_to(other)
+        case "second name":
+            other.hardlink_to(path)
+        case "fifo":
+            path.unlink()
+            os.mkfifo(path, 0o600)
+        case "short":
+            path.write_bytes(token[:-1])
+        case "newline":
+            path.write_bytes(token + b"\n")
+    assert kept(directory) == path.read_bytes() != token
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not path.is_symlink()

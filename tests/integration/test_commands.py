@@ -69,7 +69,7 @@ def test_check_sends_no_request(world: World) -> None:
     world.configure({"reports": role})
     checked = world.run("check")
     assert checked.returncode == 0
-    assert checked.stdout == f"{world.config}: 1 profile, no problems in this file\n"
+    assert checked.stdout == f"checked {world.config}\n1 of 1 works\n"
     assert world.server.calls(role) == 0
 
 

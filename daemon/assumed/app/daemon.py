@@ -26,6 +26,7 @@ from assumed.app.factory import (
 from assumed.app.file_monitor import FileMonitor, WatchedChange
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
+from assumed.app.shadowing import ShadowingLog
 from assumed.app.source_lookup import SourceLookup
 from assumed.app.status_log import log_status
 from assumed.app.status_notifier import StatusNotifier
@@ -176,7 +177,13 @@ class Daemon:
         )
         scheduler.subscribe(self._observers.on_event)
         scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
-        return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
+        return RefreshEngine(
+            file=file,
+            refresher=refresher,
+            scheduler=scheduler,
+            jobs=jobs,
+            shadowing=ShadowingLog(self._environ),
+        )
 
     def _start(self, stack: ExitStack) -> None:
         configuration = self._reloader.initial

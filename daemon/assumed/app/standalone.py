@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from assumed.app.check import find_problems
+from assumed.app.check.inspection import Inspection
 from assumed.app.factory import (
     credentials_file,
     credentials_path,
@@ -19,12 +21,13 @@ from assumed.app.factory import (
 )
 from assumed.app.live_check import LiveCheck, trace_calls
 from assumed.aws_files.profiles import read_aws_files
-from assumed.aws_files.shadowing import Finding, find_clashes
+from assumed.aws_files.shadowing import Finding
 from assumed.clock import SystemClock
+from assumed.config.key_locations import KeyLocations
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
-from assumed.engine.scheduler import RefreshScheduler
+from assumed.engine.scheduler import RefreshScheduler, require_enabled
 from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode, WriteMode
 from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
@@ -43,6 +46,8 @@ class Standalone:
         self._sources = SourceProfiles()
         self.configuration = load_configuration(config_path, self._sources)
         self._file = credentials_file(self.configuration, environ)
+        self.clock_skew = timedelta(0)
+        """How far this machine's clock is ahead of STS's, by the requests that were made."""
 
     @property
     def loses_hard_links(self) -> bool:
@@ -55,6 +60,14 @@ class Standalone:
         """The names of the profiles that are not disabled."""
         profiles = self.configuration.profiles
         return tuple(name for name, definition in profiles.items() if definition.enabled)
+
+    def require(self, profiles: Sequence[str]) -> None:
+        """Require that profiles are defined and enabled.
+
+        Raises:
+            UsageError: one is not.
+        """
+        require_enabled(self.configuration.profiles, profiles)
 
     def status(self, profiles: Sequence[str]) -> Status:
         """Return the status of profiles, as the credentials file shows it.
@@ -143,11 +156,15 @@ class Standalone:
             return credentials, scheduler.statuses([profile])[0].last_error
 
     def check_live(
-        self, on_outcome: Callable[[Outcome], None] | None = None
+        self,
+        profiles: Sequence[str] = (),
+        on_outcome: Callable[[Outcome], None] | None = None,
     ) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing.
 
         Args:
+            profiles: names of enabled profiles; none for all. A profile that one of them is
+                chained to is assumed first, without a result of its own.
             on_outcome: called with each outcome as soon as it is known.
         """
         definitions = self.configuration.profiles
@@ -159,7 +176,9 @@ class Standalone:
             reports_identity=True,
         )
         with self._scheduler(NullStore(), {}, sts=sts) as (scheduler, refresher):
-            outcomes = _wait_for_outcomes(scheduler.refresh((), force=True), None, on_outcome)
+            pending = scheduler.refresh(profiles, force=True)
+            outcomes = _wait_for_outcomes(pending, None, on_outcome)
+            self.clock_skew = refresher.clock_skew
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
@@ -170,8 +189,8 @@ class Standalone:
                 for outcome in outcomes
             )
 
-    def clashes(self, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-        """Return why AWS tools would not use the refreshed credentials.
+    def find_problems(self, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+        """Return what makes a refresh certain to fail, or its result ignored; sends no request.
 
         Args:
             environ: the environment of the shell, which also says where the AWS config file is.
@@ -180,9 +199,21 @@ class Standalone:
             SourceUnavailableError: one of the AWS files cannot be read.
             CredentialsFileMalformedError: one of the AWS files has a syntax error.
         """
+        clock = SystemClock()
         path = credentials_path(self.configuration, environ)
-        files = read_aws_files(Path(aws_config_file(environ)), path)
-        return find_clashes(files, self.configuration, environ)
+        refresher = make_refresher(clock, self._sources, NullStore())
+        return find_problems(
+            Inspection(
+                configuration=self.configuration,
+                keys=KeyLocations.read(self.configuration.path),
+                files=read_aws_files(Path(aws_config_file(environ)), path),
+                credentials_file=path,
+                sources=self._sources,
+                logins=refresher.logins,
+                environ=environ,
+                now=clock.now(),
+            )
+        )
 
     @contextmanager
     def _scheduler(

@@ -87,12 +87,14 @@ class AwsFiles:
         credentials: the path of the credentials file.
         profiles: by name, those of the config file first.
         misplaced: headers `[profile NAME]` in the credentials file, which define no profile NAME.
+        sso_sessions: the entries below each `[sso-session NAME]` of the config file.
     """
 
     config: Path
     credentials: Path
     profiles: Mapping[str, AwsProfile]
     misplaced: Mapping[str, SourceLocation]
+    sso_sessions: Mapping[str, Mapping[str, ConfigValue]] = field(default_factory=dict)
 
 
 def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
@@ -112,11 +114,14 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
         CredentialsFileMalformedError: botocore cannot read one either; names the line.
     """
     profiles: dict[str, AwsProfile] = {}
+    sso_sessions: dict[str, Mapping[str, ConfigValue]] = {}
     for header, location, entries in _sections(*config):
         name = profile_name(header)
         if name is not None:
             # For botocore [default] and [profile default] are one profile: the later one wins.
             profiles[name] = AwsProfile(name, location, entries)
+        elif (name := _named_section(header, "sso-session")) is not None:
+            sso_sessions[name] = entries
     misplaced: dict[str, SourceLocation] = {}
     for header, location, entries in _sections(*credentials):
         known = profiles.get(header)
@@ -126,7 +131,7 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
             misplaced[name] = location
         else:
             profiles[header] = AwsProfile(header, location, credentials=entries)
-    return AwsFiles(config[0], credentials[0], profiles, misplaced)
+    return AwsFiles(config[0], credentials[0], profiles, misplaced, sso_sessions)
 
 
 def _read(path: Path) -> bytes:
@@ -165,10 +170,14 @@ def profile_name(header: str) -> str | None:
     """Return the profile under a header of the config file (botocore, build_profile_map)."""
     if header == "default":
         return header
-    if not header.startswith("profile"):
+    return _named_section(header, "profile")
+
+
+def _named_section(header: str, kind: str) -> str | None:
+    if not header.startswith(kind):
         return None
     try:
         words = shlex.split(header)
     except ValueError:
         return None
-    return words[1] if len(words) == 2 else None  # noqa: PLR2004 - `profile` and its name
+    return words[1] if len(words) == 2 else None  # noqa: PLR2004 - the kind and the name

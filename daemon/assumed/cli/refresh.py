@@ -32,6 +32,8 @@ def command(
     Skips profiles that are not due yet. The daemon does the refresh, or this command does if no
     daemon is running. Exits with 1 if a refresh fails.
     """
+    from assumed.app.shadowing import notes_about  # noqa: PLC0415 - not for the help
+
     options.configure_log()
     daemon = connect_to_daemon(options)
     if daemon is not None:
@@ -46,6 +48,9 @@ def command(
         with progress(len(profiles or standalone.enabled)) as on_outcome:
             outcomes = standalone.refresh(profiles, force=force, on_outcome=on_outcome)
     now = utc_now()
+    notes = notes_about([outcome.profile for outcome in outcomes if outcome.ok], os.environ)
     for outcome in outcomes:
         click.echo(format_outcome(outcome, now=now), err=not outcome.ok)
+        if (note := notes.get(outcome.profile)) is not None:
+            click.echo(f"  {note}", err=True)
     context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)

@@ -14,7 +14,7 @@ from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import utc_now
 from assumed.cli.status_table import UNHEALTHY, print_status
 from assumed.fastpath.main import STATUS_FIELDS
-from assumed.models import Status
+from assumed.models import ProfileState, Status, StorageMode
 from assumed.server.serialization import status_to_json
 
 
@@ -77,7 +77,12 @@ def command(
     if as_json:
         click.echo(json.dumps(status_to_json(status), indent=2))
     else:
-        print_status(status, now=utc_now(), show_all=bool(profiles))
+        print_status(
+            status,
+            now=utc_now(),
+            show_all=bool(profiles),
+            notes=_shadowing_notes(status),
+        )
     return int(any(profile.state in UNHEALTHY for profile in status.profiles))
 
 
@@ -88,3 +93,15 @@ def _status(options: Options, profiles: tuple[str, ...]) -> Status:
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     return Standalone(options.config_path(), os.environ).status(profiles)
+
+
+def _shadowing_notes(status: Status) -> list[str]:
+    from assumed.app.shadowing import notes_about  # noqa: PLC0415 - reads and parses the AWS files
+
+    valid = [
+        profile.profile
+        for profile in status.profiles
+        if profile.state is ProfileState.VALID and profile.store == StorageMode.FILE
+    ]
+    notes = notes_about(valid, os.environ)
+    return [f"{profile}: {note}" for profile, note in notes.items()]

@@ -22,6 +22,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import partial
 
 from assumed.clock import Clock
@@ -383,21 +384,41 @@ class RefreshScheduler:
         return [partial(each.answer, self._refresher.sessions, failure) for each in requests]
 
 
+def require_enabled(definitions: Mapping[str, ProfileDefinition], profiles: Iterable[str]) -> None:
+    """Require that profiles are defined and enabled.
+
+    Raises:
+        UsageError: one is not in the configuration, or is disabled there.
+    """
+    for name in profiles:
+        definition = definitions.get(name)
+        if definition is None:
+            raise _unknown(name, definitions)
+        if not definition.enabled:
+            raise UsageError(
+                f"profile {name} is disabled in the configuration",
+                hint="remove `enabled: false` there",
+            )
+
+
 def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:
     try:
         return profiles[name]
     except KeyError:
-        raise UsageError(
-            f"profile {name} is not in the configuration",
-            hint=f"defined profiles: {', '.join(profiles) or 'none'}",
-        ) from None
+        raise _unknown(name, profiles) from None
 
 
 def _enabled(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:
     profile = _find(profiles, name)
-    if not profile.definition.enabled:
-        raise UsageError(
-            f"profile {name} is disabled in the configuration",
-            hint="remove `enabled: false` there",
-        )
+    require_enabled({name: profile.definition}, [name])
     return profile
+
+
+def _unknown(name: str, known: Iterable[str]) -> UsageError:
+    names = list(known)
+    nearest = get_close_matches(name, names, 1)
+    hint = f"defined profiles: {', '.join(names) or 'none'}"
+    return UsageError(
+        f"profile {name} is not in the configuration",
+        hint=f"did you mean {nearest[0]}? {hint}" if nearest else hint,
+    )

@@ -24,6 +24,7 @@ from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
 from assumed.models import (
     Credentials,
     ManagedProfile,
+    MfaCode,
     MfaSession,
     ProfileDefinition,
     ProfileStatus,
@@ -100,6 +101,9 @@ class FakeLogins:
         if self.ends_at is None or self.clock is None:
             return timedelta(0)
         return self.ends_at - self.clock.now()
+
+    def supply(self, source: MfaCode, code: str) -> None:
+        self.codes.append(code)
 
     def start(self, source: MfaSession, code: str) -> datetime:
         self.codes.append(code)

@@ -568,12 +568,18 @@ class TestClockSkew:
         assert len(endpoint.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "MaxSessionDuration set for this role.",
+        "1 hour session limit for roles assumed by role chaining.",
+    ],
+)
 def test_a_duration_that_is_too_long_is_shortened_to_an_hour_with_one_warning(
-    endpoint: StsStub, caplog: pytest.LogCaptureFixture
+    endpoint: StsStub, caplog: pytest.LogCaptureFixture, limit: str
 ) -> None:
     too_long = error_response(
-        "ValidationError",
-        "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+        "ValidationError", f"The requested DurationSeconds exceeds the {limit}"
     )
     sts, session = StsClient(SystemClock()), new_session()
     long = role("deploy", duration_seconds=7200)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from assumed.app.check import find_problems
-from assumed.app.check.inspection import Inspection
+from assumed.app.check.inspection import Inspection, source_profile_of
+from assumed.app.check.sources import find_missing_logins
 from assumed.app.factory import (
     credentials_file,
     credentials_path,
@@ -28,7 +29,18 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler, require_enabled
-from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode, WriteMode
+from assumed.errors import RefreshFailedError
+from assumed.models import (
+    Credentials,
+    Failure,
+    Login,
+    ManagedProfile,
+    MfaCode,
+    Outcome,
+    Status,
+    StorageMode,
+    WriteMode,
+)
 from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
 from assumed.sts.client import StsClient, StsRequest
@@ -88,13 +100,24 @@ class Standalone:
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
     def log_in(self, profile: str, code: str) -> Login:
-        """Start the MFA session that a profile needs, for the next refresh to use.
+        """Start the MFA session that a profile needs, or its role session with the code itself.
 
         Raises:
             AssumedError: as `RefreshScheduler.log_in`.
         """
-        with self._scheduler(NullStore(), {}) as (scheduler, _):
+        definition = self.configuration.profiles.get(profile)
+        is_in_memory = definition is not None and definition.store is StorageMode.MEMORY
+        if is_in_memory and self.needs_code_for_each_session(profile):
+            # The session would end with this command.
+            raise _daemon_needed_error()
+        self._file.recover()
+        with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
             return scheduler.log_in(profile, code)
+
+    def needs_code_for_each_session(self, profile: str) -> bool:
+        """Whether an MFA code goes with a profile's AssumeRole call (`mfa_session: none`)."""
+        definition = self.configuration.profiles.get(profile)
+        return definition is not None and isinstance(definition.source, MfaCode)
 
     def refresh(
         self,
@@ -164,7 +187,8 @@ class Standalone:
 
         Args:
             profiles: names of enabled profiles; none for all. A profile that one of them is
-                chained to is assumed first, without a result of its own.
+                chained to is assumed first, without a result of its own. Those that would use
+                up an MFA code are left out.
             on_outcome: called with each outcome as soon as it is known.
         """
         definitions = self.configuration.profiles
@@ -176,7 +200,8 @@ class Standalone:
             reports_identity=True,
         )
         with self._scheduler(NullStore(), {}, sts=sts) as (scheduler, refresher):
-            pending = scheduler.refresh(profiles, force=True)
+            chosen = [name for name in profiles or self.enabled if not self._takes_code(name)]
+            pending = scheduler.refresh(chosen, force=True) if chosen else {}
             outcomes = _wait_for_outcomes(pending, None, on_outcome)
             self.clock_skew = refresher.clock_skew
             return tuple(
@@ -199,20 +224,57 @@ class Standalone:
             SourceUnavailableError: one of the AWS files cannot be read.
             CredentialsFileMalformedError: one of the AWS files has a syntax error.
         """
+        return find_problems(self._inspect(environ))
+
+    def logins(
+        self, profiles: Sequence[str], environ: Mapping[str, str], *, also: Collection[str]
+    ) -> Mapping[str, tuple[str, ...]]:
+        """Return the commands that log in to sources, and the profiles that wait for each.
+
+        Args:
+            profiles: the enabled profiles to consider.
+            environ: as for `find_problems`.
+            also: profiles that need a login even if the cached one looks valid.
+
+        Raises:
+            AssumedError: as `find_problems`.
+        """
+        view = self._inspect(environ)
+        missing = find_missing_logins(view)
+        commands: dict[str, tuple[str, ...]] = {}
+        for source, users in view.users_by_source().items():
+            name = source_profile_of(source)
+            command = "" if name is None else self._sources.login_command(name)
+            waiting = tuple(
+                user
+                for user in users
+                if user in profiles and (user in also or user in missing.get(name or "", ()))
+            )
+            if command and waiting:
+                commands[command] = (*commands.get(command, ()), *waiting)
+        return commands
+
+    def _takes_code(self, profile: str) -> bool:
+        """Whether a new session of a profile, or of its parent, needs a code from the user."""
+        definitions = self.configuration.profiles
+        source = definitions[profile].source
+        while isinstance(source, ManagedProfile):
+            source = definitions[source.name].source
+        return isinstance(source, MfaCode) and not source.process
+
+    def _inspect(self, environ: Mapping[str, str]) -> Inspection:
         clock = SystemClock()
         path = credentials_path(self.configuration, environ)
         refresher = make_refresher(clock, self._sources, NullStore())
-        return find_problems(
-            Inspection(
-                configuration=self.configuration,
-                keys=KeyLocations.read(self.configuration.path),
-                files=read_aws_files(Path(aws_config_file(environ)), path),
-                credentials_file=path,
-                sources=self._sources,
-                logins=refresher.logins,
-                environ=environ,
-                now=clock.now(),
-            )
+        return Inspection(
+            configuration=self.configuration,
+            keys=KeyLocations.read(self.configuration.path),
+            files=read_aws_files(Path(aws_config_file(environ)), path),
+            credentials_file=path,
+            sources=self._sources,
+            logins=refresher.logins,
+            environ=environ,
+            now=clock.now(),
         )
 
     @contextmanager
@@ -265,13 +327,17 @@ def _wait_for_outcomes(
     )
 
 
-def _daemon_needed(profile: str) -> Outcome:
-    return _failed(
-        profile,
-        code="DaemonNeeded",
-        message="it is kept in memory only (`store: memory`), and no daemon is running",
+def _daemon_needed_error() -> RefreshFailedError:
+    return RefreshFailedError(
+        "it is kept in memory only (`store: memory`), and no daemon is running",
         hint="run `assumed service install`, or `assumed run` in a terminal",
+        code="DaemonNeeded",
     )
+
+
+def _daemon_needed(profile: str) -> Outcome:
+    error = _daemon_needed_error()
+    return _failed(profile, code=error.code, message=error.message, hint=error.hint)
 
 
 def _failed(profile: str, *, code: str, message: str, hint: str) -> Outcome:

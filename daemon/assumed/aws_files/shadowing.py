@@ -20,7 +20,7 @@ from assumed.aws_files.sdk_precedence import (
     used_by_botocore,
 )
 from assumed.config.fields import truncate_for_display
-from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProfile, StorageMode
+from assumed.models import Configuration, ManagedProfile, MfaDevice, SourceProfile, StorageMode
 from assumed.paths import home_directory
 from assumed.text import join_words, printable
 
@@ -125,7 +125,7 @@ def _in_files(files: AwsFiles, configuration: Configuration) -> Iterator[Finding
     sources: dict[str, tuple[str, ...]] = {}
     for name, definition in managed.items():
         given = definition.source
-        root = given.profile if isinstance(given, MfaSession) else given
+        root = given.profile if isinstance(given, MfaDevice) else given
         if isinstance(root, SourceProfile):
             sources[root.name] = (*sources.get(root.name, ()), name)
     for name, profile in files.profiles.items():
@@ -256,7 +256,7 @@ def _source_of(link: Link, files: AwsFiles, configuration: Configuration) -> Lin
     """Return the profile that supplies the credentials of `link`; None if no profile does."""
     if isinstance(link, ManagedProfile):
         source = configuration.profiles[link.name].source
-        source = source.profile if isinstance(source, MfaSession) else source
+        source = source.profile if isinstance(source, MfaDevice) else source
         return source if isinstance(source, Link) else None
     profile = files.profiles.get(link.name)
     if profile is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from assumed.arn import partition_of, partition_of_region
-from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
+from assumed.config.fields import MAX_CHAINED_SECONDS, NO_MFA_SESSION, truncate_for_display
 from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
 from assumed.config.yaml_loader import KeyPath
 from assumed.models import is_profile_name
@@ -149,10 +149,18 @@ class ConfigurationValidator:
                 yield ConfigProblem(("profiles", name, key), "it requires mfa_serial: add it")
         if not self._has_mfa(profile):
             return
+        if profile.mfa_session == NO_MFA_SESSION:
+            if not profile.role_arn and not self._is_rejected(name, "role_arn"):
+                yield ConfigProblem(
+                    self._where(name, "mfa_session"),
+                    f"none: the code goes with AssumeRole, which requires a role: {_ADD_ROLE_ARN}",
+                )
+            return
         first = next(
             other
             for other, model in self._profiles.items()
             if self._has_mfa(model)
+            and model.mfa_session != NO_MFA_SESSION
             and (model.source_profile, model.mfa_serial)
             == (profile.source_profile, profile.mfa_serial)
         )

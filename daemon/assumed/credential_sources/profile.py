@@ -220,6 +220,15 @@ class SourceProfiles:
             entries: Mapping[str, Any] = self._profiles().get(name, {})
             return entries
 
+    def login_command(self, name: str) -> str:
+        """Return the command that logs in to a profile or its source; empty if none is needed.
+
+        Raises:
+            SourceUnavailableError: the AWS files cannot be read.
+        """
+        with self._lock:
+            return _login_command(name, self._profiles())
+
     def settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the settings of profile `name`, without anything that leads to credentials.
 

@@ -25,6 +25,7 @@ from assumed.errors import (
 from assumed.models import (
     Credentials,
     ManagedProfile,
+    MfaCode,
     MfaSession,
     ProfileDefinition,
     RoleSession,
@@ -52,6 +53,10 @@ class MfaSessionStore(Protocol):
 
     def start(self, source: MfaSession, code: str) -> datetime:
         """Start a session with a code; return its expiration."""
+        ...
+
+    def supply(self, source: MfaCode, code: str) -> None:
+        """Take a code for the next AssumeRole call of a source."""
         ...
 
 
@@ -246,6 +251,14 @@ class Refresher:
         except ParentNotReadyError:
             return None
         return root if isinstance(root, MfaSession) else None
+
+    def mfa_code(self, definition: ProfileDefinition) -> MfaCode | None:
+        """Return the source whose AssumeRole calls carry a code, also through a chain."""
+        try:
+            root = self._root_source(definition)
+        except ParentNotReadyError:
+            return None
+        return root if isinstance(root, MfaCode) else None
 
     @property
     def logins(self) -> MfaSessionStore:

@@ -44,12 +44,13 @@ from assumed.engine.requests import (
     no_longer_refreshed,
 )
 from assumed.engine.status import StatusView, Summary
-from assumed.errors import UsageError
+from assumed.errors import RefreshFailedError, UsageError
 from assumed.logs.events import event
 from assumed.models import (
     Credentials,
     Failure,
     Login,
+    MfaCode,
     Outcome,
     ProfileDefinition,
     ProfileStatus,
@@ -223,6 +224,8 @@ class RefreshScheduler:
             AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
         definition = _find(self._queue.profiles, profile).definition
+        if (source := self._refresher.mfa_code(definition)) is not None:
+            return self._log_in_with(source, code)
         session = self._refresher.mfa_session(definition)
         if session is None:
             raise UsageError(
@@ -234,6 +237,16 @@ class RefreshScheduler:
         login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
         self._events.login_succeeded(login, session)
         return login
+
+    def _log_in_with(self, source: MfaCode, code: str) -> Login:
+        """Refresh the profile whose AssumeRole call carries the code."""
+        self._refresher.logins.supply(source, code)
+        outcome = self.refresh([source.owner], force=True)[source.owner].result()
+        if outcome.failure is not None:
+            failure = outcome.failure
+            raise RefreshFailedError(failure.message, hint=failure.hint, code=failure.code)
+        assert outcome.expires_at is not None  # noqa: S101 - it has a session
+        return Login(profile=source.owner, mfa_serial=source.serial, expires_at=outcome.expires_at)
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
         """Return the status of each profile, in the order of the configuration.

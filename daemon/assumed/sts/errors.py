@@ -62,7 +62,8 @@ REJECTED_CREDENTIALS = {
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 _SKEWED_SIGNATURE = "Signature "  # "expired: …" or "not yet current: …"
 _TEMPORARY = {"IDPCommunicationError", "Unknown"}
-_MAX_DURATION = "MaxSessionDuration"
+# Both limits of STS: that of the role, and the hour of a role that is assumed from a session.
+_MAX_DURATION = ("MaxSessionDuration", "1 hour session limit")
 _HEALTH_HINT = "STS has a temporary failure: see the AWS Health Dashboard if it lasts"
 _HINTS = {
     "MalformedPolicyDocument": "correct `policy` of this profile",
@@ -186,7 +187,11 @@ def _translate_error_response(
         hint = PROXY_HINT if code.isdigit() else _HEALTH_HINT
         return StsUnavailableError(message, hint=hint, code=code)
     hint = _HINTS.get(code, "look the code up in the API reference of AssumeRole")
-    kind = DurationTooLongError if _MAX_DURATION in text else StsRequestRejectedError
+    kind = (
+        DurationTooLongError
+        if any(limit in text for limit in _MAX_DURATION)
+        else StsRequestRejectedError
+    )
     return kind(message, hint=hint, code=code)
 
 

@@ -14,6 +14,7 @@ from assumed.config.key_locations import KeyLocations
 from assumed.models import (
     Configuration,
     ManagedProfile,
+    MfaCode,
     MfaSession,
     ProfileDefinition,
     RootSource,
@@ -27,6 +28,10 @@ class SourceResolver(Protocol):
 
     def resolve(self, name: str) -> object:
         """Return a source profile, or raise the error that its use raises."""
+        ...
+
+    def login_command(self, name: str) -> str:
+        """Return the command that logs in to a profile; empty if none is needed."""
         ...
 
 
@@ -89,7 +94,7 @@ class Inspection:
 def source_profile_of(source: RootSource) -> str | None:
     """Return the profile of the AWS files that a source starts from; None if it is no profile."""
     match source:
-        case SourceProfile(name) | MfaSession(SourceProfile(name)):
+        case SourceProfile(name) | MfaSession(SourceProfile(name)) | MfaCode(SourceProfile(name)):
             return name
         case _:
             return None

@@ -24,7 +24,16 @@ from assumed.aws_files.sdk_precedence import (
 from assumed.aws_files.shadowing import Finding
 from assumed.credential_sources.logins import login_problem, sso_login_problem
 from assumed.errors import AssumedError
-from assumed.models import CredentialSource, MfaSession, RootSource, SourceProfile, WebIdentity
+from assumed.models import (
+    CredentialSource,
+    MfaCode,
+    MfaDevice,
+    MfaSession,
+    RootSource,
+    SourceProfile,
+    StorageMode,
+    WebIdentity,
+)
 from assumed.paths import expand_home
 from assumed.text import join_words
 
@@ -45,6 +54,7 @@ class _Problem:
     text: str
     fix: str
     is_note: bool = False
+    needs_login: bool = False
 
 
 def find_source_problems(view: Inspection) -> Iterator[Finding]:
@@ -67,19 +77,45 @@ def find_source_problems(view: Inspection) -> Iterator[Finding]:
         )
 
 
+def find_missing_logins(view: Inspection) -> Mapping[str, tuple[str, ...]]:
+    """Return the definitions whose source someone has to log in to, by source profile."""
+    missing: dict[str, tuple[str, ...]] = {}
+    for source, users in view.users_by_source().items():
+        name = source_profile_of(source)
+        problem = None if name is None else _problem_of_profile(view, name, ())
+        if name is not None and problem is not None and problem.needs_login:
+            missing[name] = (*missing.get(name, ()), *users)
+    return missing
+
+
 def find_login_problems(view: Inspection) -> Iterator[Finding]:
     """Yield the MFA sessions that someone has to start."""
     for source, users in view.users_by_source().items():
-        if not isinstance(source, MfaSession) or source.process or _is_fido(source.serial):
+        if not isinstance(source, MfaDevice) or source.process or _is_fido(source.serial):
             continue
-        if view.logins.expires_at(source) is None:
+        if isinstance(source, MfaCode):
+            text = f"its next session needs a code of {source.serial}"
+            is_missing = not _has_session(view, source.owner)
+        else:
+            text = f"there is no valid MFA session of {source.serial}"
+            is_missing = view.logins.expires_at(source) is None
+        if is_missing:
             yield Finding(
                 view.keys.of_profile(users[0], "mfa_serial"),
-                f"there is no valid MFA session of {source.serial}",
+                text,
                 f"{join_words(users)} need{'s' if len(users) == 1 else ''} an MFA code",
                 f"enter one with `assumed login {shlex.quote(users[0])}`",
                 profiles=users,
             )
+
+
+def _has_session(view: Inspection, name: str) -> bool:
+    """Whether a managed profile has a valid session, or one that only the daemon knows."""
+    if view.enabled[name].store is StorageMode.MEMORY:
+        return True
+    profile = view.files.profiles.get(name)
+    expires_at = None if profile is None or not profile.is_managed else _expiration(profile)
+    return expires_at is not None and expires_at > view.now
 
 
 def _problem_of(view: Inspection, source: RootSource, users: tuple[str, ...]) -> _Problem | None:
@@ -114,7 +150,7 @@ def _problem_of_use(
     choice = used_by_botocore(profile)
     is_lasting = choice.kind is CredentialKind.KEYS and not _token_of(profile)
     name = profile.name
-    if isinstance(source, MfaSession):
+    if isinstance(source, MfaDevice):
         if _is_fido(source.serial):
             return _Problem(
                 view.keys.of_profile(users[0], "mfa_serial"),
@@ -296,19 +332,19 @@ def _problem_of_sso(view: Inspection, profile: AwsProfile) -> _Problem | None:
             f"profile {name}: its SSO settings lack {join_words(missing)}",
             f"complete them with `aws configure sso --profile {shlex.quote(name)}`",
         )
-    session = None if reference is None else reference.value
     reason = sso_login_problem(
-        view.environ, session=session, start_url=entries["sso_start_url"].value, now=view.now
+        view.environ,
+        session=None if reference is None else reference.value,
+        start_url=entries["sso_start_url"].value,
+        now=view.now,
     )
     if reason is None:
         return None
-    login = (
-        f"--profile {shlex.quote(name)}"
-        if session is None
-        else f"--sso-session {shlex.quote(session)}"
-    )
     return _Problem(
-        where, f"the SSO login of profile {name} {reason}", f"run `aws sso login {login}`"
+        where,
+        f"the SSO login of profile {name} {reason}",
+        f"run `{view.sources.login_command(name)}`, or `assumed login`",
+        needs_login=True,
     )
 
 
@@ -319,7 +355,8 @@ def _problem_of_login(view: Inspection, profile: AwsProfile) -> _Problem | None:
     return _Problem(
         str(profile.location),
         f"the login of profile {profile.name} {reason}",
-        f"run `aws login --profile {shlex.quote(profile.name)}`",
+        f"run `{view.sources.login_command(profile.name)}`, or `assumed login`",
+        needs_login=True,
     )
 
 

@@ -59,6 +59,9 @@ class Sources:
             raise self.error
         return self
 
+    def login_command(self, name: str) -> str:
+        return f"aws sso login --profile {name}"
+
 
 class Home:
     """The AWS files, a configuration, and a directory of programs."""
@@ -301,6 +304,12 @@ CASES: Mapping[str, tuple[str, str, str, str]] = {
         f"{DEPLOY}, mfa_serial: '{SERIAL}'",
         f"config.yaml:2: there is no valid MFA session of {SERIAL}",
     ),
+    "no code for the session itself": (
+        "",
+        BASE,
+        f"{DEPLOY}, mfa_serial: '{SERIAL}', mfa_session: none",
+        f"config.yaml:2: its next session needs a code of {SERIAL}",
+    ),
     "an MFA device for temporary keys": (
         "",
         f"[base]\n{SESSION_KEYS}",
@@ -457,7 +466,7 @@ def test_check_finds_an_sso_login_that_cannot_be_refreshed(
         else [f"config:1: the SSO login of profile base has expired {expected}"]
     )
     if expected is not None:
-        assert home.findings()[0].fix == "run `aws sso login --sso-session corp`"
+        assert home.findings()[0].fix == "run `aws sso login --profile base`, or `assumed login`"
 
 
 def test_check_finds_no_fault_with_a_login_that_exists(home: Home) -> None:
@@ -546,6 +555,8 @@ def test_check_finds_nothing_wrong_with_what_works(home: Home) -> None:
         f"role_arn = {ARN}\ncredential_source = Ec2InstanceMetadata\n",
         f"{BASE}[itself]\n{KEYS}[managed]\n{SESSION_KEYS}manager = assumed\n"
         f"[temporary]\n{SESSION_KEYS}x_security_token_expires = 2026-11-24T13:00:00Z\n"
+        f"[code]\n{SESSION_KEYS}manager = assumed\nx_security_token_expires = "
+        "2026-11-24T13:00:00Z\n"
         f"[unclear]\n{SESSION_KEYS}expiration = 2026-11-24 11:00:00\n",
         "profiles:\n"
         + "".join(
@@ -554,12 +565,13 @@ def test_check_finds_nothing_wrong_with_what_works(home: Home) -> None:
         )
         + f"  managed: {{{DEPLOY}, refresh_before: 30m, duration_seconds: 12h}}\n"
         f"  mfa: {{{DEPLOY}, mfa_serial: '{SERIAL}'}}\n"
+        f"  code: {{{DEPLOY}, mfa_serial: '{SERIAL}', mfa_session: none, duration_seconds: 12h}}\n"
         f"  child: {{role_arn: '{ARN}', source_profile: mfa}}\n"
         "  copy: {source_profile: helped}\n"
         f"  off: {{role_arn: '{ARN}', source_profile: broken, enabled: false}}\n",
     )
     assert home.lines() == []
-    assert home.report().summary == "11 of 11 work"
+    assert home.report().summary == "12 of 12 work"
 
 
 def test_summary_counts_what_is_chained_to_a_broken_profile(home: Home) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler, require_enabled
-from assumed.errors import RefreshFailedError
+from assumed.errors import ProfileAmbiguousError, RefreshFailedError
 from assumed.models import (
     Credentials,
     Failure,
@@ -152,12 +152,17 @@ class Standalone:
         }
         in_file = [name for name in chosen if name not in in_memory]
         outcomes: dict[str, Outcome] = {name: _daemon_needed(name) for name in in_memory}
+        self._remove_sessions_in_memory()
         if in_file:
             self._file.recover()
-            with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
+            stored = stored_credentials(self._file)
+            with self._scheduler(self._file, stored) as (scheduler, refresher):
+                if not force:
+                    self._use_time_of_sts(refresher, in_file)
                 pending = scheduler.refresh(in_file, force=force, min_left=min_left)
                 refreshed = _wait_for_outcomes(pending, timeout, on_outcome)
                 outcomes |= {outcome.profile: outcome for outcome in refreshed}
+                self.clock_skew = refresher.clock_skew
         return tuple(outcomes[name] for name in chosen)
 
     def credentials(
@@ -253,6 +258,23 @@ class Standalone:
             if command and waiting:
                 commands[command] = (*commands.get(command, ()), *waiting)
         return commands
+
+    def _use_time_of_sts(self, refresher: Refresher, profiles: Sequence[str]) -> None:
+        """Let STS decide how long the sessions in the file last, if it can be reached."""
+        definitions = self.configuration.profiles
+        for name in profiles:
+            if name in definitions and refresher.sessions.get(name) is not None:
+                refresher.verify_time(definitions[name])
+                return
+
+    def _remove_sessions_in_memory(self) -> None:
+        """Remove what the file holds of profiles that are kept in memory only."""
+        definitions = self.configuration.profiles
+        names = [name for name in self.enabled if definitions[name].store is StorageMode.MEMORY]
+        # An ambiguous profile is not managed; `check` reports it.
+        with suppress(ProfileAmbiguousError):
+            if names:
+                self._file.remove(names)
 
     def _takes_code(self, profile: str) -> bool:
         """Whether a new session of a profile, or of its parent, needs a code from the user."""

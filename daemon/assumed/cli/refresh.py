@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import click
 
 from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
-from assumed.cli.output import format_outcome, utc_now
+from assumed.cli.output import format_outcome, report_clock_skew, utc_now
 from assumed.cli.progress import progress
 
 _HARD_LINKS = """\
@@ -36,6 +37,7 @@ def command(
 
     options.configure_log()
     daemon = connect_to_daemon(options)
+    skew = timedelta(0)
     if daemon is not None:
         with progress(len(profiles or daemon.status().profiles)) as on_outcome:
             outcomes = daemon.refresh(profiles, force=force, on_outcome=on_outcome)
@@ -47,7 +49,9 @@ def command(
             click.echo(_HARD_LINKS, err=True)
         with progress(len(profiles or standalone.enabled)) as on_outcome:
             outcomes = standalone.refresh(profiles, force=force, on_outcome=on_outcome)
-    now = utc_now()
+        skew = standalone.clock_skew
+    report_clock_skew(skew)
+    now = utc_now() - skew
     notes = notes_about([outcome.profile for outcome in outcomes if outcome.ok], os.environ)
     for outcome in outcomes:
         click.echo(format_outcome(outcome, now=now), err=not outcome.ok)

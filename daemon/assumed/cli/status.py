@@ -53,7 +53,7 @@ def command(
     """Show the state of each profile.
 
     Reads from the daemon, or from the credentials file if no daemon is running. Exits with 1 if a
-    profile is failing, expired or needs a login.
+    profile is failing, expired or needs a login; without a daemon, also if it has no session.
     """
     if template is not None:
         # The fast path has answered every valid use of --format.
@@ -83,7 +83,9 @@ def command(
             show_all=bool(profiles),
             notes=_shadowing_notes(status),
         )
-    return int(any(profile.state in UNHEALTHY for profile in status.profiles))
+    # Without a daemon, no one gets the session of a pending profile.
+    unhealthy = UNHEALTHY if status.daemon is not None else UNHEALTHY | {ProfileState.PENDING}
+    return int(any(profile.state in unhealthy for profile in status.profiles))
 
 
 def _status(options: Options, profiles: tuple[str, ...]) -> Status:

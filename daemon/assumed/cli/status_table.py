@@ -19,7 +19,7 @@ import click
 from assumed.arn import Arn
 from assumed.cli.output import format_failure
 from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status, StorageMode
-from assumed.text import format_duration, printable, printable_lines
+from assumed.text import describe_clock_skew, format_duration, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -289,6 +289,8 @@ def _notes(status: Status) -> Iterator[str]:
     """Yield the notes about the daemon itself."""
     if status.daemon is None:
         yield "no daemon is running: this status is from the credentials file"
+        if any(profile.state is ProfileState.PENDING for profile in status.profiles):
+            yield "pending: no session yet, and no daemon to get one: run `assumed refresh`"
         if any(profile.store == StorageMode.MEMORY for profile in status.profiles):
             yield "only a daemon has the sessions of profiles with `store: memory`"
         return
@@ -301,9 +303,5 @@ def _notes(status: Status) -> Iterator[str]:
     if status.daemon.log_error is not None:
         yield f"the log of the daemon is not complete: {printable(status.daemon.log_error)}"
     if status.daemon.clock_skew_seconds:
-        skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
-        yield (
-            f"this machine's clock is {format_duration(skew)} "
-            f"{'ahead of' if status.daemon.clock_skew_seconds > 0 else 'behind'} that of STS: set "
-            "it; refreshes use the time of STS"
-        )
+        skew = timedelta(seconds=status.daemon.clock_skew_seconds)
+        yield f"{describe_clock_skew(skew)}: set it; refreshes use the time of STS"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from assumed.errors import (
     ParentNotReadyError,
     SourceRejectedError,
     SourceUnavailableError,
+    StsUnavailableError,
 )
 from assumed.models import (
     Credentials,
@@ -220,6 +221,31 @@ class Refresher:
         self.sessions.add(definition, session)
         self.sessions.apply_server_time(answer.answered_at, asked_at)
         return session
+
+    def verify_time(self, definition: ProfileDefinition) -> None:
+        """Correct the expirations of sessions from the file by STS's time.
+
+        Makes one call with the profile's own session, whatever STS thinks of it. If STS cannot be
+        reached, the wall clock stays in use.
+        """
+        session, source = self.sessions.get(definition.profile), self.prepare(definition).source
+        if session is None or source is None:
+            return
+        found = session.credentials
+        signer = SourceCredentials(
+            found.access_key_id, found.secret_access_key, found.session_token
+        )
+        asked_at = self._clock.boottime()
+        try:
+            self._sts.get_caller_identity(
+                replace(definition, fallback_regions=()), signer, source.botocore_session
+            )
+        except StsUnavailableError:
+            return
+        except AssumedError:
+            # A rejection has STS's time too.
+            pass
+        self.sessions.apply_server_time(self._clock.now() + self._sts.clock_ahead, asked_at)
 
     def store_session(self, definition: ProfileDefinition, session: RoleSession) -> Future[None]:
         """Put a session where its readers look for it, and nowhere else.

@@ -16,7 +16,7 @@ from assumed.app.check.sources import find_login_problems, find_source_problems
 from assumed.app.live_check import LiveCheck
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.models import Configuration
-from assumed.text import format_duration
+from assumed.text import describe_clock_skew
 
 _ZERO = timedelta(0)
 
@@ -106,11 +106,7 @@ class CheckReport:
         """The line about a wrong clock of this machine; None if it is right."""
         if not self.clock_skew:
             return None
-        direction = "ahead of" if self.clock_skew > _ZERO else "behind"
-        return (
-            f"this machine's clock is {format_duration(abs(self.clock_skew))} {direction} that of "
-            "STS: set it (`timedatectl set-ntp true`)"
-        )
+        return f"{describe_clock_skew(self.clock_skew)}: set it (`timedatectl set-ntp true`)"
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `check --json` prints it."""

@@ -22,6 +22,11 @@ class SourceLookup:
         """Whether one of the AWS files exists, also if it cannot be read now."""
         return self._sources.has_files
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The profiles of the AWS files."""
+        return self._names
+
     def begin(self) -> None:
         """Begin to read a configuration.
 

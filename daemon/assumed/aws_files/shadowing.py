@@ -293,7 +293,7 @@ def _in_environment(
             describe_current_choice(profile, files)
             if profile is not None
             else "no tool finds credentials for it",
-            "nothing to do"
+            "nothing to do while the daemon runs; `assumed status` shows whether it does"
             if named in configuration.profiles
             else f"`export AWS_PROFILE={first}` for a refreshed profile, or `unset AWS_PROFILE`",
             is_note=True,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from assumed.arn import partition_of, partition_of_region
 from assumed.config.fields import MAX_CHAINED_SECONDS, NO_MFA_SESSION, truncate_for_display
@@ -41,6 +42,7 @@ class ConfigurationValidator:
         model: the keys of the file, each valid by itself.
         profiles: those of the model, with the defaults filled in.
         source_exists: whether the AWS files have a profile; None to accept every name.
+        source_names: the profiles of the AWS files, to propose one for a misspelled name.
         rejected: keys that the file has, but not the model, because they are invalid.
     """
 
@@ -50,11 +52,13 @@ class ConfigurationValidator:
         profiles: Mapping[str, ProfileModel],
         *,
         source_exists: Callable[[str], bool] | None,
+        source_names: Collection[str] = (),
         rejected: Set[KeyPath],
     ) -> None:
         self._model = model
         self._profiles = profiles
         self._source_exists = source_exists
+        self._source_names = source_names
         self._rejected = rejected
 
     def problems(self) -> Iterator[ConfigProblem]:
@@ -98,9 +102,12 @@ class ConfigurationValidator:
             yield from self._check_parent(name, profile, reported_chains)
         elif not self._exists(source):
             shown = truncate_for_display(source)
+            known = [*self._profiles.keys() - {name}, *self._source_names]
+            nearest = get_close_matches(source, sorted(known), 1)
+            meant = f"did you mean {truncate_for_display(nearest[0])}? Or " if nearest else ""
             yield ConfigProblem(
                 where,
-                f'profile "{shown}" is not defined here or in the AWS files: add it with '
+                f'profile "{shown}" is not defined here or in the AWS files: {meant}add it with '
                 f"`aws configure --profile {shlex.quote(shown)}`",
             )
 

@@ -322,7 +322,7 @@ def test_find_clashes_notes_variables_of_the_shell_without_their_secrets(home: H
     (managed,) = home.findings(MANAGED, AWS_PROFILE="deploy")
     assert (managed.problem.endswith("which assumed refreshes"), managed.fix) == (
         True,
-        "nothing to do",
+        "nothing to do while the daemon runs; `assumed status` shows whether it does",
     )
 
 

@@ -6,8 +6,6 @@ The writer itself decides, on a copy in memory: `aws_files.edit` with credential
 from __future__ import annotations
 
 import os
-import pwd
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +14,7 @@ from assumed import aws_files
 from assumed.app.check.inspection import Inspection
 from assumed.aws_files.shadowing import Finding
 from assumed.errors import AssumedError
-from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
+from assumed.fsutil import MAX_AWS_FILE_BYTES, foreign_owner, foreign_owner_hint, read_file
 from assumed.models import Credentials, StorageMode, WriteMode
 from assumed.storage.permissions import reject_untrusted_path
 
@@ -82,13 +80,8 @@ def _unwritable(view: Inspection) -> tuple[str, str] | None:
     except OSError as error:
         return f"cannot be written: {error.strerror}", f"make {path.parent} accessible"
     file = Path(os.path.realpath(path))
-    user = os.geteuid()
-    owner = _owner(file)
-    if owner is not None and user not in {owner, 0}:
-        return (
-            f"it belongs to {_name(owner)}, often because a command ran with sudo",
-            f"`sudo chown {user} {shlex.quote(str(file))}`",
-        )
+    if (owner := foreign_owner(file)) is not None:
+        return f"it belongs to {owner}", foreign_owner_hint(file) or ""
     if file.exists() and (view.configuration.write is WriteMode.IN_PLACE):
         target = file
     else:
@@ -97,7 +90,7 @@ def _unwritable(view: Inspection) -> tuple[str, str] | None:
         kind = "file" if target == file else "directory"
         return (
             f"{target} cannot be written: {_reason(target)}",
-            f"make that {kind} writable for {_name(user)}, or set another file in "
+            f"make that {kind} writable for this user, or set another file in "
             "credentials_file: path:",
         )
     return None
@@ -106,17 +99,3 @@ def _unwritable(view: Inspection) -> tuple[str, str] | None:
 def _reason(path: Path) -> str:
     is_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     return "the file system is read-only" if is_read_only else "permission denied"
-
-
-def _owner(path: Path) -> int | None:
-    try:
-        return path.stat().st_uid
-    except OSError:
-        return None
-
-
-def _name(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"user ID {user}"

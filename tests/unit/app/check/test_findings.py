@@ -513,16 +513,16 @@ def test_check_finds_a_directory_that_cannot_be_written(
     assert line.endswith(f"{home.path} cannot be written: permission denied")
 
 
-def test_check_finds_a_credentials_file_of_root(
+def test_check_finds_a_credentials_file_of_another_user(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.write(REGION, BASE, DEPLOY)
-    monkeypatch.setattr("assumed.app.check.local_files._owner", lambda _: 0)
     monkeypatch.setattr("assumed.app.check.local_files.reject_untrusted_path", lambda _: None)
+    # To another user, the file of whoever runs this test is the file of someone else.
     monkeypatch.setattr("os.geteuid", lambda: 54321)
     (finding,) = home.findings()
-    assert finding.problem == "it belongs to root, often because a command ran with sudo"
-    assert finding.fix == f"`sudo chown 54321 {home.credentials}`"
+    assert finding.problem == f"it belongs to {home.credentials.owner()}"
+    assert finding.fix.endswith(f": `sudo chown 54321 {home.credentials}`")
 
 
 def test_check_reports_what_only_the_source_finds(home: Home) -> None:

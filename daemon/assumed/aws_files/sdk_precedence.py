@@ -30,22 +30,42 @@ STORED_KEYS = ("aws_access_key_id", "aws_secret_access_key")
 
 @unique
 class CredentialKind(Enum):
-    """Where a tool gets a profile's credentials from; the value names the keys of that source."""
+    """Where a tool gets a profile's credentials from."""
 
-    ROLE = ("role_arn", "source_profile", "credential_source")
-    WEB_IDENTITY = ("web_identity_token_file", "role_arn")
-    SSO = ("sso_session", "sso_start_url", "sso_region", "sso_account_id", "sso_role_name")
-    KEYS = STORED_KEYS
-    LOGIN = ("login_session",)
-    PROCESS = ("credential_process",)
-    BROKEN = ("role_arn", "web_identity_token_file", "source_profile", "credential_source")
-    NOTHING = ()
+    ROLE = "role"
+    WEB_IDENTITY = "web identity"
+    SSO = "SSO"
+    KEYS = "keys"
+    LOGIN = "login"
+    PROCESS = "process"
+    BROKEN = "broken"
+    NOTHING = "nothing"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the AWS files that name this source; the first one selects it."""
+        return _KEYS.get(self, ())
+
+
+_KEYS = {
+    CredentialKind.ROLE: ("role_arn", "source_profile", "credential_source"),
+    CredentialKind.WEB_IDENTITY: ("web_identity_token_file", "role_arn"),
+    CredentialKind.SSO: (
+        "sso_session", "sso_start_url", "sso_region", "sso_account_id", "sso_role_name",
+    ),
+    CredentialKind.KEYS: STORED_KEYS,
+    CredentialKind.LOGIN: ("login_session",),
+    CredentialKind.PROCESS: ("credential_process",),
+    CredentialKind.BROKEN: (
+        "role_arn", "web_identity_token_file", "source_profile", "credential_source",
+    ),
+}  # fmt: skip
 
 
 # Parameters of a role; without it, they mean nothing to any AWS tool.
 _ROLE_PARAMETERS = ("mfa_serial", "role_session_name", "external_id", "duration_seconds")
 _PRECEDING_KEYS = frozenset(_ROLE_PARAMETERS).union(
-    *(kind.value for kind in CredentialKind if kind is not CredentialKind.KEYS)
+    *(kind.keys for kind in CredentialKind if kind is not CredentialKind.KEYS)
 )
 
 _DESCRIPTIONS = {
@@ -84,7 +104,7 @@ def used_by_botocore(profile: AwsProfile) -> CredentialChoice:
     if profile.has_stored_keys:
         return CredentialChoice(CredentialKind.KEYS, profile.credentials["aws_access_key_id"])
     for kind in (CredentialKind.LOGIN, CredentialKind.PROCESS, CredentialKind.KEYS):
-        if (key := _first(entries, kind.value[:1])) is not None:
+        if (key := _first(entries, kind.keys[:1])) is not None:
             return CredentialChoice(kind, entries[key])
     return CredentialChoice(CredentialKind.NOTHING)
 
@@ -100,9 +120,9 @@ def used_by_javascript(profile: AwsProfile) -> CredentialChoice:
     if {"role_arn", "web_identity_token_file"} <= entries.keys():
         return CredentialChoice(CredentialKind.WEB_IDENTITY, entries["web_identity_token_file"])
     for kind, keys in (
-        (CredentialKind.PROCESS, CredentialKind.PROCESS.value),
+        (CredentialKind.PROCESS, CredentialKind.PROCESS.keys),
         (CredentialKind.SSO, _JAVASCRIPT_SSO_KEYS),
-        (CredentialKind.LOGIN, CredentialKind.LOGIN.value),
+        (CredentialKind.LOGIN, CredentialKind.LOGIN.keys),
     ):
         if (key := _first(entries, keys)) is not None:
             return CredentialChoice(kind, entries[key])

@@ -153,7 +153,7 @@ def _around_refreshed_keys(
         entry = choice.decided_by
         assert entry is not None  # noqa: S101 - a profile with keys is never `NOTHING`
         key = _key_of(profile, entry)
-        present = [key for key in choice.kind.value if key in profile.entries]
+        present = [key for key in choice.kind.keys if key in profile.entries]
         yield Finding(
             str(entry.location),
             f"profile {profile.name}: because of {key}, {join_words(others)} never "
@@ -191,7 +191,7 @@ def _before_process(
     if choice.kind is not CredentialKind.KEYS and exported_profile(profile) is None:
         return
     key = _key_of(profile, choice.decided_by)
-    present = [key for key in (*choice.kind.value, "aws_session_token") if key in profile.entries]
+    present = [key for key in (*choice.kind.keys, "aws_session_token") if key in profile.entries]
     yield Finding(
         str(choice.decided_by.location),
         f"profile {profile.name}: because of {key}, {join_words(others)} never "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tests.integration.terminal import terminal
 from tests.integration.world import SOURCE, World
 
 READER = "arn:aws:iam::123456789012:role/reader"
@@ -90,3 +91,25 @@ def test_refresh_status_and_the_log_say_that_aws_tools_ignore_a_profile(world: W
         world.configure({"reports": world.add_role(), "fine": world.add_role()})
         daemon.wait_for("profile=fine problem=")
     assert daemon.log.read_text().count("profile_shadowed") == 2
+
+
+def test_check_marks_each_profile_on_a_terminal(world: World) -> None:
+    world.configure(
+        {
+            "reports": world.add_role(),
+            "broken": {"role_arn": READER, "source_profile": "half"},
+            "child": {"role_arn": READER, "source_profile": "broken"},
+        }
+    )
+    with world.credentials.open("a") as file:
+        file.write("[half]\naws_access_key_id = AKIAHALF\n")
+    with terminal(world, *world.assumed, "check", kind="xterm", columns=200) as shell:
+        assert shell.status() == 1
+        shown = shell.read().replace("\r", "")
+    green, red = "\x1b[32m✔ \x1b[0m", "\x1b[31m✘ \x1b[0m"
+    assert f"{red}{world.credentials}:7: profile half has aws_access_key_id, but no aws_secret" in (
+        shown
+    )
+    assert f"{green}reports\n{red}broken\n{red}child\n" in shown
+    assert shown.endswith("\n1 of 3 works, 2 need you\n")
+    assert "\x1b" not in world.run("check").stdout

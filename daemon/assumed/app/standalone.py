@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-from assumed.app.check import find_problems
-from assumed.app.check.inspection import Inspection, source_profile_of
-from assumed.app.check.sources import find_missing_logins
+from assumed.app.check.inspection import Inspection
 from assumed.app.factory import (
     credentials_file,
     credentials_path,
@@ -22,7 +20,6 @@ from assumed.app.factory import (
 )
 from assumed.app.live_check import LiveCheck, trace_calls
 from assumed.aws_files.profiles import read_aws_files
-from assumed.aws_files.shadowing import Finding
 from assumed.clock import SystemClock
 from assumed.config.key_locations import KeyLocations
 from assumed.credential_sources.base import SourceProfiles
@@ -37,6 +34,7 @@ from assumed.models import (
     ManagedProfile,
     MfaCode,
     Outcome,
+    ProfileDefinition,
     Status,
     StorageMode,
     WriteMode,
@@ -205,7 +203,9 @@ class Standalone:
             reports_identity=True,
         )
         with self._scheduler(NullStore(), {}, sts=sts) as (scheduler, refresher):
-            chosen = [name for name in profiles or self.enabled if not self._takes_code(name)]
+            chosen = [
+                name for name in profiles or self.enabled if not _takes_code(definitions, name)
+            ]
             pending = scheduler.refresh(chosen, force=True) if chosen else {}
             outcomes = _wait_for_outcomes(pending, None, on_outcome)
             self.clock_skew = refresher.clock_skew
@@ -218,46 +218,6 @@ class Standalone:
                 )
                 for outcome in outcomes
             )
-
-    def find_problems(self, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-        """Return what makes a refresh certain to fail, or its result ignored; sends no request.
-
-        Args:
-            environ: the environment of the shell, which also says where the AWS config file is.
-
-        Raises:
-            SourceUnavailableError: one of the AWS files cannot be read.
-            CredentialsFileMalformedError: one of the AWS files has a syntax error.
-        """
-        return find_problems(self._inspect(environ))
-
-    def logins(
-        self, profiles: Sequence[str], environ: Mapping[str, str], *, also: Collection[str]
-    ) -> Mapping[str, tuple[str, ...]]:
-        """Return the commands that log in to sources, and the profiles that wait for each.
-
-        Args:
-            profiles: the enabled profiles to consider.
-            environ: as for `find_problems`.
-            also: profiles that need a login even if the cached one looks valid.
-
-        Raises:
-            AssumedError: as `find_problems`.
-        """
-        view = self._inspect(environ)
-        missing = find_missing_logins(view)
-        commands: dict[str, tuple[str, ...]] = {}
-        for source, users in view.users_by_source().items():
-            name = source_profile_of(source)
-            command = "" if name is None else self._sources.login_command(name)
-            waiting = tuple(
-                user
-                for user in users
-                if user in profiles and (user in also or user in missing.get(name or "", ()))
-            )
-            if command and waiting:
-                commands[command] = (*commands.get(command, ()), *waiting)
-        return commands
 
     def _use_time_of_sts(self, refresher: Refresher, profiles: Sequence[str]) -> None:
         """Let STS decide how long the sessions in the file last, if it can be reached."""
@@ -276,15 +236,16 @@ class Standalone:
             if names:
                 self._file.remove(names)
 
-    def _takes_code(self, profile: str) -> bool:
-        """Whether a new session of a profile, or of its parent, needs a code from the user."""
-        definitions = self.configuration.profiles
-        source = definitions[profile].source
-        while isinstance(source, ManagedProfile):
-            source = definitions[source.name].source
-        return isinstance(source, MfaCode) and not source.process
+    def inspect(self, environ: Mapping[str, str]) -> Inspection:
+        """Read everything that `check` looks at; sends no request.
 
-    def _inspect(self, environ: Mapping[str, str]) -> Inspection:
+        Args:
+            environ: the environment of the shell, which also says where the AWS config file is.
+
+        Raises:
+            SourceUnavailableError: one of the AWS files cannot be read.
+            CredentialsFileMalformedError: one of the AWS files has a syntax error.
+        """
         clock = SystemClock()
         path = credentials_path(self.configuration, environ)
         refresher = make_refresher(clock, self._sources, NullStore())
@@ -324,6 +285,14 @@ class Standalone:
         finally:
             scheduler.stop()
             jobs.shutdown(wait=False)
+
+
+def _takes_code(definitions: Mapping[str, ProfileDefinition], profile: str) -> bool:
+    """Whether a new session of a profile, or of its parent, needs a code from the user."""
+    source = definitions[profile].source
+    while isinstance(source, ManagedProfile):
+        source = definitions[source.name].source
+    return isinstance(source, MfaCode) and not source.process
 
 
 def _wait_for_outcomes(

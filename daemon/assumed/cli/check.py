@@ -67,10 +67,10 @@ def command(
 
 
 def _report(standalone: Standalone, profiles: tuple[str, ...], *, live: bool) -> CheckReport:
-    from assumed.app.check import CheckReport  # noqa: PLC0415 - as Standalone
+    from assumed.app.check import CheckReport, find_problems  # noqa: PLC0415 - as Standalone
 
     standalone.require(profiles)
-    findings = standalone.find_problems(os.environ)
+    findings = find_problems(standalone.inspect(os.environ))
     if not live:
         return CheckReport.of(standalone.configuration, findings, profiles)
     chosen = profiles or standalone.enabled

@@ -110,10 +110,14 @@ class _Session:
             click.echo("to log in again now, name a profile: `assumed login PROFILE`")
 
     def _commands(self, status: Status) -> Mapping[str, tuple[str, ...]]:
+        from assumed.app.check import login_commands  # noqa: PLC0415 - as Standalone
+
         enabled = [each for each in status.profiles if each.state is not ProfileState.DISABLED]
         waiting = {each.profile for each in enabled if each.state is ProfileState.NEEDS_LOGIN}
-        return self._standalone.logins(
-            [each.profile for each in enabled], os.environ, also=waiting | set(self._names)
+        return login_commands(
+            self._standalone.inspect(os.environ),
+            [each.profile for each in enabled],
+            also=waiting | set(self._names),
         )
 
     def _log_in_with(self, text: str, waiting: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from assumed.engine.event_log import EventLog
 from assumed.engine.events import ProfileEvent
 from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
 from assumed.engine.heartbeat_checks import HeartbeatChecks
+from assumed.engine.logins import LoginHandler
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO, RetriedBy
@@ -44,13 +45,12 @@ from assumed.engine.requests import (
     no_longer_refreshed,
 )
 from assumed.engine.status import StatusView, Summary
-from assumed.errors import RefreshFailedError, UsageError
+from assumed.errors import UsageError
 from assumed.logs.events import event
 from assumed.models import (
     Credentials,
     Failure,
     Login,
-    MfaCode,
     Outcome,
     ProfileDefinition,
     ProfileStatus,
@@ -117,6 +117,7 @@ class RefreshScheduler:
             clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
         )
         self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
+        self._logins = LoginHandler(refresher, self._mfa, self._events, self._force)
         self._first_pass = FirstPass()
         self.first_pass = self._first_pass.done
         """Done when every profile has been tried, or was found fresh."""
@@ -223,30 +224,7 @@ class RefreshScheduler:
             UsageError: the profile is not in the configuration, or needs no code; not a code.
             AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
-        definition = _find(self._queue.profiles, profile).definition
-        if (source := self._refresher.mfa_code(definition)) is not None:
-            return self._log_in_with(source, code)
-        session = self._refresher.mfa_session(definition)
-        if session is None:
-            raise UsageError(
-                f"profile {profile} has no mfa_serial: it needs no code",
-                hint="see `assumed status` for what it needs",
-            )
-        expires_at = self._refresher.logins.start(session, code)
-        self._mfa.read_one(session)
-        login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
-        self._events.login_succeeded(login, session)
-        return login
-
-    def _log_in_with(self, source: MfaCode, code: str) -> Login:
-        """Refresh the profile whose AssumeRole call carries the code."""
-        self._refresher.logins.supply(source, code)
-        outcome = self.refresh([source.owner], force=True)[source.owner].result()
-        if outcome.failure is not None:
-            failure = outcome.failure
-            raise RefreshFailedError(failure.message, hint=failure.hint, code=failure.code)
-        assert outcome.expires_at is not None  # noqa: S101 - it has a session
-        return Login(profile=source.owner, mfa_serial=source.serial, expires_at=outcome.expires_at)
+        return self._logins.log_in(_find(self._queue.profiles, profile).definition, code)
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
         """Return the status of each profile, in the order of the configuration.
@@ -318,6 +296,9 @@ class RefreshScheduler:
         for answer in answers:
             answer()
         self._process_inbox()
+
+    def _force(self, profile: str) -> Outcome:
+        return self.refresh([profile], force=True)[profile].result()
 
     def _submit(self, profile: ScheduledProfile, request: ProfileRequest) -> None:
         sessions = self._refresher.sessions

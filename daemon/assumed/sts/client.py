@@ -322,20 +322,8 @@ class StsClient:
                 raise
             self._too_long.add(requested)
             if token is not None:
-                raise MfaCodeRejectedError(
-                    error.message,
-                    hint="the code may be used up: enter the next one, whose session lasts an "
-                    "hour; or lower duration_seconds, or raise the role's maximum session duration",
-                ) from None
-            event(
-                logging.WARNING,
-                "duration_shortened",
-                profile=definition.profile,
-                role_arn=definition.role_arn,
-                error=error.message,
-                hint="its sessions last an hour: lower duration_seconds, or raise the role's "
-                "maximum session duration and restart the daemon if one runs",
-            )
+                raise _spent_code(error) from None
+            _log_shortened(definition, error)
         return assume(_SAFE_SECONDS)
 
     def _request(
@@ -394,6 +382,26 @@ class StsClient:
         with suppress(LookupError, TypeError, ValueError):
             return self._skew.update(parse_date(response))
         return False
+
+
+def _log_shortened(definition: ProfileDefinition, error: DurationTooLongError) -> None:
+    event(
+        logging.WARNING,
+        "duration_shortened",
+        profile=definition.profile,
+        role_arn=definition.role_arn,
+        error=error.message,
+        hint="its sessions last an hour: lower duration_seconds, or raise the role's "
+        "maximum session duration and restart the daemon if one runs",
+    )
+
+
+def _spent_code(error: DurationTooLongError) -> MfaCodeRejectedError:
+    return MfaCodeRejectedError(
+        error.message,
+        hint="the code may be used up: enter the next one, whose session lasts an hour; or lower "
+        "duration_seconds, or raise the role's maximum session duration",
+    )
 
 
 def _rejected_code(error: AssumedError, serial: str) -> MfaCodeRejectedError:

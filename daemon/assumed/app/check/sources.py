@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,15 +77,31 @@ def find_source_problems(view: Inspection) -> Iterator[Finding]:
         )
 
 
-def find_missing_logins(view: Inspection) -> Mapping[str, tuple[str, ...]]:
-    """Return the definitions whose source someone has to log in to, by source profile."""
-    missing: dict[str, tuple[str, ...]] = {}
+def login_commands(
+    view: Inspection, profiles: Collection[str], *, also: Collection[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the commands that log in to sources, and the profiles that wait for each.
+
+    Args:
+        view: has the sources.
+        profiles: the profiles to consider.
+        also: profiles that need a login even if the cached one looks valid.
+
+    Raises:
+        SourceUnavailableError: the AWS files cannot be read.
+    """
+    commands: dict[str, tuple[str, ...]] = {}
     for source, users in view.users_by_source().items():
         name = source_profile_of(source)
-        problem = None if name is None else _problem_of_profile(view, name, ())
-        if name is not None and problem is not None and problem.needs_login:
-            missing[name] = (*missing.get(name, ()), *users)
-    return missing
+        command = "" if name is None else view.sources.login_command(name)
+        if name is None or not command:
+            continue
+        problem = _problem_of_profile(view, name, ())
+        is_missing = problem is not None and problem.needs_login
+        waiting = tuple(user for user in users if user in profiles and (is_missing or user in also))
+        if waiting:
+            commands[command] = (*commands.get(command, ()), *waiting)
+    return commands
 
 
 def find_login_problems(view: Inspection) -> Iterator[Finding]:

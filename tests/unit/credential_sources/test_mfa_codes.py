@@ -28,7 +28,9 @@ def test_a_code_may_be_typed_in_groups(typed: str) -> None:
     assert parse_mfa_code(typed) == "123456"
 
 
-@pytest.mark.parametrize("typed", ["", "12345", "1234567", "12345a", "123-456", "\uff11\uff12\uff13\uff14\uff15\uff16"])
+@pytest.mark.parametrize(
+    "typed", ["", "12345", "1234567", "12345a", "123-456", "\uff11\uff12\uff13\uff14\uff15\uff16"]
+)
 def test_anything_else_is_no_code(typed: str) -> None:
     with pytest.raises(UsageError, match="six digits"):
         parse_mfa_code(typed)

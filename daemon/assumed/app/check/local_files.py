@@ -80,9 +80,11 @@ def _unwritable(view: Inspection) -> tuple[str, str] | None:
     except OSError as error:
         return f"cannot be written: {error.strerror}", f"make {path.parent} accessible"
     file = Path(os.path.realpath(path))
-    if (owner := foreign_owner(file)) is not None:
+    is_replaced = view.configuration.write is WriteMode.REPLACE
+    # A new file would have to get the owner of the old one.
+    if is_replaced and (owner := foreign_owner(file)) is not None:
         return f"it belongs to {owner}", foreign_owner_hint(file) or ""
-    if file.exists() and (view.configuration.write is WriteMode.IN_PLACE):
+    if file.exists() and not is_replaced:
         target = file
     else:
         target = next(each for each in file.parents if each.exists())

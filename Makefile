@@ -4,7 +4,7 @@ BIN := .venv/bin
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types coverage unit search integration fmt bench bench-quick bench-soak bench-faults picture reference release help
+.PHONY: demo test lint types coverage unit search integration fmt bench bench-quick bench-soak bench-faults picture reference docs lock packages release help
 
 demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
@@ -17,7 +17,7 @@ lint: .venv/dev ## Check style and whitespace, shell scripts and workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
 	git diff --check $(EMPTY_TREE)
-	$(BIN)/shellcheck .ci/run release/release.sh
+	$(BIN)/shellcheck .ci/run packaging/*.sh
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -65,8 +65,19 @@ picture: .venv/dev ## Draw docs/status.svg for the README
 reference: .venv/dev ## Write docs/configuration.md and the JSON Schema
 	$(BIN)/python -m tests.reference_page
 
+docs: .venv/dev ## Build the documentation site into site/, with strict links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file packaging/mkdocs.yml
+
+lock: .venv/dev ## Pin the dependencies by hash in packaging/requirements.txt
+	$(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-emit-index-url --upgrade \
+	  --custom-compile-command "make lock" --output-file packaging/requirements.txt
+
+packages: ## Build sdist, wheel, Debian package, image and SBOM into dist/
+	@PYTHON=$(PYTHON) packaging/packages.sh
+
 release: ## Build and try the distributions, then list the manual steps
-	@PYTHON=$(PYTHON) release/release.sh
+	@PYTHON=$(PYTHON) packaging/release.sh
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -27,7 +27,7 @@ def test_a_shell_completes_commands_options_and_profiles(world: World, shell: st
         pytest.skip(f"NOT TESTED: completion in {shell}: it is not installed here")
     world.environ["PATH"] = f"{Path(sys.executable).parent}:{world.environ['PATH']}"
     command, prepare = SHELLS[shell]
-    (line,) = re.findall(rf"^\$ (.*{shell}_source assumed.*)$", COMMANDS, re.M)
+    (line,) = re.findall(rf"^\$ (.*assumed completion {shell}.*)$", COMMANDS, re.M)
     world.configure({"zebra-crossing": world.add_role()})
     with terminal(world, *command) as typed:
         typed.type(f"{prepare}\n{line}\necho rea''dy\n")

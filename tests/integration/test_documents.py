@@ -31,8 +31,8 @@ ELSEWHERE = {
     "assumed login": "tests/integration/test_mfa.py",
     "assumed service install": "tests/integration/test_real_systemd.py",
     "assumed service install --system buildkite-agent": "tests/integration/test_real_systemd.py",
-    'eval "$(_ASSUMED_COMPLETE=zsh_source assumed)"': "tests/integration/test_completion.py",
-    "_ASSUMED_COMPLETE=fish_source assumed | source": "tests/integration/test_completion.py",
+    'eval "$(assumed completion zsh)"': "tests/integration/test_completion.py",
+    "assumed completion fish | source": "tests/integration/test_completion.py",
     "assumed export-credentials --profile deploy --format fish | source": (
         "tests/integration/test_export.py"
     ),

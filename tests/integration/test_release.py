@@ -1,4 +1,4 @@
-"""`release/release.sh --check` rejects a tree that must not be published."""
+"""`packaging/release.sh --check` rejects a tree that must not be published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import assumed
 from tests.repository import REPOSITORY
 
-SCRIPT = Path("release/release.sh")
+SCRIPT = Path("packaging/release.sh")
 PLACEHOLDER = "github.com/OWNER/"
 VERSION = assumed.__version__
 

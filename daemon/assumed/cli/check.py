@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_finding, format_live_check
+from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
 from assumed.errors import ConfigurationError, InvalidConfigurationError
 from assumed.text import printable

@@ -8,9 +8,9 @@ import sys
 import click
 
 from assumed.app.program import this_program
-from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
+from assumed.cli.profile_completion import complete_profile
 
 
 @click.command(

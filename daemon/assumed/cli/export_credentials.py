@@ -10,9 +10,9 @@ from datetime import timedelta
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_failure
+from assumed.cli.profile_completion import complete_profile
 from assumed.fastpath.formats import FORMATS, format_credentials
 from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_failure, format_login, format_outcome, print_error, utc_now
+from assumed.cli.profile_completion import complete_profile
 from assumed.errors import AssumedError, MfaCodeRejectedError, UsageError
 from assumed.models import LOGIN_EXPIRY_WARNING, Login, ProfileState, ProfileStatus, Status
 from assumed.text import join_words

@@ -6,9 +6,9 @@ import os
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
+from assumed.cli.profile_completion import complete_profile
 from assumed.text import printable_lines
 
 

@@ -17,7 +17,7 @@ from assumed.errors import AssumedError
 
 _COMMANDS = (
     "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "adopt", "release",
-    "check", "login", "logout", "service", "demo",
+    "check", "login", "logout", "service", "demo", "completion",
 )  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_outcome, report_clock_skew, utc_now
+from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
 
 _HARD_LINKS = """\

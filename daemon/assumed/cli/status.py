@@ -8,10 +8,10 @@ import sys
 
 import click
 
-from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import utc_now
+from assumed.cli.profile_completion import complete_profile
 from assumed.cli.status_table import UNHEALTHY, print_status
 from assumed.fastpath.main import STATUS_FIELDS
 from assumed.models import ProfileState, Status, StorageMode

@@ -10,10 +10,10 @@ from datetime import timedelta
 import click
 
 from assumed.app.wait import wait
-from assumed.cli.completion import complete_profile
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options, parse_duration_option
 from assumed.cli.output import format_wait_outcome, report_clock_skew, utc_now
+from assumed.cli.profile_completion import complete_profile
 from assumed.clock import SystemClock
 from assumed.models import Outcome
 

@@ -18,7 +18,7 @@ COMMON_OPTIONS = {
     "--log-file FILE": "[default: ",
 }
 
-WITHOUT_CONFIG = {"assumed demo", "assumed service uninstall"}
+WITHOUT_CONFIG = {"assumed completion", "assumed demo", "assumed service uninstall"}
 
 
 def commands() -> dict[str, click.Command]:

@@ -214,8 +214,8 @@ CHANGES: dict[str, Callable[[Any, Path], object]] = {
     "no verification": lambda context, _: setattr(context, "verify_mode", ssl.CERT_NONE),
     "a check of the name": lambda context, _: setattr(context, "check_hostname", True),
     "flags": lambda context, _: setattr(context, "verify_flags", ssl.VERIFY_DEFAULT),
-    "an old version": lambda context, _: setattr(
-        context, "minimum_version", ssl.TLSVersion.MINIMUM_SUPPORTED
+    "another version": lambda context, _: setattr(
+        context, "minimum_version", ssl.TLSVersion.TLSv1_3
     ),
 }
 

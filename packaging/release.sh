@@ -2,7 +2,7 @@
 # Build the distributions, try the wheel as a user would, and check that the tree can be released.
 # Publishes nothing: a version tag does that, see .github/workflows/release.yml.
 #
-# Usage: release/release.sh [--check]
+# Usage: packaging/release.sh [--check]
 #   --check  only check the tree
 # Exit status: 0 if the tree can be released, else 1.
 set -eu
@@ -73,7 +73,7 @@ case ${1:-} in
         exit $status
         ;;
     "") ;;
-    *) fail "unknown argument \"$1\"; usage: release/release.sh [--check]" ;;
+    *) fail "unknown argument \"$1\"; usage: packaging/release.sh [--check]" ;;
 esac
 
 scratch=$(mktemp -d)

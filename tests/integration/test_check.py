@@ -114,3 +114,14 @@ def test_check_marks_each_profile_on_a_terminal(world: World) -> None:
     assert f"{green}reports\n{red}broken\n{red}child\n" in shown
     assert shown.endswith("\n1 of 3 works, 2 need you\n")
     assert "\x1b" not in world.run("check").stdout
+
+
+def test_check_live_of_a_chained_profile_assumes_what_it_is_chained_to(world: World) -> None:
+    hub = world.add_role()
+    far = {"role_arn": world.add_role(trusts=hub), "source_profile": "hub"}
+    world.configure({"hub": hub, "far": far, "other": world.add_role()})
+    done = world.run("check", "far", "--live")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("far: arn:aws:sts::")
+    assert "other" not in done.stdout
+    assert done.stdout.endswith("\n1 of 1 works\n")

@@ -29,7 +29,7 @@ lint: .venv/dev ## Check style and whitespace, shell scripts and workflows
 types: .venv/dev ## Check types with mypy
 	$(BIN)/mypy
 
-coverage: .venv/dev ## Measure branch coverage over all tests, subprocesses included
+coverage: .venv/dev ## Run all tests, and fail if they cover less than 95 % of lines and branches
 	$(BIN)/pytest --cov=assumed --cov-report=term:skip-covered
 
 unit: .venv/dev ## Run the unit tests

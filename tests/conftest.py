@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import freezegun
@@ -17,6 +18,11 @@ freezegun.configure(extend_ignore_list=["_pytest.timing"])
 settings.register_profile("repeat", derandomize=True, deadline=None, max_examples=300)
 settings.register_profile("search", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("repeat")
+
+
+# A shell lets what it starts in the background ignore these, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -64,11 +64,12 @@ class FakeClock:
 
 class FakeSource:
     account_id: str | None = None
+    # One for all: it is slow to create, and no fake reads it.
+    botocore_session = BotocoreSession()
 
     def __init__(self, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.botocore_session = BotocoreSession()
         self.times_forgotten = 0
         self.own: TemporaryCredentials | None = None
         self.replaced: list[str | None] = []

@@ -7,10 +7,9 @@ import re
 
 import pytest
 
-from tests.repository import REPOSITORY
+from tests.repository import PACKAGE, REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text()
-PACKAGE = REPOSITORY / "daemon" / "assumed"
 MODULES = sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)`", PAGE)) - {"assumed.", "api.md"})
 TOP_LEVEL = sorted(
     path.stem if path.is_file() else path.name

@@ -26,19 +26,18 @@ from tests.fakes import NOON
 from tests.picture import PICTURE, afternoon, drawn
 from tests.reference_page import PAGE as CONFIGURATION
 from tests.reference_page import page as generated_page
-from tests.repository import REPOSITORY
+from tests.repository import REPOSITORY, modules
 
 README = (REPOSITORY / "README.md").read_text()
 COMMANDS = (REPOSITORY / "docs" / "cli.md").read_text()
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 REFERENCE = CONFIGURATION.read_text()
-PACKAGE = REPOSITORY / "daemon" / "assumed"
 
 
 def event_names() -> Iterator[str]:
     """Every name that is given to `event` or to `notices.once`, wherever it is in the call."""
-    for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+    for tree in modules().values():
+        for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.id if isinstance(node.func, ast.Name) else ""

@@ -10,9 +10,8 @@ import pytest
 
 from assumed import errors
 from assumed.errors import AssumedError
-from tests.repository import REPOSITORY
+from tests.repository import REPOSITORY, modules
 
-PACKAGE = REPOSITORY / "daemon" / "assumed"
 PAGE = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
 FAILURES = (REPOSITORY / "docs" / "failures.md").read_text()
 API = (REPOSITORY / "docs" / "api.md").read_text()
@@ -51,8 +50,8 @@ def text_of(node: ast.AST) -> str:
 
 
 def nodes() -> Iterator[ast.AST]:
-    for file in PACKAGE.rglob("*.py"):
-        yield from ast.walk(ast.parse(file.read_text()))
+    for tree in modules().values():
+        yield from ast.walk(tree)
 
 
 NODES = tuple(nodes())

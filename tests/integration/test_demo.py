@@ -11,9 +11,11 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def demo(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COV")}
+    home_and_path = {"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": "/tmp"}  # noqa: S108
     return subprocess.run(
         [sys.executable, "-m", "assumed", "demo"],
-        env={"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": "/tmp", **environ},  # noqa: S108
+        env={**coverage, **home_and_path, **environ},
         umask=0o002,  # as it is on Ubuntu
         capture_output=True,
         text=True,

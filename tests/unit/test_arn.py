@@ -10,10 +10,12 @@ from botocore.session import Session
 
 from assumed import arn
 from assumed.arn import Arn, account_of, default_region, is_arn, partition_of, partition_of_region
+from tests.repository import modules
 
 ROLE = "arn:aws:iam::111122223333:role/team/deploy"
 SESSION = "arn:aws:sts::111122223333:assumed-role/deploy/assumed-me@here"
 PARTITIONS = create_loader().load_data("partitions")
+BOTOCORE_SESSION = Session()
 
 
 def test_parse_returns_the_parts_and_str_puts_them_together() -> None:
@@ -110,9 +112,9 @@ def test_partition_of_a_region_is_that_of_botocores_endpoint_rules(region: str) 
 )
 def test_default_region_has_an_sts_of_its_partition(partition: str, region: str) -> None:
     assert default_region(partition) == region
-    if partition in Session().get_available_partitions():
+    if partition in BOTOCORE_SESSION.get_available_partitions():
         assert partition_of_region(region) == partition
-        assert region in Session().get_available_regions("sts", partition)
+        assert region in BOTOCORE_SESSION.get_available_regions("sts", partition)
 
 
 def test_importing_the_module_does_not_import_botocore() -> None:
@@ -135,7 +137,6 @@ def test_no_other_module_splits_an_arn() -> None:
         return [f"{text}:{line}" for text, line in found if "arn" in text.lower()]
 
     assert splits(ast.parse('role_arn.split(":", 5)\nself.arn.partition(":")')) != []
-    package = Path(arn.__file__).parent
     # Importing `arn` would cost the fast path more than everything else it does.
-    for file in {*package.rglob("*.py")} - {package / "fastpath" / "credentials_reader.py"}:
-        assert splits(ast.parse(file.read_text())) == [], file
+    for file in modules().keys() - {"fastpath/credentials_reader.py"}:
+        assert splits(modules()[file]) == [], file

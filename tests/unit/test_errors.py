@@ -16,9 +16,8 @@ from assumed.errors import (
     UsageError,
     retry_advice,
 )
-from tests.repository import REPOSITORY
+from tests.repository import modules
 
-PACKAGE = REPOSITORY / "daemon" / "assumed"
 # The fast path imports nothing, the demo is no part of the program, and those of storage, fsutil
 # the TLS context and the limits of responses never reach a user: their callers translate them.
 OUTSIDE_THE_TREE = {
@@ -38,8 +37,8 @@ CLASSES = [
 ]
 
 
-def exceptions_of(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+def exceptions_of(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
             if any(base.endswith(("Error", "Exception")) for base in bases):
@@ -48,9 +47,9 @@ def exceptions_of(source: str) -> Iterator[str]:
 
 def test_every_exception_is_in_the_error_tree() -> None:
     found = {
-        str(path.relative_to(PACKAGE)): set(exceptions_of(path.read_text()))
-        for path in PACKAGE.rglob("*.py")
-        if path.name != "errors.py" and "demo" not in path.parts
+        file: set(exceptions_of(tree))
+        for file, tree in modules().items()
+        if file != "errors.py" and not file.startswith("demo/")
     }
     assert {path: names for path, names in found.items() if names} == OUTSIDE_THE_TREE
 

@@ -14,9 +14,8 @@ from botocore.session import Session
 from botocore.utils import get_login_token_cache_directory
 
 from assumed import paths
-from tests.repository import REPOSITORY
+from tests.repository import modules
 
-PACKAGE = REPOSITORY / "daemon" / "assumed"
 VARIABLES = {
     "ASSUMED_CONFIG",
     "AWS_CONFIG_FILE",
@@ -245,10 +244,10 @@ def reads(tree: ast.AST) -> Iterator[int]:
 
 def test_no_other_module_reads_a_variable_that_names_a_path() -> None:
     found = [
-        f"{file.relative_to(PACKAGE)}:{line}"
-        for file in sorted(PACKAGE.rglob("*.py"))
-        if file.name != "paths.py"
-        for line in reads(ast.parse(file.read_text()))
+        f"{file}:{line}"
+        for file, tree in modules().items()
+        if file != "paths.py"
+        for line in reads(tree)
     ]
     assert found == []
 

@@ -26,10 +26,10 @@ from assumed.app.factory import (
 from assumed.app.file_monitor import FileMonitor, WatchedChange
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
+from assumed.app.service_notifier import ServiceNotifier
 from assumed.app.shadowing import ShadowingLog
 from assumed.app.source_lookup import SourceLookup
 from assumed.app.status_log import log_status
-from assumed.app.status_notifier import StatusNotifier
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
@@ -42,7 +42,6 @@ from assumed.observers.hooks import Hooks
 from assumed.observers.metrics import Metrics
 from assumed.observers.metrics_textfile import MetricsTextfile
 from assumed.paths import daemon_socket
-from assumed.platform.base import Notifier
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
@@ -97,7 +96,6 @@ class Daemon:
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
         self._reaper = ZombieReaper(running_commands, clock.boottime)
-        self._notifier: Notifier = SystemdNotifier(environ)
         metrics = Metrics()
         self._textfile = MetricsTextfile(self._render_metrics, clock)
         self._observers = CompositeObserver(
@@ -118,8 +116,10 @@ class Daemon:
             apply=self._apply,
             request_reload=lambda: self._post(_MainLoopEvent.RELOAD),
         )
-        self._status = StatusNotifier(
-            self._notifier, summary=self._engine.summary, config_error=lambda: self._reloader.error
+        self._notifier = ServiceNotifier(
+            SystemdNotifier(environ),
+            summary=self._engine.summary,
+            config_error=lambda: self._reloader.error,
         )
         self._endpoint = ContainerCredentialsEndpoint(
             self._engine.scheduler, Path(daemon_socket(environ)).parent
@@ -253,7 +253,6 @@ class Daemon:
         # The first refreshes have found more directories to watch.
         self._monitor.request_check()
         self._notifier.ready()
-        self._status.notify()
         self._textfile.write()
 
     def _reload(self) -> None:
@@ -264,7 +263,6 @@ class Daemon:
         finally:
             # The unit stays "reloading" until then, also after a rejected configuration.
             self._notifier.ready()
-            self._status.notify()
             self._monitor.request_check()
 
     def _apply(self, configuration: Configuration) -> None:
@@ -287,7 +285,7 @@ class Daemon:
                 self._post(_MainLoopEvent.RECONCILE)
             if self._monitor.update_watches():
                 remove_stale_exec_dirs(self._environ)
-            self._status.notify()
+            self._notifier.update_status()
             if self._listener.is_lost():
                 self._post(_MainLoopEvent.RESTORE_SOCKET)
             if self._textfile.is_due():

@@ -41,9 +41,9 @@ def command(
 ) -> None:
     """Report every problem with its location and a fix.
 
-    Finds what makes a refresh certain to fail, and what makes AWS tools ignore its result. Sends
-    no request to AWS, except with --live: it then shows for each role which identity assumes it
-    and for how long the session is valid, or why that failed. Exits with 1 if you have to act.
+    Finds what makes a refresh certain to fail, and what makes AWS tools ignore its result. Without
+    --live, sends no request to AWS. With --live, also shows for each role which identity assumes it
+    and for how long the session is valid, or why the call failed. Exits with 1 if you have to act.
     """
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 

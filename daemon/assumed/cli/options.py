@@ -21,6 +21,8 @@ from assumed.errors import ConfigurationError, UsageError
 from assumed.paths import is_home_known
 from assumed.platform.hardening import disable_core_dumps
 
+_Decorator = Callable[[Callable[..., Any]], Any]
+
 _CONFIG_HELP = (
     "Configuration file. [default: the first of $ASSUMED_CONFIG, ~/.config/assumed/config.yaml and "
     "/etc/assumed/config.yaml]"
@@ -121,7 +123,7 @@ def common_options(
     log_destination: str = "standard error",
     is_interruptible: bool = True,
     config_help: str | None = _CONFIG_HELP,
-) -> Callable[[Callable[..., Any]], Any]:
+) -> _Decorator:
     """Add the common options to a command, which receives them as an `Options` argument.
 
     Args:
@@ -130,28 +132,11 @@ def common_options(
         is_interruptible: whether Ctrl-C raises KeyboardInterrupt in it; else it ends the process.
         config_help: the help of `--config`; None for a command that uses no configuration.
     """
+    added = _log_options(log_level, log_destination)
+    if config_help is not None:
+        added.insert(0, _file_option("--config", config_help))
 
     def decorate(command: Callable[..., Any]) -> Any:
-        @click.option(
-            "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
-            default=log_level,
-            show_default=True,
-            help="Minimum level of log messages.",
-        )
-        @click.option(
-            "--log-format",
-            type=click.Choice([str(choice) for choice in log.LogFormat]),
-            default=str(log.LogFormat.TEXT),
-            show_default=True,
-            help="Format of log messages.",
-        )
-        @click.option(
-            "--log-file",
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            help=f"Log file, which may be rotated. [default: {log_destination}]",
-        )
         @functools.wraps(command)
         def with_options(
             log_level: str,
@@ -160,22 +145,54 @@ def common_options(
             config: Path | None = None,
             **rest: Any,
         ) -> Any:
-            disable_core_dumps()
-            if is_interruptible and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-            if not is_home_known():
-                raise UsageError(
-                    f"the home directory is unknown: HOME is not set, and user ID {os.geteuid()} "
-                    "is not in the user database",
-                    hint="set HOME to a directory of this user",
-                )
+            _prepare_process(is_interruptible=is_interruptible)
             options = Options(config, log_level, log.LogFormat(log_format), log_file)
             return command(options, **rest)
 
-        if config_help is None:
-            return with_options
-        return click.option(
-            "--config", metavar="FILE", type=click.Path(path_type=Path), help=config_help
-        )(with_options)
+        decorated: Any = with_options
+        for add_option in reversed(added):  # the help lists the option that is added last first
+            decorated = add_option(decorated)
+        return decorated
 
     return decorate
+
+
+def _prepare_process(*, is_interruptible: bool) -> None:
+    """Prepare this process for a command that handles credentials.
+
+    Raises:
+        UsageError: the home directory is unknown.
+    """
+    disable_core_dumps()
+    if is_interruptible and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not is_home_known():
+        raise UsageError(
+            f"the home directory is unknown: HOME is not set, and user ID {os.geteuid()} "
+            "is not in the user database",
+            hint="set HOME to a directory of this user",
+        )
+
+
+def _log_options(level: str, destination: str) -> list[_Decorator]:
+    return [
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default=level,
+            show_default=True,
+            help="Minimum level of log messages.",
+        ),
+        click.option(
+            "--log-format",
+            type=click.Choice([str(choice) for choice in log.LogFormat]),
+            default=str(log.LogFormat.TEXT),
+            show_default=True,
+            help="Format of log messages.",
+        ),
+        _file_option("--log-file", f"Log file, which may be rotated. [default: {destination}]"),
+    ]
+
+
+def _file_option(name: str, text: str) -> _Decorator:
+    return click.option(name, metavar="FILE", type=click.Path(path_type=Path), help=text)

@@ -26,7 +26,7 @@ _system_option = click.option(
     "--system",
     "user",
     metavar="USER",
-    help="Act on the system unit that runs as USER (as root).",
+    help="As root: act on the system unit that runs as USER.",
 )
 
 

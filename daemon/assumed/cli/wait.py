@@ -28,7 +28,7 @@ from assumed.models import Outcome
     "--min-left",
     metavar="DURATION",
     callback=parse_duration_option,
-    help="Minimum remaining lifetime. [default: not due for refresh]",
+    help="Minimum remaining lifetime. [default: any session that is not due for refresh]",
 )
 @click.option(
     "--timeout",

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 _IDLE_SECONDS = 10.0
@@ -62,19 +63,21 @@ class WorkerThreads:
                         self._threads -= 1
                         return
                 continue
-            if future.set_running_or_notify_cancel():
-                _call(future, call)
+            complete = _call(future, call) if future.set_running_or_notify_cancel() else None
+            # First: the handler's next call finds this thread free.
             with self._lock:
                 self._unfinished -= 1
+            if complete is not None:
+                complete()
 
 
-def _call(future: Future[Any], call: Callable[[], Any]) -> None:
+def _call(future: Future[_Result], call: Callable[[], _Result]) -> Callable[[], None]:
+    """Make a call; return the function that hands its outcome to the future."""
     try:
         result = call()
     except BaseException as error:  # noqa: BLE001 - the handler that waits gets it
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        return partial(future.set_exception, error)
+    return partial(future.set_result, result)
 
 
 def completions(futures: Iterable[Future[_Result]]) -> asyncio.Queue[Future[_Result]]:

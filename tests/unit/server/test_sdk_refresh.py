@@ -1,14 +1,13 @@
-"""Clients that refresh as the AWS SDKs do never meet an expired session.
+"""`tests.sdk_refresh` refreshes as the AWS SDKs do.
 
-`tests.sdk_refresh` is such a client. It is checked by cases of our own, and by the suite that the
-SDKs share, if that is on this machine: `ASSUMED_AWS_SUITES` names the directory of the suites.
+It is checked by cases of our own, and by the suite that the SDKs share, if that is on this machine:
+`ASSUMED_AWS_SUITES` names the directory of the suites. `tests/slow/test_sdk_clients.py` uses it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from assumed.server.container_credentials import MIN_LEFT
-from tests.fakes import NOON, Simulation, role
+from tests.fakes import NOON
 from tests.repository import REPOSITORY
 from tests.sdk_refresh import (
     Fetched,
@@ -86,48 +84,6 @@ def test_a_final_error_is_raised_and_asked_for_again_after_five_seconds() -> Non
         assert source.fetches == fetches
     source.answer = Fetched(NOON + HOUR)
     assert client.get(NOON + 10 * SECOND) is source.answer
-
-
-def share_that_expires(served: Mapping[int, timedelta]) -> float:
-    """Return the share of clients that use an expired session after one failed fetch.
-
-    Args:
-        served: what the endpoint has for a client that starts in that minute: its expiration,
-            counted from the first minute.
-    """
-    draw = random.Random(1)  # noqa: S311 - the same clients in every run
-    expired = 0
-    for start, expiration in served.items():
-        client = SdkCredentials(
-            Source(FetchFailedError()).fetch, pause=5 * MINUTE + 5 * MINUTE * draw.random()
-        )
-        fetched = Fetched(NOON + expiration)
-        client.store(fetched, NOON + start * MINUTE)
-        retry_at = fetched.expiration - client.window + client.pause
-        assert client.get(fetched.expiration - client.window) is fetched
-        expired += retry_at >= fetched.expiration
-    return expired / len(served)
-
-
-@pytest.mark.parametrize(
-    ("duration_seconds", "share"), [(900, 1), (2700, 0), (3600, 0), (4 * 3600, 0), (12 * 3600, 0)]
-)
-def test_no_client_meets_an_expired_session_after_one_failed_fetch(
-    simulation: Simulation, duration_seconds: int, share: float
-) -> None:
-    """A session of 15 minutes is too short for that: docs/limits.md."""
-    served: dict[int, timedelta] = {}
-
-    def start_a_client() -> None:
-        now = simulation.clock.now()
-        future = simulation.scheduler.credentials("deploy", min_left=MIN_LEFT)
-        simulation.jobs.run_due()
-        served[(now - NOON) // MINUTE] = future.result().expiration - NOON
-
-    simulation.start(role("deploy", duration_seconds=duration_seconds))
-    simulation.run_for(26 * HOUR, at_each_stop=start_a_client)
-    assert len(served) >= 26 * 60
-    assert share_that_expires(served) == share
 
 
 def suites() -> Path:

@@ -1,4 +1,4 @@
-"""The line of status that the service manager shows for the daemon."""
+"""The state of the daemon as the service manager shows it, with a line of status."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from assumed.engine.status import Summary
 from assumed.platform.base import Notifier
 
 
-class StatusNotifier:
-    """Sends the line when it has changed, and again if it could not be sent.
+class ServiceNotifier:
+    """Reports the state of the daemon, and the line of status when it has changed.
 
     Args:
         notifier: the service manager.
@@ -29,8 +29,25 @@ class StatusNotifier:
         self._config_error = config_error
         self._sent: tuple[Summary, str | None] | None = None
 
-    def notify(self) -> None:
-        """Send the line if it has changed; from any thread."""
+    def ready(self) -> None:
+        """Report that start-up or a reload is complete, with the line of status."""
+        self._notifier.ready()
+        self.update_status()
+
+    def reloading(self) -> None:
+        """Report that a reload begins; `ready` has to follow."""
+        self._notifier.reloading()
+
+    def stopping(self) -> None:
+        """Report that the daemon is stopping."""
+        self._notifier.stopping()
+
+    def keep_alive(self) -> None:
+        """Report that the daemon is not stuck."""
+        self._notifier.keep_alive()
+
+    def update_status(self) -> None:
+        """Send the line if it has changed or could not be sent before; from any thread."""
         if not self._notifier.is_enabled:
             return
         summary, config_error = self._summary(), self._config_error()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from assumed.app.status_notifier import StatusNotifier, status_text
+from assumed.app.service_notifier import ServiceNotifier, status_text
 from assumed.engine.status import Summary
 
 AT = datetime(2026, 11, 24, 13, 5, tzinfo=UTC)
@@ -33,19 +33,24 @@ class FakeNotifier:
         self.is_enabled = is_enabled
         self.is_reachable = True
         self.texts: list[str] = []
+        self.calls: list[str] = []
 
     def status(self, text: str) -> bool:
         if self.is_reachable:
             self.texts.append(text)
         return self.is_reachable
 
-    def ready(self) -> None: ...
+    def ready(self) -> None:
+        self.calls.append("ready")
 
-    def reloading(self) -> None: ...
+    def reloading(self) -> None:
+        self.calls.append("reloading")
 
-    def stopping(self) -> None: ...
+    def stopping(self) -> None:
+        self.calls.append("stopping")
 
-    def keep_alive(self) -> None: ...
+    def keep_alive(self) -> None:
+        self.calls.append("keep_alive")
 
 
 class Notified:
@@ -53,19 +58,19 @@ class Notified:
         self.notifier = FakeNotifier(is_enabled=is_enabled)
         self.summary = summary()
         self.config_error: str | None = None
-        self.status = StatusNotifier(
+        self.service = ServiceNotifier(
             self.notifier, summary=lambda: self.summary, config_error=lambda: self.config_error
         )
 
 
-def test_notify_sends_a_status_only_if_it_has_changed() -> None:
+def test_update_status_sends_a_status_only_if_it_has_changed() -> None:
     notified = Notified()
     for _ in range(2):
-        notified.status.notify()
+        notified.service.update_status()
     notified.summary = summary(valid=2)
-    notified.status.notify()
+    notified.service.update_status()
     notified.config_error = "wrong"
-    notified.status.notify()
+    notified.service.update_status()
     assert [text[:22] for text in notified.notifier.texts] == [
         "1 of 2 profiles valid",
         "2 of 2 profiles valid",
@@ -73,16 +78,27 @@ def test_notify_sends_a_status_only_if_it_has_changed() -> None:
     ]
 
 
-def test_notify_sends_a_status_again_that_was_not_sent() -> None:
+def test_update_status_sends_a_status_again_that_was_not_sent() -> None:
     notified = Notified()
     notified.notifier.is_reachable = False
-    notified.status.notify()
+    notified.service.update_status()
     notified.notifier.is_reachable = True
-    notified.status.notify()
+    notified.service.update_status()
     assert notified.notifier.texts == ["1 of 2 profiles valid"]
 
 
-def test_notify_sends_nothing_without_a_service_manager() -> None:
+def test_update_status_sends_nothing_without_a_service_manager() -> None:
     notified = Notified(is_enabled=False)
-    notified.status.notify()
+    notified.service.update_status()
     assert notified.notifier.texts == []
+
+
+def test_each_state_is_reported_and_the_status_line_follows_ready() -> None:
+    notified = Notified()
+    notified.service.reloading()
+    assert notified.notifier.texts == []
+    notified.service.ready()
+    assert notified.notifier.texts == ["1 of 2 profiles valid"]
+    notified.service.keep_alive()
+    notified.service.stopping()
+    assert notified.notifier.calls == ["reloading", "ready", "keep_alive", "stopping"]

@@ -297,7 +297,7 @@ class RoleSession:
             was loaded from the file.
         is_stored: whether it is in the credentials file.
         trusts_wall_clock: whether `expires_at` was computed with the local wall clock, because
-            STS's time was not known yet.
+            STS has not confirmed the session yet. A step of that clock may only shorten it.
     """
 
     credentials: Credentials
@@ -372,7 +372,15 @@ class DaemonStatus:
     config: str
     config_error: str | None = None
     clock_skew_seconds: int = 0
-    """How far this machine's clock is ahead of STS's; 0 if the skew is less than a minute."""
+    """How far this machine's clock is ahead of STS's; 0 if the skew is less than a minute.
+
+    If endpoints differ, it is the smallest skew: this machine's clock is wrong only if no endpoint
+    agrees with it.
+    """
+    endpoint_clock_skew_seconds: Mapping[str, int] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """The skew of each endpoint that differs from `clock_skew_seconds`, by URL."""
     log_error: str | None = None
     """Why events are not logged where they should be; None if they are."""
 

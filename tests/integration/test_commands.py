@@ -51,6 +51,7 @@ def test_status_json_has_the_documented_fields(world: World) -> None:
         "config",
         "config_error",
         "clock_skew_seconds",
+        "endpoint_clock_skew_seconds",
         "log_error",
     ]
     keys = [

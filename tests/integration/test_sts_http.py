@@ -624,7 +624,8 @@ class TestClockSkew:
         assert len(endpoint.requests) == 2
         assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
         assert assumed.credentials.expiration - assumed.answered_at == timedelta(hours=1)
-        assert abs(sts.clock_ahead - timedelta(hours=2)) < timedelta(minutes=1)
+        (ahead,) = sts.clock_ahead.values()
+        assert abs(ahead - timedelta(hours=2)) < timedelta(minutes=1)
         sts.assume_role(DEPLOY, LONG_TERM, session)
         assert len(endpoint.requests) == 3
         assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
@@ -642,9 +643,23 @@ class TestClockSkew:
         endpoint.first = [(403, self.EXPIRED)]
         sts.assume_role(DEPLOY, LONG_TERM, session)
         assert abs(self.signed_at(endpoint) - here) < timedelta(minutes=1)
-        assert sts.clock_ahead == timedelta(0)
+        assert list(sts.clock_ahead.values()) == [timedelta(0)]
         logged = [record.getMessage() for record in caplog.records]
         assert logged == ["clock_skew_detected", "clock_skew_resolved"]
+
+    def test_another_endpoint_is_signed_for_with_its_own_time(
+        self, endpoint: StsStub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sts = StsClient(SystemClock())
+        self.set_sts_ahead(endpoint, hours=-2)
+        sts.assume_role(DEPLOY, LONG_TERM, new_session())
+        with serving("127.0.0.1") as there:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", there.url)
+            here = self.set_sts_ahead(there, hours=0)
+            sts.assume_role(DEPLOY, LONG_TERM, new_session())
+        assert abs(self.signed_at(there) - here) < timedelta(minutes=1)
+        assert sts.clock_ahead[there.url] == timedelta(0)
+        assert round(sts.clock_ahead[endpoint.url] / timedelta(hours=1)) == -2
 
     def test_a_skew_error_without_a_new_skew_is_not_retried(self, endpoint: StsStub) -> None:
         self.set_sts_ahead(endpoint, hours=0)

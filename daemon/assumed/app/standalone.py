@@ -156,11 +156,13 @@ class Standalone:
             stored = stored_credentials(self._file)
             with self._scheduler(self._file, stored) as (scheduler, refresher):
                 if not force:
-                    self._use_time_of_sts(refresher, in_file)
+                    refresher.verify_sessions(
+                        [definitions[name] for name in in_file if name in definitions]
+                    )
                 pending = scheduler.refresh(in_file, force=force, min_left=min_left)
                 refreshed = _wait_for_outcomes(pending, timeout, on_outcome)
                 outcomes |= {outcome.profile: outcome for outcome in refreshed}
-                self.clock_skew = refresher.clock_skew
+                self.clock_skew = _greatest(refresher.clock_skews)
         return tuple(outcomes[name] for name in chosen)
 
     def credentials(
@@ -208,7 +210,7 @@ class Standalone:
             ]
             pending = scheduler.refresh(chosen, force=True) if chosen else {}
             outcomes = _wait_for_outcomes(pending, None, on_outcome)
-            self.clock_skew = refresher.clock_skew
+            self.clock_skew = _greatest(refresher.clock_skews)
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
@@ -218,14 +220,6 @@ class Standalone:
                 )
                 for outcome in outcomes
             )
-
-    def _use_time_of_sts(self, refresher: Refresher, profiles: Sequence[str]) -> None:
-        """Let STS decide how long the sessions in the file last, if it can be reached."""
-        definitions = self.configuration.profiles
-        for name in profiles:
-            if name in definitions and refresher.sessions.get(name) is not None:
-                refresher.verify_time(definitions[name])
-                return
 
     def _remove_sessions_in_memory(self) -> None:
         """Remove what the file holds of profiles that are kept in memory only."""
@@ -285,6 +279,10 @@ class Standalone:
         finally:
             scheduler.stop()
             jobs.shutdown(wait=False)
+
+
+def _greatest(skews: Mapping[str, timedelta]) -> timedelta:
+    return max(skews.values(), key=abs, default=timedelta(0))
 
 
 def _takes_code(definitions: Mapping[str, ProfileDefinition], profile: str) -> bool:

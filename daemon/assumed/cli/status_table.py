@@ -305,3 +305,7 @@ def _notes(status: Status) -> Iterator[str]:
     if status.daemon.clock_skew_seconds:
         skew = timedelta(seconds=status.daemon.clock_skew_seconds)
         yield f"{describe_clock_skew(skew)}: set it; refreshes use the time of STS"
+    for url, seconds in status.daemon.endpoint_clock_skew_seconds.items():
+        skew = timedelta(seconds=seconds)
+        text = describe_clock_skew(skew).removesuffix("STS")
+        yield f"{text}{printable(url)}: set the clock of that server"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,9 +40,8 @@ _NEVER = float("-inf")
 class SessionTokenIssuer(Protocol):
     """The part of `StsClient` that starts MFA sessions."""
 
-    @property
-    def clock_ahead(self) -> timedelta:
-        """How far STS's clock is ahead of this machine's."""
+    def mfa_clock_ahead(self, source: MfaSession, botocore_session: BotocoreSession) -> timedelta:
+        """Return how far the clock of the endpoint is ahead of this machine's; zero if unknown."""
         ...
 
     def get_session_token(
@@ -67,6 +67,8 @@ class _MfaSessionState:
     credentials: TemporaryCredentials | None = None
     expires_at: float = 0.0
     """Seconds of `Clock.boottime()`."""
+    trusts_wall_clock: bool = False
+    """Whether `expires_at` was computed with the local wall clock: a step makes it earlier."""
     file_state: FileState | None = None
     """The state of the file when it was last read."""
     fault: LocalFaultError | None = None
@@ -224,6 +226,7 @@ class MfaSessions:
         with state.lock:
             state.credentials = issued.credentials
             state.expires_at = asked_at + lifetime.total_seconds()
+            state.trusts_wall_clock = False
             state.file.write(source, issued.credentials)
             state.file_state = file_state(state.file.path)
         return issued.credentials
@@ -240,20 +243,33 @@ class MfaSessions:
                 state.fault = error
             else:
                 state.file_state = now_on_disk
-                self._adopt(state, stored)
+                self._adopt(source, state, stored)
         current = state.credentials
         if current is None or current.access_key_id in state.rejected:
             return None
+        if state.trusts_wall_clock:
+            state.expires_at = min(state.expires_at, self._expires_at(current, self._clock.now()))
         return current if state.expires_at > self._clock.boottime() else None
 
-    def _adopt(self, state: _MfaSessionState, stored: TemporaryCredentials | None) -> None:
+    def _adopt(
+        self, source: MfaSession, state: _MfaSessionState, stored: TemporaryCredentials | None
+    ) -> None:
         """Use the session that another process or an earlier run stored, if it lasts longer."""
         known = state.credentials
         if stored is None or (known is not None and stored.expiration <= known.expiration):
             return
-        remaining = stored.expiration - (self._clock.now() + self._sts.clock_ahead)
+        ahead = timedelta(0)
+        # Without its profile the session is of no use, whatever the time.
+        with suppress(AssumedError):
+            botocore_session = self._profiles.resolve(source.profile.name).botocore_session
+            ahead = self._sts.mfa_clock_ahead(source, botocore_session)
         state.credentials = stored
-        state.expires_at = self._clock.boottime() + remaining.total_seconds()
+        state.expires_at = self._expires_at(stored, self._clock.now() + ahead)
+        state.trusts_wall_clock = not ahead
+
+    def _expires_at(self, credentials: TemporaryCredentials, now: datetime) -> float:
+        """Return the expiration in seconds of `Clock.boottime()`, if `now` is the time."""
+        return self._clock.boottime() + (credentials.expiration - now).total_seconds()
 
     def _state_for(self, source: MfaSession) -> _MfaSessionState:
         key = (source.profile.name, source.serial)

@@ -16,6 +16,7 @@ from assumed.engine.executor import SLOW_LANE
 from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.session_store import SessionStore
+from assumed.engine.sts_endpoints import StsEndpoints
 from assumed.models import ProfileDefinition
 
 _MAX_EARLY_SECONDS = 1.0
@@ -41,6 +42,7 @@ class RefreshQueue:
     ) -> None:
         self.lock = threading.RLock()
         self.jitter = jitter
+        self.endpoints = StsEndpoints()
         self.profiles: Mapping[str, ScheduledProfile] = {}
         """By name. Never changed, only replaced, so that a reader needs no lock."""
         self.version = 0

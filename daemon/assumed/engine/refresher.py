@@ -21,7 +21,6 @@ from assumed.errors import (
     ParentNotReadyError,
     SourceRejectedError,
     SourceUnavailableError,
-    StsUnavailableError,
 )
 from assumed.models import (
     Credentials,
@@ -91,8 +90,8 @@ class Sts(Protocol):
     """The calls to STS."""
 
     @property
-    def clock_ahead(self) -> timedelta:
-        """How far the clock of STS is ahead of this machine's; zero if the difference is small."""
+    def clock_ahead(self) -> Mapping[str, timedelta]:
+        """How far the clock of each endpoint is ahead of this machine's; zero if it is small."""
         ...
 
     def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
@@ -109,6 +108,12 @@ class Sts(Protocol):
         self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
     ) -> CallerIdentity:
         """Call GetCallerIdentity once."""
+        ...
+
+    def check_session(
+        self, definition: ProfileDefinition, issued: Credentials, session: BotocoreSession, /
+    ) -> datetime:
+        """Call GetCallerIdentity once with a role session; return the endpoint's time."""
         ...
 
 
@@ -212,6 +217,9 @@ class Refresher:
             source.forget()
             raise
         lifetime = answer.credentials.expiration - answer.answered_at
+        if definition.role_arn is not None:
+            # A proxy may have changed the `Date`; no session lasts longer than was requested.
+            lifetime = min(lifetime, timedelta(seconds=definition.duration_seconds))
         session = RoleSession(
             credentials=answer.credentials,
             expires_at=asked_at + lifetime.total_seconds(),
@@ -219,33 +227,52 @@ class Refresher:
             refreshed_at=self._clock.now(),
         )
         self.sessions.add(definition, session)
-        self.sessions.apply_server_time(answer.answered_at, asked_at)
         return session
 
-    def verify_time(self, definition: ProfileDefinition) -> None:
-        """Correct the expirations of sessions from the file by STS's time.
+    def verify_sessions(self, definitions: Sequence[ProfileDefinition]) -> None:
+        """Let STS decide how long sessions from the file last, with one call for all of them.
 
-        Makes one call with the profile's own session, whatever STS thinks of it. If STS cannot be
-        reached, the wall clock stays in use.
+        The call is made with the first session. If STS cannot be reached, the wall clock stays in
+        use; its time never makes a session look longer.
         """
-        session, source = self.sessions.get(definition.profile), self.prepare(definition).source
-        if session is None or source is None:
+        found = [(each, self.sessions.get(each.profile)) for each in definitions]
+        stored = [(each, session) for each, session in found if session is not None]
+        if not stored:
             return
-        found = session.credentials
-        signer = SourceCredentials(
-            found.access_key_id, found.secret_access_key, found.session_token
-        )
+        (first, session), *_ = stored
         asked_at = self._clock.boottime()
         try:
-            self._sts.get_caller_identity(
-                replace(definition, fallback_regions=()), signer, source.botocore_session
+            answered_at = self.check_session(
+                replace(first, fallback_regions=()), session.credentials, self.prepare(first)
             )
-        except StsUnavailableError:
+        except SourceRejectedError:
+            self.sessions.expire(first.profile, session.credentials.access_key_id)
             return
         except AssumedError:
-            # A rejection has STS's time too.
-            pass
-        self.sessions.apply_server_time(self._clock.now() + self._sts.clock_ahead, asked_at)
+            return
+        for definition, session in stored:
+            self.sessions.bound(
+                definition.profile,
+                session.credentials.access_key_id,
+                now=answered_at,
+                at=asked_at,
+                is_confirmed=definition is first,
+            )
+
+    def check_session(
+        self, definition: ProfileDefinition, issued: Credentials, prepared: PreparedCall
+    ) -> datetime:
+        """Ask STS whether a session that was found in the file works.
+
+        Returns:
+            The time of the endpoint that it was issued by.
+
+        Raises:
+            SourceRejectedError: the session does not work.
+            AssumedError: raised by the source or by the call to STS.
+        """
+        source = prepared.source or self._sources.resolve(self._root_source(definition))
+        return self._sts.check_session(definition, issued, source.botocore_session)
 
     def store_session(self, definition: ProfileDefinition, session: RoleSession) -> Future[None]:
         """Put a session where its readers look for it, and nowhere else.
@@ -297,9 +324,9 @@ class Refresher:
         return self._sources.directories
 
     @property
-    def clock_skew(self) -> timedelta:
-        """How far this machine's clock is ahead of STS's; zero if the difference is small."""
-        return -self._sts.clock_ahead
+    def clock_skews(self) -> Mapping[str, timedelta]:
+        """How far this machine's clock is ahead of each endpoint's; zero if it is small."""
+        return {url: -ahead for url, ahead in self._sts.clock_ahead.items()}
 
     def _copy(self, definition: ProfileDefinition, source: CredentialProvider) -> AssumedRole:
         """Return the source's own credentials, with the ARN that STS knows them by."""

@@ -7,6 +7,7 @@
 | the calls to STS, rate limits, outages | `attempts`, `refresher`, `sts_endpoints` |
 | the consequences of a result | `completions` |
 | the sessions and their expiration | `session_store` |
+| whether a session from the file still works | `session_checks` |
 | log messages, the status | `event_log`, `status` |
 
 The queue's lock guards the state of the profiles. No thread that holds it reads a file or uses the
@@ -44,6 +45,7 @@ from assumed.engine.requests import (
     RefreshRequest,
     no_longer_refreshed,
 )
+from assumed.engine.session_checks import SessionCheck, SessionChecker
 from assumed.engine.status import StatusView, Summary
 from assumed.errors import UsageError
 from assumed.logs.events import event
@@ -108,7 +110,7 @@ class RefreshScheduler:
         self._clock = clock
         self._refresher = refresher
         self._repeats = retried_by is not RetriedBy.USER
-        self._inbox = Inbox[Attempt | ProfileRequest](jobs.wakeup)
+        self._inbox = Inbox[Attempt | ProfileRequest | SessionCheck](jobs.wakeup)
         self._queue = RefreshQueue(clock, refresher.sessions, jobs, jitter)
         self._mfa = MfaSessionMonitor(clock, refresher)
         self._view = StatusView(clock, refresher, self._mfa)
@@ -118,12 +120,16 @@ class RefreshScheduler:
         )
         self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
         self._logins = LoginHandler(refresher, self._mfa, self._events, self._force)
+        self._session_checks = SessionChecker(clock, refresher, self._queue, jobs, self._inbox.put)
         self._first_pass = FirstPass()
-        self.first_pass = self._first_pass.done
-        """Done when every profile has been tried, or was found fresh."""
         runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
         self._queue.set_runner(runner.run)
         jobs.on_pass(self._process_inbox)
+
+    @property
+    def first_pass(self) -> Future[None]:
+        """Done when every profile has been tried, or was found fresh."""
+        return self._first_pass.done
 
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
         """Call `observer` with each event, under the lock: it must return at once."""
@@ -254,6 +260,7 @@ class RefreshScheduler:
         Called by the scheduler's own thread, once a second at most. It reads files.
         """
         self._checks.run()
+        self._session_checks.start_due()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Adopt or undo what another program has changed in the file.
@@ -314,8 +321,11 @@ class RefreshScheduler:
         for item in self._inbox.drain():
             try:
                 with self._queue.lock:
+                    answers: list[_Answer] = []
                     if isinstance(item, Attempt):
                         answers = self._complete(item)
+                    elif isinstance(item, SessionCheck):
+                        self._session_checks.apply(item)
                     else:
                         answers = self._accept(item)
                 self._first_pass.check()
@@ -330,11 +340,6 @@ class RefreshScheduler:
             return []
         self._first_pass.tried(profile.name)
         self._queue.wake_children(profile)
-        for name in self._refresher.sessions.pop_corrected():
-            # A reload may have removed it.
-            corrected = self._queue.profiles.get(name)
-            if corrected is not None and not corrected.in_flight:
-                self._schedule(corrected)
         return self._pop_answers(profile, profile.failures.failure)
 
     def _accept(self, request: ProfileRequest) -> list[_Answer]:
@@ -370,8 +375,7 @@ class RefreshScheduler:
 
     def _drop(self, profile: ScheduledProfile) -> list[_Answer]:
         self._queue.cancel(profile)
-        failure = no_longer_refreshed(self._clock.now())
-        return self._pop_answers(profile, failure)
+        return self._pop_answers(profile, no_longer_refreshed(self._clock.now()))
 
     def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:
         requests, profile.requests = profile.requests, []

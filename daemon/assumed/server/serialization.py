@@ -131,6 +131,8 @@ def _record_to_json(
 def _value_to_json(value: object) -> object:
     if isinstance(value, datetime):
         return timestamp(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     return _record_to_json(value) if isinstance(value, Failure) else value
 
 

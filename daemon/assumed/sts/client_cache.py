@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -80,6 +81,26 @@ class ClientCache:
                 known = _CachedClient(credentials, botocore_session, client)
                 self._clients[key] = known
             return known.client
+
+    @contextmanager
+    def temporary(
+        self,
+        call: Call,
+        region: str,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
+    ) -> Iterator[STSClient]:
+        """Create a client that is not kept, for the only request with these credentials.
+
+        Raises:
+            AssumedError: as `get`.
+        """
+        with self._lock:
+            client = self._create(call, region, credentials, botocore_session)
+        try:
+            yield client
+        finally:
+            client.close()
 
     def endpoint_url(self, call: Call, region: str, botocore_session: BotocoreSession) -> str:
         """Return the URL of the STS endpoint of a region; the network is not used.

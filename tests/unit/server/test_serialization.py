@@ -27,6 +27,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
         "config",
         "config_error",
         "clock_skew_seconds",
+        "endpoint_clock_skew_seconds",
         "log_error",
     ]
     assert list(content["profiles"][0]) == [
@@ -55,6 +56,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
             "config": "config.yaml",
             "config_error": "line 3: no",
             "clock_skew_seconds": 0,
+            "endpoint_clock_skew_seconds": {},
             "log_error": None,
         },
         "profiles": [

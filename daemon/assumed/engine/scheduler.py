@@ -119,7 +119,12 @@ class RefreshScheduler:
             clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
         )
         self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
-        self._logins = LoginHandler(refresher, self._mfa, self._events, self._force)
+        self._logins = LoginHandler(
+            refresher,
+            self._mfa,
+            self._events,
+            lambda name: self.refresh([name], force=True)[name].result(),
+        )
         self._session_checks = SessionChecker(clock, refresher, self._queue, jobs, self._inbox.put)
         self._first_pass = FirstPass()
         runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
@@ -303,9 +308,6 @@ class RefreshScheduler:
         for answer in answers:
             answer()
         self._process_inbox()
-
-    def _force(self, profile: str) -> Outcome:
-        return self.refresh([profile], force=True)[profile].result()
 
     def _submit(self, profile: ScheduledProfile, request: ProfileRequest) -> None:
         sessions = self._refresher.sessions

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from assumed.app.check.inspection import Inspection
 from assumed.app.factory import (
@@ -23,6 +24,7 @@ from assumed.aws_files.profiles import read_aws_files
 from assumed.clock import SystemClock
 from assumed.config.key_locations import KeyLocations
 from assumed.credential_sources.base import SourceProfiles
+from assumed.engine.events import ProfileEvent
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler, require_enabled
@@ -42,6 +44,32 @@ from assumed.models import (
 from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
 from assumed.sts.client import StsClient, StsRequest
+
+RETRY_TIMEOUT = timedelta(seconds=60)
+"""How long a command retries what STS throttles, and what cannot reach it."""
+
+
+_SETTLE_SECONDS = 0.3
+
+
+class Progress(Protocol):
+    """Follows a refresh; called from other threads, and returns at once."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Take the outcome of a profile."""
+        ...
+
+    def on_event(self, event: ProfileEvent) -> None:
+        """Take an event of a profile, such as a failure that is retried."""
+        ...
+
+
+class RefreshInterrupted(KeyboardInterrupt):
+    """The user has interrupted a refresh; `outcomes` has the profiles that were done."""
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
 
 
 class Standalone:
@@ -123,21 +151,24 @@ class Standalone:
         *,
         force: bool,
         min_left: timedelta | None = None,
-        timeout: timedelta | None = None,
-        on_outcome: Callable[[Outcome], None] | None = None,
+        timeout: timedelta = RETRY_TIMEOUT,
+        progress: Progress | None = None,
     ) -> tuple[Outcome, ...]:
         """Refresh profiles; return their outcomes.
+
+        What STS throttles, and what cannot reach it, is retried until the time is up.
 
         Args:
             profiles: the names; if empty, all profiles that are stored in the file.
             force: also refresh sessions that are not due.
             min_left: refresh the sessions with less remaining, and no others.
-            timeout: how long to wait; None to wait without a limit.
-            on_outcome: called with each outcome as soon as it is known.
+            timeout: how long to wait.
+            progress: notified of outcomes and of failures.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
             CredentialsFileError: the file cannot be read.
+            RefreshInterrupted: Ctrl-C; the sessions that have arrived are written.
         """
         definitions = self.configuration.profiles
         chosen = list(dict.fromkeys(profiles)) or [
@@ -152,18 +183,40 @@ class Standalone:
         outcomes: dict[str, Outcome] = {name: _daemon_needed(name) for name in in_memory}
         self._remove_sessions_in_memory()
         if in_file:
-            self._file.recover()
-            stored = stored_credentials(self._file)
-            with self._scheduler(self._file, stored) as (scheduler, refresher):
-                if not force:
-                    refresher.verify_sessions(
-                        [definitions[name] for name in in_file if name in definitions]
-                    )
-                pending = scheduler.refresh(in_file, force=force, min_left=min_left)
-                refreshed = _wait_for_outcomes(pending, timeout, on_outcome)
-                outcomes |= {outcome.profile: outcome for outcome in refreshed}
-                self.clock_skew = _greatest(refresher.clock_skews)
+            refreshed = self._refresh(
+                in_file, force=force, min_left=min_left, timeout=timeout, progress=progress
+            )
+            outcomes |= {outcome.profile: outcome for outcome in refreshed}
         return tuple(outcomes[name] for name in chosen)
+
+    def _refresh(
+        self,
+        profiles: Sequence[str],
+        *,
+        force: bool,
+        min_left: timedelta | None,
+        timeout: timedelta,
+        progress: Progress | None,
+    ) -> tuple[Outcome, ...]:
+        """Refresh profiles that are stored in the file; see `refresh`."""
+        definitions = self.configuration.profiles
+        self._file.recover()
+        with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, refresher):
+            if not force:
+                refresher.verify_sessions(
+                    [definitions[name] for name in profiles if name in definitions]
+                )
+            pending = scheduler.refresh(profiles, force=force, min_left=min_left, persists=True)
+            try:
+                return _wait_for_outcomes(scheduler, pending, timeout, progress)
+            except KeyboardInterrupt:
+                self._file.close()
+                # The scheduler learns of the last writes on its own thread.
+                wait(pending.values(), _SETTLE_SECONDS)
+                done = [future.result() for future in pending.values() if future.done()]
+                raise RefreshInterrupted(done) from None
+            finally:
+                self.clock_skew = _greatest(refresher.clock_skews)
 
     def credentials(
         self, profile: str, *, min_left: timedelta
@@ -186,7 +239,9 @@ class Standalone:
     def check_live(
         self,
         profiles: Sequence[str] = (),
-        on_outcome: Callable[[Outcome], None] | None = None,
+        *,
+        timeout: timedelta = RETRY_TIMEOUT,
+        progress: Progress | None = None,
     ) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing.
 
@@ -194,7 +249,8 @@ class Standalone:
             profiles: names of enabled profiles; none for all. A profile that one of them is
                 chained to is assumed first, without a result of its own. Those that would use
                 up an MFA code are left out.
-            on_outcome: called with each outcome as soon as it is known.
+            timeout: how long to wait; until then, failures are retried as by `refresh`.
+            progress: as for `refresh`.
         """
         definitions = self.configuration.profiles
         requests: list[StsRequest] = []
@@ -208,8 +264,8 @@ class Standalone:
             chosen = [
                 name for name in profiles or self.enabled if not _takes_code(definitions, name)
             ]
-            pending = scheduler.refresh(chosen, force=True) if chosen else {}
-            outcomes = _wait_for_outcomes(pending, None, on_outcome)
+            pending = scheduler.refresh(chosen, force=True, persists=True) if chosen else {}
+            outcomes = _wait_for_outcomes(scheduler, pending, timeout, progress)
             self.clock_skew = _greatest(refresher.clock_skews)
             return tuple(
                 LiveCheck(
@@ -294,25 +350,33 @@ def _takes_code(definitions: Mapping[str, ProfileDefinition], profile: str) -> b
 
 
 def _wait_for_outcomes(
+    scheduler: RefreshScheduler,
     pending: Mapping[str, Future[Outcome]],
-    timeout: timedelta | None,
-    on_outcome: Callable[[Outcome], None] | None,
+    timeout: timedelta,
+    progress: Progress | None,
 ) -> tuple[Outcome, ...]:
     """Return the outcomes; those that are not known in time are failures."""
-    if on_outcome is not None:
+    if progress is not None:
+        scheduler.subscribe(progress.on_event)
         for future in pending.values():
-            future.add_done_callback(lambda done: on_outcome(done.result()))
-    wait(pending.values(), None if timeout is None else timeout.total_seconds())
+            future.add_done_callback(lambda done: progress.on_outcome(done.result()))
+    wait(pending.values(), timeout.total_seconds())
     return tuple(
-        future.result()
-        if future.done()
-        else _failed(
-            profile,
-            code="Timeout",
-            message="the refresh has not finished in time",
-            hint="allow it more time with `--timeout`",
-        )
+        future.result() if future.done() else _unfinished(scheduler, profile)
         for profile, future in pending.items()
+    )
+
+
+def _unfinished(scheduler: RefreshScheduler, profile: str) -> Outcome:
+    """Return the outcome of a profile when the time is up: its last failure, if there is one."""
+    status = scheduler.statuses([profile])[0]
+    if status.last_error is not None:
+        return Outcome(profile=profile, failure=status.last_error)
+    return _failed(
+        profile,
+        code="Timeout",
+        message="the refresh has not finished in time",
+        hint="allow it more time with `--timeout`",
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.options import Command, Options, common_options
+from assumed.cli.options import Command, Options, common_options, retry_timeout_option
 from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
@@ -29,15 +30,17 @@ if TYPE_CHECKING:
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@retry_timeout_option
 @common_options()
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913 - click passes each option
     context: click.Context,
     options: Options,
     profiles: tuple[str, ...],
     *,
     live: bool,
     as_json: bool,
+    timeout: timedelta,
 ) -> None:
     """Report every problem with its location and a fix.
 
@@ -58,7 +61,7 @@ def command(
         raise ConfigurationError(
             error.problems, hint="fix the file, then run this command again"
         ) from None
-    report = _report(standalone, profiles, live=live)
+    report = _report(standalone, profiles, timeout=timeout if live else None)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -66,16 +69,19 @@ def command(
     context.exit(1 if report.has_problems else 0)
 
 
-def _report(standalone: Standalone, profiles: tuple[str, ...], *, live: bool) -> CheckReport:
+def _report(
+    standalone: Standalone, profiles: tuple[str, ...], *, timeout: timedelta | None
+) -> CheckReport:
+    """Return what was found, with live checks if they have a timeout."""
     from assumed.app.check import CheckReport, find_problems  # noqa: PLC0415 - as Standalone
 
     standalone.require(profiles)
     findings = find_problems(standalone.inspect(os.environ))
-    if not live:
+    if timeout is None:
         return CheckReport.of(standalone.configuration, findings, profiles)
     chosen = profiles or standalone.enabled
-    with progress(len(chosen)) as on_outcome:
-        checks = standalone.check_live(chosen, on_outcome)
+    with progress(len(chosen)) as counter:
+        checks = standalone.check_live(chosen, timeout=timeout, progress=counter)
     return CheckReport.of(
         standalone.configuration,
         findings,

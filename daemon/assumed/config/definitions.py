@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from assumed.arn import partition_of
 from assumed.config.fields import NO_MFA_SESSION
 from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
 from assumed.models import (
@@ -96,17 +97,33 @@ def _definition(
     values |= {key: None for key, value in values.items() if value == ""}
     values["role_session_name"] = profile.role_session_name or session_name
     values["tags"] = MappingProxyType(dict(profile.tags))
-    source = _source(name, profile, profiles)
+    settings = _config_profiles(name, profiles)
+    source = _source(name, profile, profiles, settings)
     if isinstance(source, MfaCode) and not source.process:
         # The user has to be there: as late as for an MFA session.
         lifetime = timedelta(seconds=profile.duration_seconds)
         is_default = profile.refresh_before == DEFAULT_REFRESH_BEFORE
         if is_default and lifetime * DEFAULT_REFRESH_BEFORE.fraction > LOGIN_EXPIRY_WARNING:
             values["refresh_before"] = LOGIN_EXPIRY_WARNING
-    return ProfileDefinition(profile=name, source=source, **values)
+    return ProfileDefinition(profile=name, source=source, config_profiles=settings, **values)
 
 
-def _source(name: str, profile: ProfileModel, profiles: Mapping[str, ProfileModel]) -> Source:
+def _config_profiles(name: str, profiles: Mapping[str, ProfileModel]) -> tuple[str, ...]:
+    """Return the profiles whose settings may apply, in order: its own, those of its sources."""
+    found: list[str] = []
+    while name in profiles:
+        chosen = profiles[name].config_profile
+        found.append(chosen or name)
+        name = "" if chosen else profiles[name].source_profile
+    return (*found, name) if name else tuple(found)
+
+
+def _source(
+    name: str,
+    profile: ProfileModel,
+    profiles: Mapping[str, ProfileModel],
+    settings: tuple[str, ...],
+) -> Source:
     if profile.web_identity_token_file:
         return WebIdentity(Path(expand_home(profile.web_identity_token_file)))
     if profile.credential_source is not None:
@@ -118,7 +135,15 @@ def _source(name: str, profile: ProfileModel, profiles: Mapping[str, ProfileMode
         return source
     if profile.mfa_session == NO_MFA_SESSION:
         return MfaCode(source, profile.mfa_serial, name, profile.mfa_process)
-    return MfaSession(source, profile.mfa_serial, profile.mfa_session, profile.mfa_process)
+    return MfaSession(
+        source,
+        profile.mfa_serial,
+        profile.mfa_session,
+        profile.mfa_process,
+        region=profile.region or None,
+        config_profiles=settings,
+        partition=partition_of(profile.role_arn) if profile.role_arn else None,
+    )
 
 
 def _expanded(path: str) -> Path | None:

@@ -83,6 +83,8 @@ class StatusView:
             last_error=failures.failure,
             mfa_serial=device.serial if device else None,
             login_expires_at=self._mfa.expires_at(mfa_session) if mfa_session else until,
+            region=definition.region,
+            config_profiles=definition.config_profiles,
         )
 
     def next_attempt_at(self, profile: ScheduledProfile) -> datetime | None:

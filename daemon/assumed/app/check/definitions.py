@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from assumed.app.check.inspection import Inspection, source_profile_of
+from assumed.app.check.inspection import Inspection
 from assumed.app.check.sources import limits_roles_to_an_hour
-from assumed.aws_files.shadowing import Finding
+from assumed.aws_files.shadowing import FRESH_SUFFIX, Finding
+from assumed.config import loader
 from assumed.config.fields import MAX_CHAINED_SECONDS
 from assumed.models import ManagedProfile, MfaSession, ProfileDefinition, StorageMode
 from assumed.paths import expand_home
@@ -80,19 +81,23 @@ def _hooks(view: Inspection) -> Iterator[Finding]:
 
 
 def _ca_bundles(view: Inspection) -> Iterator[Finding]:
-    for source, users in view.users_by_source().items():
-        profile = view.files.profiles.get(source_profile_of(source) or "")
+    if "AWS_CA_BUNDLE" in view.environ:
+        return
+    users: dict[str, tuple[str, ...]] = {}
+    for name, definition in view.enabled.items():
+        chosen, _ = view.settings_of(definition)
+        users[chosen] = (*users.get(chosen, ()), name)
+    for chosen, names in users.items():
+        profile = view.files.profiles.get(chosen)
         entry = None if profile is None else profile.entries.get("ca_bundle")
-        if profile is None or entry is None or Path(expand_home(entry.value)).is_file():
-            continue
-        if "AWS_CA_BUNDLE" in view.environ:
+        if entry is None or Path(expand_home(entry.value)).is_file():
             continue
         yield Finding(
             str(entry.location),
-            f"profile {profile.name}: its ca_bundle {entry.value} is not a file",
-            f"no connection for {join_words(users)} is possible",
+            f"profile {chosen}: its ca_bundle {entry.value} is not a file",
+            f"no connection for {join_words(names)} is possible",
             "correct the path, or remove ca_bundle",
-            profiles=users,
+            profiles=names,
         )
 
 
@@ -100,39 +105,52 @@ def _regions(view: Inspection) -> Iterator[Finding]:
     """Note the profiles for which nothing says AWS tools the region; one note for all of them."""
     if view.environ.get("AWS_REGION") or view.environ.get("AWS_DEFAULT_REGION"):
         return
-    regions: dict[str, str] = {}
+    fixes: dict[str, str] = {}
     for name, definition in view.enabled.items():
         own = view.files.profiles.get(name)
         if definition.store is StorageMode.FILE and (own is None or own.value("region") is None):
-            regions[name] = _region_of(view, definition)
-    if not regions:
+            fixes[name] = _fix_of_region(view, name, definition)
+    if not fixes:
         return
-    commands = [
-        f"`aws configure set region {region} --profile {shlex.quote(name)}`"
-        for name, region in regions.items()
-    ]
-    has = "has" if len(regions) == 1 else "have"
+    has = "has" if len(fixes) == 1 else "have"
     yield Finding(
         str(view.files.config),
-        f"{join_words(list(regions))} {has} no region in the AWS config file",
+        f"{join_words(list(fixes))} {has} no region in the AWS config file",
         'commands such as `aws ec2 …` answer "You must specify a region"',
-        "\n  ".join(commands),
+        # `init` does it for several at once.
+        "\n  ".join(dict.fromkeys(fixes.values())),
         is_note=True,
-        profiles=tuple(regions),
+        profiles=tuple(fixes),
     )
 
 
+def _fix_of_region(view: Inspection, name: str, definition: ProfileDefinition) -> str:
+    own, original = view.files.profiles.get(name), definition.config_profiles[0]
+    role = view.files.profiles.get(original)
+    if (
+        (own is None or not own.config)
+        and name == original + FRESH_SUFFIX
+        and role is not None
+        and role.value("region") is not None
+        and role.value("role_arn") is not None
+    ):
+        path = view.configuration.path
+        is_default = path == loader.places(None, view.environ)[0].absolute()
+        chosen = "" if is_default else f" --config {shlex.quote(str(path))}"
+        return f"`assumed init --write-aws-config{chosen}`"
+    region = _region_of(view, definition)
+    return f"`aws configure set region {region} --profile {shlex.quote(name)}`"
+
+
 def _region_of(view: Inspection, definition: ProfileDefinition) -> str:
-    definitions = view.configuration.profiles
-    seen: set[str] = set()
-    while definition.region is None and isinstance(definition.source, ManagedProfile):
-        if definition.profile in seen:
-            break
-        seen.add(definition.profile)
-        definition = definitions[definition.source.name]
-    if definition.region is not None:
-        return definition.region
-    source = definition.source
-    name = None if isinstance(source, ManagedProfile) else source_profile_of(source)
-    profile = view.files.profiles.get(name or "")
-    return (None if profile is None else profile.value("region")) or "REGION"
+    """Return the region that `exec` gives to a command, or else that of a parent, or `REGION`."""
+    chosen, settings = view.settings_of(definition)
+    region = settings.get("region")
+    if region is not None and chosen == definition.config_profiles[0]:
+        return str(region)
+    link: ProfileDefinition | None = definition
+    while link is not None:
+        if link.region is not None:
+            return link.region
+        link = view.configuration.profiles.get(link.parent or "")
+    return str(region or "REGION")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from assumed.aws_files.profiles import AwsFiles
 from assumed.config.key_locations import KeyLocations
+from assumed.credential_sources.base import Settings
 from assumed.models import (
     Configuration,
     ManagedProfile,
@@ -32,6 +33,10 @@ class SourceResolver(Protocol):
 
     def login_command(self, name: str) -> str:
         """Return the command that logs in to a profile; empty if none is needed."""
+        ...
+
+    def settings(self, config_profiles: Sequence[str]) -> tuple[str | None, Settings]:
+        """Return the first of these profiles that has settings, and its settings."""
         ...
 
 
@@ -80,6 +85,11 @@ class Inspection:
             if not isinstance(definition.source, ManagedProfile):
                 users[definition.source] = (*users.get(definition.source, ()), name)
         return users
+
+    def settings_of(self, definition: ProfileDefinition) -> tuple[str, Mapping[str, Any]]:
+        """Return the profile whose settings apply to a definition's calls, and its settings."""
+        chosen, settings = self.sources.settings(definition.config_profiles)
+        return chosen or "default", settings.get("profile", {})
 
     def problem_of_command(self, command: str) -> str | None:
         """Return why a program cannot be started, such as `is not installed`; None if it can."""

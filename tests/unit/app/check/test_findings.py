@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from assumed.aws_files.shadowing import Finding
 from assumed.cli.output import format_finding
 from assumed.config import loader
 from assumed.config.key_locations import KeyLocations
+from assumed.credential_sources.aws_files_snapshot import AwsFilesSnapshot, Settings
 from assumed.errors import SourceMissingError
 from assumed.models import MfaSession
 from tests.fakes import NOON
@@ -54,6 +55,9 @@ class Sources:
 
     error: SourceMissingError | None = None
 
+    def __init__(self, config: Path, credentials: Path) -> None:
+        self._files = config, credentials
+
     def resolve(self, _: str) -> object:
         if self.error is not None:
             raise self.error
@@ -61,6 +65,12 @@ class Sources:
 
     def login_command(self, name: str) -> str:
         return f"aws sso login --profile {name}"
+
+    def settings(self, config_profiles: Sequence[str]) -> tuple[str | None, Settings]:
+        config, credentials = ((path, path.read_bytes()) for path in self._files)
+        snapshot = AwsFilesSnapshot.parse(config, credentials)
+        chosen = snapshot.first_existing(config_profiles)
+        return chosen, {} if chosen is None else snapshot.settings(chosen)
 
 
 class Home:
@@ -74,7 +84,7 @@ class Home:
         self.bin = directory / "bin"
         self.bin.mkdir()
         self.logins = Logins()
-        self.sources = Sources()
+        self.sources = Sources(self.config, self.credentials)
         self.environ: dict[str, str] = {"PATH": str(self.bin)}
 
     def write(self, config: str, credentials: str, yaml: str) -> None:
@@ -332,7 +342,7 @@ CASES: Mapping[str, tuple[str, str, str, str]] = {
     "a CA bundle that is missing": (
         "[profile base]\nca_bundle = /no/such/ca.pem\n",
         BASE,
-        DEPLOY,
+        f"{DEPLOY}, config_profile: base",
         "config:2: profile base: its ca_bundle /no/such/ca.pem is not a file",
     ),
     "a hook that is not installed": (
@@ -494,6 +504,42 @@ def test_check_notes_the_profiles_without_a_region_once(home: Home) -> None:
     ]
     home.environ["AWS_REGION"] = "eu-west-1"
     assert home.lines() == []
+
+
+def test_check_looks_at_the_settings_that_the_calls_are_made_with(home: Home) -> None:
+    home.write(
+        "[profile base]\nca_bundle = /no/such/ca.pem\n[profile corp]\nregion = eu-west-3\n"
+        "ca_bundle = /no/other/ca.pem\n[profile deploy]\nregion = eu-west-1\n",
+        BASE,
+        f"profiles:\n  deploy: {{{DEPLOY}}}\n"
+        f"  two: {{{DEPLOY}, config_profile: corp, region: eu-west-2}}\n",
+    )
+    bundle, region = home.findings()
+    assert bundle.problem == "profile corp: its ca_bundle /no/other/ca.pem is not a file"
+    assert bundle.profiles == ("two",)
+    assert region.fix == "`aws configure set region eu-west-3 --profile two`"
+
+
+def test_check_names_the_command_that_adds_all_settings_of_names_from_init(home: Home) -> None:
+    role = "region = eu-west-1\nrole_arn = x\nsource_profile = base\n"
+    home.write(
+        f"[profile a]\n{role}[profile b]\n{role}[profile corp]\nregion = eu-west-3\n",
+        BASE,
+        f"profiles:\n  a-fresh: {{{DEPLOY}, config_profile: a}}\n"
+        f"  b-fresh: {{{DEPLOY}, config_profile: b}}\n"
+        f"  corp-fresh: {{{DEPLOY}, config_profile: corp}}\n",
+    )
+    (finding,) = home.findings()
+    assert finding.profiles == ("a-fresh", "b-fresh", "corp-fresh")
+    assert finding.fix.splitlines() == [
+        f"`assumed init --write-aws-config --config {home.yaml}`",
+        "  `aws configure set region eu-west-3 --profile corp-fresh`",
+    ]
+    home.environ["XDG_CONFIG_HOME"] = str(home.path)
+    (home.path / "assumed").mkdir()
+    home.yaml = home.yaml.rename(home.path / "assumed" / "config.yaml")
+    (finding,) = home.findings()
+    assert finding.fix.splitlines()[0] == "`assumed init --write-aws-config`"
 
 
 def test_check_finds_a_credentials_file_in_a_directory_that_others_can_write(home: Home) -> None:

@@ -205,7 +205,10 @@ def test_check_live_continues_after_a_failed_profile(world: World) -> None:
     assert "lost: SourceMissing: " in checked.stderr
     assert "\n  from profile empty\n" in checked.stderr
     assert "reports: arn:aws:sts::" in checked.stdout
-    unreachable = world.run("check", "--live", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    # It would retry for a minute.
+    unreachable = world.run(
+        "check", "--live", "--timeout", "2s", AWS_ENDPOINT_URL="http://127.0.0.1:9"
+    )
     assert unreachable.returncode == 1
     assert "reports: EndpointConnectionError: " in unreachable.stderr
     assert f"\n  from profile {SOURCE}, failed after " in unreachable.stderr

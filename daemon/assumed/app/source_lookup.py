@@ -27,6 +27,10 @@ class SourceLookup:
         """The profiles of the AWS files."""
         return self._names
 
+    def confirm_processes(self) -> None:
+        """Let each `credential_process` run that the credentials file now has."""
+        self._sources.confirm_processes()
+
     def begin(self) -> None:
         """Begin to read a configuration.
 

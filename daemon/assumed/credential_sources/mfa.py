@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,11 +23,14 @@ from assumed.credential_sources.mfa_cache import MfaCacheFile
 from assumed.credential_sources.mfa_codes import MfaCodes, long_term_keys, parse_mfa_code
 from assumed.credential_sources.mfa_command import read_mfa_code
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
+from assumed.credential_sources.source_slots import SOURCE_SLOTS
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
     MfaCodeNeededError,
 )
+from assumed.file_calls import FileCalls, HangingFileError
+from assumed.fsutil import local_fault_hint
 from assumed.models import (
     MfaCode,
     MfaSession,
@@ -106,6 +110,7 @@ class MfaSessions:
         self.codes = MfaCodes(clock, run=run)
         """The codes of the devices, which also sources without a session use."""
         self.directory = directory
+        self._files = FileCalls(str(directory))
         self._lock = threading.Lock()
         self._states: dict[tuple[str, str], _MfaSessionState] = {}
 
@@ -131,7 +136,11 @@ class MfaSessions:
     def fingerprint(self, source: MfaSession) -> str | None:
         """Return a text that changes with the keys or the session; None if unreadable."""
         keys = self._profiles.fingerprint(source.profile.name)
-        return None if keys is None else f"{keys} {file_state(self._state_for(source).file.path)}"
+        path = self._state_for(source).file.path
+        try:
+            return None if keys is None else f"{keys} {self._files.run(lambda: file_state(path))}"
+        except HangingFileError:
+            return None
 
     def expires_at(self, source: MfaSession) -> datetime | None:
         """Return the expiration by STS's clock, aware UTC; None if there is no valid session."""
@@ -197,7 +206,8 @@ class MfaSessions:
                 f"there is no valid MFA session of {source.serial} for source {source.profile}",
                 hint="enter an MFA code with `assumed login`",
             )
-        with state.start_lock:
+        label = f"MFA session of {source.serial}"
+        with SOURCE_SLOTS.exclusive(state.start_lock, label):
             # Another thread may have started the session meanwhile, or failed to.
             if (current := self._reusable(source, state, other_than)) is not None:
                 return current
@@ -238,22 +248,27 @@ class MfaSessions:
             state.credentials = issued.credentials
             state.expires_at = asked_at + lifetime.total_seconds()
             state.trusts_wall_clock = False
-            state.file.write(source, issued.credentials)
-            state.file_state = file_state(state.file.path)
+        with suppress(HangingFileError):
+            # Without the lock, which the scheduler takes.
+            state.file_state = self._files.run(partial(_write, state.file, source, issued))
         return issued.credentials
 
     def _current(self, source: MfaSession, state: _MfaSessionState) -> TemporaryCredentials | None:
         """Return the session that is valid now, after loading a changed cache file."""
-        now_on_disk = file_state(state.file.path)
+        known = state.file_state
         state.fault = None
-        if now_on_disk != state.file_state:
-            try:
-                stored = state.file.read(source)
-            except LocalFaultError as error:
-                # What is known stays; the file is read again the next time.
-                state.fault = error
-            else:
-                state.file_state = now_on_disk
+        try:
+            changed = self._files.run(partial(_read_if_changed, state.file, source, known))
+        except HangingFileError as error:
+            state.fault = LocalFaultError(
+                f"{error.filename}: {error.strerror}", hint=local_fault_hint(error)
+            )
+        except LocalFaultError as error:
+            # What is known stays; the file is read again the next time.
+            state.fault = error
+        else:
+            if changed is not None:
+                state.file_state, stored = changed
                 self._adopt(source, state, stored)
         current = state.credentials
         if current is None or current.access_key_id in state.rejected:
@@ -290,6 +305,18 @@ class MfaSessions:
             if key not in self._states:
                 self._states[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
             return self._states[key]
+
+
+def _read_if_changed(
+    file: MfaCacheFile, source: MfaSession, known: FileState | None
+) -> tuple[FileState, TemporaryCredentials | None] | None:
+    state = file_state(file.path)
+    return None if state == known else (state, file.read(source))
+
+
+def _write(file: MfaCacheFile, source: MfaSession, issued: SessionTokenResponse) -> FileState:
+    file.write(source, issued.credentials)
+    return file_state(file.path)
 
 
 class MfaSource:

@@ -52,6 +52,7 @@ class LoginHandler:
         self._mfa.read_one(session)
         login = Login(profile=definition.profile, mfa_serial=session.serial, expires_at=expires_at)
         self._events.login_succeeded(login, session)
+        self._events.publish()
         return login
 
     def _assume_with(self, source: MfaCode, code: str) -> Login:

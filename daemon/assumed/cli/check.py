@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.cli.options import Command, Options, common_options
+from assumed.cli.other_user import show_as, system_option, typed_arguments
 from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.progress import progress
 from assumed.errors import ConfigurationError, InvalidConfigurationError
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
 
 @click.command("check", cls=Command, examples=("assumed check", "assumed check --live"))
 @click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
+@system_option("As root: check what this user has, as this user.")
 @common_options()
 @click.pass_context
-def command(context: click.Context, options: Options, *, live: bool) -> None:
+def command(context: click.Context, options: Options, user: str | None, *, live: bool) -> None:
     """Report every problem with its location and a fix.
 
     Checks the configuration, and whether AWS tools use the credentials that assumed writes. Without
     --live, sends no request to AWS. With --live, also shows for each role which identity assumes it
     and for how long the session is valid, or why the call failed.
     """
+    if user is not None:
+        context.exit(show_as(user, ["check", *typed_arguments(context, without="user")]))
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     options.configure_log()

@@ -79,5 +79,17 @@ def main(arguments: Sequence[str]) -> int:
         return _FAILED
     except AssumedError as error:
         print_error(error)
-        return error.exit_status
-    return status if isinstance(status, int) else 0
+        status = error.exit_status
+    if not isinstance(status, int):
+        return 0
+    if status and "--system" not in arguments and (note := _note_about_instances()):
+        click.echo(note, err=True)
+    return status
+
+
+def _note_about_instances() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    from assumed.cli.other_user import note_about_instances  # noqa: PLC0415 - only root needs it
+
+    return note_about_instances()

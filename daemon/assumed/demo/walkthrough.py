@@ -265,7 +265,7 @@ def _find_aws() -> str:
 def _not_installed() -> UsageError:
     return UsageError(
         "the demo needs moto and the AWS CLI, which are not installed",
-        hint="run `pip install 'assumed[demo]'`, or `make demo` in a clone",
+        hint="in a clone, run `make demo`, or `pipx install --force '.[demo]'`",
     )
 
 

@@ -144,8 +144,15 @@ def format_status(
         config: `--config`.
 
     Raises:
-        CommandFailedError: an unknown field, or a profile that the daemon does not know.
+        CommandFailedError: no field, an unknown one, or a profile that the daemon does not know.
     """
+    if "{" not in template:
+        raise CommandFailedError(
+            f"--format {_printable(template)}: a text with fields is needed, such as {{profile}}",
+            hint="for JSON, use `--json`; without either, `assumed status` prints a table",
+            code=_USAGE,
+            status=_WRONG_USAGE,
+        )
     response = _request_status(profiles, config)
     if response is None:
         reader = CredentialsReader(os.environ)

@@ -45,9 +45,11 @@ class _Commands(CommandGroup):
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, message="assumed %(version)s")
+@click.version_option(__version__, "-V", "--version", message="assumed %(version)s")
 def _assumed() -> None:
     """Keep AWS profile credentials refreshed.
+
+    The options that all commands have, such as --config, -v and -q, may also stand before COMMAND.
 
     Exit status: 0 success, 1 a profile failed, 2 wrong usage, 78 invalid configuration,
     130 interrupted.

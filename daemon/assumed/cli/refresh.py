@@ -8,7 +8,7 @@ import click
 
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options
-from assumed.cli.output import format_outcome, utc_now
+from assumed.cli.output import format_outcome, print_outcomes_as_json, utc_now
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
 
@@ -22,10 +22,14 @@ note: the credentials file has hard links
 )
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option("--force", is_flag=True, help="Also refresh profiles that are not due.")
-@common_options()
+@common_options(has_json=True)
 @click.pass_context
 def command(
-    context: click.Context, options: Options, profiles: tuple[str, ...], *, force: bool
+    context: click.Context,
+    options: Options,
+    profiles: tuple[str, ...],
+    *,
+    force: bool,
 ) -> None:
     """Refresh profiles now, all of them by default.
 
@@ -46,6 +50,12 @@ def command(
         with progress(len(profiles or standalone.enabled)) as on_outcome:
             outcomes = standalone.refresh(profiles, force=force, on_outcome=on_outcome)
     now = utc_now()
+    if options.as_json:
+        print_outcomes_as_json(outcomes)
+        context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
     for outcome in outcomes:
-        click.echo(format_outcome(outcome, now=now), err=not outcome.ok)
+        if outcome.ok:
+            options.echo(format_outcome(outcome, now=now))
+        else:
+            click.echo(format_outcome(outcome, now=now), err=True)
     context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)

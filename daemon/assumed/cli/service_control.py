@@ -39,10 +39,9 @@ _VERSION = 1
     examples=("assumed service status", "sudo assumed service status --system jenkins"),
 )
 @_system_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@common_options(config_help=None)
+@common_options(config_help=None, has_json=True)
 @click.pass_context
-def status(context: click.Context, options: Options, user: str | None, *, as_json: bool) -> None:
+def status(context: click.Context, options: Options, user: str | None) -> None:
     """Show the service and its profiles.
 
     Shows the unit as systemd knows it, then the state of each profile. Exits with 1 if the service
@@ -52,7 +51,7 @@ def status(context: click.Context, options: Options, user: str | None, *, as_jso
     service = _service(user)
     state = service.state()
     is_running = state.active in {"active", "reloading"}
-    if as_json:
+    if options.as_json:
         profiles = _status_json(user, options) if is_running else None
         click.echo(json.dumps(_to_json(service, state, profiles), indent=2))
         context.exit(0 if profiles is not None and _is_healthy(profiles) else 1)
@@ -97,7 +96,7 @@ def restart(options: Options, user: str | None) -> None:
     else:
         _require_configuration()
     service.restart()
-    click.echo(f"{service.unit}: restarted, version {__version__}")
+    options.echo(f"{service.unit}: restarted, version {__version__}")
 
 
 @click.command(

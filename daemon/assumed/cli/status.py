@@ -36,7 +36,6 @@ _ALL = "*"
     ),
 )
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--watch",
     is_flag=True,
@@ -51,13 +50,12 @@ _ALL = "*"
 )
 @system_option("As root: show the status of this user, read as this user.")
 @click.option("--all", "user", flag_value=_ALL, help="As root: of every user with a system unit.")
-@common_options()
-def command(  # noqa: PLR0913 - one for each option
+@common_options(has_json=True)
+def command(
     options: Options,
     profiles: tuple[str, ...],
     user: str | None,
     *,
-    as_json: bool,
     watch: bool,
     template: str | None,
 ) -> int:
@@ -73,7 +71,7 @@ def command(  # noqa: PLR0913 - one for each option
         if user != _ALL:
             return show_as(user, arguments)
         require_root()
-        return _show_all_users_as_json(arguments) if as_json else _show_all_users(arguments)
+        return _show_all_users_as_json(arguments) if options.as_json else _show_all_users(arguments)
     if template is not None:
         # The fast path has answered every valid use of --format.
         raise click.UsageError("--format takes a text, and excludes --json and --watch")
@@ -85,7 +83,7 @@ def command(  # noqa: PLR0913 - one for each option
     if watch:
         from assumed.cli import status_watch  # noqa: PLC0415 - rich is slow to import
 
-        if as_json:
+        if options.as_json:
             status_watch.stream(read_status)
         elif not sys.stdout.isatty():
             raise click.UsageError("--watch needs a terminal; without one, use --watch --json")
@@ -93,7 +91,7 @@ def command(  # noqa: PLR0913 - one for each option
             status_watch.watch(read_status)
         return 0
     status = read_status()
-    if as_json:
+    if options.as_json:
         click.echo(json.dumps(status_to_json(status), indent=2))
     else:
         print_status(status, now=utc_now(), show_all=bool(profiles))

@@ -329,7 +329,8 @@ def _dispatch(command: str, *arguments: str) -> tuple[str | None, int]:
         options = _parse_options(arguments, ("--profile", "--format"))
         if options is None or options[_POSITIONAL]:
             return None, 0
-        profile, config = _last_value(options, "--profile"), _last_value(options, "--config")
+        profile = _last_value(options, "--profile") or os.environ.get("AWS_PROFILE")
+        config = _last_value(options, "--config")
         output_format = _last_value(options, "--format") or "process"
         return export_credentials(profile or "", output_format, config=config), 0
     if "--json" in arguments:

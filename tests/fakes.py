@@ -128,13 +128,13 @@ class FakeSources:
         self.logins = FakeLogins()
         self.known = {name: FakeSource(name, f"{name} 1") for name in names}
 
-    def resolve(self, source: RootSource) -> Any:
+    def resolve(self, source: RootSource, config_profiles: Sequence[str] = ()) -> Any:
         name = self._name(source)
         if name not in self.known:
             raise SourceMissingError(f"profile {name} does not exist", hint="add it")
         return self.known[name]
 
-    def fingerprint(self, source: RootSource) -> str | None:
+    def fingerprint(self, source: RootSource, config_profiles: Sequence[str] = ()) -> str | None:
         name = self._name(source)
         return self.known[name].fingerprint if name in self.known else None
 

@@ -29,7 +29,7 @@ from assumed.errors import (
     StsThrottledError,
     StsUnavailableError,
 )
-from assumed.models import ProfileDefinition, SourceCredentials
+from assumed.models import MfaSession, ProfileDefinition, SourceCredentials, SourceProfile
 from assumed.sts.client import AssumedRole, StsClient
 from tests.fakes import LONG_TERM, NOON, role
 
@@ -75,6 +75,8 @@ class StsStub:
     body: bytes = field(default_factory=response)
     date: str | None = DATE
     is_cut_off: bool = False
+    closes: int = 0
+    """How many requests are answered by closing the connection."""
     first: list[tuple[int, bytes]] = field(default_factory=list)
     """Statuses and bodies of the first responses."""
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -105,6 +107,10 @@ class StsHandler(BaseHTTPRequestHandler):
         form = self.rfile.read(int(self.headers["Content-Length"])).decode()
         endpoint.requests.append({key: value for key, [value] in parse_qs(form).items()})
         endpoint.headers.append(dict(self.headers))
+        if endpoint.closes:
+            endpoint.closes -= 1
+            self.close_connection = True
+            return
         status, body = endpoint.first.pop(0) if endpoint.first else (endpoint.status, endpoint.body)
         self.send_response_only(status)
         if endpoint.date is not None:
@@ -172,6 +178,25 @@ def failure(kind: type[AssumedError]) -> AssumedError:
     assert TOKEN not in text
     assert LONG_TERM.secret_access_key not in text
     return raised.value
+
+
+def test_a_request_is_repeated_once_if_the_server_has_closed_the_connection(
+    endpoint: StsStub,
+) -> None:
+    endpoint.closes = 1
+    assert call().credentials.access_key_id == "ASIAISSUED"
+    assert len(endpoint.requests) == 2
+    endpoint.closes = 5
+    assert failure(StsUnavailableError).code == "ConnectionClosedError"
+    assert len(endpoint.requests) == 4
+
+
+def test_a_request_with_an_mfa_code_is_not_repeated(endpoint: StsStub) -> None:
+    endpoint.closes = 1
+    source = MfaSession(SourceProfile("keys"), "arn:aws:iam::111122223333:mfa/me")
+    with pytest.raises(StsUnavailableError):
+        StsClient(SystemClock()).get_session_token(source, "123456", LONG_TERM, new_session())
+    assert len(endpoint.requests) == 1
 
 
 def test_assume_role_returns_the_whole_response(endpoint: StsStub) -> None:

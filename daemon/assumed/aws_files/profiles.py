@@ -7,7 +7,7 @@ up to botocore: see `credential_sources`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,10 @@ from assumed.aws_files.ini import IniDocument
 from assumed.aws_files.ownership import is_managed
 from assumed.errors import SourceUnavailableError
 from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
+
+_KINDS = ("profile", "sso-session", "services")
+# Read by the AWS CLI: features in preview, plugins.
+_OTHER_SECTIONS = ("preview", "plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,21 @@ class AwsProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoredHeader:
+    """A section that AWS tools ignore.
+
+    Args:
+        header: without its brackets.
+        location: of the header.
+        reason: why, and how it has to be written.
+    """
+
+    header: str
+    location: SourceLocation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AwsFiles:
     """The contents of both files.
 
@@ -87,12 +106,16 @@ class AwsFiles:
         credentials: the path of the credentials file.
         profiles: by name, those of the config file first.
         misplaced: headers `[profile NAME]` in the credentials file, which define no profile NAME.
+        sso_sessions: the entries below each `[sso-session NAME]` of the config file.
+        ignored: headers of the config file that AWS tools ignore, with the reason.
     """
 
     config: Path
     credentials: Path
     profiles: Mapping[str, AwsProfile]
     misplaced: Mapping[str, SourceLocation]
+    sso_sessions: Mapping[str, Mapping[str, ConfigValue]] = field(default_factory=dict)
+    ignored: Sequence[IgnoredHeader] = ()
 
 
 def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
@@ -112,11 +135,20 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
         CredentialsFileMalformedError: botocore cannot read one either; names the line.
     """
     profiles: dict[str, AwsProfile] = {}
+    sso_sessions: dict[str, Mapping[str, ConfigValue]] = {}
+    ignored: list[IgnoredHeader] = []
     for header, location, entries in _sections(*config):
         name = profile_name(header)
         if name is not None:
             # For botocore [default] and [profile default] are one profile: the later one wins.
+            if name in profiles:
+                replaced = f"{location} is the same profile, and replaces this section"
+                ignored.append(IgnoredHeader(name, profiles[name].location, replaced))
             profiles[name] = AwsProfile(name, location, entries)
+        elif (name := _named_section(header, "sso-session")) is not None:
+            sso_sessions[name] = entries
+        elif (reason := _why_ignored(header)) is not None:
+            ignored.append(IgnoredHeader(header, location, reason))
     misplaced: dict[str, SourceLocation] = {}
     for header, location, entries in _sections(*credentials):
         known = profiles.get(header)
@@ -126,7 +158,7 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
             misplaced[name] = location
         else:
             profiles[header] = AwsProfile(header, location, credentials=entries)
-    return AwsFiles(config[0], credentials[0], profiles, misplaced)
+    return AwsFiles(config[0], credentials[0], profiles, misplaced, sso_sessions, tuple(ignored))
 
 
 def _read(path: Path) -> bytes:
@@ -165,10 +197,25 @@ def profile_name(header: str) -> str | None:
     """Return the profile under a header of the config file (botocore, build_profile_map)."""
     if header == "default":
         return header
-    if not header.startswith("profile"):
+    return _named_section(header, "profile")
+
+
+def _named_section(header: str, kind: str) -> str | None:
+    if not header.startswith(kind):
         return None
     try:
         words = shlex.split(header)
     except ValueError:
         return None
-    return words[1] if len(words) == 2 else None  # noqa: PLR2004 - `profile` and its name
+    return words[1] if len(words) == 2 else None  # noqa: PLR2004 - the kind and the name
+
+
+def _why_ignored(header: str) -> str | None:
+    """Return why AWS tools ignore a section of the config file; None if they use it."""
+    if header in _OTHER_SECTIONS or _named_section(header, "services") is not None:
+        return None
+    kind, _, name = header.partition(" ")
+    if kind in _KINDS:
+        quoted = shlex.quote(name.strip())
+        return f"a name with a blank or a quote has to be quoted: [{kind} {quoted}]"
+    return f"a profile of this file is written as [profile {shlex.quote(header)}]"

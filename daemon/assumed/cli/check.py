@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.options import Command, Options, common_options
+from assumed.cli.options import Command, Options, common_options, retry_timeout_option
 from assumed.cli.other_user import show_as, system_option, typed_arguments
 from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.progress import progress
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
 @click.command("check", cls=Command, examples=("assumed check", "assumed check --live"))
 @click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
 @system_option("As root: check what this user has, as this user.")
+@retry_timeout_option
 @common_options()
 @click.pass_context
-def command(context: click.Context, options: Options, user: str | None, *, live: bool) -> None:
+def command(
+    context: click.Context,
+    options: Options,
+    user: str | None,
+    *,
+    live: bool,
+    timeout: timedelta,
+) -> None:
     """Report every problem with its location and a fix.
 
     Checks the configuration, and whether AWS tools use the credentials that assumed writes. Without
@@ -46,8 +55,8 @@ def command(context: click.Context, options: Options, user: str | None, *, live:
         click.echo(format_finding(finding), err=True)
     checks: tuple[LiveCheck, ...] = ()
     if live:
-        with progress(len(standalone.enabled)) as on_outcome:
-            checks = standalone.check_live(on_outcome)
+        with progress(len(standalone.enabled)) as counter:
+            checks = standalone.check_live(timeout=timeout, progress=counter)
     for check in checks:
         click.echo(format_live_check(check), err=not check.outcome.ok)
     count = len(standalone.configuration.profiles)

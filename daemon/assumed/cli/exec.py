@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 
 import click
 
 from assumed.app.program import this_program
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Command, Options, common_options
+from assumed.cli.options import Command, Options, common_options, retry_timeout_option
 from assumed.cli.profile_completion import complete_profile
 
 
@@ -55,9 +56,15 @@ class _ExecCommand(Command):
     is_flag=True,
     help="Pass plain AWS_* keys of one session, which is not refreshed.",
 )
+@retry_timeout_option
 @common_options(log_level="warning")
 def command(
-    options: Options, profile: str | None, command_line: tuple[str, ...], *, static: bool
+    options: Options,
+    profile: str | None,
+    command_line: tuple[str, ...],
+    *,
+    static: bool,
+    timeout: timedelta,
 ) -> None:
     """Run a command with credentials that stay fresh.
 
@@ -75,7 +82,7 @@ def command(
         raise click.UsageError("Missing argument PROFILE: name it, or set AWS_PROFILE.")
     options.configure_log()
     daemon = connect_to_daemon(options)
-    ExecEnvironment(profile, os.environ, static=static).exec(
+    ExecEnvironment(profile, os.environ, static=static, timeout=timeout).exec(
         command_line or (os.environ.get("SHELL") or "/bin/sh",),
         daemon=daemon,
         config_path=options.config_path() if daemon is None else None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,7 +49,7 @@ def typed_arguments(context: click.Context, *, without: str) -> list[str]:
     """Return the arguments of a command as they were typed, without one option.
 
     Args:
-        context: of the command, whose options are texts, paths and flags.
+        context: of the command, whose options are texts, paths, durations, flags and counts.
         without: the parameter to leave out.
     """
     options: list[str] = []
@@ -60,13 +61,19 @@ def typed_arguments(context: click.Context, *, without: str) -> list[str]:
         value = context.params[name]
         if isinstance(parameter, click.Argument):
             values += value if parameter.nargs == -1 else [value]
-        elif isinstance(parameter, click.Option) and parameter.is_flag:
-            options.append(parameter.opts[0])
+        elif isinstance(parameter, click.Option) and (parameter.is_flag or parameter.count):
+            options += [parameter.opts[0]] * int(value)
         else:
-            # The command runs in another directory.
-            text = os.path.abspath(value) if isinstance(value, os.PathLike) else str(value)  # noqa: PTH100 - keeps a symbolic link
-            options += [parameter.opts[0], text]
+            options += [parameter.opts[0], _typed(value)]
     return [*options, "--", *values] if values else options
+
+
+def _typed(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value.absolute())  # the command runs in another directory
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():.0f}s"
+    return str(value)
 
 
 def note_about_instances() -> str | None:

@@ -7,7 +7,7 @@ role itself, so the one-hour limit of role chaining does not apply.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,9 +17,10 @@ from typing import Protocol
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
+from assumed.credential_sources.aws_files_reader import FileState, file_state
 from assumed.credential_sources.mfa_cache import MfaCacheFile
 from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
-from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
+from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
@@ -110,14 +111,24 @@ class MfaSessions:
         self._asked_at: dict[object, float] = {}
         """When a device last gave a code, by its command and by its serial."""
 
-    def resolve(self, source: MfaSession) -> MfaSource:
+    def resolve(self, source: MfaSession, config_profiles: Sequence[str] = ()) -> MfaSource:
         """Return the source, without asking for a code.
+
+        Args:
+            source: which; its own settings decide where GetSessionToken is called.
+            config_profiles: for the calls that the session signs, as in `SourceProfiles.resolve`.
 
         Raises:
             SourceMissingError: the source profile does not exist.
             SourceUnavailableError: the AWS files cannot be read.
         """
-        return MfaSource(self, source, self._profiles.resolve(source.profile.name))
+        name = source.profile.name
+        return MfaSource(
+            self,
+            source,
+            self._profiles.resolve(name, source.config_profiles),
+            self._profiles.resolve(name, config_profiles).botocore_session,
+        )
 
     def fingerprint(self, source: MfaSession) -> str | None:
         """Return a text that changes with the keys or the session; None if unreadable."""
@@ -151,7 +162,7 @@ class MfaSessions:
             raise UsageError(
                 "an MFA code is six digits", hint="enter the code that the device shows now"
             )
-        resolved = self._profiles.resolve(source.profile.name)
+        resolved = self._profiles.resolve(source.profile.name, source.config_profiles)
         state = self._state_for(source)
         with state.start_lock:
             return self._start(source, code, resolved, state).expiration
@@ -301,7 +312,9 @@ class MfaSessions:
         ahead = timedelta(0)
         # Without its profile the session is of no use, whatever the time.
         with suppress(AssumedError):
-            botocore_session = self._profiles.resolve(source.profile.name).botocore_session
+            botocore_session = self._profiles.resolve(
+                source.profile.name, source.config_profiles
+            ).botocore_session
             ahead = self._sts.mfa_clock_ahead(source, botocore_session)
         state.credentials = stored
         state.expires_at = self._expires_at(stored, self._clock.now() + ahead)
@@ -320,19 +333,28 @@ class MfaSessions:
 
 
 class MfaSource:
-    """An MFA session as a `CredentialProvider`."""
+    """An MFA session as a `CredentialProvider`.
 
-    def __init__(self, sessions: MfaSessions, source: MfaSession, resolved: ResolvedSource) -> None:
+    Args:
+        sessions: start it.
+        source: which.
+        resolved: the profile with the long-term keys, for GetSessionToken.
+        botocore_session: for the calls that the session signs.
+    """
+
+    def __init__(
+        self,
+        sessions: MfaSessions,
+        source: MfaSession,
+        resolved: ResolvedSource,
+        botocore_session: BotocoreSession,
+    ) -> None:
+        self.botocore_session = botocore_session
         self._sessions = sessions
         self._source = source
         self._resolved = resolved
         self._last_used: str | None = None
         """The access key id of the session that was returned last."""
-
-    @property
-    def botocore_session(self) -> BotocoreSession:
-        """The botocore session of the source profile."""
-        return self._resolved.botocore_session
 
     def credentials(self) -> SourceCredentials:
         """Return the credentials of the MFA session.

@@ -63,12 +63,12 @@ class Sources(Protocol):
         """The sessions that MFA codes start."""
         ...
 
-    def resolve(self, source: RootSource) -> CredentialProvider:
-        """Return a source; its credentials are not loaded yet."""
+    def resolve(self, source: RootSource, config_profiles: Sequence[str]) -> CredentialProvider:
+        """Return a source with the settings of a profile; its credentials are not loaded yet."""
         ...
 
-    def fingerprint(self, source: RootSource) -> str | None:
-        """Return a text that changes whenever the credentials of a source may have changed."""
+    def fingerprint(self, source: RootSource, config_profiles: Sequence[str]) -> str | None:
+        """Return a text that changes whenever its credentials or the settings may have changed."""
         ...
 
     def account_id(self, source: RootSource) -> str | None:
@@ -179,8 +179,8 @@ class Refresher:
         try:
             root = self._root_source(definition)
             # Before the call, so that a change while it is under way counts as a change.
-            fingerprint = self._sources.fingerprint(root)
-            source = self._sources.resolve(root)
+            fingerprint = self._sources.fingerprint(root, definition.config_profiles)
+            source = self._sources.resolve(root, definition.config_profiles)
             url = self._sts.endpoint_url(definition, source.botocore_session)
             account_id = self._role_account(definition) or self._account_of(root, fingerprint)
         except AssumedError:
@@ -197,7 +197,9 @@ class Refresher:
             ParentNotReadyError: the profile that this one is chained to has no valid session.
             AssumedError: raised by the source or by the call to STS.
         """
-        source = prepared.source or self._sources.resolve(self._root_source(definition))
+        source = prepared.source or self._sources.resolve(
+            self._root_source(definition), definition.config_profiles
+        )
         # Measured before the call, so that a session is never taken for longer than it is.
         asked_at = self._clock.boottime()
         try:
@@ -236,7 +238,9 @@ class Refresher:
             SourceRejectedError: the session does not work.
             AssumedError: raised by the source or by the call to STS.
         """
-        source = prepared.source or self._sources.resolve(self._root_source(definition))
+        source = prepared.source or self._sources.resolve(
+            self._root_source(definition), definition.config_profiles
+        )
         return self._sts.check_session(definition, issued, source.botocore_session)
 
     def store_session(self, definition: ProfileDefinition, session: RoleSession) -> Future[None]:
@@ -256,9 +260,10 @@ class Refresher:
         return already_done()
 
     def source_fingerprint(self, definition: ProfileDefinition) -> str | None:
-        """Return a text that changes whenever the source credentials of a profile may have."""
+        """Return a text that changes whenever the source of a profile or its settings may have."""
         try:
-            return self._sources.fingerprint(self._root_source(definition))
+            root = self._root_source(definition)
+            return self._sources.fingerprint(root, definition.config_profiles)
         except ParentNotReadyError:
             return None
 
@@ -319,7 +324,7 @@ class Refresher:
         return SourceCredentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     def _root_source(self, definition: ProfileDefinition) -> RootSource:
-        """Return the source at the top of a chain: its endpoint and CA settings count."""
+        """Return the source at the top of a chain."""
         definitions = self._definitions
         while isinstance(source := definition.source, ManagedProfile):
             # A reload may have removed the parent while this refresh was under way.

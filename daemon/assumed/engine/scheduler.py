@@ -34,7 +34,7 @@ from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
 from assumed.engine.heartbeat_checks import HeartbeatChecks
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
-from assumed.engine.refresh_policy import ZERO, RetriedBy
+from assumed.engine.refresh_policy import ZERO, RetriedBy, is_temporary
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
 from assumed.engine.requests import (
@@ -172,7 +172,12 @@ class RefreshScheduler:
             answer()
 
     def refresh(
-        self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
+        self,
+        profiles: Sequence[str],
+        *,
+        force: bool,
+        min_left: timedelta | None = None,
+        persists: bool = False,
     ) -> dict[str, Future[Outcome]]:
         """Refresh profiles now; what is still fresh is left alone unless forced.
 
@@ -182,6 +187,7 @@ class RefreshScheduler:
             profiles: names; none for all that are enabled.
             force: also refresh what is still fresh.
             min_left: a session is fresh if it has this much remaining; None if it is not due.
+            persists: a throttled or unreachable STS is no outcome: wait for the retries.
 
         Returns:
             The future outcome of each profile.
@@ -193,12 +199,14 @@ class RefreshScheduler:
         names = [_enabled(known, name).name for name in profiles] or [
             profile.name for profile in known.values() if profile.definition.enabled
         ]
-        requests = [RefreshRequest(name, force=force, min_left=min_left) for name in names]
+        requests = [RefreshRequest(name, force, min_left, persists) for name in names]
         for request in requests:
             self._submit(known[request.profile], request)
         return {request.profile: request.future for request in requests}
 
-    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+    def credentials(
+        self, profile: str, *, min_left: timedelta, persists: bool = False
+    ) -> Future[Credentials]:
         """Return a profile's credentials, refreshed first if too little remains of them.
 
         If the refresh fails, the old ones are returned while they last for over a minute. May be
@@ -207,6 +215,7 @@ class RefreshScheduler:
         Args:
             profile: a name.
             min_left: how long they must still last; at most half of a session's lifetime counts.
+            persists: a throttled or unreachable STS is no failure: wait for the retries.
 
         Returns:
             The future credentials; it fails with `RefreshFailedError`.
@@ -214,7 +223,7 @@ class RefreshScheduler:
         Raises:
             UsageError: a name that is not in the configuration, or is disabled there.
         """
-        request = CredentialsRequest(profile, min_left)
+        request = CredentialsRequest(profile, min_left, persists)
         self._submit(_enabled(self._queue.profiles, profile), request)
         return request.future
 
@@ -344,7 +353,8 @@ class RefreshScheduler:
             return []
         self._first_pass.tried(profile.name)
         self._queue.wake_children(profile)
-        return self._pop_answers(profile, profile.failures.failure)
+        may_pass = is_temporary(self._queue.first_failure(profile))
+        return self._pop_answers(profile, profile.failures.failure, may_pass=may_pass)
 
     def _accept(self, request: ProfileRequest) -> list[_Answer]:
         sessions = self._refresher.sessions
@@ -381,9 +391,20 @@ class RefreshScheduler:
         self._queue.cancel(profile)
         return self._pop_answers(profile, no_longer_refreshed(self._clock.now()))
 
-    def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:
+    def _pop_answers(
+        self, profile: ScheduledProfile, failure: Failure | None, *, may_pass: bool = False
+    ) -> list[_Answer]:
+        """Return the answers to all requests, except for those that a retry will answer."""
+        sessions = self._refresher.sessions
         requests, profile.requests = profile.requests, []
-        return [partial(each.answer, self._refresher.sessions, failure) for each in requests]
+        for request in requests if may_pass else ():
+            if request.persists and not request.is_satisfied(profile.definition, failure, sessions):
+                profile.requests.append(request)
+        return [
+            partial(request.answer, sessions, failure)
+            for request in requests
+            if request not in profile.requests
+        ]
 
 
 def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from botocore.session import Session as BotocoreSession
 
@@ -71,9 +72,10 @@ class _SessionTokenCall:
 class StsClient:
     """Makes single requests to STS, without retries; safe to use from many threads.
 
-    There are three exceptions, because the next request is known to differ: the next region after
-    one that failed, an hour if the role allows no more, STS's time if this machine's clock is
-    wrong. When to retry is the scheduler's decision.
+    There are four exceptions, because the next request is known to differ: a new connection after
+    one that the server has closed, the next region after one that failed, an hour if the role
+    allows no more, STS's time if this machine's clock is wrong. When to retry is the scheduler's
+    decision.
 
     Args:
         clock: measures the clock skew, and how long a failed region is avoided.
@@ -96,7 +98,9 @@ class StsClient:
         self._skew = ClockSkewTracker(clock)
         self._sender = RequestSender(clock, self._skew, on_request)
         self._clients = ClientCache(connections=connections, on_create=self._skew.install_signer)
-        self._avoided_until: dict[tuple[Source, str], float] = {}
+        self._avoided_until: WeakKeyDictionary[BotocoreSession, dict[tuple[Source, str], float]] = (
+            WeakKeyDictionary()
+        )
         self._too_long: set[tuple[str, int]] = set()
 
     @property
@@ -146,7 +150,7 @@ class StsClient:
         Args:
             definition: the role and the parameters of the call.
             credentials: what signs the request, or the token that replaces a signature.
-            botocore_session: of the source profile, for its region, endpoint and CA settings.
+            botocore_session: for its region, endpoint and CA settings.
 
         Raises:
             AssumeRoleDeniedError: access denied by a policy.
@@ -276,15 +280,16 @@ class StsClient:
     ) -> ResultT:
         """Return the result of the first region that is available."""
         first_error: StsUnavailableError | None = None
+        avoided_until = self._avoided_until.setdefault(botocore_session, {})
         for region in self._regions(definition, botocore_session):
             key = (definition.source, region)
             try:
                 result = request(region)
             except StsUnavailableError as error:
-                self._avoided_until[key] = self._clock.boottime() + _REGION_COOLDOWN_SECONDS
+                avoided_until[key] = self._clock.boottime() + _REGION_COOLDOWN_SECONDS
                 first_error = first_error or error
             else:
-                self._avoided_until.pop(key, None)
+                avoided_until.pop(key, None)
                 return result
         assert first_error is not None  # noqa: S101 - there is at least one region
         raise first_error
@@ -294,10 +299,11 @@ class StsClient:
     ) -> list[str]:
         """Return the regions in the order of the attempts: those that failed recently come last."""
         now = self._clock.boottime()
+        avoided_until = self._avoided_until.get(botocore_session, {})
         regions = [_region(definition, botocore_session), *definition.fallback_regions]
         return sorted(
             regions,
-            key=lambda region: self._avoided_until.get((definition.source, region), now) > now,
+            key=lambda region: avoided_until.get((definition.source, region), now) > now,
         )
 
     def _assume_role(
@@ -353,8 +359,8 @@ def _region(definition: ProfileDefinition, botocore_session: BotocoreSession) ->
 
 
 def _mfa_region(source: MfaSession, botocore_session: BotocoreSession) -> str:
-    region: str | None = botocore_session.get_config_variable("region")
-    return region or default_region(partition_of(source.serial))
+    region: str | None = source.region or botocore_session.get_config_variable("region")
+    return region or default_region(source.partition or partition_of(source.serial))
 
 
 def _parameters(definition: ProfileDefinition) -> dict[str, Any]:

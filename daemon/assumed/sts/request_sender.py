@@ -13,6 +13,7 @@ from botocore import exceptions, xform_name
 from assumed.clock import Clock
 from assumed.errors import ClockSkewedError
 from assumed.sts.clock_skew import ClockSkewTracker
+from assumed.sts.direct_calls import DirectClient
 from assumed.sts.errors import Call, translate_error
 from assumed.sts.responses import CallerIdentity, parse_date
 
@@ -58,7 +59,7 @@ class RequestSender:
     def request(
         self,
         call: Call,
-        client: STSClient,
+        client: STSClient | DirectClient,
         operation: str,
         parse: Callable[[Mapping[str, Any]], ResultT],
         **parameters: Any,
@@ -88,7 +89,7 @@ class RequestSender:
     def _request_once(
         self,
         call: Call,
-        client: STSClient,
+        client: STSClient | DirectClient,
         operation: str,
         parse: Callable[[Mapping[str, Any]], ResultT],
         parameters: Mapping[str, Any],
@@ -106,14 +107,14 @@ class RequestSender:
     def _send(
         self,
         call: Call,
-        client: STSClient,
+        client: STSClient | DirectClient,
         operation: str,
         parameters: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         method: Callable[..., Mapping[str, Any]] = getattr(client, xform_name(operation))
         url = client.meta.endpoint_url
         try:
-            response = method(**parameters)
+            response = _call(method, parameters)
         except Exception as error:  # noqa: BLE001 - botocore's parser raises exceptions of any kind
             is_new_skew = isinstance(error, exceptions.ClientError) and self._update_skew(
                 url, error.response
@@ -128,3 +129,19 @@ class RequestSender:
         with suppress(LookupError, TypeError, ValueError):
             return self._skew.update(endpoint_url, parse_date(response))
         return False
+
+
+def _call(
+    method: Callable[..., Mapping[str, Any]], parameters: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Make a request; repeat it once if the server has closed the connection.
+
+    STS closes a connection that has been idle for a while, also at the moment when it is used
+    again. Not repeated: a request with an MFA code, which is valid once.
+    """
+    try:
+        return method(**parameters)
+    except exceptions.ConnectionClosedError:
+        if "TokenCode" in parameters:
+            raise
+        return method(**parameters)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from assumed.cli.exec import _ExecCommand
-from assumed.cli.options import CommandGroup, Options, common_options
+from assumed.cli.options import (
+    Command,
+    CommandGroup,
+    Options,
+    common_options,
+    parse_duration_option,
+)
+from assumed.cli.other_user import typed_arguments
 from assumed.fastpath.arguments import put_command_first
 
 
@@ -87,6 +97,32 @@ def run(
 def test_exec_leaves_the_options_of_the_command_alone(typed: str, shown: str) -> None:
     done = CliRunner(env={"AWS_PROFILE": "named"}).invoke(run, typed.split())
     assert (done.exit_code, done.output) == (0, f"{shown}\n")
+
+
+@click.command("check", cls=Command)
+@click.argument("profiles", nargs=-1)
+@click.option("--live", is_flag=True)
+@click.option("--timeout", callback=parse_duration_option, default="60s")
+@click.option("--system", "user")
+@common_options(has_json=True)
+@click.pass_context
+def check(context: click.Context, options: Options, **_: object) -> None:
+    click.echo(shlex.join(typed_arguments(context, without="user")))
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("--system jane", ""),
+        ("a --system jane --live b", "--live -- a b"),
+        ("--system jane -vv -q --json --timeout 2m", "--timeout 120s --json -v -v -q"),
+        ("--system jane --config /etc/x.yaml -- -a", "--config /etc/x.yaml -- -a"),
+        ("--config x.yaml", f"--config {Path.cwd()}/x.yaml"),
+    ],
+)
+def test_another_user_gets_the_typed_arguments_without_system(typed: str, kept: str) -> None:
+    done = CliRunner().invoke(check, typed.split())
+    assert (done.exit_code, done.output) == (0, f"{kept}\n")
 
 
 def test_exec_has_no_profile_without_the_variable() -> None:

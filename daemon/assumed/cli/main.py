@@ -15,8 +15,8 @@ from assumed.cli.output import print_error
 from assumed.errors import AssumedError
 
 _COMMANDS = (
-    "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "adopt", "release",
-    "check", "login", "logout", "service", "demo", "completion",
+    "up", "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "adopt",
+    "release", "check", "login", "logout", "service", "demo", "completion",
 )  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 
@@ -38,8 +38,8 @@ class _Commands(CommandGroup):
     cls=_Commands,
     subcommand_metavar="COMMAND [ARGUMENTS]",
     examples=(
-        "assumed init",
-        "assumed service install",
+        "assumed up",
+        "assumed service status",
         "assumed status",
         "assumed exec deploy -- aws s3 ls",
     ),

@@ -62,7 +62,10 @@ def run_demo(write: Write) -> bool:
         except _StepFailedError as error:
             write(f"\nThe demo failed: {error}")
             return False
-    write("\nEvery step succeeded. Everything is cleaned up, and ~/.aws was not touched.")
+    write(
+        "\nEvery step succeeded. Everything is cleaned up, and ~/.aws was not touched.\n"
+        "Next: `assumed up` does the same with your own profiles, step by step."
+    )
     return True
 
 

@@ -142,6 +142,11 @@ def run_command(
     return done.stdout
 
 
+def has_systemd() -> bool:
+    """Return whether systemd runs this machine, as sd_booted(3) does."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def require_systemd() -> None:
     """Check that systemd runs this machine.
 
@@ -152,8 +157,7 @@ def require_systemd() -> None:
         raise ServiceManagerError(
             "there is no systemctl on this machine, so no systemd", hint=_RUN_HINT
         )
-    # The check of sd_booted(3).
-    if not Path("/run/systemd/system").is_dir():
+    if not has_systemd():
         raise ServiceManagerError(
             "systemd does not run this machine or container",
             hint=hint_without_systemd(Path("/proc/sys/kernel/osrelease").read_text()),

@@ -16,7 +16,8 @@ from assumed.errors import AssumedError
 
 _COMMANDS = (
     "up", "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "adopt",
-    "release", "check", "login", "logout", "service", "demo", "completion",
+    "release", "check", "login", "logout", "service", "bugreport", "demo",
+    "completion",
 )  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 

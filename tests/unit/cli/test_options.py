@@ -105,9 +105,8 @@ def test_exec_leaves_the_options_of_the_command_alone(typed: str, shown: str) ->
 @click.option("--timeout", callback=parse_duration_option, default="60s")
 @click.option("--system", "user")
 @common_options(has_json=True)
-@click.pass_context
-def check(context: click.Context, options: Options, **_: object) -> None:
-    click.echo(shlex.join(typed_arguments(context, without="user")))
+def check(options: Options, **_: object) -> None:
+    click.echo(shlex.join(typed_arguments(click.get_current_context(), without="user")))
 
 
 @pytest.mark.parametrize(

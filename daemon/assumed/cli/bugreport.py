@@ -12,7 +12,7 @@ from assumed.errors import AssumedError
 from assumed.models import Status
 
 
-@click.command("bugreport", cls=Command, examples=("assumed bugreport > report.md",))
+@click.command("bugreport", cls=Command, examples=("assumed bugreport", "assumed bugreport --arns"))
 @click.option("--arns", "with_arns", is_flag=True, help="Print ARNs and account IDs as they are.")
 @common_options()
 def command(options: Options, *, with_arns: bool) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from assumed import __version__
-from assumed.app.program import this_program
+from assumed.app.program import installation, this_program
 from assumed.cli import status
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.other_user import run_as, show_as, system_option
@@ -24,8 +23,6 @@ from assumed.platform.systemd.linger import disable_linger, enable_linger, is_li
 from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, unit_text
 from assumed.text import printable
-
-_PACKAGE = Path(__file__).parents[1]
 
 
 @click.command(
@@ -82,7 +79,7 @@ def install(
             print_error(error)
         context.exit(0)
     service, account = system_service(user), TargetUser(user)
-    account.require_program(program, [Path(sys.prefix), Path(sys.base_prefix), _PACKAGE])
+    account.require_program(program, installation())
     account.require_configuration(program)
     before = _version_as(user) if service.state().pid else None
     _write_unit(service, unit_text(SYSTEM_UNIT, [*program, "run"]))

@@ -86,5 +86,5 @@ def command(
 
 
 def _named_by_environment(managed: Collection[str]) -> tuple[str, ...]:
-    named = os.environ["AWS_PROFILE"]
-    return (named,) if named in managed else ()
+    named = os.environ.get("AWS_PROFILE")
+    return (named,) if named is not None and named in managed else ()

@@ -10,7 +10,12 @@ import click
 
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options, retry_timeout_option
-from assumed.cli.output import format_outcome, print_outcomes_as_json, utc_now
+from assumed.cli.output import (
+    format_outcome,
+    print_outcomes_as_json,
+    report_clock_skew,
+    utc_now,
+)
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
 from assumed.models import Outcome
@@ -44,20 +49,22 @@ def command(
     """
     options.configure_log()
     daemon = connect_to_daemon(options)
+    skew = timedelta(0)
     if daemon is not None:
         with progress(len(profiles or daemon.status().profiles)) as counter:
             outcomes: Sequence[Outcome] = daemon.refresh(
                 profiles, force=force, on_outcome=counter.on_outcome
             )
     else:
-        outcomes = _refresh_standalone(options, profiles, force=force, timeout=timeout)
-    _print(outcomes, options)
+        outcomes, skew = _refresh_standalone(options, profiles, force=force, timeout=timeout)
+    _print(outcomes, skew, options)
     context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 
 def _refresh_standalone(
     options: Options, profiles: tuple[str, ...], *, force: bool, timeout: timedelta
-) -> Sequence[Outcome]:
+) -> tuple[Sequence[Outcome], timedelta]:
+    """Return the outcomes, and how far this machine's clock is ahead of STS's."""
     from assumed.app.standalone import (  # noqa: PLC0415 - boto3 is slow to import
         RefreshInterrupted,
         Standalone,
@@ -69,21 +76,30 @@ def _refresh_standalone(
     count = len(profiles or standalone.enabled)
     try:
         with progress(count) as counter:
-            return standalone.refresh(profiles, force=force, timeout=timeout, progress=counter)
+            outcomes = standalone.refresh(profiles, force=force, timeout=timeout, progress=counter)
     except RefreshInterrupted as interrupted:
-        _print(interrupted.outcomes, options)
+        _print(interrupted.outcomes, standalone.clock_skew, options)
         done = sum(outcome.ok for outcome in interrupted.outcomes)
         click.echo(f"interrupted: {done} of {count} profiles are fresh", err=True)
         raise
+    return outcomes, standalone.clock_skew
 
 
-def _print(outcomes: Sequence[Outcome], options: Options) -> None:
-    now = utc_now()
+def _print(outcomes: Sequence[Outcome], skew: timedelta, options: Options) -> None:
+    from assumed.app.shadowing import notes_about  # noqa: PLC0415 - not for the help
+
+    report_clock_skew(skew)
+    now = utc_now() - skew
+    notes = notes_about([outcome.profile for outcome in outcomes if outcome.ok], os.environ)
     if options.as_json:
         print_outcomes_as_json(outcomes)
+        for profile, text in notes.items():
+            click.echo(f"{profile}: {text}", err=True)
         return
     for outcome in outcomes:
         if outcome.ok:
             options.echo(format_outcome(outcome, now=now))
         else:
             click.echo(format_outcome(outcome, now=now), err=True)
+        if (note := notes.get(outcome.profile)) is not None:
+            click.echo(f"  {note}", err=True)

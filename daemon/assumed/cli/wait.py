@@ -12,7 +12,12 @@ import click
 from assumed.app.wait import wait
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options, parse_duration_option
-from assumed.cli.output import format_wait_outcome, print_outcomes_as_json, utc_now
+from assumed.cli.output import (
+    format_wait_outcome,
+    print_outcomes_as_json,
+    report_clock_skew,
+    utc_now,
+)
 from assumed.cli.profile_completion import complete_profile
 from assumed.clock import SystemClock
 from assumed.models import Outcome
@@ -57,7 +62,10 @@ def command(
     options.configure_log()
     may_be_named = not profiles and "AWS_PROFILE" in os.environ
 
+    skew = timedelta(0)
+
     def refresh(time_left: timedelta) -> Sequence[Outcome]:
+        nonlocal skew
         daemon = connect_to_daemon(options)
         if daemon is not None:
             known = [each.profile for each in daemon.status().profiles] if may_be_named else ()
@@ -68,12 +76,15 @@ def command(
         standalone = Standalone(options.config_path(), os.environ)
         named = _named_by_environment(standalone.enabled) if may_be_named else ()
         chosen = named or profiles or standalone.enabled
-        return standalone.refresh(chosen, force=False, min_left=min_left, timeout=time_left)
+        outcomes = standalone.refresh(chosen, force=False, min_left=min_left, timeout=time_left)
+        skew = standalone.clock_skew
+        return outcomes
 
     result = wait(
         refresh, clock=SystemClock(), sleep=time.sleep, min_left=min_left, timeout=timeout
     )
-    now = utc_now()
+    report_clock_skew(skew)
+    now = utc_now() - skew
     if options.as_json:
         print_outcomes_as_json(result.outcomes)
         context.exit(0 if result.is_done else 1)

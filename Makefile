@@ -8,6 +8,7 @@ EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
+	@echo "The demo needed .venv/, and left nothing else here. \`rm -r .venv\` removes it."
 
 test: lint types .venv/dev ## Run lint, type checks and all tests, as CI does
 	$(BIN)/pytest
@@ -84,12 +85,14 @@ help: ## List the targets
 
 # The pip of Debian 12 does not support dependency groups (PEP 735), so upgrade pip first.
 .venv/pip:
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@echo "Creating .venv/ ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
 .venv/demo: .venv/pip pyproject.toml
-	$(BIN)/pip install --quiet --editable ".[demo]"
+	@echo "Installing assumed, moto and the AWS CLI into .venv/, once ..."
+	$(BIN)/pip install --editable ".[demo]"
 	@touch $@
 
 .venv/dev: .venv/demo pyproject.toml

@@ -25,6 +25,10 @@ _INTERRUPTED = 130
 def main() -> int:
     """Run the command line; return the exit status."""
     arguments = sys.argv[1:]
+    if arguments and arguments[0].startswith("-"):
+        from assumed.fastpath.arguments import put_command_first  # noqa: PLC0415 - rarely needed
+
+        arguments = put_command_first(arguments)
     _use_utf_8()
     is_daemon = arguments[:1] == ["run"]
     if is_daemon:

@@ -195,10 +195,11 @@ def test_version_and_help_of_every_command_are_printed(world: World) -> None:
     assert "\n  assumed service install\n" in world.run("service", "--help").stdout
     # `completion` has no options.
     single = [[name] for name in _COMMANDS if name not in {"completion", "service"}]
-    for words in (*single, ["service", "install"], ["service", "uninstall"]):
+    service = [["service", each] for each in ("install", "uninstall", "status", "restart", "logs")]
+    for words in (*single, *service):
         shown = world.run(*words, "--help").stdout
-        assert f"\nExamples:\n  {' '.join(['assumed', *words])}" in shown.replace("sudo ", "")
-        is_without_config = words in (["demo"], ["service", "uninstall"])
+        assert " ".join(["assumed", *words]) in shown.partition("\nExamples:\n")[2]
+        is_without_config = words in (["demo"], *service[1:])
         assert ("--config FILE" in shown) is not is_without_config
         for option in ("--log-level", "--log-format", "--log-file FILE"):
             assert option in shown

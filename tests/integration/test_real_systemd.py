@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 import assumed
+from assumed import __version__
 from assumed.platform.systemd.unit_file import exec_line
 from tests.integration.machine import Machine, why_not
 from tests.integration.restart_clients import JAVASCRIPT, PYTHON
@@ -160,6 +163,7 @@ def unit(request: pytest.FixtureRequest, machine: Machine, aws_server: AwsServer
         )
     installed = unit.as_owner(ASSUMED, "service", "install", *unit.install_options)
     assert installed.returncode == 0, installed.stderr
+    assert f"enabled and started, version {__version__}" in installed.stdout
     assert "reports" in installed.stdout
     assert "valid" in installed.stdout
     yield unit
@@ -295,6 +299,142 @@ def test_a_second_installation_changes_nothing(fresh: Unit) -> None:
     again = fresh.as_owner(ASSUMED, "service", "install", *fresh.install_options)
     assert again.returncode == 0, again.stderr
     assert ".service: unchanged" in again.stdout
+    assert f"enabled and restarted, version {__version__}\n" in again.stdout
+
+
+def test_install_exits_with_0_although_a_role_denies(fresh: Unit) -> None:
+    fresh.person.configure(reports=fresh.role, denied="arn:aws:iam::123456789012:role/no-such-role")
+    again = fresh.as_owner(ASSUMED, "service", "install", *fresh.install_options)
+    assert "AccessDenied" in again.stdout + again.stderr
+    assert again.returncode == 0
+
+
+def test_service_status_shows_the_unit_and_the_profiles(fresh: Unit) -> None:
+    shown = fresh.as_owner(ASSUMED, "service", "status", *fresh.install_options)
+    assert shown.returncode == 0, shown.stderr
+    (pid,) = fresh.show("MainPID")
+    first, *rest = shown.stdout.splitlines()
+    assert re.fullmatch(rf"{fresh.name}: active \(running\) since .+, process {pid}", first), (
+        shown.stdout
+    )
+    assert any(line.startswith("  unit file: /") and ", enabled" in line for line in rest)
+    assert any(re.match(r"reports .* valid ", line) for line in rest)
+    found = json.loads(
+        fresh.as_owner(ASSUMED, "service", "status", "--json", *fresh.install_options).stdout
+    )
+    assert (found["unit"], found["active_state"], found["enabled"]) == (fresh.name, "active", True)
+    assert found["status"]["daemon"]["pid"] == found["pid"] == int(pid)
+
+
+def test_service_status_fails_while_the_service_does_not_run(fresh: Unit) -> None:
+    fresh.systemctl("stop", fresh.name)
+    shown = fresh.as_owner(ASSUMED, "service", "status", *fresh.install_options)
+    assert shown.returncode == 1
+    assert f"{fresh.name}: inactive (dead)" in shown.stdout
+    assert f"`assumed service restart{suffix(fresh)}` starts it" in shown.stderr
+    restarted = fresh.as_owner(ASSUMED, "service", "restart", *fresh.install_options)
+    assert restarted.returncode == 0, restarted.stderr
+    assert fresh.person.states() == {"reports": "valid"}
+
+
+def test_service_restart_keeps_the_daemon_if_the_configuration_is_wrong(fresh: Unit) -> None:
+    (pid,) = fresh.show("MainPID")
+    fresh.person.write(fresh.person.config, "nonsense\n")
+    refused = fresh.as_owner(ASSUMED, "service", "restart", *fresh.install_options)
+    assert refused.returncode == 78
+    assert "config.yaml:1: " in refused.stderr
+    assert fresh.show("ActiveState", "MainPID") == ["active", pid]
+
+
+def test_service_logs_shows_the_events_of_one_profile(fresh: Unit) -> None:
+    logged = fresh.as_owner(ASSUMED, "service", "logs", "reports", *fresh.install_options)
+    assert logged.returncode == 0, logged.stderr
+    assert "profile_refreshed" in logged.stdout
+    assert "daemon_started" not in logged.stdout
+    everything = fresh.as_owner(ASSUMED, "service", "logs", *fresh.install_options)
+    assert "daemon_started" in everything.stdout
+
+
+def suffix(unit: Unit) -> str:
+    return " ".join(["", *unit.install_options])
+
+
+def test_uninstall_stops_a_service_whose_file_is_gone(fresh: Unit) -> None:
+    """As after the hint for an edited unit, which moves its file away."""
+    (file,) = fresh.show("FragmentPath")
+    fresh.as_owner("mv", file, f"{file}.mine")
+    removed = fresh.as_owner(ASSUMED, "service", "uninstall", *fresh.install_options)
+    assert removed.returncode == 0, removed.stderr
+    assert "stopped and removed" in removed.stdout
+    assert fresh.show("LoadState", "ActiveState") == ["not-found", "inactive"]
+    wants = fresh.as_owner("sh", "-c", f"ls {Path(file).parent}/*.wants/{fresh.name}")
+    assert wants.returncode != 0
+    nothing = fresh.as_owner(ASSUMED, "service", "uninstall", *fresh.install_options)
+    assert "nothing to remove" in nothing.stdout
+    installed = fresh.as_owner(ASSUMED, "service", "install", *fresh.install_options)
+    assert installed.returncode == 0, installed.stderr
+
+
+def test_install_uses_the_unit_of_a_package(fresh: Unit) -> None:
+    (file,) = fresh.show("FragmentPath")
+    fresh.as_owner(ASSUMED, "service", "uninstall", *fresh.install_options)
+    printed = fresh.as_owner(ASSUMED, "service", "install", "--print", *fresh.install_options)
+    vendor = "/usr/lib/systemd/" + ("user" if fresh.kind == "user" else "system")
+    packaged = f"{vendor}/{Path(file).name}"
+    fresh.person.machine.write(packaged, printed.stdout)
+    fresh.person.machine.do("chmod", "644", packaged)
+    fresh.systemctl("daemon-reload")
+    installed = fresh.as_owner(ASSUMED, "service", "install", *fresh.install_options)
+    assert installed.returncode == 0, installed.stderr
+    # Where /lib is a link to /usr/lib, systemd shows the path that it searches first.
+    within = packaged.removeprefix("/usr")
+    assert f"{within}: installed by a package" in installed.stdout
+    assert fresh.show("ActiveState", "UnitFileState") == ["active", "enabled"]
+    assert fresh.person.states() == {"reports": "valid"}
+    removed = fresh.as_owner(ASSUMED, "service", "uninstall", *fresh.install_options)
+    assert f"{within}: kept, since it belongs to a package" in removed.stdout
+    assert fresh.show("ActiveState", "UnitFileState") == ["inactive", "disabled"]
+    fresh.person.machine.do("rm", packaged)
+    fresh.systemctl("daemon-reload")
+    fresh.as_owner(ASSUMED, "service", "install", *fresh.install_options)
+
+
+def test_install_says_which_settings_a_new_version_changes(fresh: Unit) -> None:
+    (file,) = fresh.show("FragmentPath")
+    new = fresh.as_owner(ASSUMED, "service", "install", "--print", *fresh.install_options).stdout
+    _, _, rest = new.replace("WatchdogSec=60", "WatchdogSec=45").partition("\n")
+    digest = hashlib.sha256(rest.encode()).hexdigest()
+    mark = new.partition("\n")[0].rpartition(" ")[0]
+    old = f"{mark} {digest}\n{rest}"
+    owner = fresh.person.machine.write if fresh.kind == "system" else fresh.person.write
+    owner(file, old)
+    installed = fresh.as_owner(ASSUMED, "service", "install", *fresh.install_options)
+    assert installed.returncode == 0, installed.stderr
+    assert f"{file}: rewritten\n  - WatchdogSec=45\n  + WatchdogSec=60\n" in installed.stdout
+
+
+@pytest.mark.parametrize("unit", ["system"], indirect=True)
+def test_root_sees_the_status_of_users_as_these_users(fresh: Unit) -> None:
+    machine, name = fresh.person.machine, fresh.person.name
+    shown = machine.run(ASSUMED, "status", "--system", name)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"reports .* valid ", shown.stdout)
+    everyone = machine.run(ASSUMED, "status", "--all")
+    assert f"{name}:\nPROFILE" in everyone.stdout
+    found = json.loads(machine.run(ASSUMED, "status", "--all", "--json").stdout)
+    assert found["users"][name]["profiles"][0]["state"] == "valid"
+    checked = machine.run(ASSUMED, "check", "--system", name)
+    assert fresh.person.config in checked.stdout
+    assert checked.returncode == 0, checked.stderr
+    # Root by itself has nothing: it learns the right command, and nothing is written in its home.
+    for command in ("status", "check", "refresh"):
+        alone = machine.run(ASSUMED, command)
+        assert alone.returncode != 0
+        assert f"assumed runs as {name}" in alone.stderr
+        assert "`assumed status --system" in alone.stderr
+    stranger = fresh.person.run(ASSUMED, "status", "--system", "root")
+    assert stranger.returncode == 2
+    assert "only root can act for another user" in stranger.stderr
 
 
 @pytest.fixture(scope="module")
@@ -408,7 +548,7 @@ def test_the_system_unit_is_rejected_if_another_user_could_change_it(jill: Perso
     refused = machine.run(program_of_root, *install, "daemon")
     assert refused.returncode == 2
     assert f"daemon cannot run {program_of_root}" in refused.stderr
-    assert "pipx install --global" in refused.stderr
+    assert "PIPX_BIN_DIR=/usr/local/bin pipx install ." in refused.stderr
     no_configuration = machine.run(ASSUMED, *install, "daemon")
     assert no_configuration.returncode == 78
     assert machine.run("systemctl", "is-enabled", "assumed@daemon").returncode != 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 
@@ -167,3 +168,27 @@ class TestStatusFormat:
         done = world.run("status", "--json", "--format", "{profile}")
         assert done.returncode == 2
         assert "excludes --json" in done.stderr
+
+
+def test_the_default_profile_is_that_of_aws(world: World) -> None:
+    roles = {"reports": world.add_role(), "deploy": world.add_role()}
+    world.configure(roles)
+    done = world.run("wait", "--json", AWS_PROFILE="deploy")
+    assert [each["profile"] for each in json.loads(done.stdout)["outcomes"]] == ["deploy"]
+    unknown = world.run("wait", "--json", AWS_PROFILE="other")
+    assert len(json.loads(unknown.stdout)["outcomes"]) == 2
+    with world.running():
+        asked = world.run("wait", "--json", AWS_PROFILE="deploy")
+        assert [each["profile"] for each in json.loads(asked.stdout)["outcomes"]] == ["deploy"]
+        exported = world.run("export-credentials", AWS_PROFILE="deploy")
+        world.outputs.clear()
+        assert json.loads(exported.stdout)["Expiration"]
+        shell = world.run(
+            "exec",
+            typed="echo $AWS_CONTAINER_CREDENTIALS_FULL_URI\n",
+            SHELL="/bin/sh",
+            AWS_PROFILE="deploy",
+        )
+        assert shell.stdout.startswith("http://127.0.0.1:")
+        refreshed = world.run("-q", "refresh", "--force")
+        assert (refreshed.returncode, refreshed.stdout, refreshed.stderr) == (0, "", "")

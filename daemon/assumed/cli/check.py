@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed.cli.options import Command, Options, common_options, retry_timeout_option
+from assumed.cli.other_user import show_as, system_option, typed_arguments
 from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
 )
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@system_option("As root: check what this user has, as this user.")
 @retry_timeout_option
-@common_options()
+@common_options(has_json=True)
 @click.pass_context
 def command(  # noqa: PLR0913 - click passes each option
     context: click.Context,
     options: Options,
     profiles: tuple[str, ...],
+    user: str | None,
     *,
     live: bool,
-    as_json: bool,
     timeout: timedelta,
 ) -> None:
     """Report every problem with its location and a fix.
@@ -48,6 +49,8 @@ def command(  # noqa: PLR0913 - click passes each option
     --live, sends no request to AWS. With --live, also shows for each role which identity assumes it
     and for how long the session is valid, or why the call failed. Exits with 1 if you have to act.
     """
+    if user is not None:
+        context.exit(show_as(user, ["check", *typed_arguments(context, without="user")]))
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     options.configure_log()
@@ -55,14 +58,14 @@ def command(  # noqa: PLR0913 - click passes each option
     try:
         standalone = Standalone(path, os.environ)
     except InvalidConfigurationError as error:
-        if as_json:
+        if options.as_json:
             click.echo(json.dumps({"configuration": str(path), "errors": error.problems}, indent=2))
             context.exit(error.exit_status)
         raise ConfigurationError(
             error.problems, hint="fix the file, then run this command again"
         ) from None
     report = _report(standalone, profiles, timeout=timeout if live else None)
-    if as_json:
+    if options.as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
         _print(report)

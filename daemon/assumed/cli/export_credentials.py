@@ -35,9 +35,10 @@ _STDERR = 2
 @click.option(
     "--profile",
     metavar="NAME",
+    envvar="AWS_PROFILE",
     required=True,
     shell_complete=complete_profile,
-    help="Profile whose credentials to print.",
+    help="Profile whose credentials to print. [default: $AWS_PROFILE]",
 )
 @click.option(
     "--format",

@@ -16,8 +16,9 @@ from assumed.cli.output import print_error
 from assumed.errors import AssumedError
 
 _COMMANDS = (
-    "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "adopt", "release",
-    "check", "login", "logout", "service", "demo", "completion",
+    "up", "run", "refresh", "status", "wait", "export-credentials", "exec", "init", "adopt",
+    "release", "check", "login", "logout", "service", "bugreport", "demo",
+    "completion",
 )  # fmt: skip
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 
@@ -48,16 +49,18 @@ class _Commands(CommandGroup):
     cls=_Commands,
     subcommand_metavar="COMMAND [ARGUMENTS]",
     examples=(
-        "assumed init",
-        "assumed service install",
+        "assumed up",
+        "assumed service status",
         "assumed status",
         "assumed exec deploy -- aws s3 ls",
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, message="assumed %(version)s")
+@click.version_option(__version__, "-V", "--version", message="assumed %(version)s")
 def _assumed() -> None:
     """Keep AWS profile credentials refreshed.
+
+    The options that all commands have, such as --config, -v and -q, may also stand before COMMAND.
 
     Exit status: 0 success, 1 a profile failed, 2 wrong usage, 78 invalid configuration,
     130 interrupted.
@@ -89,5 +92,17 @@ def main(arguments: Sequence[str]) -> int:
         return _FAILED
     except AssumedError as error:
         print_error(error)
-        return error.exit_status
-    return status if isinstance(status, int) else 0
+        status = error.exit_status
+    if not isinstance(status, int):
+        return 0
+    if status and "--system" not in arguments and (note := _note_about_instances()):
+        click.echo(note, err=True)
+    return status
+
+
+def _note_about_instances() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    from assumed.cli.other_user import note_about_instances  # noqa: PLC0415 - only root needs it
+
+    return note_about_instances()

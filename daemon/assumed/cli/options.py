@@ -18,9 +18,11 @@ from assumed import logs as log
 from assumed.config import loader
 from assumed.config.fields import parse_duration
 from assumed.errors import ConfigurationError, UsageError
+from assumed.fastpath.arguments import put_command_first
 from assumed.paths import is_home_known
 from assumed.platform.hardening import disable_core_dumps
 
+_LEVELS = ("debug", "info", "warning", "error")
 _Decorator = Callable[[Callable[..., Any]], Any]
 
 _CONFIG_HELP = (
@@ -55,6 +57,10 @@ class CommandGroup(Command, click.Group):
 
     command_class = Command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Accept the common options before the command as well."""
+        return super().parse_args(ctx, put_command_first(args))
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -64,6 +70,13 @@ class Options:
     log_level: str
     log_format: log.LogFormat
     log_file: Path | None
+    is_quiet: bool = False
+    as_json: bool = False
+
+    def echo(self, text: str) -> None:
+        """Print a success to standard output, unless the user wants errors only."""
+        if not self.is_quiet:
+            click.echo(text)
 
     def config_path(self) -> Path:
         """Return the absolute path of the configuration file.
@@ -134,6 +147,7 @@ def common_options(
     log_destination: str = "standard error",
     is_interruptible: bool = True,
     config_help: str | None = _CONFIG_HELP,
+    has_json: bool = False,
 ) -> _Decorator:
     """Add the common options to a command, which receives them as an `Options` argument.
 
@@ -142,23 +156,20 @@ def common_options(
         log_destination: where it logs without `--log-file`, for the help.
         is_interruptible: whether Ctrl-C raises KeyboardInterrupt in it; else it ends the process.
         config_help: the help of `--config`; None for a command that uses no configuration.
+        has_json: add `--json`, for a command with a result.
     """
     added = _log_options(log_level, log_destination)
+    if has_json:
+        added.insert(0, click.option("--json", "as_json", is_flag=True, help="Print JSON."))
     if config_help is not None:
         added.insert(0, _file_option("--config", config_help))
 
     def decorate(command: Callable[..., Any]) -> Any:
         @functools.wraps(command)
-        def with_options(
-            log_level: str,
-            log_format: str,
-            log_file: Path | None,
-            config: Path | None = None,
-            **rest: Any,
-        ) -> Any:
+        def with_options(**given: Any) -> Any:
             _prepare_process(is_interruptible=is_interruptible)
-            options = Options(config, log_level, log.LogFormat(log_format), log_file)
-            return command(options, **rest)
+            options = _take_options(given)
+            return command(options, **given)
 
         decorated: Any = with_options
         for add_option in reversed(added):  # the help lists the option that is added last first
@@ -185,11 +196,29 @@ def _prepare_process(*, is_interruptible: bool) -> None:
         )
 
 
+def _take_options(given: dict[str, Any]) -> Options:
+    """Remove the common options from the arguments of a command, and return them."""
+    level, quiet = given.pop("log_level"), given.pop("quiet")
+    level = _more_verbose(level, given.pop("verbose"))
+    return Options(
+        config=given.pop("config", None),
+        log_level="error" if quiet else level,
+        log_format=log.LogFormat(given.pop("log_format")),
+        log_file=given.pop("log_file"),
+        is_quiet=quiet,
+        as_json=given.pop("as_json", False),
+    )
+
+
+def _more_verbose(level: str, steps: int) -> str:
+    return _LEVELS[max(_LEVELS.index(level) - steps, 0)]
+
+
 def _log_options(level: str, destination: str) -> list[_Decorator]:
     return [
         click.option(
             "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
+            type=click.Choice(_LEVELS),
             default=level,
             show_default=True,
             help="Minimum level of log messages.",
@@ -200,6 +229,15 @@ def _log_options(level: str, destination: str) -> list[_Decorator]:
             default=str(log.LogFormat.TEXT),
             show_default=True,
             help="Format of log messages.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            count=True,
+            help="Log more: each -v lowers the level by one.",
+        ),
+        click.option(
+            "-q", "--quiet", is_flag=True, help="Log errors only, and print no successes."
         ),
         _file_option("--log-file", f"Log file, which may be rotated. [default: {destination}]"),
     ]

@@ -7,6 +7,8 @@ refresh is its profile, and its message does not name it again. The subject of a
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,15 @@ def format_failure(profile: str, failure: Failure, *, below_profile: bool = Fals
 def format_outcome(outcome: Outcome, *, now: datetime) -> str:
     """Return the result of a refresh."""
     return _outcome_text(outcome, "still fresh" if outcome.was_fresh else "refreshed", now)
+
+
+def print_outcomes_as_json(outcomes: Sequence[Outcome]) -> None:
+    """Print the results of `refresh` or `wait`, with the fields of the API."""
+    # Not at the top: it is for the output of a few commands.
+    from assumed.server.serialization import VERSION, outcome_to_json  # noqa: PLC0415
+
+    content = {"version": VERSION, "outcomes": [outcome_to_json(each) for each in outcomes]}
+    click.echo(json.dumps(content, indent=2))
 
 
 def format_wait_outcome(outcome: Outcome, *, now: datetime) -> str:

@@ -10,7 +10,12 @@ import click
 
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options, retry_timeout_option
-from assumed.cli.output import format_outcome, report_clock_skew, utc_now
+from assumed.cli.output import (
+    format_outcome,
+    print_outcomes_as_json,
+    report_clock_skew,
+    utc_now,
+)
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
 from assumed.models import Outcome
@@ -26,7 +31,7 @@ note: the credentials file has hard links
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option("--force", is_flag=True, help="Also refresh profiles that are not due.")
 @retry_timeout_option
-@common_options()
+@common_options(has_json=True)
 @click.pass_context
 def command(
     context: click.Context,
@@ -52,7 +57,7 @@ def command(
             )
     else:
         outcomes, skew = _refresh_standalone(options, profiles, force=force, timeout=timeout)
-    _print(outcomes, skew)
+    _print(outcomes, skew, options)
     context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 
@@ -73,20 +78,28 @@ def _refresh_standalone(
         with progress(count) as counter:
             outcomes = standalone.refresh(profiles, force=force, timeout=timeout, progress=counter)
     except RefreshInterrupted as interrupted:
-        _print(interrupted.outcomes, standalone.clock_skew)
+        _print(interrupted.outcomes, standalone.clock_skew, options)
         done = sum(outcome.ok for outcome in interrupted.outcomes)
         click.echo(f"interrupted: {done} of {count} profiles are fresh", err=True)
         raise
     return outcomes, standalone.clock_skew
 
 
-def _print(outcomes: Sequence[Outcome], skew: timedelta) -> None:
+def _print(outcomes: Sequence[Outcome], skew: timedelta, options: Options) -> None:
     from assumed.app.shadowing import notes_about  # noqa: PLC0415 - not for the help
 
     report_clock_skew(skew)
     now = utc_now() - skew
     notes = notes_about([outcome.profile for outcome in outcomes if outcome.ok], os.environ)
+    if options.as_json:
+        print_outcomes_as_json(outcomes)
+        for profile, text in notes.items():
+            click.echo(f"{profile}: {text}", err=True)
+        return
     for outcome in outcomes:
-        click.echo(format_outcome(outcome, now=now), err=not outcome.ok)
+        if outcome.ok:
+            options.echo(format_outcome(outcome, now=now))
+        else:
+            click.echo(format_outcome(outcome, now=now), err=True)
         if (note := notes.get(outcome.profile)) is not None:
             click.echo(f"  {note}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import click
@@ -12,7 +12,12 @@ import click
 from assumed.app.wait import wait
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options, parse_duration_option
-from assumed.cli.output import format_wait_outcome, report_clock_skew, utc_now
+from assumed.cli.output import (
+    format_wait_outcome,
+    print_outcomes_as_json,
+    report_clock_skew,
+    utc_now,
+)
 from assumed.cli.profile_completion import complete_profile
 from assumed.clock import SystemClock
 from assumed.models import Outcome
@@ -38,7 +43,7 @@ from assumed.models import Outcome
     show_default=True,
     help="How long to wait.",
 )
-@common_options()
+@common_options(has_json=True)
 @click.pass_context
 def command(
     context: click.Context,
@@ -48,12 +53,14 @@ def command(
     min_left: timedelta | None,
     timeout: timedelta,
 ) -> None:
-    """Wait until profiles are valid, all of them by default.
+    """Wait until profiles are valid.
 
+    Without PROFILE, waits for $AWS_PROFILE if assumed manages that profile, else for all profiles.
     Refreshes profiles that are not valid for long enough. The daemon does the refresh, or this
     command does if no daemon is running. Exits with 1 if a profile is not valid in time.
     """
     options.configure_log()
+    may_be_named = not profiles and "AWS_PROFILE" in os.environ
 
     skew = timedelta(0)
 
@@ -61,11 +68,14 @@ def command(
         nonlocal skew
         daemon = connect_to_daemon(options)
         if daemon is not None:
-            return daemon.refresh(profiles, force=False, min_left=min_left, timeout=time_left)
+            known = [each.profile for each in daemon.status().profiles] if may_be_named else ()
+            chosen = _named_by_environment(known) or profiles
+            return daemon.refresh(chosen, force=False, min_left=min_left, timeout=time_left)
         from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
         standalone = Standalone(options.config_path(), os.environ)
-        chosen = profiles or standalone.enabled
+        named = _named_by_environment(standalone.enabled) if may_be_named else ()
+        chosen = named or profiles or standalone.enabled
         outcomes = standalone.refresh(chosen, force=False, min_left=min_left, timeout=time_left)
         skew = standalone.clock_skew
         return outcomes
@@ -75,6 +85,17 @@ def command(
     )
     report_clock_skew(skew)
     now = utc_now() - skew
+    if options.as_json:
+        print_outcomes_as_json(result.outcomes)
+        context.exit(0 if result.is_done else 1)
     for outcome in result.outcomes:
-        click.echo(format_wait_outcome(outcome, now=now), err=not outcome.ok)
+        if outcome.ok:
+            options.echo(format_wait_outcome(outcome, now=now))
+        else:
+            click.echo(format_wait_outcome(outcome, now=now), err=True)
     context.exit(0 if result.is_done else 1)
+
+
+def _named_by_environment(managed: Collection[str]) -> tuple[str, ...]:
+    named = os.environ.get("AWS_PROFILE")
+    return (named,) if named is not None and named in managed else ()

@@ -28,8 +28,15 @@ _STATUS_TIMEOUT_SECONDS = 5.0
 T = TypeVar("T")
 
 
-def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
+def find_daemon(
+    environ: Mapping[str, str], user: str, *, on_version: Callable[[str], None] = lambda _: None
+) -> DaemonClient | None:
     """Return a client for the daemon of `user`; None if no daemon runs.
+
+    Args:
+        environ: says where the daemon of this session listens.
+        user: a name.
+        on_version: as of `DaemonClient`.
 
     Raises:
         DaemonUnreachableError: a process of another user listens on the socket, or the connection
@@ -42,7 +49,7 @@ def find_daemon(environ: Mapping[str, str], user: str) -> DaemonClient | None:
             raise _unreachable(path, error) from error
         if connection is not None:
             connection.close()
-            return DaemonClient(path)
+            return DaemonClient(path, on_version=on_version)
     return None
 
 
@@ -52,10 +59,15 @@ class DaemonClient:
     All methods raise UsageError for a profile that the daemon does not know,
     DaemonUnreachableError if there is no valid response, and RefreshFailedError with the code of
     any other error that the daemon reports.
+
+    Args:
+        path: the API socket.
+        on_version: called with the version of the daemon at each response.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, on_version: Callable[[str], None] = lambda _: None) -> None:
         self.path = path
+        self._on_version = on_version
 
     def status(self, profiles: Sequence[str] = ()) -> Status:
         """Return the status of the daemon and of `profiles`, or of all if it is empty."""
@@ -139,6 +151,9 @@ class DaemonClient:
                 headers={"Content-Type": "application/json", "Connection": "close"},
             )
             with connection.getresponse() as response:
+                product, _, version = (response.getheader("Server") or "").partition("/")
+                if product == "assumed":
+                    self._on_version(version)
                 for line in response:
                     decoded = json.loads(line)
                     if "error" in decoded:

@@ -62,7 +62,10 @@ def run_demo(write: Write) -> bool:
         except _StepFailedError as error:
             write(f"\nThe demo failed: {error}")
             return False
-    write("\nEvery step succeeded. Everything is cleaned up, and ~/.aws was not touched.")
+    write(
+        "\nEvery step succeeded. Everything is cleaned up, and ~/.aws was not touched.\n"
+        "Next: `assumed up` does the same with your own profiles, step by step."
+    )
     return True
 
 
@@ -265,7 +268,7 @@ def _find_aws() -> str:
 def _not_installed() -> UsageError:
     return UsageError(
         "the demo needs moto and the AWS CLI, which are not installed",
-        hint="run `pip install 'assumed[demo]'`, or `make demo` in a clone",
+        hint="in a clone, run `make demo`, or `pipx install --force '.[demo]'`",
     )
 
 

@@ -144,8 +144,15 @@ def format_status(
         config: `--config`.
 
     Raises:
-        CommandFailedError: an unknown field, or a profile that the daemon does not know.
+        CommandFailedError: no field, an unknown one, or a profile that the daemon does not know.
     """
+    if "{" not in template:
+        raise CommandFailedError(
+            f"--format {_printable(template)}: a text with fields is needed, such as {{profile}}",
+            hint="for JSON, use `--json`; without either, `assumed status` prints a table",
+            code=_USAGE,
+            status=_WRONG_USAGE,
+        )
     response = _request_status(profiles, config)
     if response is None:
         reader = CredentialsReader(os.environ)
@@ -333,7 +340,8 @@ def _dispatch(command: str, *arguments: str) -> tuple[str | None, int]:
         options = _parse_options(arguments, ("--profile", "--format"))
         if options is None or options[_POSITIONAL]:
             return None, 0
-        profile, config = _last_value(options, "--profile"), _last_value(options, "--config")
+        profile = _last_value(options, "--profile") or os.environ.get("AWS_PROFILE")
+        config = _last_value(options, "--config")
         output_format = _last_value(options, "--format") or "process"
         return export_credentials(profile or "", output_format, config=config), 0
     if "--json" in arguments:

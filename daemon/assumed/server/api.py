@@ -8,11 +8,13 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from assumed import __version__
 from assumed.errors import AssumedError, OtherConfigurationError, UnexpectedError, UsageError
 from assumed.logs import event
 from assumed.models import Credentials, EndpointAddress, Login, Outcome, Status
@@ -37,6 +39,7 @@ from assumed.server.serialization import (
 from assumed.server.threads import WorkerThreads, completions, result_of
 
 # The clients are the user's own programs, which may be stopped for a while (Ctrl-Z).
+_PRODUCT = f"assumed/{__version__}"
 _LIMITS = Limits(body_bytes=1 << 20, timeout_seconds=30.0)
 
 
@@ -94,7 +97,11 @@ class Api:
         self._workers = WorkerThreads("api-worker")
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Return the response of the route that a request is for."""
+        """Return the response of the route that a request is for; it names this version."""
+        response = await self._respond(request)
+        return replace(response, headers={**response.headers, "Server": _PRODUCT})
+
+    async def _respond(self, request: HttpRequest) -> HttpResponse:
         path = request.target.partition(b"?")[0].decode("latin-1")
         if path not in ROUTES:
             return _error_response(

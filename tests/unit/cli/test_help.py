@@ -18,7 +18,10 @@ COMMON_OPTIONS = {
     "--log-file FILE": "[default: ",
 }
 
-WITHOUT_CONFIG = {"assumed completion", "assumed demo", "assumed service uninstall"}
+WITHOUT_CONFIG = {
+    "assumed completion", "assumed demo", "assumed service uninstall", "assumed service status",
+    "assumed service restart", "assumed service logs",
+}  # fmt: skip
 
 
 def commands() -> dict[str, click.Command]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from assumed import __version__
 from assumed.errors import DaemonUnreachableError
 from assumed.models import Credentials, Login, Outcome, Status
 from assumed.server.api import ROUTES, Api
@@ -62,7 +63,8 @@ def test_handle_names_the_method_of_a_route_in_allow(daemon: FakeDaemon) -> None
         request = HttpRequest("DELETE", path.encode())
         response = asyncio.run(Api(daemon).handle(request))
         allowed = "GET, HEAD" if method == "GET" else method
-        assert (response.status, response.headers) == (405, {"Allow": allowed})
+        expected = {"Allow": allowed, "Server": f"assumed/{__version__}"}
+        assert (response.status, response.headers) == (405, expected)
 
 
 def test_handle_answers_head_where_it_answers_get(daemon: FakeDaemon) -> None:

@@ -37,6 +37,16 @@ class Systemctl:
         """
         return self._run("show", f"--property={name}", "--value", *units).strip()
 
+    def properties(self, unit: str, *names: str) -> dict[str, str]:
+        """Return properties of a unit by name.
+
+        Raises:
+            ServiceManagerError: as `run_command`.
+        """
+        shown = self._run("show", f"--property={','.join(names)}", unit)
+        found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return {name: found.get(name, "") for name in names}
+
     def variables(self, unit: str) -> frozenset[str]:
         """Return the names of the environment variables that the processes of a unit have.
 
@@ -81,9 +91,13 @@ class Systemctl:
         Raises:
             ServiceManagerError: as `run_command`.
         """
-        self._run("--quiet", "disable", "--now", unit)
+        # First: without its file, a unit runs on, but `disable` may reject its name.
+        if self.show("ActiveState", unit) != "inactive":
+            self._run("stop", unit, timeout_seconds=_START_TIMEOUT_SECONDS)
         if self.show("ActiveState", unit) == "failed":
             self._run("reset-failed", unit)
+        if self.show("LoadState", unit) != "not-found":
+            self._run("--quiet", "disable", unit)
 
     def _run(
         self, *arguments: str, timeout_seconds: int = _TIMEOUT_SECONDS, hint: str | None = None
@@ -128,6 +142,11 @@ def run_command(
     return done.stdout
 
 
+def has_systemd() -> bool:
+    """Return whether systemd runs this machine, as sd_booted(3) does."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def require_systemd() -> None:
     """Check that systemd runs this machine.
 
@@ -138,8 +157,7 @@ def require_systemd() -> None:
         raise ServiceManagerError(
             "there is no systemctl on this machine, so no systemd", hint=_RUN_HINT
         )
-    # The check of sd_booted(3).
-    if not Path("/run/systemd/system").is_dir():
+    if not has_systemd():
         raise ServiceManagerError(
             "systemd does not run this machine or container",
             hint=hint_without_systemd(Path("/proc/sys/kernel/osrelease").read_text()),

@@ -1,4 +1,4 @@
-"""Checks before the installation of a system unit that runs as another user."""
+"""Another user, with a system unit that root installs and commands that root runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from assumed.platform.systemd.program_trust import untrusted_part
 
 _TIMEOUT_SECONDS = 60
 _INSTALL_HINT = (
-    "install it as root for all users with `pipx install --global`, and run that program; only "
-    "root may be able to change it"
+    "install it as root for all users, and run that program: the Debian package, or "
+    "`PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx install .` in a clone; only root may be "
+    "able to change it"
 )
 
 
@@ -53,10 +54,7 @@ class TargetUser:
                 f"{command[0]} must not run as {self.name}: {found.path} {found.reason}",
                 hint=_INSTALL_HINT,
             )
-        try:
-            tried = self.run([*command, "--version"])
-        except OSError as error:
-            raise self._does_not_run(command, error.strerror or "") from error
+        tried = self.run([*command, "--version"])
         if tried.returncode:
             raise self._does_not_run(command, tried.stderr.strip())
 
@@ -78,7 +76,7 @@ class TargetUser:
         """Run a command as this user, with the environment of a system unit.
 
         Raises:
-            OSError: this user cannot execute it.
+            UsageError: this user cannot execute it.
             ServiceManagerError: it timed out.
         """
         try:
@@ -92,6 +90,7 @@ class TargetUser:
                     "USER": self.name,
                     "LOGNAME": self.name,
                     "PATH": os.defpath,
+                    **self._runtime_directory(),
                 },
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -103,11 +102,18 @@ class TargetUser:
                 timeout=_TIMEOUT_SECONDS,
                 check=False,
             )
+        except OSError as error:
+            raise self._does_not_run(command, error.strerror or "") from error
         except subprocess.TimeoutExpired as error:
             raise ServiceManagerError(
                 f"`{' '.join(command)}` as {self.name}: not finished within {_TIMEOUT_SECONDS} s",
                 hint=f"run it to see why: `runuser -u {self.name} -- {' '.join(command)}`",
             ) from error
+
+    def _runtime_directory(self) -> dict[str, str]:
+        """Return where a daemon of the user manager of this user listens, if it runs."""
+        directory = Path("/run/user", str(self._entry.pw_uid))
+        return {"XDG_RUNTIME_DIR": str(directory)} if directory.is_dir() else {}
 
     def _does_not_run(self, command: Sequence[str], reason: str) -> UsageError:
         return UsageError(f"{self.name} cannot run {command[0]}: {reason}", hint=_INSTALL_HINT)

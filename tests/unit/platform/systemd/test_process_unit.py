@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assumed.platform.systemd.process_unit import stop_command_for
+from assumed.platform.systemd.process_unit import restart_advice_for, stop_command_for
 
 USER = "/user.slice/user-1000.slice/user@1000.service"
 
@@ -23,3 +23,20 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
 )
 def test_stop_command_names_the_unit_of_the_process(cgroups: str, command: str) -> None:
     assert stop_command_for(7, cgroups) == command
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "advice"),
+    [
+        (f"0::{USER}/app.slice/assumed.service\n", "`assumed service restart`"),
+        (
+            "0::/system.slice/system-assumed.slice/assumed@jane.service\n",
+            "`sudo assumed service restart --system jane`",
+        ),
+        (f"0::{USER}/assumed-mine.service\n", "`systemctl --user restart assumed-mine`"),
+        ("0::/system.slice/assumed.service\n", "`sudo systemctl restart assumed`"),
+        ("0::/system.slice/ssh.service\n", "stop it (`kill 7`) and start it again"),
+    ],
+)
+def test_restart_advice_names_the_command_for_the_unit(cgroups: str, advice: str) -> None:
+    assert restart_advice_for(7, cgroups) == advice

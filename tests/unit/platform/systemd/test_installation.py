@@ -10,30 +10,56 @@ from assumed.platform.systemd import installation
 from assumed.platform.systemd.installation import SystemdService, system_service, user_service
 from assumed.platform.systemd.systemctl import Systemctl
 from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, unit_text
-from tests.unit.platform.systemd.fake_systemd import FakeSystemd
+from assumed.platform.systemd.unit_state import UnitChange
+from tests.unit.platform.systemd.fake_systemd import MAIN_PID, FakeSystemd
 
 TEXT = unit_text(USER_UNIT, ["/usr/bin/assumed", "run"])
 
 
 @pytest.fixture
 def service(systemd: FakeSystemd, tmp_path: Path) -> SystemdService:
-    return SystemdService(
-        Systemctl(is_user=True), USER_UNIT, tmp_path / "systemd" / "user" / USER_UNIT
-    )
+    directory = tmp_path / "systemd" / "user"
+    systemd.directories = [directory, tmp_path / "package"]
+    return SystemdService(Systemctl(is_user=True), USER_UNIT, directory / USER_UNIT)
+
+
+@pytest.fixture
+def packaged(service: SystemdService, tmp_path: Path) -> Path:
+    """A unit file of a package, which starts the same program."""
+    file = tmp_path / "package" / USER_UNIT
+    file.parent.mkdir()
+    file.write_text("[Service]\nExecStart=/usr/bin/assumed run\n")
+    return file
 
 
 def test_install_writes_the_unit_once(service: SystemdService, systemd: FakeSystemd) -> None:
-    assert service.install(TEXT)
+    assert service.install(TEXT) == UnitChange(service.file, "written")
     assert service.file.read_text() == TEXT
     assert service.file.stat().st_mode & 0o777 == 0o644
-    assert not service.install(TEXT)
-    assert systemd.commands == ["systemctl --user daemon-reload"] * 2
+    assert service.install(TEXT) == UnitChange(service.file, "unchanged")
+    assert systemd.changes() == ["systemctl --user daemon-reload"] * 2
+
+
+def test_install_shows_the_settings_that_it_rewrites(service: SystemdService) -> None:
+    service.install(TEXT)
     other = unit_text(USER_UNIT, ["/elsewhere/assumed", "run"])
-    assert service.install(other)
+    settings = ("- ExecStart=/usr/bin/assumed run", "+ ExecStart=/elsewhere/assumed run")
+    assert service.install(other) == UnitChange(service.file, "rewritten", settings)
     assert service.file.read_text() == other
 
 
+def test_install_uses_the_unit_of_a_package_that_starts_this_program(
+    service: SystemdService, packaged: Path
+) -> None:
+    assert service.install(TEXT) == UnitChange(packaged, "installed by a package")
+    assert not service.file.exists()
+    packaged.write_text("[Service]\nExecStart=/elsewhere/assumed run\n")
+    assert service.install(TEXT) == UnitChange(service.file, "written")
+
+
 def test_start_enables_and_restarts_the_unit(service: SystemdService, systemd: FakeSystemd) -> None:
+    service.install(TEXT)
+    systemd.commands.clear()
     service.start()
     assert systemd.commands == [
         "systemctl --user enable assumed.service",
@@ -60,14 +86,15 @@ def test_uninstall_stops_the_unit_and_removes_it(
     service: SystemdService, systemd: FakeSystemd
 ) -> None:
     assert not service.uninstall()
-    assert systemd.commands == []
+    assert systemd.changes() == []
     service.install(TEXT)
+    service.start()
     systemd.commands.clear()
     assert service.uninstall()
     assert not service.file.exists()
-    assert systemd.commands == [
-        "systemctl --user disable --now assumed.service",
-        "systemctl --user show --property=ActiveState --value assumed.service",
+    assert systemd.changes() == [
+        "systemctl --user stop assumed.service",
+        "systemctl --user disable assumed.service",
         "systemctl --user daemon-reload",
     ]
 
@@ -76,15 +103,45 @@ def test_uninstall_resets_the_failure_of_a_unit(
     service: SystemdService, systemd: FakeSystemd
 ) -> None:
     service.install(TEXT)
-    state = "systemctl --user show --property=ActiveState --value assumed.service"
-    systemd.outputs[state] = "failed\n"
+    systemd.set(USER_UNIT, ActiveState="failed")
     assert service.uninstall()
     assert "systemctl --user reset-failed assumed.service" in systemd.commands
+    assert not service.uninstall()
+
+
+def test_uninstall_stops_a_unit_whose_file_is_gone(
+    service: SystemdService, systemd: FakeSystemd
+) -> None:
+    service.install(TEXT)
+    service.start()
+    service.file.unlink()
+    systemd.commands.clear()
+    assert service.uninstall()
+    assert systemd.changes() == [
+        "systemctl --user stop assumed.service",
+        "systemctl --user daemon-reload",
+    ]
+    assert not service.uninstall()
+
+
+def test_uninstall_keeps_the_unit_file_of_a_package(
+    service: SystemdService, packaged: Path, systemd: FakeSystemd
+) -> None:
+    service.install(TEXT)
+    service.start()
+    assert service.uninstall()
+    assert packaged.exists()
+    assert systemd.changes()[-3:] == [
+        "systemctl --user stop assumed.service",
+        "systemctl --user disable assumed.service",
+        "systemctl --user daemon-reload",
+    ]
 
 
 def test_uninstall_keeps_the_template_that_another_user_has_an_instance_of(
     systemd: FakeSystemd, tmp_path: Path
 ) -> None:
+    systemd.directories = [tmp_path]
     service = SystemdService(
         Systemctl(is_user=False), "assumed@jane.service", tmp_path / SYSTEM_UNIT
     )
@@ -94,7 +151,7 @@ def test_uninstall_keeps_the_template_that_another_user_has_an_instance_of(
     other.symlink_to(service.file)
     assert service.uninstall()
     assert service.file.exists()
-    assert "systemctl --system disable --now assumed@jane.service" in systemd.commands
+    assert "systemctl --system disable assumed@jane.service" in systemd.commands
     other.unlink()
     assert service.uninstall()
     assert not service.file.exists()
@@ -123,10 +180,33 @@ def test_a_directory_of_another_user_is_not_written_to(
     assert not service.file.exists()
 
 
-@pytest.mark.parametrize(("shown", "pid"), [("812\n", 812), ("0\n", 0), ("", 0)])
-def test_main_pid(service: SystemdService, systemd: FakeSystemd, shown: str, pid: int) -> None:
-    systemd.outputs["systemctl --user show --property=MainPID --value assumed.service"] = shown
-    assert service.main_pid() == pid
+def test_state_of_a_unit_that_is_installed_started_and_fails(
+    service: SystemdService, systemd: FakeSystemd
+) -> None:
+    state = service.state()
+    assert (state.is_installed, state.file, state.active, state.pid) == (False, "", "inactive", 0)
+    service.install(TEXT)
+    state = service.state()
+    assert (state.is_installed, state.file) == (True, str(service.file))
+    assert (state.enabled, state.since) == ("disabled", "")
+    service.start()
+    times = {"ActiveEnterTimestamp": "12:00", "StateChangeTimestamp": "12:05"}
+    systemd.set(USER_UNIT, NRestarts="3", **times)
+    state = service.state()
+    assert (state.active, state.sub, state.enabled) == ("active", "running", "enabled")
+    assert (state.pid, state.restarts, state.since) == (MAIN_PID, 3, "12:00")
+    systemd.set(USER_UNIT, ActiveState="failed", Result="exit-code", MainPID="0")
+    state = service.state()
+    assert (state.active, state.result, state.pid) == ("failed", "exit-code", 0)
+    assert state.since == "12:05"
+
+
+def test_a_property_that_systemd_does_not_know_is_empty(
+    service: SystemdService, systemd: FakeSystemd
+) -> None:
+    systemd.set(USER_UNIT, MainPID="", NRestarts="")
+    state = service.state()
+    assert (state.pid, state.restarts, state.since) == (0, 0, "")
 
 
 def test_missing_variables_are_those_that_the_unit_does_not_have(

@@ -404,7 +404,7 @@ def test_the_system_unit_is_rejected_if_another_user_could_change_it(jill: Perso
     refused = machine.run(program_of_root, *install, "daemon")
     assert refused.returncode == 2
     assert f"daemon cannot run {program_of_root}" in refused.stderr
-    assert "pipx install --global" in refused.stderr
+    assert "PIPX_BIN_DIR=/usr/local/bin" in refused.stderr
     no_configuration = machine.run(ASSUMED, *install, "daemon")
     assert no_configuration.returncode == 78
     assert machine.run("systemctl", "is-enabled", "assumed@daemon").returncode != 0

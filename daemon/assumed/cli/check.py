@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,29 +12,41 @@ import click
 from assumed.cli.options import Command, Options, common_options, retry_timeout_option
 from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.progress import progress
-from assumed.errors import ConfigurationError, InvalidConfigurationError
+from assumed.config import loader
+from assumed.errors import ConfigurationError, InvalidConfigurationError, UsageError
+from assumed.paths import user_name
 
 if TYPE_CHECKING:
     from assumed.app.live_check import LiveCheck
+    from assumed.models import Configuration
 
 
 @click.command("check", cls=Command, examples=("assumed check", "assumed check --live"))
 @click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
+@click.option("--syntax", is_flag=True, help="Read only the configuration, not the AWS files.")
 @retry_timeout_option
 @common_options()
 @click.pass_context
-def command(context: click.Context, options: Options, *, live: bool, timeout: timedelta) -> None:
+def command(
+    context: click.Context, options: Options, *, live: bool, syntax: bool, timeout: timedelta
+) -> None:
     """Report every problem with its location and a fix.
 
     Checks the configuration, and whether AWS tools use the credentials that assumed writes. Without
     --live, sends no request to AWS. With --live, also shows for each role which identity assumes it
-    and for how long the session is valid, or why the call failed.
+    and for how long the session is valid, or why the call failed. With --syntax, accepts every
+    source profile, which is for a file that another user or machine will use.
     """
-    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
-
+    if syntax and live:
+        raise UsageError("--syntax and --live exclude each other", hint="leave one of them out")
     options.configure_log()
     path = options.config_path()
     try:
+        if syntax:
+            _print_count(loader.load(path, user=user_name(), host=socket.gethostname()))
+            return
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
+
         standalone = Standalone(path, os.environ)
     except InvalidConfigurationError as error:
         raise ConfigurationError(
@@ -48,8 +61,13 @@ def command(context: click.Context, options: Options, *, live: bool, timeout: ti
             checks = standalone.check_live(timeout=timeout, progress=counter)
     for check in checks:
         click.echo(format_live_check(check), err=not check.outcome.ok)
-    count = len(standalone.configuration.profiles)
-    click.echo(f"{path}: {count} profile{'' if count == 1 else 's'}, no problems in this file")
+    _print_count(standalone.configuration)
     has_problems = any(not finding.is_note for finding in findings)
     failed = has_problems or not all(check.outcome.ok for check in checks)
     context.exit(1 if failed else 0)
+
+
+def _print_count(configuration: Configuration) -> None:
+    count = len(configuration.profiles)
+    profiles = "1 profile" if count == 1 else f"{count} profiles"
+    click.echo(f"{configuration.path}: {profiles}, no problems in this file")

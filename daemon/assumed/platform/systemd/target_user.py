@@ -12,7 +12,10 @@ from pathlib import Path
 from assumed.errors import ConfigurationError, ServiceManagerError, UsageError
 
 _TIMEOUT_SECONDS = 60
-_INSTALL_HINT = "install it for all users with `pipx install --global`, and run that program"
+_INSTALL_HINT = (
+    "install it for all users, by `pipx install` with PIPX_HOME=/opt/pipx and "
+    "PIPX_BIN_DIR=/usr/local/bin, and run that program"
+)
 
 
 class TargetUser:

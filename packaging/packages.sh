@@ -86,7 +86,16 @@ END
     for shell in bash zsh fish; do
         "$scratch/installed/bin/assumed" completion $shell > "$source/completion/$shell"
     done
-    (cd "$source" && PIP=$tools/pip quietly dpkg-buildpackage --build=binary --no-sign)
+    # Twice, as above, and in another directory.
+    mkdir -p "$scratch/again"
+    cp -r "$source" "$scratch/again/"
+    for directory in "$scratch" "$scratch/again"; do
+        (cd "$directory/${source##*/}" &&
+            PIP=$tools/pip quietly dpkg-buildpackage --build=binary --no-sign)
+    done
+    for package in "$scratch"/assumed_*.deb; do
+        cmp "$package" "$scratch/again/${package##*/}" || fail "two builds differ"
+    done
     cp "$scratch"/assumed_*.deb dist/
     lintian --fail-on error --suppress-tags bad-distribution-in-changes-file dist/*.deb
 }

@@ -23,6 +23,7 @@ tools=$scratch/tools/bin
 step() { printf '\n== %s\n' "$*"; }
 fail() { echo "error: $*" >&2; exit 1; }
 quietly() { "$@" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "$*"; }; }
+minor_version() { "$1" -c 'import sys; print(sys.version_info[:2])'; }
 
 make_tools() {
     "$python" -m venv "$scratch/tools"
@@ -66,6 +67,9 @@ build_sbom() {
 
 build_deb() {
     step "Debian package"
+    # The wheels are for the version of the tools, and the package uses the distribution's Python.
+    [ "$(minor_version /usr/bin/python3)" = "$(minor_version "$python")" ] ||
+        fail "$python and /usr/bin/python3 have different versions; set PYTHON=/usr/bin/python3"
     download_wheels
     # shellcheck source=/dev/null
     distribution=$(. /etc/os-release && echo "$ID$VERSION_ID")

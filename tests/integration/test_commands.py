@@ -53,12 +53,14 @@ def test_status_json_has_the_documented_fields(world: World) -> None:
         "clock_skew_seconds",
         "endpoint_clock_skew_seconds",
         "log_error",
+        "local_fault",
     ]
     keys = [
         "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",
         "lifetime_seconds", "refreshed_at", "next_attempt_at", "refreshes",
         "consecutive_failures", "last_error",
-        "mfa_serial", "login_expires_at", "region", "config_profiles",
+        "mfa_serial", "login_expires_at", "waiting_for", "waiting_seconds", "region",
+        "config_profiles",
     ]  # fmt: skip
     assert list(status["profiles"][0]) == keys
     assert list(alone["profiles"][0]) == keys
@@ -70,7 +72,7 @@ def test_check_sends_no_request(world: World) -> None:
     world.configure({"reports": role})
     checked = world.run("check")
     assert checked.returncode == 0
-    assert checked.stdout == f"{world.config}: 1 profile, no problems in this file\n"
+    assert checked.stdout == f"checked {world.config}\n1 of 1 works\n"
     assert world.server.calls(role) == 0
 
 
@@ -207,7 +209,8 @@ def test_version_and_help_of_every_command_are_printed(world: World) -> None:
     for command in _COMMANDS:
         assert f"\n  {command} " in listed
     assert "\n  assumed service install\n" in world.run("service", "--help").stdout
-    single = [[name] for name in _COMMANDS if name != "service"]
+    # `completion` has no options.
+    single = [[name] for name in _COMMANDS if name not in {"completion", "service"}]
     for words in (*single, ["service", "install"], ["service", "uninstall"]):
         shown = world.run(*words, "--help").stdout
         assert f"\nExamples:\n  {' '.join(['assumed', *words])}" in shown.replace("sudo ", "")

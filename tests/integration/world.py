@@ -30,11 +30,11 @@ _TIMEOUT_SECONDS = 30
 _POLL_INTERVAL_SECONDS = 0.02
 
 
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = _TIMEOUT_SECONDS) -> None:
     """Poll for the effect of another process."""
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    deadline = time.monotonic() + seconds
     while not is_so():
-        assert time.monotonic() < deadline, f"waited {_TIMEOUT_SECONDS} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(_POLL_INTERVAL_SECONDS)
 
 
@@ -80,6 +80,10 @@ class AwsServer:
         asked = {"name": name, "statements": statements, "trusts": trusts}
         arn: str = self.ask("role", asked)
         return arn
+
+    def allow_seconds(self, role_arn: str, seconds: int) -> None:
+        """Set the maximum session duration of a role, which is an hour at first."""
+        self.ask("max_duration", {"name": role_arn.rpartition("/")[2], "seconds": seconds})
 
     def disturb(self, role_arn: str, fault: str) -> None:
         """Make AssumeRole of a role `hang`, `throttle`, `break`, return `garbage`, or work: ``."""

@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from assumed.app.factory import stored_credentials
+from assumed.app.shadowing import ShadowingLog
 from assumed.engine.heartbeat import HeartbeatScheduler
+from assumed.engine.internal_errors import InternalErrors
 from assumed.engine.refresher import Refresher
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.engine.status import Summary
@@ -27,6 +29,7 @@ class RefreshEngine:
         refresher: refreshes one profile.
         scheduler: decides when to refresh which profile.
         jobs: runs the jobs of the scheduler.
+        shadowing: logs which refreshed keys AWS tools ignore.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class RefreshEngine:
         refresher: Refresher,
         scheduler: RefreshScheduler,
         jobs: HeartbeatScheduler,
+        shadowing: ShadowingLog,
     ) -> None:
         self.scheduler = scheduler
         self._file = file
         self._refresher = refresher
         self._jobs = jobs
+        self._shadowing = shadowing
         self._is_unreadable = False
         """Whether the log says that the credentials file is unreadable."""
 
@@ -95,14 +100,19 @@ class RefreshEngine:
     def configure(self, configuration: Configuration) -> None:
         """Apply a configuration; sessions in the credentials file that are fresh are kept."""
         self.scheduler.update_definitions(configuration.profiles, self._stored() or {})
+        self._shadowing.update(configuration)
 
     def reconcile(self) -> None:
         """Compare the credentials file with the sessions, and restore overwritten profiles."""
         self.scheduler.reconcile(self._stored())
 
-    def heartbeat(self) -> None:
-        """Notice what no job reports: a stepped clock, a changed source, an expired session."""
-        self.scheduler.heartbeat()
+    def heartbeat(self) -> bool:
+        """Notice what no job reports: a stepped clock, a changed source, an expired session.
+
+        Returns:
+            Whether every enabled profile will be refreshed.
+        """
+        return self.scheduler.heartbeat()
 
     def start(self) -> None:
         """Start refreshing."""
@@ -111,6 +121,11 @@ class RefreshEngine:
     def request_heartbeat(self) -> None:
         """Request a heartbeat within a second; from any thread."""
         self._jobs.beat_soon()
+
+    @property
+    def errors(self) -> InternalErrors:
+        """The errors of this program that were caught."""
+        return self.scheduler.errors
 
     def summary(self) -> Summary:
         """Return how many profiles are valid, and when the next refresh is due."""

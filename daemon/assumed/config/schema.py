@@ -88,13 +88,17 @@ class ProfileModel(_StrictModel):
     ] = ""
     mfa_session: Annotated[
         MfaSessionLength,
-        Field(description="How long the session that an MFA code starts is valid."),
+        Field(
+            description="How long the session that an MFA code starts is valid. With none, the "
+            "code goes with AssumeRole itself: one code for each session of the role, which may "
+            "then last up to 12h. STS limits roles that are assumed from an MFA session to 1h."
+        ),
     ] = timedelta(hours=12)
     mfa_process: Annotated[
         Command,
         Field(
             description="A command that prints an MFA code, such as `ykman oath accounts code "
-            "--single AWS`. It runs without a shell for at most 30 s, and its output is never "
+            "--single AWS`. It runs without a shell for at most 120 s, and its output is never "
             "logged. Without it, `assumed login` asks for the code."
         ),
     ] = ()

@@ -1,7 +1,7 @@
 """MFA sessions: started with one MFA code, cached for the day in memory and in a 0600 file.
 
-A session of GetSessionToken passes the MFA context to each role that is assumed from it. It is no
-role itself, so the one-hour limit of role chaining does not apply.
+A session of GetSessionToken passes the MFA context to each role that is assumed from it. STS limits
+such a role to an hour, like a chained one; `mfa_codes` sends the code with AssumeRole instead.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,21 +20,25 @@ from botocore.session import Session as BotocoreSession
 from assumed.clock import Clock
 from assumed.credential_sources.aws_files_reader import FileState, file_state
 from assumed.credential_sources.mfa_cache import MfaCacheFile
-from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
+from assumed.credential_sources.mfa_codes import MfaCodes, long_term_keys, parse_mfa_code
+from assumed.credential_sources.mfa_command import read_mfa_code
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
+from assumed.credential_sources.source_slots import SOURCE_SLOTS
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
     MfaCodeNeededError,
-    MfaCodeRejectedError,
-    SourceMissingError,
-    SourceUnavailableError,
-    UsageError,
 )
-from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
+from assumed.file_calls import FileCalls, HangingFileError
+from assumed.fsutil import local_fault_hint
+from assumed.models import (
+    MfaCode,
+    MfaSession,
+    SessionTokenResponse,
+    SourceCredentials,
+    TemporaryCredentials,
+)
 
-# RFC 6238: how long a device shows one code.
-_STEP_SECONDS = 30.0
 _NEVER = float("-inf")
 
 
@@ -102,14 +107,12 @@ class MfaSessions:
         self._profiles = profiles
         self._sts = sts
         self._clock = clock
-        self._run = run
+        self.codes = MfaCodes(clock, run=run)
+        """The codes of the devices, which also sources without a session use."""
         self.directory = directory
+        self._files = FileCalls(str(directory))
         self._lock = threading.Lock()
         self._states: dict[tuple[str, str], _MfaSessionState] = {}
-        self._used_codes: dict[str, float] = {}
-        """When each code was sent to STS, which accepts it once."""
-        self._asked_at: dict[object, float] = {}
-        """When a device last gave a code, by its command and by its serial."""
 
     def resolve(self, source: MfaSession, config_profiles: Sequence[str] = ()) -> MfaSource:
         """Return the source, without asking for a code.
@@ -133,7 +136,11 @@ class MfaSessions:
     def fingerprint(self, source: MfaSession) -> str | None:
         """Return a text that changes with the keys or the session; None if unreadable."""
         keys = self._profiles.fingerprint(source.profile.name)
-        return None if keys is None else f"{keys} {file_state(self._state_for(source).file.path)}"
+        path = self._state_for(source).file.path
+        try:
+            return None if keys is None else f"{keys} {self._files.run(lambda: file_state(path))}"
+        except HangingFileError:
+            return None
 
     def expires_at(self, source: MfaSession) -> datetime | None:
         """Return the expiration by STS's clock, aware UTC; None if there is no valid session."""
@@ -158,14 +165,20 @@ class MfaSessions:
             MfaCodeRejectedError: STS rejects the code, or it was used before.
             AssumedError: the long-term keys or STS are unavailable.
         """
-        if not is_mfa_code(code):
-            raise UsageError(
-                "an MFA code is six digits", hint="enter the code that the device shows now"
-            )
+        code = parse_mfa_code(code)
         resolved = self._profiles.resolve(source.profile.name, source.config_profiles)
         state = self._state_for(source)
         with state.start_lock:
             return self._start(source, code, resolved, state).expiration
+
+    def supply(self, source: MfaCode, code: str) -> None:
+        """Take a code that the user has entered for the next AssumeRole call of a source.
+
+        Raises:
+            UsageError: the code is not six digits.
+            MfaCodeRejectedError: it was used before.
+        """
+        self.codes.supply(source, code)
 
     def credentials(
         self, source: MfaSession, resolved: ResolvedSource, *, other_than: str | None = None
@@ -193,14 +206,15 @@ class MfaSessions:
                 f"there is no valid MFA session of {source.serial} for source {source.profile}",
                 hint="enter an MFA code with `assumed login`",
             )
-        with state.start_lock:
+        label = f"MFA session of {source.serial}"
+        with SOURCE_SLOTS.exclusive(state.start_lock, label):
             # Another thread may have started the session meanwhile, or failed to.
             if (current := self._reusable(source, state, other_than)) is not None:
                 return current
             if state.failure is not None and state.failed_at >= asked_at:
                 raise state.failure
             try:
-                return self._start(source, self._code_of_command(source), resolved, state)
+                return self._start(source, self.codes.of_command(source), resolved, state)
             except AssumedError as error:
                 state.failed_at, state.failure = self._clock.boottime(), error
                 raise
@@ -224,14 +238,8 @@ class MfaSessions:
     def _start(
         self, source: MfaSession, code: str, resolved: ResolvedSource, state: _MfaSessionState
     ) -> TemporaryCredentials:
-        keys = resolved.credentials()
-        if keys.session_token is not None:
-            raise SourceMissingError(
-                f"source {source.profile} holds temporary credentials, but an MFA session "
-                "requires long-term keys",
-                hint="set source_profile to a profile with long-term keys, or remove mfa_serial",
-            )
-        self._claim_code(code)
+        keys = long_term_keys(source, resolved)
+        self.codes.claim(code)
         asked_at = self._clock.boottime()
         issued = self._sts.get_session_token(source, code, keys, resolved.botocore_session)
         lifetime = issued.credentials.expiration - issued.answered_at
@@ -240,60 +248,27 @@ class MfaSessions:
             state.credentials = issued.credentials
             state.expires_at = asked_at + lifetime.total_seconds()
             state.trusts_wall_clock = False
-            state.file.write(source, issued.credentials)
-            state.file_state = file_state(state.file.path)
+        with suppress(HangingFileError):
+            # Without the lock, which the scheduler takes.
+            state.file_state = self._files.run(partial(_write, state.file, source, issued))
         return issued.credentials
-
-    def _claim_code(self, code: str) -> None:
-        """Record that a code is used; raise if it was used before."""
-        now = self._clock.boottime()
-        with self._lock:
-            # STS also accepts the codes of the steps before and after its own.
-            self._used_codes = {
-                used: at for used, at in self._used_codes.items() if now < at + 3 * _STEP_SECONDS
-            }
-            if code in self._used_codes:
-                raise MfaCodeRejectedError(
-                    "this MFA code was already used, and each is valid once",
-                    hint="enter the next code, which the device shows within half a minute",
-                )
-            self._used_codes[code] = now
-
-    def _code_of_command(self, source: MfaSession) -> str:
-        # A device that several serials share shows the same code for all of them.
-        devices = (source.process, source.serial)
-        now = self._clock.boottime()
-        with self._lock:
-            last = max(self._asked_at.get(device, _NEVER) for device in devices)
-            if now < last + _STEP_SECONDS:
-                raise SourceUnavailableError(
-                    f"the MFA device {source.serial} does not show its next code yet",
-                    hint="wait half a minute for the next code",
-                )
-            self._asked_at.update(dict.fromkeys(devices, now))
-        try:
-            code = self._run(source.process)
-        except AssumedError:
-            with self._lock:
-                for device in devices:
-                    self._asked_at.pop(device, None)
-            raise
-        with self._lock:
-            self._asked_at.update(dict.fromkeys(devices, self._clock.boottime()))
-        return code
 
     def _current(self, source: MfaSession, state: _MfaSessionState) -> TemporaryCredentials | None:
         """Return the session that is valid now, after loading a changed cache file."""
-        now_on_disk = file_state(state.file.path)
+        known = state.file_state
         state.fault = None
-        if now_on_disk != state.file_state:
-            try:
-                stored = state.file.read(source)
-            except LocalFaultError as error:
-                # What is known stays; the file is read again the next time.
-                state.fault = error
-            else:
-                state.file_state = now_on_disk
+        try:
+            changed = self._files.run(partial(_read_if_changed, state.file, source, known))
+        except HangingFileError as error:
+            state.fault = LocalFaultError(
+                f"{error.filename}: {error.strerror}", hint=local_fault_hint(error)
+            )
+        except LocalFaultError as error:
+            # What is known stays; the file is read again the next time.
+            state.fault = error
+        else:
+            if changed is not None:
+                state.file_state, stored = changed
                 self._adopt(source, state, stored)
         current = state.credentials
         if current is None or current.access_key_id in state.rejected:
@@ -330,6 +305,18 @@ class MfaSessions:
             if key not in self._states:
                 self._states[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
             return self._states[key]
+
+
+def _read_if_changed(
+    file: MfaCacheFile, source: MfaSession, known: FileState | None
+) -> tuple[FileState, TemporaryCredentials | None] | None:
+    state = file_state(file.path)
+    return None if state == known else (state, file.read(source))
+
+
+def _write(file: MfaCacheFile, source: MfaSession, issued: SessionTokenResponse) -> FileState:
+    file.write(source, issued.credentials)
+    return file_state(file.path)
 
 
 class MfaSource:

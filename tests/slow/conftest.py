@@ -3,6 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same cases in every run, so that a failure comes from the change under test; `make search`
+# looks for new cases.
+settings.register_profile("repeat", derandomize=True, deadline=None, max_examples=300)
+settings.register_profile("search", deadline=None, max_examples=10_000, print_blob=True)
+settings.load_profile("repeat")
 
 
 @pytest.fixture(scope="module")

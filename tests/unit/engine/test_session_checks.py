@@ -9,7 +9,7 @@ import pytest
 from assumed.errors import StsRequestRejectedError, StsThrottledError, StsUnavailableError
 from assumed.models import ProfileState
 from tests.fakes import NOON, Simulation, issued, role
-from tests.unit.engine.helpers import DEPLOY, HOUR, MINUTE, READ, logged
+from tests.unit.engine.helpers import DEPLOY, HOUR, MINUTE, READ, SECOND, logged
 
 FRESH = {"deploy": issued(DEPLOY, NOON + 55 * MINUTE), "read": issued(READ, NOON + 50 * MINUTE)}
 
@@ -131,3 +131,50 @@ def test_a_disabled_profile_is_not_checked(simulation: Simulation) -> None:
     simulation.start(role("deploy", enabled=False), stored=FRESH)
     beat(simulation)
     assert simulation.sts.checked == []
+
+
+def test_an_internal_error_is_logged_and_the_check_is_made_again(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_session = simulation.sts.check_session
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(simulation.sts, "check_session", fail)
+    simulation.start(DEPLOY, stored=FRESH)
+    beat(simulation)
+    [fields] = logged(caplog, "internal_error")
+    assert fields["profile"] == "deploy"
+    assert simulation.status("deploy").state is ProfileState.VALID
+    monkeypatch.setattr(simulation.sts, "check_session", check_session)
+    simulation.run_for(5 * MINUTE)
+    assert simulation.sts.checked == ["deploy"]
+
+
+def test_the_result_for_a_profile_that_is_gone_changes_nothing(simulation: Simulation) -> None:
+    simulation.sts.rejected = {"ASIADEPLOY1"}
+    simulation.start(DEPLOY, READ, stored=FRESH)
+    simulation.scheduler.heartbeat()
+    simulation.update_definitions(READ)
+    beat(simulation)
+    assert simulation.sts.called == []
+    assert simulation.scheduler.statuses([])[0].profile == "read"
+
+
+def test_an_answer_ends_the_wait_of_the_checks_that_failed_at_that_endpoint(
+    simulation: Simulation,
+) -> None:
+    away = StsUnavailableError("no answer", hint="wait")
+    simulation.sts.failing = {"deploy": away, "read": away}
+    simulation.start(DEPLOY, READ, stored=FRESH)
+    simulation.run_for(10 * MINUTE)
+    simulation.sts.failing = {}
+    simulation.sts.checked.clear()
+    first = simulation.clock.now()
+    while len(simulation.sts.checked) < 2:
+        simulation.run_for(15 * SECOND)
+        if not simulation.sts.checked:
+            first = simulation.clock.now()
+    assert simulation.clock.now() - first <= MINUTE
+    assert sorted(simulation.sts.checked) == ["deploy", "read"]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from itertools import count
 
 import pytest
 
 from assumed.server import metrics_endpoint
 from assumed.server.http import HttpRequest
-from assumed.server.metrics_endpoint import MetricsHandler
+from assumed.server.metrics_endpoint import MetricsHandler, MetricsServer
+from tests.unit.engine.helpers import logged
 
 HOST = (b"host", b"127.0.0.1:9000")
 
@@ -57,3 +60,63 @@ def test_handle_renders_a_new_text_only_when_the_last_one_is_too_old(
         return [response.body for response in responses]
 
     assert asyncio.run(bodies()) == expected
+
+
+class FakePorts:
+    """The ports of 127.0.0.1; a server for each one that is open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.taken: set[int] = set()
+        self.open: list[int] = []
+        self.opened: list[int] = []
+        monkeypatch.setattr(metrics_endpoint, "listen_and_keep", self._listen)
+        monkeypatch.setattr(metrics_endpoint, "HttpServer", self._server)
+
+    def _listen(self, _store: object, _name: str, port: int) -> int:
+        if port in self.taken:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        return port
+
+    def _server(self, port: int, *_: object, name: str) -> FakePorts.Server:
+        return self.Server(self, port)
+
+    class Server:
+        def __init__(self, ports: FakePorts, port: int) -> None:
+            self._ports, self._port = ports, port
+
+        def start(self) -> None:
+            self._ports.open.append(self._port)
+            self._ports.opened.append(self._port)
+
+        def stop(self) -> None:
+            self._ports.open.remove(self._port)
+
+
+@pytest.fixture
+def ports(monkeypatch: pytest.MonkeyPatch) -> FakePorts:
+    return FakePorts(monkeypatch)
+
+
+def test_the_server_moves_to_another_port_and_stays_at_the_same(ports: FakePorts) -> None:
+    server = MetricsServer(lambda: b"")
+    for port in (9000, 9000, 9001):
+        server.open(port)
+    assert (ports.open, ports.opened) == ([9001], [9000, 9001])
+    server.open(None)
+    assert ports.open == []
+    server.close()
+
+
+def test_a_port_that_another_process_has_is_logged_and_tried_again(
+    ports: FakePorts, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = MetricsServer(lambda: b"")
+    server.open(9000)
+    ports.taken = {9001}
+    server.open(9001)
+    assert ports.open == []
+    [fields] = logged(caplog, "metrics_listen_failed")
+    assert (fields["address"], fields["error"]) == ("127.0.0.1:9001", "Address already in use")
+    ports.taken = set()
+    server.open(9001)
+    assert ports.open == [9001]

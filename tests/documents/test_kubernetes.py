@@ -21,6 +21,15 @@ POD = OBJECTS["Deployment"]["spec"]["template"]["spec"]
 VOLUMES = {volume["name"]: volume for volume in POD["volumes"]}
 
 
+def test_the_manifest_conforms_to_the_schemas_of_kubernetes() -> None:
+    validator = pytest.importorskip(
+        "kubernetes_validate", reason="NOT TESTED: the schemas: `pip install --group fleet`"
+    )
+    for shape in OBJECTS.values():
+        for version in ("1.29", validator.latest_version()):
+            validator.validate(shape, version, strict=True)
+
+
 def mounts(container: Any) -> dict[str, Any]:
     return {mount["name"]: mount for mount in container["volumeMounts"]}
 

@@ -45,7 +45,7 @@ from assumed.observers.composite import CompositeObserver
 from assumed.observers.hooks import Hooks
 from assumed.observers.metrics import Metrics
 from assumed.observers.metrics_textfile import MetricsTextfile
-from assumed.paths import daemon_socket
+from assumed.paths import daemon_socket, user_name
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
@@ -115,7 +115,7 @@ class Daemon:
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
         self._reaper = ZombieReaper(running_commands, clock.boottime)
-        metrics = Metrics()
+        metrics = Metrics(user_name())
         self._textfile = MetricsTextfile(self._render_metrics, clock)
         self._observers = CompositeObserver(
             metrics, Hooks(environ), MetricsServer(self._render_metrics, listeners), self._textfile

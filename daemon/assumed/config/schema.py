@@ -230,7 +230,8 @@ class MetricsModel(_StrictModel):
     textfile: Annotated[
         MetricsTextfile,
         Field(
-            description="A file for the textfile collector of the node exporter; it ends in .prom."
+            description="A file for the textfile collector of the node exporter; it ends in .prom. "
+            "`{user}` stands for the name of the user."
         ),
     ] = ""
 

@@ -7,14 +7,16 @@ up to botocore: see `credential_sources`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from assumed.aws_files.ini import IniDocument
 from assumed.aws_files.ownership import is_managed
+from assumed.aws_files.sdk_dialects import RejectedLine, SharedReader, read_like_shared_sdks
 from assumed.errors import SourceUnavailableError
 from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
+from assumed.text import join_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,29 @@ class AwsProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file of which some AWS SDKs read nothing, and botocore reads everything.
+
+    Args:
+        location: the first line that they reject.
+        sdks: their languages, such as `Rust, Java and Kotlin`.
+        problem: what is wrong with the line for them.
+        fix: what to do with it.
+    """
+
+    location: SourceLocation
+    sdks: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return (
+            f"the AWS SDKs for {self.sdks} cannot read this file, because of this line: "
+            f"{self.problem}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class AwsFiles:
     """The contents of both files.
 
@@ -87,12 +112,14 @@ class AwsFiles:
         credentials: the path of the credentials file.
         profiles: by name, those of the config file first.
         misplaced: headers `[profile NAME]` in the credentials file, which define no profile NAME.
+        unreadable: why some SDKs read nothing of one of the files.
     """
 
     config: Path
     credentials: Path
     profiles: Mapping[str, AwsProfile]
     misplaced: Mapping[str, SourceLocation]
+    unreadable: tuple[UnreadableFile, ...] = ()
 
 
 def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
@@ -112,13 +139,14 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
         CredentialsFileMalformedError: botocore cannot read one either; names the line.
     """
     profiles: dict[str, AwsProfile] = {}
-    for header, location, entries in _sections(*config):
+    documents = [(path, IniDocument(data, str(path))) for path, data in (config, credentials)]
+    for header, location, entries in _sections(*documents[0]):
         name = profile_name(header)
         if name is not None:
             # For botocore [default] and [profile default] are one profile: the later one wins.
             profiles[name] = AwsProfile(name, location, entries)
     misplaced: dict[str, SourceLocation] = {}
-    for header, location, entries in _sections(*credentials):
+    for header, location, entries in _sections(*documents[1]):
         known = profiles.get(header)
         if known is not None:
             profiles[header] = AwsProfile(header, known.location, known.config, entries)
@@ -126,7 +154,8 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
             misplaced[name] = location
         else:
             profiles[header] = AwsProfile(header, location, credentials=entries)
-    return AwsFiles(config[0], credentials[0], profiles, misplaced)
+    unreadable = tuple(found for document in documents for found in _unreadable(*document))
+    return AwsFiles(config[0], credentials[0], profiles, misplaced, unreadable)
 
 
 def _read(path: Path) -> bytes:
@@ -145,9 +174,8 @@ def _read(path: Path) -> bytes:
 
 
 def _sections(
-    path: Path, data: bytes
+    path: Path, document: IniDocument
 ) -> list[tuple[str, SourceLocation, Mapping[str, ConfigValue]]]:
-    document = IniDocument(data, str(path))
     return [
         (
             name,
@@ -159,6 +187,20 @@ def _sections(
         )
         for name, options in document.inherited_options().items()
     ]
+
+
+def _unreadable(path: Path, document: IniDocument) -> Iterator[UnreadableFile]:
+    """Yield the lines because of which some SDKs read nothing of a file; one for each line."""
+    lines: dict[RejectedLine, list[SharedReader]] = {}
+    for kind, line in read_like_shared_sdks(document.lines, ()).rejected.items():
+        lines.setdefault(line, []).append(kind)
+    for line, kinds in lines.items():
+        yield UnreadableFile(
+            location=SourceLocation(path, line.index + 1),
+            sdks=join_words([language for kind in kinds for language in kind.value]),
+            problem=line.problem,
+            fix=line.fix,
+        )
 
 
 def profile_name(header: str) -> str | None:

@@ -213,7 +213,7 @@ class Verdict:
             own = after.shared.get(PROFILE, {})
             self._require(own.items() >= intended, "shared rules", data)
         for kind in after.rejected:
-            self.kinds[f"reported as unreadable by {", ".join(kind.value)}"] += 1
+            self.kinds[f"reported as unreadable by {', '.join(kind.value)}"] += 1
         found = after.crt[PROFILE]
         is_reported = SharedReader.LENIENT in after.rejected
         self._require(found == keys or (found is None and is_reported), "awscrt", data)

@@ -219,7 +219,7 @@ class Editor:
     def _apply_remove(self, profile: str, section: Section) -> None:
         self._reject_continued(profile, section)
         self._reject_header_inside(profile, section)
-        if not read_like_javascript([self._document.lines[section.line]], ()):
+        if not _is_header_for_javascript(self._document.lines[section.line]):
             raise self._ambiguous(profile, "section")
         values = section.values()
         kept = set(LONG_TERM_KEYS) if is_long_term(values) else set()
@@ -250,8 +250,9 @@ class Editor:
             if _is_indented_comment(line) or (line.strip() and line.strip()[0] not in "#;"):
                 following = line
                 break
-        # Without the header, an indented line could continue the value above it.
-        return not _indent(following)
+        # Without the header, an indented line could continue the value above it, and what follows a
+        # header that only botocore sees would belong to the section above.
+        return not following or (not _indent(following) and _is_header_for_javascript(following))
 
     def _reject_inherited_token(self, profile: str) -> None:
         defaults = self._document.sections.get(DEFAULTS)
@@ -298,7 +299,7 @@ class Editor:
         # For botocore an indented header continues a value; for other SDKs it begins a section.
         end = max((option.end for option in section.options.values()), default=0)
         for index in range(section.line + 1, end):
-            if read_like_javascript(self._document.lines[index : index + 1], ()):
+            if _is_header_for_javascript(self._document.lines[index]):
                 raise ProfileAmbiguousError(
                     f"{self._document.path}:{index + 1}: profile {profile}: the AWS SDKs interpret "
                     "the end of its section differently",
@@ -397,6 +398,10 @@ def _with_value(line: str, key: str, new: str) -> str:
     if found is None or found["key"] != key or not _EQUALS.fullmatch(found["delimiter"]):
         return f"{_indent(line)}{key} = {new}{end}"
     return f"{found['indent']}{key}{found['delimiter']}{new}{end}"
+
+
+def _is_header_for_javascript(line: str) -> bool:
+    return bool(read_like_javascript([line], ()))
 
 
 def _is_indented_comment(line: str) -> bool:

@@ -77,7 +77,12 @@ def command(
     if as_json:
         click.echo(json.dumps(status_to_json(status), indent=2))
     else:
-        print_status(status, now=utc_now(), show_all=bool(profiles))
+        from assumed.app.sdk_readability import (  # noqa: PLC0415 - parses the AWS files
+            unreadable_notes,
+        )
+
+        notes = unreadable_notes(os.environ)
+        print_status(status, now=utc_now(), show_all=bool(profiles), notes=notes)
     return int(any(profile.state in UNHEALTHY for profile in status.profiles))
 
 

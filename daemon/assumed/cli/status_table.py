@@ -61,13 +61,16 @@ _MOST_URGENT_FIRST = (
 )
 
 
-def print_status(status: Status, *, now: datetime, show_all: bool = False) -> None:
+def print_status(
+    status: Status, *, now: datetime, show_all: bool = False, notes: Sequence[str] = ()
+) -> None:
     """Print the table to standard output, with colours and bars if that is a terminal.
 
     Args:
         status: of the profiles to show.
         now: aware.
         show_all: show every profile, even if the terminal has fewer lines.
+        notes: lines about profiles, below the table.
     """
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
@@ -75,6 +78,8 @@ def print_status(status: Status, *, now: datetime, show_all: bool = False) -> No
         print_table(status, Console(), now=now, show_all=show_all)
     else:
         _print_plain(status, now=now)
+    for note in notes:
+        click.echo(printable(note))
 
 
 def render_screen(status: Status, console: Console, *, now: datetime, notes: Sequence[str]) -> Text:

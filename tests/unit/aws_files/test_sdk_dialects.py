@@ -105,6 +105,28 @@ def test_removal_keeps_a_header_that_an_indented_comment_below_needs() -> None:
     )
 
 
+def test_removal_keeps_a_header_if_the_next_one_is_none_for_javascript() -> None:
+    data = b"[a]\nk = v\n[deploy]\nmanager = assumed\n[second] x\nregion = eu-west-1\n"
+
+    assert edit(data, {"deploy": RemoveCredentials()}, path="f").data == data.replace(
+        b"manager = assumed\n", b""
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[z]\nk = v\n[deploy] x\nmanager = assumed\n",
+        b"[deploy]\nk = v\n  [z]\nmanager = assumed\n",
+    ],
+)
+def test_removal_rejects_a_section_that_javascript_does_not_see_alike(data: bytes) -> None:
+    result = edit(data, {"deploy": RemoveCredentials()}, path="f")
+
+    assert result.data == data
+    assert result.rejected.keys() == {"deploy"}
+
+
 @pytest.mark.parametrize("old", ["old  ", "old\t", "old\u00a0", "old\x0b"])
 def test_edit_leaves_no_blanks_behind_a_value(old: str) -> None:
     data = f"[deploy]\naws_access_key_id = ASIA{old}\nmanager = assumed \n".encode()

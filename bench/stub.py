@@ -26,6 +26,12 @@ from tests.fakes import Quota
 _ROLE = re.compile(rb"RoleArn=arn%3Aaws%3Aiam%3A%3A(\d+)%3Arole%2F([\w.-]+)")
 _SESSION_NAME = re.compile(rb"RoleSessionName=([\w.-]+)")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_IDENTITY = (
+    "<GetCallerIdentityResponse><GetCallerIdentityResult>"
+    "<Arn>arn:aws:sts::123456789012:assumed-role/role/bench</Arn>"
+    "<UserId>AROAEXAMPLE:bench</UserId><Account>123456789012</Account>"
+    "</GetCallerIdentityResult></GetCallerIdentityResponse>"
+)
 _SESSION_TOKEN = "x" * 900
 _ISSUED = re.compile(r"^aws_access_key_id *= *ASIA(\d{16})$", re.MULTILINE)
 
@@ -169,9 +175,11 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     def _answer(self, body: bytes) -> bytes | None:
+        if b"Action=GetCallerIdentity" in body:
+            return _response(200, _IDENTITY)
         role, session_name = _ROLE.search(body), _SESSION_NAME.search(body)
         if role is None or session_name is None:
-            return _response(400, _error("InvalidAction", "only AssumeRole"))
+            return _response(400, _error("InvalidAction", "only AssumeRole and GetCallerIdentity"))
         account, name, session = role[1].decode(), role[2].decode(), session_name[1].decode()
         settings, quota, now = self._state.settings, self._state.quota, time.time()
         is_hanging = bool(settings.hanging) and name.startswith(settings.hanging)

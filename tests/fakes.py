@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,13 @@ from assumed.engine.heartbeat import HEARTBEAT, HeartbeatScheduler
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher
 from assumed.engine.scheduler import RefreshScheduler
-from assumed.errors import AssumedError, LongTermKeysError, SourceMissingError
+from assumed.errors import (
+    AssumedError,
+    LongTermKeysError,
+    SourceMissingError,
+    SourceRejectedError,
+    StsUnavailableError,
+)
 from assumed.models import (
     Credentials,
     ManagedProfile,
@@ -121,13 +128,13 @@ class FakeSources:
         self.logins = FakeLogins()
         self.known = {name: FakeSource(name, f"{name} 1") for name in names}
 
-    def resolve(self, source: RootSource) -> Any:
+    def resolve(self, source: RootSource, config_profiles: Sequence[str] = ()) -> Any:
         name = self._name(source)
         if name not in self.known:
             raise SourceMissingError(f"profile {name} does not exist", hint="add it")
         return self.known[name]
 
-    def fingerprint(self, source: RootSource) -> str | None:
+    def fingerprint(self, source: RootSource, config_profiles: Sequence[str] = ()) -> str | None:
         name = self._name(source)
         return self.known[name].fingerprint if name in self.known else None
 
@@ -144,11 +151,22 @@ class FakeSts:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.skew = timedelta(0)
+        self.wrong_clocks: dict[str, timedelta] = {}
+        """How far the clock of an endpoint is ahead of STS's, by region."""
+        self.wrong_dates: dict[str, timedelta] = {}
+        """How far the `Date` of an endpoint is ahead of its clock, by region."""
+        self.ends: dict[str, float] = {}
+        """When each session stops working, in seconds of `Clock.boottime()`, by access key id."""
+        self.checked: list[str] = []
+        """The profiles whose sessions were checked."""
+        self.rejected: set[str] = set()
+        """The access key ids of sessions that do not work any more."""
         self.failures: list[AssumedError] = []
         self.failing: dict[str, AssumedError] = {}
         self.calls: list[tuple[ProfileDefinition, SourceCredentials]] = []
         self.codes: list[tuple[str, str]] = []
-        self.clock_ahead = timedelta(0)
+        self.clock_ahead: dict[str, timedelta] = {}
+        self.mfa_ahead = timedelta(0)
         self.during_call: Callable[[ProfileDefinition], None] = lambda _: None
 
     def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
@@ -167,11 +185,15 @@ class FakeSts:
             raise self.failing[definition.profile]
         if self.failures:
             raise self.failures.pop(0)
-        now = (self._clock.now() + self.skew).replace(microsecond=0)
-        return AssumedRole(
-            issued(definition, now + timedelta(seconds=definition.duration_seconds), self.number),
-            now,
+        expiration = self._now(definition) + timedelta(seconds=definition.duration_seconds)
+        role_session = AssumedRole(
+            issued(definition, expiration, self.number), self._date(definition)
         )
+        if expiration <= role_session.answered_at:
+            raise StsUnavailableError("malformed", hint="wait")
+        key = role_session.credentials.access_key_id
+        self.ends[key] = self._clock.boottime() + definition.duration_seconds
+        return role_session
 
     def get_caller_identity(
         self,
@@ -181,7 +203,36 @@ class FakeSts:
     ) -> CallerIdentity:
         self.calls.append((definition, credentials))
         arn = f"arn:aws:sts::111122223333:assumed-role/own/{credentials.access_key_id}"
-        return CallerIdentity(arn, (self._clock.now() + self.skew).replace(microsecond=0))
+        return CallerIdentity(arn, self._date(definition))
+
+    def check_session(
+        self,
+        definition: ProfileDefinition,
+        session: Credentials,
+        botocore_session: BotocoreSession,
+    ) -> datetime:
+        self.checked.append(definition.profile)
+        if definition.profile in self.failing:
+            raise self.failing[definition.profile]
+        if not self.works(session):
+            raise SourceRejectedError("invalid", hint="log in", code="InvalidClientTokenId")
+        return self._date(definition)
+
+    def works(self, session: Credentials) -> bool:
+        key = session.access_key_id
+        is_over = self.ends.get(key, math.inf) <= self._clock.boottime()
+        return not is_over and key not in self.rejected
+
+    def mfa_clock_ahead(self, source: MfaSession, botocore_session: BotocoreSession) -> timedelta:
+        return self.mfa_ahead
+
+    def _now(self, definition: ProfileDefinition) -> datetime:
+        wrong = self.wrong_clocks.get(definition.region or "", timedelta(0))
+        return (self._clock.now() + self.skew + wrong).replace(microsecond=0)
+
+    def _date(self, definition: ProfileDefinition) -> datetime:
+        wrong = self.wrong_dates.get(definition.region or "", timedelta(0))
+        return self._now(definition) + wrong
 
     def get_session_token(
         self,
@@ -307,11 +358,16 @@ class Simulation:
         retried_by: RetriedBy = RetriedBy.PROCESS,
     ) -> None:
         self._frozen = frozen
+        self._jitter, self._retried_by = jitter, retried_by
         self.clock = FakeClock()
         self.sources = FakeSources("keys")
         self.sources.logins.clock = self.clock
         self.sts = FakeSts(self.clock)
         self.store = ProfilesInMemory()
+        self.events: list[ProfileEvent] = []
+        self._create()
+
+    def _create(self) -> None:
         self.refresher = Refresher(
             clock=self.clock, sources=self.sources, sts=self.sts, store=self.store
         )
@@ -320,10 +376,9 @@ class Simulation:
             clock=self.clock,
             refresher=self.refresher,
             jobs=self.jobs,
-            jitter=jitter,
-            retried_by=retried_by,
+            jitter=self._jitter,
+            retried_by=self._retried_by,
         )
-        self.events: list[ProfileEvent] = []
         self.scheduler.subscribe(self.events.append)
 
     def start(
@@ -332,6 +387,12 @@ class Simulation:
         self.update_definitions(*definitions, stored=stored)
         self.jobs.start()
         self.jobs.run_due()
+
+    def restart(self, *definitions: ProfileDefinition) -> None:
+        """Replace the scheduler by another one, which finds what this one has stored."""
+        self.scheduler.stop()
+        self._create()
+        self.start(*definitions, stored=dict(self.store.profiles))
 
     def update_definitions(
         self, *definitions: ProfileDefinition, stored: Mapping[str, Credentials] | None = None

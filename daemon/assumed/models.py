@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
@@ -68,12 +68,21 @@ class MfaSession:
         serial: the serial number or ARN of the MFA device.
         lifetime: the requested duration, 15 minutes to 36 hours.
         process: the command that prints a code; empty if the user enters it.
+        region: the region of the call; None for that of the settings.
+        config_profiles: as in `ProfileDefinition`.
+        partition: of the role, for a call without a region; None for that of the serial.
+
+    The last three only say where GetSessionToken is called, so that two roles of different regions
+    share one session.
     """
 
     profile: SourceProfile
     serial: str
     lifetime: timedelta = timedelta(hours=12)
     process: tuple[str, ...] = ()
+    region: str | None = field(default=None, compare=False)
+    config_profiles: tuple[str, ...] = field(default=(), compare=False)
+    partition: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.profile} with MFA"
@@ -119,8 +128,10 @@ class ProfileDefinition:
     """A managed profile, and the AssumeRole call that refreshes it.
 
     Names and units are those of STS and of the AWS config file. If `role_arn` is None, no role is
-    assumed and the profile gets the temporary credentials of the source. If `region` is None, the
-    region of the source profile is used.
+    assumed and the profile gets the temporary credentials of the source. `config_profiles` are
+    profiles of the AWS files: the settings of the first that has any decide where STS is called
+    (region, endpoint, CA bundle), or else those of the source. If `region` is None, so does their
+    region.
     """
 
     profile: str
@@ -129,6 +140,7 @@ class ProfileDefinition:
     role_session_name: str
     duration_seconds: int = 3600
     refresh_before: RefreshBefore = DEFAULT_REFRESH_BEFORE
+    config_profiles: tuple[str, ...] = ()
     region: str | None = None
     fallback_regions: tuple[str, ...] = ()
     external_id: str | None = None
@@ -261,7 +273,7 @@ class RoleSession:
             was loaded from the file.
         is_stored: whether it is in the credentials file.
         trusts_wall_clock: whether `expires_at` was computed with the local wall clock, because
-            STS's time was not known yet.
+            STS has not confirmed the session yet. A step of that clock may only shorten it.
     """
 
     credentials: Credentials
@@ -305,7 +317,8 @@ class ProfileStatus:
     `expires_at` and `login_expires_at` are by STS's clock. `seconds_left` is None if there is no
     session, and never negative; `lifetime_seconds` is the whole lifetime of that session. `store`
     is a `StorageMode`. `mfa_serial` is the device of the MFA session that the role is assumed
-    from, and `login_expires_at` the expiration of that session.
+    from, and `login_expires_at` the expiration of that session. `region` and `config_profiles` are
+    those of the definition.
     """
 
     profile: str
@@ -323,6 +336,8 @@ class ProfileStatus:
     last_error: Failure | None = None
     mfa_serial: str | None = None
     login_expires_at: datetime | None = None
+    region: str | None = None
+    config_profiles: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,7 +350,15 @@ class DaemonStatus:
     config: str
     config_error: str | None = None
     clock_skew_seconds: int = 0
-    """How far this machine's clock is ahead of STS's; 0 if the skew is less than a minute."""
+    """How far this machine's clock is ahead of STS's; 0 if the skew is less than a minute.
+
+    If endpoints differ, it is the smallest skew: this machine's clock is wrong only if no endpoint
+    agrees with it.
+    """
+    endpoint_clock_skew_seconds: Mapping[str, int] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """The skew of each endpoint that differs from `clock_skew_seconds`, by URL."""
     log_error: str | None = None
     """Why events are not logged where they should be; None if they are."""
 

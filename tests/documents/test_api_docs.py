@@ -39,7 +39,12 @@ STATUS = Status(
     daemon=DaemonStatus(pid=1, version="", started_at=NOON, config=""),
     profiles=(
         ProfileStatus(
-            profile="", role_arn="", source="", state=ProfileState.VALID, last_error=FAILURE
+            profile="",
+            role_arn="",
+            source="",
+            state=ProfileState.VALID,
+            last_error=FAILURE,
+            config_profiles=("", ""),
         ),
     ),
 )

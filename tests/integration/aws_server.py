@@ -38,11 +38,14 @@ class ApiServer:
         self._mfa: dict[str, dict[str, Any]] = {}
         self._session_tokens: list[dict[str, str]] = []
         self._signers: set[str] = set()
+        self._revoked: list[Any] = []
+        """Sessions of moto that it does not know any more."""
+        self._identities: list[str] = []
+        """The access key ids that have signed a GetCallerIdentity."""
         self._changed = threading.Condition()
 
     def control(self, command: str, asked: Any) -> Any:
         answer: Any = None
-        sessions = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assumed_roles
         match command:
             case "user":
                 user = self.aws.add_user(asked["name"], *asked["statements"])
@@ -70,6 +73,20 @@ class ApiServer:
             case "session_tokens":
                 with self._lock:
                     answer = list(self._session_tokens)
+            case _:
+                answer = self._control_sessions(command, asked)
+        return answer
+
+    def _control_sessions(self, command: str, asked: Any) -> Any:
+        sessions = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assumed_roles
+        answer: Any = None
+        match command:
+            case "revoke":
+                self._revoked += [session for session in sessions if session.role_arn == asked]
+                sessions[:] = [session for session in sessions if session.role_arn != asked]
+            case "checks":
+                keys = {each.access_key_id for each in sessions if each.role_arn in asked}
+                answer = sum(key in keys for key in self._identities)
             case "outlived":
                 now = datetime.now(UTC).replace(tzinfo=None)
                 answer = sum(
@@ -81,7 +98,7 @@ class ApiServer:
             case "secrets":
                 answer = [
                     secret
-                    for session in sessions
+                    for session in [*sessions, *self._revoked]
                     for secret in (session.secret_access_key, session.session_token)
                 ]
             case _:
@@ -100,6 +117,8 @@ class ApiServer:
             signature = _signature(environ)
             self._signers.add(signature.get("signed by", ""))
             parameters = form(environ)
+            if parameters.get("Action") == ["GetCallerIdentity"]:
+                self._identities.append(signature.get("signed by", ""))
             if parameters.get("Action") == ["GetSessionToken"]:
                 return self._session_token(parameters, start_response)
             role_arn = parameters.get("RoleArn", [""])[0]

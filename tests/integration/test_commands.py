@@ -51,13 +51,14 @@ def test_status_json_has_the_documented_fields(world: World) -> None:
         "config",
         "config_error",
         "clock_skew_seconds",
+        "endpoint_clock_skew_seconds",
         "log_error",
     ]
     keys = [
         "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",
         "lifetime_seconds", "refreshed_at", "next_attempt_at", "refreshes",
         "consecutive_failures", "last_error",
-        "mfa_serial", "login_expires_at",
+        "mfa_serial", "login_expires_at", "region", "config_profiles",
     ]  # fmt: skip
     assert list(status["profiles"][0]) == keys
     assert list(alone["profiles"][0]) == keys
@@ -169,7 +170,7 @@ def test_plain_http_to_another_machine_is_rejected(world: World) -> None:
 
 def test_an_unreachable_endpoint_is_reported(world: World) -> None:
     world.configure({"reports": world.add_role()})
-    done = world.run("refresh", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    done = world.run("refresh", "--timeout", "1s", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.startswith("reports: EndpointConnectionError: ")
     assert "profile reports: " not in done.stderr

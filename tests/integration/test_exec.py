@@ -300,7 +300,7 @@ def test_the_settings_of_the_profile_apply_and_no_other_key_takes_precedence(wor
         "[profile reports]\nregion = eu-west-3\noutput = yaml\nretry_mode = adaptive\n"
         f"role_arn = {role}\nsource_profile = {SOURCE}\n"
         "s3 =\n  max_concurrent_requests = 3\nservices = local\n"
-        "[services local]\nsts =\n  endpoint_url = http://127.0.0.1:1\n"
+        "[services local]\nsqs =\n  endpoint_url = http://127.0.0.1:1\n"
     )
     (world.home / ".boto").write_text("[Credentials]\naws_access_key_id = AKIAOLD\n")
     script = """
@@ -326,7 +326,7 @@ print(json.dumps(found))
         "yaml",
         "adaptive",
         {"max_concurrent_requests": "3"},
-        {"sts": {"endpoint_url": "http://127.0.0.1:1"}},
+        {"sqs": {"endpoint_url": "http://127.0.0.1:1"}},
         role.rpartition("/")[2],
     ]
     assert python(world, script) == [expected, expected]
@@ -537,3 +537,62 @@ def test_exec_without_a_daemon_offers_only_the_endpoint(world: World) -> None:
     name = role.rpartition("/")[2]
     assert python(world, METHODS) == [["container-role", name]] * 2
     assert world.server.calls(role) == 1
+
+
+REGION = """
+import json, os, botocore.session
+session = botocore.session.Session()
+print(json.dumps([
+    session.get_config_variable("region"), os.environ.get("AWS_REGION"),
+    os.environ.get("AWS_DEFAULT_REGION"), session.get_scoped_config().get("output"),
+]))
+"""
+
+
+@pytest.mark.parametrize("how", MODES)
+@pytest.mark.parametrize("options", [[], ["--env"]], ids=["endpoint", "static"])
+def test_exec_passes_the_region_and_the_settings_of_the_definition(
+    world: World, how: str, options: list[str]
+) -> None:
+    role = world.add_role()
+    world.environ.pop("AWS_DEFAULT_REGION")
+    plain = {"role_arn": role, "source_profile": SOURCE}
+    world.configure(
+        {
+            "by the region": plain | {"region": "eu-west-1"},
+            "by-config": plain | {"region": "eu-west-1", "config_profile": "corp net"},
+            "by-name": plain | {"region": "eu-west-1"},
+            "by-source": plain,
+        }
+    )
+    (world.home / ".aws" / "config").write_text(
+        f"[profile {SOURCE}]\nregion = eu-west-2\noutput = text\n"
+        "[profile 'corp net']\nregion = eu-west-3\noutput = yaml\n"
+        "[profile by-name]\noutput = json\n"
+    )
+    with mode(world, how):
+        for profile, region, output in (
+            ("by the region", "eu-west-1", "text"),
+            ("by-config", "eu-west-3", "yaml"),
+            ("by-name", "eu-west-1", "json"),
+            ("by-source", "eu-west-2", "text"),
+        ):
+            done = world.run("exec", profile, *options, "--", sys.executable, "-c", REGION)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout) == [region, region, region, output], profile
+    signed_for = {sent["signed for"] for sent in world.server.requests(role)}
+    assert signed_for == {"eu-west-1", "eu-west-2"}
+
+
+def test_a_reload_picks_up_changed_settings_of_the_aws_config_file(world: World) -> None:
+    role = world.add_role()
+    world.environ.pop("AWS_DEFAULT_REGION")
+    world.configure({"reports": role})
+    aws_config = world.home / ".aws" / "config"
+    aws_config.write_text("[profile reports]\nregion = eu-west-1\n")
+    with world.running():
+        for region in ("eu-west-2", "eu-west-3"):
+            aws_config.write_text(f"[profile reports]\nregion = {region}\n")
+            assert world.run("refresh", "--force", "reports").returncode == 0
+    used = [sent["signed for"] for sent in world.server.requests(role)]
+    assert used == ["eu-west-1", "eu-west-2", "eu-west-3"]

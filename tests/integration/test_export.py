@@ -547,3 +547,29 @@ def test_a_named_configuration_is_not_answered_from_the_file(world: World, role:
     other.write_text(world.config.read_text().replace(role, world.add_role()))
     assert exported(world, "reports", "--config", str(other))["AccessKeyId"] != before
     assert exported(world, "reports", ASSUMED_CONFIG=str(other))["AccessKeyId"] != before
+
+
+@pytest.mark.parametrize("how", ["--config", "ASSUMED_CONFIG", "saved again"])
+def test_a_session_that_was_checked_once_is_printed_without_imports(
+    world: World, role: str, how: str
+) -> None:
+    assert world.run("refresh").returncode == 0
+    arguments, environ = [], {}
+    if how == "--config":
+        arguments = ["--config", str(world.config)]
+    elif how == "ASSUMED_CONFIG":
+        environ = {"ASSUMED_CONFIG": str(world.config)}
+    else:
+        world.configure({"reports": role, "unused": role})
+    first = exported(world, "reports", *arguments, **environ)
+    assert first["AccessKeyId"] == stored_key(world)
+    imports = {"PYTHONPROFILEIMPORTTIME": "1"}
+    done = exporting(world, "--profile", "reports", *arguments, **environ, **imports)
+    assert json.loads(done.stdout) == first
+    assert "click" not in done.stderr
+    assert world.server.calls(role) == 1
+    # A change of the configuration makes it void: the profile is another role now.
+    other = world.add_role()
+    world.configure({"reports": other})
+    assert exported(world, "reports", *arguments, **environ)["AccessKeyId"] != first["AccessKeyId"]
+    assert world.server.calls(other) == 1

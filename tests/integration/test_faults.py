@@ -102,10 +102,10 @@ def test_an_endpoint_that_starts_to_listen_is_used_at_once(world: World) -> None
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["refresh"],
-        ["check", "--live"],
+        ["refresh", "--timeout", "1s"],
+        ["check", "--live", "--timeout", "1s"],
         ["wait", "--timeout", "1s"],
-        ["exec", "reports", "--", "true"],
+        ["exec", "reports", "--timeout", "1s", "--", "true"],
         ["export-credentials", "--profile", "reports"],
     ],
     ids=" ".join,

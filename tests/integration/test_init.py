@@ -14,6 +14,7 @@ import pytest
 from botocore.session import Session
 
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
+from tests.integration.terminal import terminal
 from tests.integration.world import SOURCE, World
 from tests.unit.app.init.test_generator import EXAMPLES, Home
 from tests.unit.aws_files.test_shadowing import resolve_with_botocore
@@ -245,3 +246,79 @@ def test_used_by_botocore_agrees_with_botocore(aws_home: Home, name: str) -> Non
         # botocore raises an error for a role whose source is missing.
         is_broken_role = (found, expected) == (CredentialKind.BROKEN, CredentialKind.ROLE)
         assert found is expected or is_broken_role, profile.name
+
+
+def with_region(world: World) -> Path:
+    role = role_profile("reports", world.add_role(), SOURCE).rstrip("\n")
+    return write_aws_config(world, f"{role}\nregion = eu-west-3\noutput = text\n")
+
+
+SECTION = "[profile reports-fresh]\nregion = eu-west-3\noutput = text\n"
+
+
+def test_the_new_name_has_the_region_of_the_old_one(world: World) -> None:
+    aws_config = with_region(world)
+    before = aws_config.read_text()
+    made = world.run("init", "--write-aws-config")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.endswith(f"{SECTION}{aws_config}: 1 section appended\n")
+    assert aws_config.read_text() == f"{before}\n{SECTION}"
+    assert world.run("refresh").returncode == 0
+    world.environ.pop("AWS_DEFAULT_REGION")
+    for name in ("reports", "reports-fresh"):
+        assert world.aws("configure", "get", "region", "--profile", name).stdout == "eu-west-3\n"
+    assert world.aws("sts", "get-caller-identity", "--profile", "reports-fresh").returncode == 0
+    again = world.run("init", "--write-aws-config")
+    assert again.returncode == 0
+    assert again.stdout == (
+        f"{world.config} already exists, and is not changed\n{aws_config}: no section is missing\n"
+    )
+    assert world.run("check").returncode == 0
+
+
+def test_without_a_terminal_the_sections_are_shown_and_not_written(world: World) -> None:
+    aws_config = with_region(world)
+    before = aws_config.read_bytes()
+    made = world.run("init", "--suffix", ".live", "--config", "mine.yaml")
+    assert made.returncode == 0
+    assert SECTION.replace("-fresh", ".live") in made.stdout
+    command = f"init --write-aws-config --suffix .live --config {world.home / 'mine.yaml'}"
+    assert made.stdout.endswith(f"append them yourself, or with `assumed {command}`\n")
+    printed = world.run("init", "--output", "-")
+    assert SECTION in printed.stderr
+    assert SECTION not in printed.stdout
+    assert aws_config.read_bytes() == before
+    assert world.run(*command.split()).returncode == 0
+    assert aws_config.read_text().endswith(SECTION.replace("-fresh", ".live"))
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_on_a_terminal_init_asks_before_it_writes_the_sections(world: World, answer: str) -> None:
+    aws_config = with_region(world)
+    before = aws_config.read_text()
+    with terminal(world, *world.assumed, "init") as shown:
+        shown.wait_for("Append them? [y/N]")
+        shown.type(f"{answer}\n")
+        assert shown.process.wait(30) == 0
+    expected = f"{before}\n{SECTION}" if answer == "y" else before
+    assert aws_config.read_text() == expected
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_without_aws_files_init_offers_a_configuration_to_complete(
+    world: World, answer: str
+) -> None:
+    world.credentials.unlink()
+    refused = world.run("init")
+    assert refused.returncode == 1
+    assert "`assumed init --output -` prints a configuration to complete" in refused.stderr
+    printed = world.run("init", "--output", "-")
+    assert printed.returncode == 0
+    assert "  #   role_arn: arn:aws:iam::111122223333:role/my-role\n" in printed.stdout
+    with terminal(world, *world.assumed, "init") as shown:
+        shown.wait_for("Write a configuration to complete")
+        shown.type(f"{answer}\n")
+        assert shown.process.wait(30) == (0 if answer == "y" else 1)
+    assert world.config.exists() is (answer == "y")
+    if answer == "y":
+        assert world.config.read_text() == printed.stdout

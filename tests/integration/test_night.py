@@ -21,7 +21,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     server = AwsServer(lifetime_scale=1 / 400)
     world = World(tmp_path, server)
     yield world
-    assert not any(secret in world.written() for secret in [*server.secrets(), world.user_secret])
+    world.check_written()
     server.stop()
 
 

@@ -249,7 +249,9 @@ def test_a_configuration_behind_the_links_of_kubernetes_is_read_again(world: Wor
 def brief_world(tmp_path: Path) -> Iterator[World]:
     """A world whose sessions last 36 seconds, so that they fall due during the trouble."""
     server = AwsServer(lifetime_scale=0.01)
-    yield World(tmp_path, server)
+    world = World(tmp_path, server)
+    yield world
+    world.check_written()
     server.stop()
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from assumed.platform.systemd.unit_file import exec_line
 from tests.integration.machine import Machine, why_not
+from tests.integration.secret_search import leaks
 from tests.integration.world import MAY_ASSUME, READ_ONLY, SOURCE, AwsServer, wait_until
 from tests.repository import REPOSITORY
 
@@ -117,7 +118,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, aws_server: AwsServer) -> 
     yield machine
     journal = machine.journal()
     machine.power_off()
-    assert not any(secret in journal for secret in aws_server.secrets())
+    assert leaks(journal, aws_server.secrets()) == []
     assert "Traceback" not in journal
 
 

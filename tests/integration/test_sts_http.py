@@ -29,7 +29,7 @@ from assumed.errors import (
     StsThrottledError,
     StsUnavailableError,
 )
-from assumed.models import ProfileDefinition, SourceCredentials
+from assumed.models import MfaSession, ProfileDefinition, SourceCredentials, SourceProfile
 from assumed.sts.client import AssumedRole, StsClient
 from tests.fakes import LONG_TERM, NOON, role
 
@@ -75,6 +75,8 @@ class StsStub:
     body: bytes = field(default_factory=response)
     date: str | None = DATE
     is_cut_off: bool = False
+    closes: int = 0
+    """How many requests are answered by closing the connection."""
     first: list[tuple[int, bytes]] = field(default_factory=list)
     """Statuses and bodies of the first responses."""
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -105,6 +107,10 @@ class StsHandler(BaseHTTPRequestHandler):
         form = self.rfile.read(int(self.headers["Content-Length"])).decode()
         endpoint.requests.append({key: value for key, [value] in parse_qs(form).items()})
         endpoint.headers.append(dict(self.headers))
+        if endpoint.closes:
+            endpoint.closes -= 1
+            self.close_connection = True
+            return
         status, body = endpoint.first.pop(0) if endpoint.first else (endpoint.status, endpoint.body)
         self.send_response_only(status)
         if endpoint.date is not None:
@@ -172,6 +178,25 @@ def failure(kind: type[AssumedError]) -> AssumedError:
     assert TOKEN not in text
     assert LONG_TERM.secret_access_key not in text
     return raised.value
+
+
+def test_a_request_is_repeated_once_if_the_server_has_closed_the_connection(
+    endpoint: StsStub,
+) -> None:
+    endpoint.closes = 1
+    assert call().credentials.access_key_id == "ASIAISSUED"
+    assert len(endpoint.requests) == 2
+    endpoint.closes = 5
+    assert failure(StsUnavailableError).code == "ConnectionClosedError"
+    assert len(endpoint.requests) == 4
+
+
+def test_a_request_with_an_mfa_code_is_not_repeated(endpoint: StsStub) -> None:
+    endpoint.closes = 1
+    source = MfaSession(SourceProfile("keys"), "arn:aws:iam::111122223333:mfa/me")
+    with pytest.raises(StsUnavailableError):
+        StsClient(SystemClock()).get_session_token(source, "123456", LONG_TERM, new_session())
+    assert len(endpoint.requests) == 1
 
 
 def test_assume_role_returns_the_whole_response(endpoint: StsStub) -> None:
@@ -539,7 +564,8 @@ class TestClockSkew:
         assert len(endpoint.requests) == 2
         assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
         assert assumed.credentials.expiration - assumed.answered_at == timedelta(hours=1)
-        assert abs(sts.clock_ahead - timedelta(hours=2)) < timedelta(minutes=1)
+        (ahead,) = sts.clock_ahead.values()
+        assert abs(ahead - timedelta(hours=2)) < timedelta(minutes=1)
         sts.assume_role(DEPLOY, LONG_TERM, session)
         assert len(endpoint.requests) == 3
         assert abs(self.signed_at(endpoint) - there) < timedelta(minutes=1)
@@ -557,9 +583,23 @@ class TestClockSkew:
         endpoint.first = [(403, self.EXPIRED)]
         sts.assume_role(DEPLOY, LONG_TERM, session)
         assert abs(self.signed_at(endpoint) - here) < timedelta(minutes=1)
-        assert sts.clock_ahead == timedelta(0)
+        assert list(sts.clock_ahead.values()) == [timedelta(0)]
         logged = [record.getMessage() for record in caplog.records]
         assert logged == ["clock_skew_detected", "clock_skew_resolved"]
+
+    def test_another_endpoint_is_signed_for_with_its_own_time(
+        self, endpoint: StsStub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sts = StsClient(SystemClock())
+        self.set_sts_ahead(endpoint, hours=-2)
+        sts.assume_role(DEPLOY, LONG_TERM, new_session())
+        with serving("127.0.0.1") as there:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", there.url)
+            here = self.set_sts_ahead(there, hours=0)
+            sts.assume_role(DEPLOY, LONG_TERM, new_session())
+        assert abs(self.signed_at(there) - here) < timedelta(minutes=1)
+        assert sts.clock_ahead[there.url] == timedelta(0)
+        assert round(sts.clock_ahead[endpoint.url] / timedelta(hours=1)) == -2
 
     def test_a_skew_error_without_a_new_skew_is_not_retried(self, endpoint: StsStub) -> None:
         self.set_sts_ahead(endpoint, hours=0)

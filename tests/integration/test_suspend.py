@@ -52,6 +52,7 @@ def suspended_world(tmp_path: Path, clocks: Clocks) -> Iterator[World]:
     world = World(tmp_path, server)
     world.environ |= clocks.environ
     yield world
+    world.check_written()
     server.stop()
 
 

@@ -11,13 +11,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from assumed.credential_sources.mfa_command import is_mfa_code
+from tests.integration.secret_search import leaks
 from tests.repository import REPOSITORY
 
 READ_ONLY = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
@@ -93,6 +95,15 @@ class AwsServer:
         Signed calls have the access key ID as `signed by` and the region as `signed for`.
         """
         return [sent for sent in self.ask("requests") if sent["RoleArn"] == role_arn]
+
+    def revoke(self, role_arn: str) -> None:
+        """Forget the sessions of a role, as AWS does when the role is deleted."""
+        self.ask("revoke", role_arn)
+
+    def checks(self, *role_arns: str) -> int:
+        """Return the number of GetCallerIdentity calls with sessions of these roles."""
+        found: int = self.ask("checks", role_arns)
+        return found
 
     def outlived(self, role_arn: str) -> int:
         """Return how many expired sessions of a role have signed calls."""
@@ -194,6 +205,8 @@ class World:
         }
         self.user_name, access_key_id, secret = server.add_user(MAY_ASSUME)
         self.user_secret = secret
+        self.secrets = {secret}
+        """Besides those of the server: what may occur in no output."""
         self.credentials.parent.mkdir(mode=0o700)
         self.credentials.touch(mode=0o600)
         self.credentials.write_text(
@@ -233,7 +246,9 @@ class World:
         """Run a daemon; wait until it has tried every profile once."""
         with self.daemon(*options, **environ) as daemon:
             self.wait_for_first_pass()
+            self.collect_secrets()
             yield daemon
+            self.collect_secrets()
 
     def wait_for_first_pass(self) -> None:
         def is_done() -> bool:
@@ -286,10 +301,27 @@ class World:
         logs = [log.read_text() for log in self.home.glob("*.log*")]
         return "\n".join([*logs, *self.outputs])
 
+    def collect_secrets(self) -> None:
+        """Remember the tokens of endpoints and of SSO that are on disk now."""
+        state = self.home / ".local" / "state" / "assumed"
+        for root in (self.home / "run", state / "exec"):
+            # Not `glob`, which fails where a command that ends removes its directory.
+            for directory, _, names in os.walk(root):
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        if name.endswith(".token"):
+                            self.secrets.add(Path(directory, name).read_text())
+        for path in self.home.glob(".aws/sso/cache/*.json"):
+            with suppress(ValueError):
+                login = json.loads(path.read_text())
+                secret = ("accessToken", "refreshToken", "clientSecret")
+                self.secrets |= {login[name] for name in secret if name in login}
+
     def check_written(self) -> None:
         """Check that nothing that was logged or printed has a secret or a traceback."""
+        self.collect_secrets()
         written = self.written()
-        assert not any(secret in written for secret in [*self.server.secrets(), self.user_secret])
+        assert leaks(written, {*self.server.secrets(), *self.secrets}) == []
         assert "Traceback" not in written
 
     def _run(
@@ -306,4 +338,7 @@ class World:
             check=False,
         )
         self.outputs += [done.stdout, done.stderr]
+        if typed and is_mfa_code(typed.strip()):
+            self.secrets.add(typed.strip())
+        self.collect_secrets()
         return done

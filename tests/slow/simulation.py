@@ -24,13 +24,16 @@ DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 # The longest step of a back-off, of a denial as well.
 _MAX_RECOVERY = 5 * MINUTE
 _MAX_CALM, _MAX_FAULT = 12 * MINUTE, 9 * MINUTE
+_OWN_REGION = "eu-west-1"
+"""Has an STS of its own, whose clock may be wrong all day."""
+_WRONG_CLOCKS = [timedelta(0), -3650 * DAY, -40 * MINUTE, 40 * MINUTE, 9 * HOUR]
 
 
 def profiles() -> list[ProfileDefinition]:
     """Return plain profiles, a chain, a short and a long one, one of another region."""
     return [
         role("a"),
-        role("b", region="eu-west-1"),
+        role("b", region=_OWN_REGION),
         role("child", parent="a"),
         role("grandchild", parent="child"),
         role("long", duration_seconds=4 * 3600),
@@ -40,7 +43,13 @@ def profiles() -> list[ProfileDefinition]:
 
 @dataclass
 class Report:
-    """The result of a day. All lists but `faults` should be empty."""
+    """The result of a day. All lists but `faults` should be empty.
+
+    Args:
+        minutes_checked: how many times the profiles that were `valid` were checked.
+        minutes_unknowable: how often a session did not work, while its STS could not be asked
+            since the daemon was started with a clock that was behind, and still was.
+    """
 
     expired: list[str] = field(default_factory=list)
     """Sessions that expired in the file after a fifth of their lifetime without a fault."""
@@ -50,6 +59,10 @@ class Report:
     recovered_after: timedelta = timedelta(0)
     """How long after the last fault all profiles were valid."""
     faults: list[str] = field(default_factory=list)
+    untrue: list[str] = field(default_factory=list)
+    """Profiles that were `valid` in a minute in which their session did not work."""
+    minutes_checked: int = 0
+    minutes_unknowable: int = 0
 
 
 class Day:
@@ -73,7 +86,14 @@ class Day:
             self._wall_clock,
             self._other_writer,
             self._reload,
+            self._restart,
+            self._boot,
+            self._wrong_date,
         ]
+        self._checked_at = 0.0
+        self._stops = 0
+        self._is_behind_since_start = False
+        """Whether the daemon was started with a wall clock that was behind, and still is."""
 
     def simulate(self) -> Report:
         """Simulate the day and the five minutes after its last fault."""
@@ -84,6 +104,7 @@ class Day:
             )
             self._definitions = profiles()
             simulation.sts.during_call = self._note_call
+            simulation.sts.wrong_clocks[_OWN_REGION] = self._random.choice(_WRONG_CLOCKS)
             simulation.start(*self._definitions)
             self._now_works(*self._names)
             end = simulation.clock.boottime() + DAY.total_seconds()
@@ -111,7 +132,7 @@ class Day:
         return [definition.profile for definition in self._definitions]
 
     def _run_for(self, span: timedelta) -> None:
-        self._simulation.run_for(span, at_each_stop=self._check)
+        self._simulation.run_for(span, at_each_stop=self._at_stop)
 
     def _now_works(self, *names: str) -> None:
         for name in names:
@@ -163,16 +184,57 @@ class Day:
         self._now_works(*self._names)
 
     def _wall_clock(self, span: timedelta) -> None:
-        step = self._random.choice([-1, 1]) * span * 160
-        self._simulation.step_wall_clock(step)
-        self._simulation.sts.skew -= step
-        for since in (self._works_since, self._last_calls()):
-            for name in since:
-                since[name] += step
+        self._step(self._random.choice([-1, 1]) * span * 160)
 
-    def _last_calls(self) -> dict[str, datetime]:
+    def _step(self, by: timedelta) -> None:
+        self._simulation.step_wall_clock(by)
+        self._simulation.sts.skew -= by
         self._calls.clear()
-        return {}
+        for name in self._works_since:
+            self._works_since[name] += by
+
+    def _restart(self, _: timedelta) -> None:
+        """Restart after a session was revoked, and maybe with a wrong clock until the next one."""
+        self._step(self._random.choice([0, -1, 1]) * self._random.random() * DAY)
+        stored = self._simulation.store.profiles
+        revoked = stored.get(self._random.choice(self._names))
+        if revoked is not None:
+            self._simulation.sts.rejected.add(revoked.access_key_id)
+        self._simulation.restart(*self._definitions)
+
+    def _boot(self, span: timedelta) -> None:
+        """Start without a network and with a clock that is behind; both come later, in any order.
+
+        The clock is that of the last shutdown, or days behind.
+        """
+        self._set_clock()
+        self._step(-self._random.choice([self._random.random() * HOUR, 9 * DAY]))
+        self._is_behind_since_start = True
+        for name in self._names:
+            self._simulation.sts.failing[name] = StsUnavailableError("no answer", hint="wait")
+        self._works_since.clear()
+        self._simulation.restart(*self._definitions)
+        arrivals = [self._connect, self._set_clock]
+        self._random.shuffle(arrivals)
+        for arrive in arrivals:
+            self._run_for(span / 2)
+            arrive()
+
+    def _connect(self) -> None:
+        self._simulation.sts.failing.clear()
+        self._now_works(*self._names)
+
+    def _set_clock(self) -> None:
+        self._step(self._simulation.sts.skew)
+        self._is_behind_since_start = False
+
+    def _wrong_date(self, span: timedelta) -> None:
+        """Let a proxy change the `Date` of one endpoint."""
+        self._works_since.pop("b", None)
+        self._simulation.sts.wrong_dates[_OWN_REGION] = self._random.choice(_WRONG_CLOCKS)
+        self._run_for(span)
+        del self._simulation.sts.wrong_dates[_OWN_REGION]
+        self._now_works("b")
 
     def _other_writer(self, _: timedelta) -> None:
         stored = self._simulation.store.profiles
@@ -200,6 +262,34 @@ class Day:
         if len(calls) > 60:
             self.report.called_too_often.append(f"{definition.profile} at {now}")
 
+    def _at_stop(self) -> None:
+        self._check()
+        self._stops += 1
+        # Each second stop is after a heartbeat, which notices a step of the clock.
+        is_next_minute = self._simulation.clock.boottime() >= self._checked_at + 60
+        if self._stops % 2 == 0 and is_next_minute:
+            self._checked_at = self._simulation.clock.boottime()
+            self._check_status()
+
+    def _check_status(self) -> None:
+        """Check that each profile that is `valid` has a session that works now."""
+        simulation = self._simulation
+        self.report.minutes_checked += 1
+        for status in simulation.scheduler.statuses():
+            stored = simulation.store.profiles.get(status.profile)
+            if status.state is not ProfileState.VALID or stored is None:
+                continue
+            if not simulation.sts.works(stored):
+                if self._is_behind_since_start and not self._could_recover(status.profile):
+                    self.report.minutes_unknowable += 1
+                else:
+                    self.report.untrue.append(f"{status.profile} at {simulation.clock.now()}")
+
+    def _could_recover(self, profile: str) -> bool:
+        """Whether STS has been there for longer than between two retries."""
+        since = self._works_since.get(profile)
+        return since is not None and self._simulation.clock.now() - since > _MAX_RECOVERY
+
     def _check(self) -> None:
         simulation = self._simulation
         now = simulation.clock.now()
@@ -208,7 +298,7 @@ class Day:
             works_since = self._works_since.get(definition.profile)
             if stored is None or works_since is None:
                 continue
-            ended = stored.expiration <= now + simulation.sts.skew
+            ended = simulation.sts.ends[stored.access_key_id] <= simulation.clock.boottime()
             fifth = timedelta(seconds=definition.duration_seconds) / 5
             if (
                 ended

@@ -16,6 +16,7 @@ from assumed import paths
 from assumed.app.adopted_files import AdoptedFiles, FileChange
 from assumed.app.factory import credentials_path
 from assumed.app.init.command import find_problem
+from assumed.app.init.definition_text import definition_value
 from assumed.app.init.generator import generate_config
 from assumed.app.init.yaml_writer import scalar
 from assumed.app.standalone import Standalone
@@ -186,17 +187,19 @@ class Adoption:
             if name in known:
                 continue
             keys = by_profile.get(name)
-            if keys is None or "role_arn" not in keys:
-                definitions[name] = skipped.get(name, _no_role(name, aws.profiles.get(name)))
+            profile = aws.profiles.get(name)
+            if profile is None or profile.value("role_arn") is None:
+                definitions[name] = _no_role(name, profile)
+                continue
+            if keys is None:
+                definitions[name] = skipped[name]
                 continue
             source = keys.get("source_profile")
             if source is not None:
                 keys["source_profile"] = generated.profiles.get(source, source)
-            if "config_profile" in ProfileModel.model_fields:
-                keys["config_profile"] = name
             definitions[name] = [
                 f"{scalar(name)}:",
-                *(f"  {key}: {_value(value)}" for key, value in keys.items()),
+                *(f"  {key}: {definition_value(key, value)}" for key, value in keys.items()),
             ]
         return definitions
 
@@ -330,13 +333,3 @@ def _no_role(name: str, profile: AwsProfile | None) -> str:
         "it has no role_arn: its own keys or login are the source, which has to keep its name; "
         f"write a definition with `source_profile: {name}`"
     )
-
-
-def _value(value: object) -> str:
-    if isinstance(value, str):
-        return value if value.isascii() and value.isdigit() else scalar(value)
-    if isinstance(value, list):
-        return f"[{', '.join(_value(each) for each in value)}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{scalar(k)}: {_value(v)}' for k, v in value.items())}}}"
-    return "null"

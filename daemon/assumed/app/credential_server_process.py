@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import random
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, NoReturn
@@ -51,15 +54,25 @@ class CredentialServerProcess:
         sources: the profiles of the AWS files.
         directory: for the token of the endpoint; removed at the end.
         static: provide credentials instead of an endpoint.
+        timeout: how long the first credentials may take.
     """
 
     def __init__(
-        self, profile: str, sources: SourceProfiles, directory: Path, *, static: bool
+        self,
+        profile: str,
+        sources: SourceProfiles,
+        directory: Path,
+        *,
+        static: bool,
+        timeout: timedelta,
     ) -> None:
         self._profile = profile
         self._directory = directory
         self._static = static
+        self._timeout = timeout
         self._command = os.getpid()
+        self._lock = threading.Lock()
+        self._has_replied = False
         clock = SystemClock()
         self._jobs = make_jobs(on_heartbeat=self._on_heartbeat)
         self._scheduler = RefreshScheduler(
@@ -112,8 +125,11 @@ class CredentialServerProcess:
             _detach({writer, command_pidfd})
             harden_process()
             self._jobs.start()
-            self._request().add_done_callback(lambda done: self._reply(writer, done))
-            _wait_for_end(self._command, command_pidfd)
+            request = self._request()
+            request.add_done_callback(lambda done: self._reply(writer, done))
+            if not _wait_for_end(self._command, command_pidfd, self._timeout.total_seconds()):
+                self._reply(writer, request)
+                _wait_for_end(self._command, command_pidfd)
         except Exception as error:  # noqa: BLE001 - the reader notices the end of the pipe
             event(logging.ERROR, "internal_error", profile=self._profile, exc_info=error)
         finally:
@@ -123,26 +139,42 @@ class CredentialServerProcess:
 
     def _request(self) -> Future[Credentials]:
         try:
-            return self._scheduler.credentials(self._profile, min_left=MIN_LEFT)
+            return self._scheduler.credentials(self._profile, min_left=MIN_LEFT, persists=True)
         except AssumedError as error:
             failed: Future[Credentials] = Future()
             failed.set_exception(error)
             return failed
 
-    def _reply(self, writer: int, done: Future[Credentials]) -> None:
-        reply: dict[str, Any]
+    def _reply(self, writer: int, request: Future[Credentials]) -> None:
+        """Reply once: with the credentials, or with why there are none, also if time is up."""
+        with self._lock:
+            if self._has_replied:
+                return
+            self._has_replied = True
+        reply = self._provided(request) if request.done() else self._last_failure()
+        with suppress(BrokenPipeError), os.fdopen(writer, "w") as pipe:
+            json.dump(reply, pipe)
+
+    def _provided(self, done: Future[Credentials]) -> dict[str, Any]:
         try:
             credentials = done.result()
             if self._static:
                 plain = {key: str(value) for key, value in credentials_to_json(credentials).items()}
-                reply = {"credentials": plain}
-            else:
-                address = self._endpoint.address(self._profile)
-                reply = {"url": address.url, "token_file": str(address.token_file)}
+                return {"credentials": plain}
+            address = self._endpoint.address(self._profile)
+            return {"url": address.url, "token_file": str(address.token_file)}
         except AssumedError as error:
-            reply = {"code": error.code, "message": error.message, "hint": error.hint}
-        with suppress(BrokenPipeError), os.fdopen(writer, "w") as pipe:
-            json.dump(reply, pipe)
+            return {"code": error.code, "message": error.message, "hint": error.hint}
+
+    def _last_failure(self) -> dict[str, Any]:
+        failure = self._scheduler.statuses([self._profile])[0].last_error
+        if failure is None:
+            return {
+                "code": "Timeout",
+                "message": "the refresh has not finished in time",
+                "hint": "allow it more time with `--timeout`",
+            }
+        return {"code": failure.code, "message": failure.message, "hint": failure.hint}
 
     def _on_heartbeat(self) -> None:
         try:
@@ -203,11 +235,14 @@ def _open_pidfd() -> int | None:
     return None
 
 
-def _wait_for_end(pid: int, pidfd: int | None) -> None:
+def _wait_for_end(pid: int, pidfd: int | None, timeout: float | None = None) -> bool:
+    """Wait for the end of a process, at most for `timeout` seconds; return whether it has ended."""
     if pidfd is not None:
-        select.select([pidfd], [], [])
-        return
+        return bool(select.select([pidfd], [], [], timeout)[0])
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     with suppress(ProcessLookupError, PermissionError):
-        while True:
+        while time.monotonic() < deadline:
             os.kill(pid, 0)
             time.sleep(_POLL_INTERVAL_SECONDS)
+        return False
+    return True

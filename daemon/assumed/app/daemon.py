@@ -34,6 +34,7 @@ from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
+from assumed.heap import trim_heap
 from assumed.logs import event, retry_failed_log
 from assumed.models import Configuration
 from assumed.observers.composite import CompositeObserver
@@ -246,6 +247,8 @@ class Daemon:
         # The first refreshes have found more directories to watch.
         self._monitor.request_check()
         self._notifier.ready()
+        # What reading the configuration has left behind.
+        trim_heap()
         self._textfile.write()
 
     def _reload(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from threading import Thread
@@ -18,6 +18,8 @@ from assumed.logs import event, log_error
 from assumed.models import Credentials, DaemonStatus, EndpointAddress, Login, Outcome, Status
 from assumed.observers.metrics import Metrics
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
+
+_MIN_DIFFERENCE_SECONDS = 60
 
 
 class DaemonApiBackend:
@@ -52,6 +54,7 @@ class DaemonApiBackend:
         Raises:
             UsageError: a profile that is not in the configuration.
         """
+        skew, differing = clock_skew_seconds(self._engine.clock_skews)
         return Status(
             daemon=DaemonStatus(
                 pid=os.getpid(),
@@ -59,7 +62,8 @@ class DaemonApiBackend:
                 started_at=self._started_at,
                 config=str(self._reloader.initial.path),
                 config_error=self._reloader.error,
-                clock_skew_seconds=round(self._engine.clock_skew.total_seconds()),
+                clock_skew_seconds=skew,
+                endpoint_clock_skew_seconds=differing,
                 log_error=log_error(),
             ),
             profiles=self._engine.scheduler.statuses(profiles),
@@ -121,3 +125,21 @@ class DaemonApiBackend:
                 )
             )
         self._on_login()
+
+
+def clock_skew_seconds(skews: Mapping[str, timedelta]) -> tuple[int, Mapping[str, int]]:
+    """Return the skew of this machine's clock, and that of each endpoint that differs from it.
+
+    The smallest skew is the one of this machine: if any endpoint agrees with its clock, then the
+    clock of each endpoint that does not is the wrong one.
+
+    Args:
+        skews: how far the local clock is ahead of each endpoint's, by URL.
+    """
+    seconds = {url: round(skew.total_seconds()) for url, skew in skews.items()}
+    smallest = min(seconds.values(), key=abs, default=0)
+    return smallest, {
+        url: skew
+        for url, skew in seconds.items()
+        if abs(skew - smallest) >= _MIN_DIFFERENCE_SECONDS
+    }

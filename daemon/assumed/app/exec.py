@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ from assumed.app.exec_environment import (
 from assumed.app.exec_variables import ExecContext, child_environ
 from assumed.app.factory import credentials_file, load_configuration, stored_credentials
 from assumed.client.api_client import DaemonClient
-from assumed.credential_sources.base import SourceProfiles
+from assumed.credential_sources.base import Settings, SourceProfiles
 from assumed.errors import (
     CommandNotStartedError,
     CredentialsFileError,
@@ -45,12 +46,16 @@ class ExecEnvironment:
         environ: the environment of the user.
         static: set AWS_ACCESS_KEY_ID and related variables, valid for one session, instead of an
             endpoint that the SDKs refresh from.
+        timeout: how long to retry if no daemon is running, and STS throttles or is unreachable.
     """
 
-    def __init__(self, profile: str, environ: Mapping[str, str], *, static: bool) -> None:
+    def __init__(
+        self, profile: str, environ: Mapping[str, str], *, static: bool, timeout: timedelta
+    ) -> None:
         self._profile = profile
         self._environ = environ
         self._static = static
+        self._timeout = timeout
         self._sources = SourceProfiles()
 
     def exec(
@@ -79,17 +84,23 @@ class ExecEnvironment:
             AssumedError: there are no credentials for the profile.
         """
         remove_stale_exec_dirs(self._environ)
-        sections = self._sources.settings(self._profile)
         files = _create_files(self._environ)
         process = [*program, "export-credentials", *options, "--profile", self._profile]
         try:
-            files.write(self._profile, sections, process=process if daemon is not None else ())
             if daemon is not None:
                 provided = self._from_daemon(daemon)
+                [definition] = daemon.status([self._profile]).profiles
+                # A daemon of an earlier version reports none.
+                config_profiles = definition.config_profiles or (self._profile,)
+                settings = self._settings(definition.region, config_profiles)
             else:
                 assert config_path is not None  # noqa: S101 - by the contract
-                provided = self._start_credential_server(config_path, files)
-            region = sections["profile"].get("region")
+                configuration = load_configuration(config_path, self._sources)
+                provided = self._start_credential_server(configuration, files)
+                own = configuration.profiles[self._profile]
+                settings = self._settings(own.region, own.config_profiles)
+            files.write(self._profile, settings, process=process if daemon is not None else ())
+            region = settings["profile"].get("region")
             _execute(command, _child_environ(self._environ, files, provided, region))
         except BaseException:
             files.remove()
@@ -100,10 +111,29 @@ class ExecEnvironment:
             return daemon.credentials(self._profile)
         return daemon.endpoint(self._profile)
 
-    def _start_credential_server(self, config_path: Path, files: IsolatedAwsFiles) -> Provided:
-        configuration = load_configuration(config_path, self._sources)
+    def _settings(self, region: str | None, config_profiles: Sequence[str]) -> Settings:
+        """Return the settings for the command.
+
+        Args:
+            region: of the definition; it counts if no profile of the AWS files belongs to the
+                definition itself, or that profile has no region.
+            config_profiles: of the definition.
+        """
+        chosen, sections = self._sources.settings(config_profiles)
+        entries = dict(sections.get("profile", {}))
+        if region is not None and ("region" not in entries or chosen not in config_profiles[:1]):
+            entries["region"] = region
+        return {**sections, "profile": entries}
+
+    def _start_credential_server(
+        self, configuration: Configuration, files: IsolatedAwsFiles
+    ) -> Provided:
         server = CredentialServerProcess(
-            self._profile, self._sources, files.directory, static=self._static
+            self._profile,
+            self._sources,
+            files.directory,
+            static=self._static,
+            timeout=self._timeout,
         )
         server.configure(
             _with_parents(self._profile, configuration), _stored(configuration, self._environ)

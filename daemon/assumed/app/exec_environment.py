@@ -8,10 +8,9 @@ it, the command sees AWS files with the settings of its profile and without the 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,10 @@ from typing import Any
 from zlib import crc32
 
 from assumed import paths
+from assumed.aws_files.config_text import header, sections_text
+from assumed.credential_sources.base import Settings
 from assumed.fsutil import create_directory, write_new_file
 from assumed.server.unix_socket import private_directory
-
-# What the SDKs that share the rules of Rust, C and Java accept as the name of a profile unquoted.
-# Quoted names are only understood by botocore.
-_PLAIN_NAME = re.compile(r"[\w+./%@:-]+", re.ASCII)
-
-Settings = Mapping[str, Any]
-"""A section of the AWS config file; a value that is a mapping is a nested block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +42,27 @@ class IsolatedAwsFiles:
         """The value of `AWS_SHARED_CREDENTIALS_FILE`: an empty file."""
         return self.directory / "credentials"
 
-    def write(
-        self, profile: str, sections: Mapping[str, Settings], *, process: Sequence[str] = ()
-    ) -> None:
+    def write(self, profile: str, sections: Settings, *, process: Sequence[str] = ()) -> None:
         """Write both files with mode 0600.
 
         Args:
             profile: the profile; its settings are also those of the default profile.
             sections: the settings, as `profile`, and the sections they name: `services NAME`.
+                A value that is a mapping is a nested block.
             process: the command of a `credential_process`, for SDKs that do not use an endpoint if
                 they find a profile; empty for none.
         """
         settings = dict(sections.get("profile", {}))
         if process:
             settings["credential_process"] = shlex.join(process)
-        named = {name: block for name, block in sections.items() if name != "profile"}
-        all_sections = {"default": settings, _profile_header(profile): settings, **named}
-        text = "".join(_section(name, block) for name, block in all_sections.items())
+        written: dict[str, Mapping[str, Any]] = {
+            "default": settings,
+            header("profile", profile): settings,
+        }
+        for name, block in sections.items():
+            if name != "profile":
+                written[header(*name.split(" ", 1))] = block
+        text = sections_text(written)
         write_new_file(self.config, text.encode(errors="surrogateescape"))
         write_new_file(self.credentials, b"")
 
@@ -125,24 +123,3 @@ def _host_name() -> str:
     with suppress(OSError):
         namespace = Path("/proc/self/ns/pid").stat().st_ino
     return f"{namespace}-{crc32(os.uname().nodename.encode()):08x}"
-
-
-def _profile_header(profile: str) -> str:
-    if profile == "default":
-        return profile
-    return f"profile {profile}" if _PLAIN_NAME.fullmatch(profile) else f'profile "{profile}"'
-
-
-def _section(name: str, settings: Settings) -> str:
-    return f"[{name}]\n" + "".join(_lines(settings)) + "\n"
-
-
-def _lines(settings: Settings) -> Iterator[str]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield f"{key} =\n"
-            yield from (f"  {inner} = {text}\n" for inner, text in value.items())
-        else:
-            first, *rest = str(value).split("\n")
-            yield f"{key} = {first}\n"
-            yield from (f"  {line}\n" for line in rest if line)

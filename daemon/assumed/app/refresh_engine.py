@@ -70,9 +70,9 @@ class RefreshEngine:
         return self._refresher.source_directories
 
     @property
-    def clock_skew(self) -> timedelta:
-        """How far the local clock is ahead of STS; zero if less than a minute."""
-        return self._refresher.clock_skew
+    def clock_skews(self) -> Mapping[str, timedelta]:
+        """How far the local clock is ahead of each STS endpoint, by URL; zero if under a minute."""
+        return self._refresher.clock_skews
 
     def acquire_daemon_lock(self, config: str) -> DaemonLock:
         """Lock the credentials file for this daemon, with the path of its configuration.

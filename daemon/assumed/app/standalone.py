@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from assumed.app.factory import (
     credentials_file,
@@ -22,6 +23,7 @@ from assumed.aws_files.profiles import read_aws_files
 from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
+from assumed.engine.events import ProfileEvent
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
 from assumed.engine.scheduler import RefreshScheduler
@@ -29,6 +31,32 @@ from assumed.models import Credentials, Failure, Login, Outcome, Status, Storage
 from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
 from assumed.sts.client import StsClient, StsRequest
+
+RETRY_TIMEOUT = timedelta(seconds=60)
+"""How long a command retries what STS throttles, and what cannot reach it."""
+
+
+_SETTLE_SECONDS = 0.3
+
+
+class Progress(Protocol):
+    """Follows a refresh; called from other threads, and returns at once."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Take the outcome of a profile."""
+        ...
+
+    def on_event(self, event: ProfileEvent) -> None:
+        """Take an event of a profile, such as a failure that is retried."""
+        ...
+
+
+class RefreshInterrupted(KeyboardInterrupt):
+    """The user has interrupted a refresh; `outcomes` has the profiles that were done."""
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
 
 
 class Standalone:
@@ -89,21 +117,24 @@ class Standalone:
         *,
         force: bool,
         min_left: timedelta | None = None,
-        timeout: timedelta | None = None,
-        on_outcome: Callable[[Outcome], None] | None = None,
+        timeout: timedelta = RETRY_TIMEOUT,
+        progress: Progress | None = None,
     ) -> tuple[Outcome, ...]:
         """Refresh profiles; return their outcomes.
+
+        What STS throttles, and what cannot reach it, is retried until the time is up.
 
         Args:
             profiles: the names; if empty, all profiles that are stored in the file.
             force: also refresh sessions that are not due.
             min_left: refresh the sessions with less remaining, and no others.
-            timeout: how long to wait; None to wait without a limit.
-            on_outcome: called with each outcome as soon as it is known.
+            timeout: how long to wait.
+            progress: notified of outcomes and of failures.
 
         Raises:
             UsageError: a profile that is not in the configuration, or is disabled there.
             CredentialsFileError: the file cannot be read.
+            RefreshInterrupted: Ctrl-C; the sessions that have arrived are written.
         """
         definitions = self.configuration.profiles
         chosen = list(dict.fromkeys(profiles)) or [
@@ -119,8 +150,15 @@ class Standalone:
         if in_file:
             self._file.recover()
             with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
-                pending = scheduler.refresh(in_file, force=force, min_left=min_left)
-                refreshed = _wait_for_outcomes(pending, timeout, on_outcome)
+                pending = scheduler.refresh(in_file, force=force, min_left=min_left, persists=True)
+                try:
+                    refreshed = _wait_for_outcomes(scheduler, pending, timeout, progress)
+                except KeyboardInterrupt:
+                    self._file.close()
+                    # The scheduler learns of the last writes on its own thread.
+                    wait(pending.values(), _SETTLE_SECONDS)
+                    done = [future.result() for future in pending.values() if future.done()]
+                    raise RefreshInterrupted(done) from None
                 outcomes |= {outcome.profile: outcome for outcome in refreshed}
         return tuple(outcomes[name] for name in chosen)
 
@@ -143,12 +181,16 @@ class Standalone:
             return credentials, scheduler.statuses([profile])[0].last_error
 
     def check_live(
-        self, on_outcome: Callable[[Outcome], None] | None = None
+        self,
+        *,
+        timeout: timedelta = RETRY_TIMEOUT,
+        progress: Progress | None = None,
     ) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing.
 
         Args:
-            on_outcome: called with each outcome as soon as it is known.
+            timeout: how long to wait; until then, failures are retried as by `refresh`.
+            progress: as for `refresh`.
         """
         definitions = self.configuration.profiles
         requests: list[StsRequest] = []
@@ -159,7 +201,8 @@ class Standalone:
             reports_identity=True,
         )
         with self._scheduler(NullStore(), {}, sts=sts) as (scheduler, refresher):
-            outcomes = _wait_for_outcomes(scheduler.refresh((), force=True), None, on_outcome)
+            pending = scheduler.refresh((), force=True, persists=True)
+            outcomes = _wait_for_outcomes(scheduler, pending, timeout, progress)
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
@@ -212,25 +255,33 @@ class Standalone:
 
 
 def _wait_for_outcomes(
+    scheduler: RefreshScheduler,
     pending: Mapping[str, Future[Outcome]],
-    timeout: timedelta | None,
-    on_outcome: Callable[[Outcome], None] | None,
+    timeout: timedelta,
+    progress: Progress | None,
 ) -> tuple[Outcome, ...]:
     """Return the outcomes; those that are not known in time are failures."""
-    if on_outcome is not None:
+    if progress is not None:
+        scheduler.subscribe(progress.on_event)
         for future in pending.values():
-            future.add_done_callback(lambda done: on_outcome(done.result()))
-    wait(pending.values(), None if timeout is None else timeout.total_seconds())
+            future.add_done_callback(lambda done: progress.on_outcome(done.result()))
+    wait(pending.values(), timeout.total_seconds())
     return tuple(
-        future.result()
-        if future.done()
-        else _failed(
-            profile,
-            code="Timeout",
-            message="the refresh has not finished in time",
-            hint="allow it more time with `--timeout`",
-        )
+        future.result() if future.done() else _unfinished(scheduler, profile)
         for profile, future in pending.items()
+    )
+
+
+def _unfinished(scheduler: RefreshScheduler, profile: str) -> Outcome:
+    """Return the outcome of a profile when the time is up: its last failure, if there is one."""
+    status = scheduler.statuses([profile])[0]
+    if status.last_error is not None:
+        return Outcome(profile=profile, failure=status.last_error)
+    return _failed(
+        profile,
+        code="Timeout",
+        message="the refresh has not finished in time",
+        hint="allow it more time with `--timeout`",
     )
 
 

@@ -7,7 +7,7 @@ up to botocore: see `credential_sources`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from assumed.aws_files.sdk_dialects import RejectedLine, SharedReader, read_like
 from assumed.errors import SourceUnavailableError
 from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
 from assumed.text import join_words
+
+_KINDS = ("profile", "sso-session", "services")
+# Read by the AWS CLI: features in preview, plugins.
+_OTHER_SECTIONS = ("preview", "plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,21 @@ class UnreadableFile:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoredHeader:
+    """A section that AWS tools ignore.
+
+    Args:
+        header: without its brackets.
+        location: of the header.
+        reason: why, and how it has to be written.
+    """
+
+    header: str
+    location: SourceLocation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AwsFiles:
     """The contents of both files.
 
@@ -112,6 +131,8 @@ class AwsFiles:
         credentials: the path of the credentials file.
         profiles: by name, those of the config file first.
         misplaced: headers `[profile NAME]` in the credentials file, which define no profile NAME.
+        sso_sessions: the entries below each `[sso-session NAME]` of the config file.
+        ignored: headers of the config file that AWS tools ignore, with the reason.
         unreadable: why some SDKs read nothing of one of the files.
     """
 
@@ -119,6 +140,8 @@ class AwsFiles:
     credentials: Path
     profiles: Mapping[str, AwsProfile]
     misplaced: Mapping[str, SourceLocation]
+    sso_sessions: Mapping[str, Mapping[str, ConfigValue]] = field(default_factory=dict)
+    ignored: Sequence[IgnoredHeader] = ()
     unreadable: tuple[UnreadableFile, ...] = ()
 
 
@@ -140,11 +163,20 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
     """
     profiles: dict[str, AwsProfile] = {}
     documents = [(path, IniDocument(data, str(path))) for path, data in (config, credentials)]
+    sso_sessions: dict[str, Mapping[str, ConfigValue]] = {}
+    ignored: list[IgnoredHeader] = []
     for header, location, entries in _sections(*documents[0]):
         name = profile_name(header)
         if name is not None:
             # For botocore [default] and [profile default] are one profile: the later one wins.
+            if name in profiles:
+                replaced = f"{location} is the same profile, and replaces this section"
+                ignored.append(IgnoredHeader(name, profiles[name].location, replaced))
             profiles[name] = AwsProfile(name, location, entries)
+        elif (name := _named_section(header, "sso-session")) is not None:
+            sso_sessions[name] = entries
+        elif (reason := _why_ignored(header)) is not None:
+            ignored.append(IgnoredHeader(header, location, reason))
     misplaced: dict[str, SourceLocation] = {}
     for header, location, entries in _sections(*documents[1]):
         known = profiles.get(header)
@@ -154,8 +186,15 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
             misplaced[name] = location
         else:
             profiles[header] = AwsProfile(header, location, credentials=entries)
-    unreadable = tuple(found for document in documents for found in _unreadable(*document))
-    return AwsFiles(config[0], credentials[0], profiles, misplaced, unreadable)
+    return AwsFiles(
+        config[0],
+        credentials[0],
+        profiles,
+        misplaced,
+        sso_sessions,
+        ignored=tuple(ignored),
+        unreadable=tuple(found for document in documents for found in _unreadable(*document)),
+    )
 
 
 def _read(path: Path) -> bytes:
@@ -207,10 +246,25 @@ def profile_name(header: str) -> str | None:
     """Return the profile under a header of the config file (botocore, build_profile_map)."""
     if header == "default":
         return header
-    if not header.startswith("profile"):
+    return _named_section(header, "profile")
+
+
+def _named_section(header: str, kind: str) -> str | None:
+    if not header.startswith(kind):
         return None
     try:
         words = shlex.split(header)
     except ValueError:
         return None
-    return words[1] if len(words) == 2 else None  # noqa: PLR2004 - `profile` and its name
+    return words[1] if len(words) == 2 else None  # noqa: PLR2004 - the kind and the name
+
+
+def _why_ignored(header: str) -> str | None:
+    """Return why AWS tools ignore a section of the config file; None if they use it."""
+    if header in _OTHER_SECTIONS or _named_section(header, "services") is not None:
+        return None
+    kind, _, name = header.partition(" ")
+    if kind in _KINDS:
+        quoted = shlex.quote(name.strip())
+        return f"a name with a blank or a quote has to be quoted: [{kind} {quoted}]"
+    return f"a profile of this file is written as [profile {shlex.quote(header)}]"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from assumed.cli.options import Command, Options, common_options
+from assumed.cli.options import Command, Options, common_options, retry_timeout_option
 from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.progress import progress
 from assumed.errors import ConfigurationError, InvalidConfigurationError
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
 @click.command("check", cls=Command, examples=("assumed check", "assumed check --live"))
 @click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
+@retry_timeout_option
 @common_options()
 @click.pass_context
-def command(context: click.Context, options: Options, *, live: bool) -> None:
+def command(context: click.Context, options: Options, *, live: bool, timeout: timedelta) -> None:
     """Report every problem with its location and a fix.
 
     Checks the configuration, and whether AWS tools use the credentials that assumed writes. Without
@@ -42,8 +44,8 @@ def command(context: click.Context, options: Options, *, live: bool) -> None:
         click.echo(format_finding(finding), err=True)
     checks: tuple[LiveCheck, ...] = ()
     if live:
-        with progress(len(standalone.enabled)) as on_outcome:
-            checks = standalone.check_live(on_outcome)
+        with progress(len(standalone.enabled)) as counter:
+            checks = standalone.check_live(timeout=timeout, progress=counter)
     for check in checks:
         click.echo(format_live_check(check), err=not check.outcome.ok)
     count = len(standalone.configuration.profiles)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 
 import click
 
 from assumed.app.program import this_program
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Command, Options, common_options
+from assumed.cli.options import Command, Options, common_options, retry_timeout_option
 from assumed.cli.profile_completion import complete_profile
 
 
@@ -29,8 +30,16 @@ from assumed.cli.profile_completion import complete_profile
     is_flag=True,
     help="Pass plain AWS_* keys of one session, which is not refreshed.",
 )
+@retry_timeout_option
 @common_options(log_level="warning")
-def command(options: Options, profile: str, command_line: tuple[str, ...], *, static: bool) -> None:
+def command(
+    options: Options,
+    profile: str,
+    command_line: tuple[str, ...],
+    *,
+    static: bool,
+    timeout: timedelta,
+) -> None:
     """Run a command with credentials that stay fresh.
 
     The AWS SDKs in CMD refresh the credentials of PROFILE themselves. CMD sees the settings of
@@ -43,7 +52,7 @@ def command(options: Options, profile: str, command_line: tuple[str, ...], *, st
 
     options.configure_log()
     daemon = connect_to_daemon(options)
-    ExecEnvironment(profile, os.environ, static=static).exec(
+    ExecEnvironment(profile, os.environ, static=static, timeout=timeout).exec(
         command_line,
         daemon=daemon,
         config_path=options.config_path() if daemon is None else None,

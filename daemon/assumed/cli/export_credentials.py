@@ -7,14 +7,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
+from pathlib import Path
 
 import click
 
 from assumed.cli.options import Command, Options, common_options
 from assumed.cli.output import format_failure
 from assumed.cli.profile_completion import complete_profile
+from assumed.fastpath.checked_sessions import records_path, with_record
+from assumed.fastpath.credentials_reader import read_configuration
 from assumed.fastpath.formats import FORMATS, format_credentials
 from assumed.fastpath.main import FRESH_SECONDS, CommandFailedError, export_credentials
+from assumed.fsutil import create_directory, replace_file
+from assumed.paths import configuration_files
 
 _STDERR = 2
 
@@ -69,9 +74,18 @@ def _text(context: click.Context, options: Options, profile: str, output_format:
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
     from assumed.server.serialization import credentials_to_json  # noqa: PLC0415
 
+    files = configuration_files(os.environ, config)
+    # Before it is read: a change in the meantime makes the record void.
+    changed_at, _ = read_configuration(files)
     credentials, failure = Standalone(options.config_path(), os.environ).credentials(
         profile, min_left=timedelta(seconds=FRESH_SECONDS)
     )
+    records = with_record(os.environ, files, changed_at, profile, credentials.principal_arn)
+    if records is not None:
+        with suppress(OSError):  # The next command is as slow as this one.
+            path = Path(records_path(os.environ))
+            create_directory(path.parent)
+            replace_file(path, records.encode("utf-8", "surrogateescape"), unique=True)
     if failure is not None:
         click.echo(
             f"{format_failure(profile, failure)}\n"

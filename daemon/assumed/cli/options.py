@@ -117,6 +117,17 @@ def parse_duration_option(
         raise click.BadParameter(str(error), param=param) from None
 
 
+retry_timeout_option = click.option(
+    "--timeout",
+    metavar="DURATION",
+    callback=parse_duration_option,
+    default="60s",
+    show_default=True,
+    help="How long to retry if no daemon is running.",
+)
+"""How long a standalone command retries what STS throttles, and what cannot reach it."""
+
+
 def common_options(
     *,
     log_level: str = "error",

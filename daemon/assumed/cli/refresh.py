@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from datetime import timedelta
 
 import click
 
 from assumed.cli.daemon_client import connect_to_daemon
-from assumed.cli.options import Command, Options, common_options
+from assumed.cli.options import Command, Options, common_options, retry_timeout_option
 from assumed.cli.output import format_outcome, utc_now
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
+from assumed.models import Outcome
 
 _HARD_LINKS = """\
 note: the credentials file has hard links
@@ -22,30 +25,59 @@ note: the credentials file has hard links
 )
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option("--force", is_flag=True, help="Also refresh profiles that are not due.")
+@retry_timeout_option
 @common_options()
 @click.pass_context
 def command(
-    context: click.Context, options: Options, profiles: tuple[str, ...], *, force: bool
+    context: click.Context,
+    options: Options,
+    profiles: tuple[str, ...],
+    *,
+    force: bool,
+    timeout: timedelta,
 ) -> None:
     """Refresh profiles now, all of them by default.
 
     Skips profiles that are not due yet. The daemon does the refresh, or this command does if no
-    daemon is running. Exits with 1 if a refresh fails.
+    daemon is running. Without a daemon, it retries what STS throttles and what cannot reach STS,
+    until the time is up. Exits with 1 if a refresh fails.
     """
     options.configure_log()
     daemon = connect_to_daemon(options)
     if daemon is not None:
-        with progress(len(profiles or daemon.status().profiles)) as on_outcome:
-            outcomes = daemon.refresh(profiles, force=force, on_outcome=on_outcome)
+        with progress(len(profiles or daemon.status().profiles)) as counter:
+            outcomes: Sequence[Outcome] = daemon.refresh(
+                profiles, force=force, on_outcome=counter.on_outcome
+            )
     else:
-        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
+        outcomes = _refresh_standalone(options, profiles, force=force, timeout=timeout)
+    _print(outcomes)
+    context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
-        standalone = Standalone(options.config_path(), os.environ)
-        if standalone.loses_hard_links:
-            click.echo(_HARD_LINKS, err=True)
-        with progress(len(profiles or standalone.enabled)) as on_outcome:
-            outcomes = standalone.refresh(profiles, force=force, on_outcome=on_outcome)
+
+def _refresh_standalone(
+    options: Options, profiles: tuple[str, ...], *, force: bool, timeout: timedelta
+) -> Sequence[Outcome]:
+    from assumed.app.standalone import (  # noqa: PLC0415 - boto3 is slow to import
+        RefreshInterrupted,
+        Standalone,
+    )
+
+    standalone = Standalone(options.config_path(), os.environ)
+    if standalone.loses_hard_links:
+        click.echo(_HARD_LINKS, err=True)
+    count = len(profiles or standalone.enabled)
+    try:
+        with progress(count) as counter:
+            return standalone.refresh(profiles, force=force, timeout=timeout, progress=counter)
+    except RefreshInterrupted as interrupted:
+        _print(interrupted.outcomes)
+        done = sum(outcome.ok for outcome in interrupted.outcomes)
+        click.echo(f"interrupted: {done} of {count} profiles are fresh", err=True)
+        raise
+
+
+def _print(outcomes: Sequence[Outcome]) -> None:
     now = utc_now()
     for outcome in outcomes:
         click.echo(format_outcome(outcome, now=now), err=not outcome.ok)
-    context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)

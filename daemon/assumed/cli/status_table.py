@@ -307,3 +307,10 @@ def _notes(status: Status) -> Iterator[str]:
             f"{'ahead of' if status.daemon.clock_skew_seconds > 0 else 'behind'} that of STS: set "
             "it; refreshes use the time of STS"
         )
+    for url, seconds in status.daemon.endpoint_clock_skew_seconds.items():
+        skew = timedelta(seconds=abs(seconds))
+        yield (
+            f"this machine's clock is {format_duration(skew)} "
+            f"{'ahead of' if seconds > 0 else 'behind'} that of {printable(url)}: set the clock "
+            "of that server"
+        )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from assumed.arn import partition_of
 from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
 from assumed.models import (
     Configuration,
@@ -91,10 +92,28 @@ def _definition(
     values |= {key: None for key, value in values.items() if value == ""}
     values["role_session_name"] = profile.role_session_name or session_name
     values["tags"] = MappingProxyType(dict(profile.tags))
-    return ProfileDefinition(profile=name, source=_source(profile, profiles), **values)
+    settings = _config_profiles(name, profiles)
+    return ProfileDefinition(
+        profile=name,
+        source=_source(profile, profiles, settings),
+        config_profiles=settings,
+        **values,
+    )
 
 
-def _source(profile: ProfileModel, profiles: Mapping[str, ProfileModel]) -> Source:
+def _config_profiles(name: str, profiles: Mapping[str, ProfileModel]) -> tuple[str, ...]:
+    """Return the profiles whose settings may apply, in order: its own, those of its sources."""
+    found: list[str] = []
+    while name in profiles:
+        chosen = profiles[name].config_profile
+        found.append(chosen or name)
+        name = "" if chosen else profiles[name].source_profile
+    return (*found, name) if name else tuple(found)
+
+
+def _source(
+    profile: ProfileModel, profiles: Mapping[str, ProfileModel], settings: tuple[str, ...]
+) -> Source:
     if profile.web_identity_token_file:
         return WebIdentity(Path(expand_home(profile.web_identity_token_file)))
     if profile.credential_source is not None:
@@ -104,7 +123,15 @@ def _source(profile: ProfileModel, profiles: Mapping[str, ProfileModel]) -> Sour
     source = SourceProfile(profile.source_profile)
     if not profile.mfa_serial:
         return source
-    return MfaSession(source, profile.mfa_serial, profile.mfa_session, profile.mfa_process)
+    return MfaSession(
+        source,
+        profile.mfa_serial,
+        profile.mfa_session,
+        profile.mfa_process,
+        region=profile.region or None,
+        config_profiles=settings,
+        partition=partition_of(profile.role_arn) if profile.role_arn else None,
+    )
 
 
 def _expanded(path: str) -> Path | None:

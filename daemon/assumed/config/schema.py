@@ -116,11 +116,20 @@ class ProfileModel(_StrictModel):
             "percentage of its lifetime; never more than half of it."
         ),
     ] = DEFAULT_REFRESH_BEFORE
+    config_profile: Annotated[
+        Text,
+        Field(
+            description="The profile of the AWS config file whose settings decide where STS is "
+            "called (region, use_fips_endpoint, use_dualstack_endpoint, endpoint_url, services, "
+            "ca_bundle, sts_regional_endpoints), and which `assumed exec` passes on; by default "
+            "the profile of the same name if it has settings, or else the source profile."
+        ),
+    ] = ""
     region: Annotated[
         Region,
         Field(
-            description="The region of the STS endpoint; by default the region of the source "
-            "profile, or else the first of the partition."
+            description="The region of the STS endpoint; by default the region of config_profile, "
+            "or else the first of the partition."
         ),
     ] = ""
     fallback_regions: Annotated[

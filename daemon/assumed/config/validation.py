@@ -75,6 +75,7 @@ class ConfigurationValidator:
             elif profile.credential_source is None:
                 yield from self._check_source_profile(name, profile, reported_chains)
             yield from self._check_mfa(name, profile)
+            yield from self._check_config_profile(name, profile)
             yield from self._check_partition(name, profile)
             yield from self._check_tags(name, profile)
 
@@ -163,6 +164,16 @@ class ConfigurationValidator:
                     f'{key} differs from that of profile "{first}", and both share one session of '
                     "the MFA device: write it under defaults, or the same in both",
                 )
+
+    def _check_config_profile(self, name: str, profile: ProfileModel) -> Iterator[ConfigProblem]:
+        chosen = profile.config_profile
+        if chosen and self._source_exists is not None and not self._source_exists(chosen):
+            shown = truncate_for_display(chosen)
+            yield ConfigProblem(
+                self._where(name, "config_profile"),
+                f'profile "{shown}" is not in the AWS files: name one whose settings apply, or add '
+                f"it with `aws configure set region REGION --profile {shlex.quote(shown)}`",
+            )
 
     def _has_mfa(self, profile: ProfileModel) -> bool:
         is_profile = bool(profile.source_profile) and profile.source_profile not in self._profiles

@@ -7,7 +7,7 @@ Here a file is missing only if it does not exist; any other error is raised.
 from __future__ import annotations
 
 import configparser
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
@@ -22,12 +22,17 @@ from botocore.credentials import (
 )
 from botocore.exceptions import ConfigParseError
 
+from assumed.aws_files.config_text import is_setting
+from assumed.aws_files.ownership import EDITED_KEYS
 from assumed.credential_sources.botocore_adapter import credential_resolver
 from assumed.fsutil import MAX_AWS_FILE_BYTES, is_missing, read_file
 from assumed.sts.tls_context import SharedTlsSession
 
 # If a profile has no credentials, botocore continues with these: the machine's own identity, which
 # is not the one that the configuration names.
+Settings = Mapping[str, Mapping[str, Any]]
+"""Sections with settings; see `AwsFilesSnapshot.settings`."""
+
 _OUTSIDE_THE_PROFILE = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 
 
@@ -59,14 +64,45 @@ class AwsFilesSnapshot:
             merged["profiles"].setdefault(name, {}).update(entries)
         return cls(profile_map, by_header, merged)
 
+    def settings(self, profile: str) -> Settings:
+        """Return the settings of a profile, without anything that leads to credentials.
+
+        Returns:
+            Its own entries under `profile`, and the section that its `services` names under
+            `services NAME`.
+        """
+        entries = self.merged["profiles"].get(profile, {})
+        sections = {"profile": {key: entries[key] for key in entries if is_setting(key)}}
+        services = entries.get("services")
+        if services is not None:
+            sections[f"services {services}"] = self.merged["services"].get(services, {})
+        return sections
+
+    def first_existing(self, profiles: Iterable[str]) -> str | None:
+        """Return the first of the profiles that the config file has.
+
+        One of the credentials file counts if it has keys that no refresh writes.
+        """
+        in_config, merged = self.config["profiles"], self.merged["profiles"]
+        return next(
+            (
+                name
+                for name in profiles
+                if name in in_config or not EDITED_KEYS.issuperset(merged.get(name, ()))
+            ),
+            None,
+        )
+
 
 class SnapshotSession(SharedTlsSession):
     """A botocore session that reads a snapshot of the AWS files instead of the files.
 
     Args:
         variables: overrides of botocore's configuration variables.
-        profile: the name of the profile; None for none.
+        profile: the name of the profile, for the credentials; None for none.
         snapshot: the files.
+        settings: another profile and its settings, which decide instead of those of `profile` how
+            services are called; None for `profile` itself.
     """
 
     def __init__(
@@ -74,9 +110,22 @@ class SnapshotSession(SharedTlsSession):
         variables: dict[str, Any] | None,
         profile: str | None,
         snapshot: AwsFilesSnapshot,
+        settings: tuple[str, Settings] | None = None,
     ) -> None:
         super().__init__(variables, profile=profile)
         self._snapshot = snapshot
+        self._settings = settings
+        if settings is not None:
+            self.settings_profile = settings[0]
+
+    def get_scoped_config(self) -> Any:
+        """Return the entries that botocore takes settings from, such as the region.
+
+        It resolves credentials by the name of the profile, with clients that have these settings.
+        """
+        if self._settings is None:
+            return super().get_scoped_config()
+        return self._settings[1]["profile"]
 
     @property
     def full_config(self) -> Any:

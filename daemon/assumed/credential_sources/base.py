@@ -14,7 +14,7 @@ The daemon's environment never decides whose credentials are used: the definitio
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +22,10 @@ from botocore.session import Session as BotocoreSession
 
 from assumed.arn import account_of
 from assumed.credential_sources.ambient import AmbientCredentialSource
+from assumed.credential_sources.aws_files_reader import file_state
+from assumed.credential_sources.aws_files_snapshot import Settings
 from assumed.credential_sources.mfa import MfaSessions
-from assumed.credential_sources.profile import ResolvedSource, SourceProfiles, file_state
+from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.credential_sources.web_identity import WebIdentitySource
 from assumed.models import (
     CredentialSource,
@@ -35,7 +37,13 @@ from assumed.models import (
     WebIdentity,
 )
 
-__all__ = ["CredentialProvider", "CredentialSources", "ResolvedSource", "SourceProfiles"]
+__all__ = [
+    "CredentialProvider",
+    "CredentialSources",
+    "ResolvedSource",
+    "Settings",
+    "SourceProfiles",
+]
 
 
 class CredentialProvider(Protocol):
@@ -83,8 +91,15 @@ class CredentialSources:
         self._token_files: set[Path] = set()
         self._ambient: dict[CredentialSource, AmbientCredentialSource] = {}
 
-    def resolve(self, source: RootSource) -> CredentialProvider:
+    def resolve(
+        self, source: RootSource, config_profiles: Sequence[str] = ()
+    ) -> CredentialProvider:
         """Return a source, without resolving its credentials.
+
+        Args:
+            source: which.
+            config_profiles: profiles of the AWS files; the settings of the first that has any
+                apply to all calls, also to those that resolve the credentials.
 
         Raises:
             SourceMissingError: it does not exist.
@@ -92,16 +107,25 @@ class CredentialSources:
         """
         match source:
             case SourceProfile(name):
-                return self._profiles.resolve(name)
+                return self._profiles.resolve(name, config_profiles)
             case MfaSession():
-                return self.mfa.resolve(source)
+                return self.mfa.resolve(source, config_profiles)
             case WebIdentity(path):
-                return WebIdentitySource(path, self._profiles.plain_botocore_session())
+                return WebIdentitySource(
+                    path, self._profiles.plain_botocore_session(config_profiles)
+                )
             case CredentialSource():
-                return self._ambient_source(source)
+                return self._ambient_source(source).with_settings_of(
+                    self._profiles.plain_botocore_session(config_profiles)
+                )
 
-    def fingerprint(self, source: RootSource) -> str | None:
-        """Return a text that changes with the credentials of a source; None if unreadable."""
+    def fingerprint(self, source: RootSource, config_profiles: Sequence[str] = ()) -> str | None:
+        """Return a text that changes with the credentials or the settings; None if unreadable."""
+        settings = self._profiles.settings_fingerprint(config_profiles)
+        own = None if settings is None else self._fingerprint(source)
+        return None if own is None else f"{own} {settings}"
+
+    def _fingerprint(self, source: RootSource) -> str | None:
         match source:
             case SourceProfile(name):
                 return self._profiles.fingerprint(name)

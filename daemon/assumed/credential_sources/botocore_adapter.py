@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from botocore.credentials import CredentialResolver, ProcessProvider, create_credential_resolver
 from botocore.credentials import Credentials as BotocoreCredentials
@@ -182,6 +183,12 @@ class BotocoreSource(ABC):
     def forget(self) -> None:
         """Clear the cache, so that the next `credentials` resolves them again."""
         self._cache.forget()
+
+    def with_settings_of(self, botocore_session: BotocoreSession) -> Self:
+        """Return the same source, with the same cache, for calls by other settings."""
+        other = copy.copy(self)
+        other.botocore_session = botocore_session
+        return other
 
     @abstractmethod
     def _resolve(self, load: Callable[[], ResultT | None]) -> ResultT:

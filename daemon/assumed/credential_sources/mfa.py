@@ -7,7 +7,8 @@ role itself, so the one-hour limit of role chaining does not apply.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Protocol
 from botocore.session import Session as BotocoreSession
 
 from assumed.clock import Clock
+from assumed.credential_sources.aws_files_reader import FileState, file_state
 from assumed.credential_sources.mfa_cache import MfaCacheFile
 from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
-from assumed.credential_sources.profile import FileState, ResolvedSource, SourceProfiles, file_state
+from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
@@ -38,9 +40,8 @@ _NEVER = float("-inf")
 class SessionTokenIssuer(Protocol):
     """The part of `StsClient` that starts MFA sessions."""
 
-    @property
-    def clock_ahead(self) -> timedelta:
-        """How far STS's clock is ahead of this machine's."""
+    def mfa_clock_ahead(self, source: MfaSession, botocore_session: BotocoreSession) -> timedelta:
+        """Return how far the clock of the endpoint is ahead of this machine's; zero if unknown."""
         ...
 
     def get_session_token(
@@ -66,6 +67,8 @@ class _MfaSessionState:
     credentials: TemporaryCredentials | None = None
     expires_at: float = 0.0
     """Seconds of `Clock.boottime()`."""
+    trusts_wall_clock: bool = False
+    """Whether `expires_at` was computed with the local wall clock: a step makes it earlier."""
     file_state: FileState | None = None
     """The state of the file when it was last read."""
     fault: LocalFaultError | None = None
@@ -108,14 +111,24 @@ class MfaSessions:
         self._asked_at: dict[object, float] = {}
         """When a device last gave a code, by its command and by its serial."""
 
-    def resolve(self, source: MfaSession) -> MfaSource:
+    def resolve(self, source: MfaSession, config_profiles: Sequence[str] = ()) -> MfaSource:
         """Return the source, without asking for a code.
+
+        Args:
+            source: which; its own settings decide where GetSessionToken is called.
+            config_profiles: for the calls that the session signs, as in `SourceProfiles.resolve`.
 
         Raises:
             SourceMissingError: the source profile does not exist.
             SourceUnavailableError: the AWS files cannot be read.
         """
-        return MfaSource(self, source, self._profiles.resolve(source.profile.name))
+        name = source.profile.name
+        return MfaSource(
+            self,
+            source,
+            self._profiles.resolve(name, source.config_profiles),
+            self._profiles.resolve(name, config_profiles).botocore_session,
+        )
 
     def fingerprint(self, source: MfaSession) -> str | None:
         """Return a text that changes with the keys or the session; None if unreadable."""
@@ -149,7 +162,7 @@ class MfaSessions:
             raise UsageError(
                 "an MFA code is six digits", hint="enter the code that the device shows now"
             )
-        resolved = self._profiles.resolve(source.profile.name)
+        resolved = self._profiles.resolve(source.profile.name, source.config_profiles)
         state = self._state_for(source)
         with state.start_lock:
             return self._start(source, code, resolved, state).expiration
@@ -226,6 +239,7 @@ class MfaSessions:
         with state.lock:
             state.credentials = issued.credentials
             state.expires_at = asked_at + lifetime.total_seconds()
+            state.trusts_wall_clock = False
             state.file.write(source, issued.credentials)
             state.file_state = file_state(state.file.path)
         return issued.credentials
@@ -280,20 +294,35 @@ class MfaSessions:
                 state.fault = error
             else:
                 state.file_state = now_on_disk
-                self._adopt(state, stored)
+                self._adopt(source, state, stored)
         current = state.credentials
         if current is None or current.access_key_id in state.rejected:
             return None
+        if state.trusts_wall_clock:
+            state.expires_at = min(state.expires_at, self._expires_at(current, self._clock.now()))
         return current if state.expires_at > self._clock.boottime() else None
 
-    def _adopt(self, state: _MfaSessionState, stored: TemporaryCredentials | None) -> None:
+    def _adopt(
+        self, source: MfaSession, state: _MfaSessionState, stored: TemporaryCredentials | None
+    ) -> None:
         """Use the session that another process or an earlier run stored, if it lasts longer."""
         known = state.credentials
         if stored is None or (known is not None and stored.expiration <= known.expiration):
             return
-        remaining = stored.expiration - (self._clock.now() + self._sts.clock_ahead)
+        ahead = timedelta(0)
+        # Without its profile the session is of no use, whatever the time.
+        with suppress(AssumedError):
+            botocore_session = self._profiles.resolve(
+                source.profile.name, source.config_profiles
+            ).botocore_session
+            ahead = self._sts.mfa_clock_ahead(source, botocore_session)
         state.credentials = stored
-        state.expires_at = self._clock.boottime() + remaining.total_seconds()
+        state.expires_at = self._expires_at(stored, self._clock.now() + ahead)
+        state.trusts_wall_clock = not ahead
+
+    def _expires_at(self, credentials: TemporaryCredentials, now: datetime) -> float:
+        """Return the expiration in seconds of `Clock.boottime()`, if `now` is the time."""
+        return self._clock.boottime() + (credentials.expiration - now).total_seconds()
 
     def _state_for(self, source: MfaSession) -> _MfaSessionState:
         key = (source.profile.name, source.serial)
@@ -304,19 +333,28 @@ class MfaSessions:
 
 
 class MfaSource:
-    """An MFA session as a `CredentialProvider`."""
+    """An MFA session as a `CredentialProvider`.
 
-    def __init__(self, sessions: MfaSessions, source: MfaSession, resolved: ResolvedSource) -> None:
+    Args:
+        sessions: start it.
+        source: which.
+        resolved: the profile with the long-term keys, for GetSessionToken.
+        botocore_session: for the calls that the session signs.
+    """
+
+    def __init__(
+        self,
+        sessions: MfaSessions,
+        source: MfaSession,
+        resolved: ResolvedSource,
+        botocore_session: BotocoreSession,
+    ) -> None:
+        self.botocore_session = botocore_session
         self._sessions = sessions
         self._source = source
         self._resolved = resolved
         self._last_used: str | None = None
         """The access key id of the session that was returned last."""
-
-    @property
-    def botocore_session(self) -> BotocoreSession:
-        """The botocore session of the source profile."""
-        return self._resolved.botocore_session
 
     def credentials(self) -> SourceCredentials:
         """Return the credentials of the MFA session.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shlex
 import threading
@@ -17,14 +16,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from botocore import exceptions
 from botocore.loaders import create_loader
 
 from assumed import paths
-from assumed.aws_files import read
-from assumed.aws_files.normalize import strip_managed_values
+from assumed.credential_sources.aws_files_reader import (
+    AwsFilesReader,
+    FileState,
+    file_state,
+    wrong_kind,
+)
 from assumed.credential_sources.aws_files_snapshot import (
     AwsFilesSnapshot,
+    Settings,
     SnapshotSession,
     read_aws_file,
 )
@@ -32,8 +35,6 @@ from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
-    AwsFilesUnreadableError,
-    CredentialsFileMalformedError,
     LocalFaultError,
     SourceMissingError,
 )
@@ -43,27 +44,15 @@ from assumed.fsutil import (
     NotRegularFileError,
     is_missing,
     local_fault_hint,
-    read_file,
     require_readable,
 )
-from assumed.logs import event
 from assumed.sts.tls import reject_retry, reject_unsafe_request
-from assumed.untrusted_text import clean
 
 _TOKEN_CACHES = {"sso_session": "sso", "sso_start_url": "sso", "login_session": "login"}
+_LOGIN_KEYS = ("sso_account_id", "sso_role_name", *_TOKEN_CACHES)
 
 # Keys of a profile that name another section of the config file.
 _SECTIONS_NAMED_BY = {"sso_session": "sso_sessions", "services": "services"}
-
-# Keys that are no settings: credentials, where they come from, whose they are.
-_CREDENTIAL_KEYS = (
-    "aws_", "credential_", "duration_seconds", "expiration", "external_id", "login_session",
-    "manager", "mfa_", "role_", "source_", "sso_", "web_identity_", "x_",
-)  # fmt: skip
-_SECRET_WORDS = ("secret", "token", "password")
-
-FileState = tuple[str, int, int, int]
-_NO_FILE = (0, 0, 0)
 
 
 class ResolvedSource(BotocoreSource):
@@ -121,21 +110,27 @@ class SourceProfiles:
     def __init__(self) -> None:
         self._loader = create_loader()
         self._lock = threading.Lock()
-        self._paths = tuple(
-            Path(find(os.environ)) for find in (paths.aws_config_file, paths.aws_credentials_file)
+        self._files = AwsFilesReader(
+            Path(paths.aws_config_file(os.environ)), Path(paths.aws_credentials_file(os.environ))
         )
-        self._signature: tuple[FileState, ...] | None = None
-        self._digest: bytes | None = None
+        self._version = self._files.version
+        self._snapshot: AwsFilesSnapshot | None = None
+        """What `_plain` and `_with_settings` were last checked against."""
         self._fingerprints: dict[str, str] = {}
         """The current fingerprints of profiles that depend on nothing but the AWS files."""
-        self._snapshot: AwsFilesSnapshot | None = None
-        self._fault: str | None = None
-        """Why the files cannot be read again now, as the log says."""
         self._resolved: dict[str, ResolvedSource] = {}
-        self._plain: tuple[str, SnapshotSession] | None = None
+        self._with_settings: dict[tuple[str, str], ResolvedSource] = {}
+        """Sources with the settings of another profile, by name and settings."""
+        self._plain: dict[str, SnapshotSession] = {}
+        """Sessions without a profile, by settings."""
 
-    def resolve(self, name: str) -> ResolvedSource:
+    def resolve(self, name: str, config_profiles: Sequence[str] = ()) -> ResolvedSource:
         """Return the source profile `name`, without resolving its credentials.
+
+        Args:
+            name: the profile.
+            config_profiles: the settings of the first of these that has any replace its own, in
+                its botocore session and in the calls that resolve its credentials.
 
         Raises:
             SourceMissingError: it does not exist.
@@ -148,35 +143,32 @@ class SourceProfiles:
             except LocalFaultError:
                 if known is None:
                     raise
-                return known
+                fingerprint = known.fingerprint
             if known is None or known.fingerprint != fingerprint:
-                profiles = self._profiles()
-                known = ResolvedSource(
-                    name,
-                    self._new_botocore_session(name),
-                    fingerprint,
-                    _login_command(name, profiles),
-                    _caches_of(name, profiles),
-                )
+                known = self._new_source(name, fingerprint)
                 self._resolved[name] = known
-            return known
+            return self._by_settings(known, config_profiles)
 
-    def plain_botocore_session(self) -> SnapshotSession:
+    def plain_botocore_session(self, config_profiles: Sequence[str] = ()) -> SnapshotSession:
         """Return a botocore session without a profile, for sources that are not profiles.
 
-        Its region, endpoint and CA settings are those of the default profile, as in every AWS
-        tool. It is the same object until these settings change.
+        Its region, endpoint and CA settings are those of the first of these profiles that has any,
+        or else of the default profile, as in every AWS tool. It is the same object until these
+        settings change.
 
         Raises:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            settings = json.dumps(self._settings("default"), sort_keys=True, default=str)
-            if self._plain is None or self._plain[0] != settings:
+            snapshot = self._read()
+            chosen = snapshot.first_existing(config_profiles) or "default"
+            settings = snapshot.settings(chosen)
+            key = _text_of(settings)
+            if key not in self._plain:
                 # This ignores AWS_PROFILE, too.
                 no_profile = {"profile": (None, None, None, None)}
-                self._plain = settings, self._new_botocore_session(None, no_profile)
-            return self._plain[1]
+                self._plain[key] = self._new_botocore_session(None, no_profile, (chosen, settings))
+            return self._plain[key]
 
     def fingerprint(self, name: str) -> str | None:
         """Return a digest of everything that the credentials depend on; None if unreadable."""
@@ -189,17 +181,18 @@ class SourceProfiles:
     @property
     def directories(self) -> frozenset[Path]:
         """The directories in which a file changes when the credentials of a source change."""
-        real = {Path(os.path.realpath(path)) for path in self._paths}
+        files = self._files.paths
+        real = {Path(os.path.realpath(path)) for path in files}
         caches = {_token_cache(key) for key in _TOKEN_CACHES}
         # The first login creates the cache in one of the directories above it.
         home = Path(paths.home_directory(), ".aws")
         above = {home} | {home / cache for cache in _TOKEN_CACHES.values()}
-        return frozenset({path.parent for path in {*self._paths, *real}} | caches | above)
+        return frozenset({path.parent for path in {*files, *real}} | caches | above)
 
     @property
     def has_files(self) -> bool:
         """Whether one of the AWS files exists, also if it cannot be read now."""
-        return any(state[1:] != _NO_FILE for state in map(file_state, self._paths))
+        return self._files.exist
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all profiles of the AWS files, those of the config file first.
@@ -208,7 +201,7 @@ class SourceProfiles:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            return tuple(self._profiles())
+            return tuple(self._read().merged["profiles"])
 
     def entries(self, name: str) -> Mapping[str, Any]:
         """Return the entries of profile `name`, merged from both files; empty if there is none.
@@ -217,119 +210,86 @@ class SourceProfiles:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            entries: Mapping[str, Any] = self._profiles().get(name, {})
+            entries: Mapping[str, Any] = self._read().merged["profiles"].get(name, {})
             return entries
 
-    def settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return the settings of profile `name`, without anything that leads to credentials.
+    def settings(self, config_profiles: Sequence[str]) -> tuple[str | None, Settings]:
+        """Return the first of these profiles that has settings, and its settings.
 
         Returns:
-            Its own entries under `profile`, and the section that its `services` names under
-            `services NAME`.
+            The name, None if none has any; and the sections of `AwsFilesSnapshot.settings`.
 
         Raises:
             SourceUnavailableError: the AWS files cannot be read.
         """
         with self._lock:
-            return self._settings(name)
+            snapshot = self._read()
+            chosen = snapshot.first_existing(config_profiles)
+            return chosen, {} if chosen is None else snapshot.settings(chosen)
 
-    def _settings(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        entries = self._profiles().get(name, {})
-        sections = {"profile": {key: entries[key] for key in entries if _is_setting(key)}}
-        services = entries.get("services")
-        if services is not None:
-            found = self._merged().get("services", {}).get(services, {})
-            sections[f"services {services}"] = found
-        return sections
+    def settings_fingerprint(self, config_profiles: Sequence[str]) -> str | None:
+        """Return a digest of the settings that `settings` returns; None if unreadable."""
+        try:
+            _, settings = self.settings(config_profiles)
+        except AssumedError:
+            return None
+        return hashlib.sha256(_text_of(settings).encode()).hexdigest()
 
-    def _profiles(self) -> Mapping[str, Any]:
-        """Return the profiles, read again if a file has changed.
+    def _by_settings(
+        self, source: ResolvedSource, config_profiles: Sequence[str]
+    ) -> ResolvedSource:
+        """Return a source with the settings of another profile; itself if they are the same."""
+        snapshot = self._files.known()
+        chosen = snapshot.first_existing(config_profiles)
+        if chosen in {None, source.name}:
+            return source
+        settings = snapshot.settings(str(chosen))
+        if settings == snapshot.settings(source.name):
+            return source
+        key = source.name, _text_of(settings)
+        known = self._with_settings.get(key)
+        if known is None or known.fingerprint != source.fingerprint:
+            known = self._new_source(source.name, source.fingerprint, (str(chosen), settings))
+            if not _calls_aws(source.name, snapshot.merged["profiles"]):
+                # A credential_process runs once, whatever the settings of the roles are.
+                known = source.with_settings_of(known.botocore_session)
+            self._with_settings[key] = known
+        return known
 
-        Raises:
-            AwsFilesUnreadableError: a file is malformed.
-            LocalFaultError: a file cannot be read now, and none was read before.
-        """
-        signature = tuple(file_state(path) for path in self._paths)
-        if signature != self._signature:
-            try:
-                contents = [(path, read_aws_file(path)) for path in self._paths]
-            except (NotRegularFileError, FileTooLargeError) as error:
-                raise _wrong_kind(error) from None
-            except OSError as error:
-                self._keep_known(error)
-            else:
-                self._update(contents)
-                self._signature = signature
-                self._end_fault()
-        else:
-            self._end_fault()
-        profiles: Mapping[str, Any] = self._merged().get("profiles", {})
-        return profiles
-
-    def _merged(self) -> Mapping[str, Any]:
-        return {} if self._snapshot is None else self._snapshot.merged
-
-    def _keep_known(self, error: OSError) -> None:
-        """Go on with what was read before; it is read again at the next call."""
-        fault = f"{error.filename}: cannot be read: {error.strerror}"
-        if self._snapshot is None:
-            raise LocalFaultError(fault, hint=local_fault_hint(error)) from error
-        if fault != self._fault:
-            self._fault = fault
-            event(
-                logging.WARNING,
-                "aws_files_unreadable",
-                error=fault,
-                hint=f"{local_fault_hint(error)}; until then assumed uses what it has read before",
-            )
-
-    def _update(self, contents: Sequence[tuple[Path, bytes]]) -> None:
-        # Each refresh changes the credentials file, and botocore takes 50 ms to parse one with
-        # a thousand profiles.
-        digest = self._digest_of(contents)
-        if self._snapshot is None or digest != self._digest:
-            try:
-                self._snapshot = AwsFilesSnapshot.parse(*contents)
-            except exceptions.ConfigParseError as error:
-                raise self._unreadable(error) from error
-        self._digest = digest
-        self._fingerprints.clear()
-
-    def _end_fault(self) -> None:
-        if self._fault is not None:
-            self._fault = None
-            event(logging.INFO, "aws_files_readable")
-
-    def _unreadable(self, error: exceptions.ConfigParseError) -> AwsFilesUnreadableError:
-        """Return the error with its line; botocore reports only the file."""
-        for path in self._paths:
-            try:
-                read(read_file(path, max_bytes=MAX_AWS_FILE_BYTES), path=str(path))
-            except CredentialsFileMalformedError as malformed:
-                return AwsFilesUnreadableError(
-                    f"no AWS tool can read the AWS files: {malformed.message}",
-                    hint=malformed.hint,
-                )
-            except OSError:
-                continue
-        return AwsFilesUnreadableError(
-            f"no AWS tool can read the AWS files: {clean(str(error))}",
-            hint="correct that file",
+    def _new_source(
+        self, name: str, fingerprint: str, settings: tuple[str, Settings] | None = None
+    ) -> ResolvedSource:
+        profiles = self._files.known().merged["profiles"]
+        return ResolvedSource(
+            name,
+            self._new_botocore_session(name, settings=settings),
+            fingerprint,
+            _login_command(name, profiles),
+            _caches_of(name, profiles),
         )
 
-    def _digest_of(self, contents: Iterable[tuple[Path, bytes]]) -> bytes:
-        """Return a digest that refreshes do not change."""
-        profiles: Mapping[str, Any] = self._merged().get("profiles", {})
-        sources = {str(entries.get("source_profile")) for entries in profiles.values()}
-        digest = hashlib.sha256()
-        for _, data in contents:
-            # The keys of source profiles count, even if this program wrote them.
-            kept = strip_managed_values(data, keep=sources | self._resolved.keys())
-            digest.update(hashlib.sha256(kept).digest())
-        return digest.digest()
+    def _read(self) -> AwsFilesSnapshot:
+        """Return both files; forget what depended on an earlier version of them.
+
+        Raises:
+            AwsFilesUnreadableError, LocalFaultError: as `AwsFilesReader.read`.
+        """
+        snapshot = self._files.read(keep=self._resolved.keys())
+        if self._files.version != self._version:
+            self._version = self._files.version
+            self._fingerprints.clear()
+        if snapshot is not self._snapshot:
+            self._snapshot = snapshot
+            names = {"default", *snapshot.merged["profiles"]}
+            current = {_text_of(snapshot.settings(name)) for name in names}
+            self._plain = {key: self._plain[key] for key in self._plain if key in current}
+            known = self._with_settings.items()
+            self._with_settings = {key: each for key, each in known if key[1] in current}
+        return snapshot
 
     def _fingerprint(self, name: str) -> str:
-        profiles = self._profiles()
+        merged = self._read().merged
+        profiles = merged["profiles"]
         if (known := self._fingerprints.get(name)) is not None:
             return known
         if name not in profiles:
@@ -343,13 +303,13 @@ class SourceProfiles:
         for link in _chain(name, profiles):
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
-            _reject_foreign_process(link, entries, self._paths)
+            _reject_foreign_process(link, entries, self._files.paths)
             if (token_file := entries.get("web_identity_token_file")) is not None:
                 _require_readable(Path(paths.expand_home(str(token_file))))
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
-                    inputs.append(self._merged().get(sections, {}).get(named))
+                    inputs.append(merged[sections].get(named))
         inputs.append([_files_in(cache) for cache in sorted(caches)])
         text = json.dumps(inputs, sort_keys=True, default=str)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
@@ -358,17 +318,23 @@ class SourceProfiles:
         return fingerprint
 
     def _new_botocore_session(
-        self, name: str | None, variables: dict[str, Any] | None = None
+        self,
+        name: str | None,
+        variables: dict[str, Any] | None = None,
+        settings: tuple[str, Settings] | None = None,
     ) -> SnapshotSession:
-        snapshot = self._snapshot
-        assert snapshot is not None  # noqa: S101 - the profile was found in it
+        snapshot = self._files.known()
         # The sessions share the loader, which holds botocore's large models.
-        botocore_session = SnapshotSession(variables, name, snapshot)
+        botocore_session = SnapshotSession(variables, name, snapshot, settings)
         botocore_session.register_component("data_loader", self._loader)
         # For a source profile with a role or SSO, botocore uses clients of its own.
         botocore_session.register("before-send", reject_unsafe_request)
         botocore_session.register("needs-retry", reject_retry)
         return botocore_session
+
+
+def _text_of(settings: Settings) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _token_cache(key: str) -> Path:
@@ -381,27 +347,16 @@ def _require_readable(path: Path) -> None:
     try:
         require_readable(path, max_bytes=MAX_AWS_FILE_BYTES)
     except (NotRegularFileError, FileTooLargeError) as error:
-        raise _wrong_kind(error) from None
+        raise wrong_kind(error) from None
     except OSError:
         # The source reports it when it opens the file.
         return
-
-
-def _wrong_kind(error: OSError) -> AwsFilesUnreadableError:
-    return AwsFilesUnreadableError(
-        f"no AWS tool can read the AWS files: {error.filename}: {error.strerror}",
-        hint="replace it by a file, or correct the variable that names it",
-    )
 
 
 def _caches_of(name: str, profiles: Mapping[str, Any]) -> frozenset[Path]:
     """Return the directories of the logins that a profile and its sources depend on."""
     entries = (profiles[link] for link in _chain(name, profiles))
     return frozenset(_token_cache(key) for each in entries for key in _TOKEN_CACHES if key in each)
-
-
-def _is_setting(key: str) -> bool:
-    return not key.startswith(_CREDENTIAL_KEYS) and not any(word in key for word in _SECRET_WORDS)
 
 
 def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
@@ -411,6 +366,12 @@ def _chain(name: str, profiles: Mapping[str, Any]) -> Iterator[str]:
         seen.add(link)
         yield link
         link = profiles[link].get("source_profile")
+
+
+def _calls_aws(name: str, profiles: Mapping[str, Any]) -> bool:
+    """Whether AWS is called to resolve the credentials of a profile."""
+    entries = (profiles[link] for link in _chain(name, profiles))
+    return any(key in each for each in entries for key in ("role_arn", *_LOGIN_KEYS))
 
 
 def _login_command(name: str, profiles: Mapping[str, Any]) -> str:
@@ -449,17 +410,6 @@ def _reject_foreign_process(link: str, entries: Mapping[str, Any], paths: Iterab
                     f"{path} belongs to another user",
                     hint="run assumed as that user, or use AWS files that belong to root",
                 )
-
-
-def file_state(path: Path) -> FileState:
-    """Return a value that changes with a file, or with the target of a link."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        # A fault is another state than a missing file, so that its end is noticed.
-        return (str(path), *(_NO_FILE if is_missing(error) else (0, 0, error.errno or 0)))
-    # Not mtime, which `cp -p` and rsync restore, and which chmod does not change.
-    return (str(path), found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def _files_in(directory: Path) -> list[FileState]:

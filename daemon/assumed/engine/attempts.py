@@ -15,7 +15,6 @@ from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import PreparedCall, Refresher
-from assumed.engine.sts_endpoints import StsEndpoints
 from assumed.errors import AssumedError, StsThrottledError, StsUnavailableError, UnexpectedError
 from assumed.logs.events import event
 from assumed.models import ProfileDefinition, RoleSession
@@ -80,7 +79,7 @@ class AttemptRunner:
         self._refresher = refresher
         self._queue = queue
         self._mfa = mfa
-        self._endpoints = StsEndpoints()
+        self._endpoints = queue.endpoints
         self._deliver = deliver
 
     def run(self, name: str, _expires_at: float) -> None:

@@ -9,7 +9,7 @@ from assumed.clock import Clock
 from assumed.engine.attempts import Attempt, internal_error
 from assumed.engine.event_log import EventLog
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
-from assumed.engine.refresh_policy import ZERO, RetriedBy, retry_delay
+from assumed.engine.refresh_policy import ZERO, RetriedBy, is_temporary, retry_delay
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.session_store import SessionStore
 from assumed.errors import AssumedError, ParentNotReadyError, SourceUnavailableError
@@ -28,7 +28,7 @@ class CompletionHandler:
         sessions: record which session has reached its readers.
         queue: where the next attempt is scheduled.
         events: where the result is logged.
-        retried_by: who retries; if it is the user, nothing is scheduled without a request.
+        retried_by: who retries; if it is the user, only what `is_temporary` is scheduled.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class CompletionHandler:
         )
         if delay is None:
             self._queue.cancel(profile)
-        elif self._repeats:
+        elif self._repeats or is_temporary(error):
             self._queue.schedule_in(profile, delay)
 
     def _remaining(self, profile: ScheduledProfile) -> timedelta:

@@ -13,16 +13,23 @@ from typing import Any
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
 
+from assumed.engine.thread_count import ThreadCount
+from assumed.heap import trim_heap
+
 SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
 _STUCK_SECONDS = 1.0
 _MAX_THREADS = 256
+_MAX_IDLE_SECONDS = 2.0
+_JOBS_OF_A_WAVE = 50
 
 _Submitted = tuple[Job, list[datetime]]
 
 
 class WorkerPool(BaseExecutor):  # type: ignore[misc]
     """An APScheduler executor of up to `size` threads, started as they are needed.
+
+    There are as many as the jobs need (`thread_count`), and none after a while without a job.
 
     The interpreter waits for the threads of APScheduler's own pool when it exits, so one call to a
     hanging endpoint would delay a stop for as long as it hangs. A thread that has been busy with
@@ -34,7 +41,8 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = size
+        self.max_idle_seconds = _MAX_IDLE_SECONDS
+        self._count = ThreadCount(size)
         self._jobs: queue.PriorityQueue[tuple[float, int, _Submitted | None]] = (
             queue.PriorityQueue()
         )
@@ -43,7 +51,13 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         self._began_at: dict[int, float] = {}
         self._threads = 0
         self._unfinished = 0
+        self._ended = 0
         self._is_watched = False
+
+    @property
+    def threads(self) -> int:
+        """The number of its threads now."""
+        return self._threads
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         self._jobs.put((_priority(job.args), next(self._order), (job, run_times)))
@@ -57,39 +71,64 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
                 threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def _add_threads(self) -> None:
-        stuck_before = time.monotonic() - _STUCK_SECONDS
-        stuck = sum(began_at <= stuck_before for began_at in self._began_at.values())
-        needed = min(self._unfinished, self.size + stuck, _MAX_THREADS)
+        needed = min(self._unfinished, self._count.value + self._stuck(), _MAX_THREADS)
         while self._threads < needed:
             self._threads += 1
             threading.Thread(target=self._work, name="refresh", daemon=True).start()
 
+    def _stuck(self) -> int:
+        stuck_before = time.monotonic() - _STUCK_SECONDS
+        return sum(began_at <= stuck_before for began_at in self._began_at.values())
+
     def _watch(self) -> None:
         """Start threads for jobs that wait behind stuck ones; ends when no job waits."""
+        ended = self._ended
         while True:
             time.sleep(_STUCK_SECONDS / 4)
             with self._lock:
+                if self._ended == ended:
+                    self._count.raise_to_most()
+                ended = self._ended
                 self._add_threads()
                 if self._jobs.empty() or self._threads >= _MAX_THREADS:
                     self._is_watched = False
                     return
 
     def _work(self) -> None:
-        me = threading.get_ident()
-        while True:
-            _, _, submitted = self._jobs.get()
-            if submitted is None:
-                return
+        while (submitted := self._next_job()) is not None:
+            me = threading.get_ident()
             with self._lock:
-                self._began_at[me] = time.monotonic()
+                self._began_at[me] = began_at = time.monotonic()
+            used_before = time.thread_time()
             self._run(*submitted)
+            used = time.thread_time() - used_before
             with self._lock:
                 del self._began_at[me]
                 self._unfinished -= 1
-                # This one was started in place of a thread that was stuck, and is no more.
-                if self._threads > self.size and self._threads > self._unfinished:
+                self._ended += 1
+                self._count.add(time.monotonic() - began_at, used)
+                self._add_threads()
+                if self._threads > self._count.value + self._stuck():
                     self._threads -= 1
                     return
+
+    def _next_job(self) -> _Submitted | None:
+        """Return the next job; None if this thread has to end."""
+        while True:
+            try:
+                return self._jobs.get(timeout=self.max_idle_seconds)[-1]
+            except queue.Empty:
+                with self._lock:
+                    # A job that arrives now counts on the threads that are there.
+                    if not self._jobs.empty():
+                        continue
+                    self._threads -= 1
+                    is_end_of_wave = self._threads == 0 and self._ended >= _JOBS_OF_A_WAVE
+                    if is_end_of_wave:
+                        self._ended = 0
+                if is_end_of_wave:
+                    trim_heap()
+                return None
 
     def _run(self, job: Job, run_times: list[datetime]) -> None:
         try:

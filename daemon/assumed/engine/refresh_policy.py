@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import Enum, unique
 
-from assumed.errors import AssumedError, RetryPolicy, retry_advice
+from assumed.errors import (
+    AssumedError,
+    ClockSkewedError,
+    RetryPolicy,
+    StsThrottledError,
+    StsUnavailableError,
+    retry_advice,
+)
 from assumed.models import LifetimeFraction, RefreshBefore
 
 ZERO = timedelta(0)
@@ -31,7 +38,7 @@ class RetriedBy(Enum):
     PROCESS = "process"
     """The process beside the command of `assumed exec`, which has no name for the user."""
     USER = "user"
-    """A standalone command makes one attempt and ends."""
+    """A standalone command ends; until then it retries what `is_temporary`."""
 
     def complete_hint(self, error: AssumedError) -> str:
         """Return the hint of an error, with who retries the refresh."""
@@ -39,6 +46,16 @@ class RetriedBy(Enum):
             return error.hint
         advice = retry_advice(error, by_daemon=self is RetriedBy.DAEMON)
         return f"{error.hint}; {advice}" if advice else error.hint
+
+
+def is_temporary(error: AssumedError | None) -> bool:
+    """Return whether a command waits for a retry: STS throttles, or cannot be reached.
+
+    A wrong clock and a certificate that is not trusted do not change within a command.
+    """
+    if isinstance(error, ClockSkewedError) or (error is not None and error.code == "SSLError"):
+        return False
+    return isinstance(error, StsThrottledError | StsUnavailableError)
 
 
 def refresh_due_in(

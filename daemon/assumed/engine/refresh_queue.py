@@ -16,6 +16,8 @@ from assumed.engine.executor import SLOW_LANE
 from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.session_store import SessionStore
+from assumed.engine.sts_endpoints import StsEndpoints
+from assumed.errors import AssumedError, ParentNotReadyError
 from assumed.models import ProfileDefinition
 
 _MAX_EARLY_SECONDS = 1.0
@@ -41,6 +43,7 @@ class RefreshQueue:
     ) -> None:
         self.lock = threading.RLock()
         self.jitter = jitter
+        self.endpoints = StsEndpoints()
         self.profiles: Mapping[str, ScheduledProfile] = {}
         """By name. Never changed, only replaced, so that a reader needs no lock."""
         self.version = 0
@@ -89,6 +92,13 @@ class RefreshQueue:
         """Return the managed profile that a profile is chained to; None if there is none."""
         parent = profile.definition.parent
         return None if parent is None else self.profiles.get(parent)
+
+    def first_failure(self, profile: ScheduledProfile) -> AssumedError | None:
+        """Return why the last attempt failed: in a chain, the failure of the parent."""
+        error, parent = profile.failures.error, self.parent(profile)
+        if isinstance(error, ParentNotReadyError) and parent is not None:
+            return self.first_failure(parent)
+        return error
 
     def mark_failing(self, profile: ScheduledProfile) -> None:
         """Record that a profile has failed."""

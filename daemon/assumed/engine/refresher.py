@@ -63,12 +63,12 @@ class Sources(Protocol):
         """The sessions that MFA codes start."""
         ...
 
-    def resolve(self, source: RootSource) -> CredentialProvider:
-        """Return a source; its credentials are not loaded yet."""
+    def resolve(self, source: RootSource, config_profiles: Sequence[str]) -> CredentialProvider:
+        """Return a source with the settings of a profile; its credentials are not loaded yet."""
         ...
 
-    def fingerprint(self, source: RootSource) -> str | None:
-        """Return a text that changes whenever the credentials of a source may have changed."""
+    def fingerprint(self, source: RootSource, config_profiles: Sequence[str]) -> str | None:
+        """Return a text that changes whenever its credentials or the settings may have changed."""
         ...
 
     def account_id(self, source: RootSource) -> str | None:
@@ -85,8 +85,8 @@ class Sts(Protocol):
     """The calls to STS."""
 
     @property
-    def clock_ahead(self) -> timedelta:
-        """How far the clock of STS is ahead of this machine's; zero if the difference is small."""
+    def clock_ahead(self) -> Mapping[str, timedelta]:
+        """How far the clock of each endpoint is ahead of this machine's; zero if it is small."""
         ...
 
     def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
@@ -103,6 +103,12 @@ class Sts(Protocol):
         self, definition: ProfileDefinition, caller: SourceCredentials, session: BotocoreSession
     ) -> CallerIdentity:
         """Call GetCallerIdentity once."""
+        ...
+
+    def check_session(
+        self, definition: ProfileDefinition, issued: Credentials, session: BotocoreSession, /
+    ) -> datetime:
+        """Call GetCallerIdentity once with a role session; return the endpoint's time."""
         ...
 
 
@@ -173,8 +179,8 @@ class Refresher:
         try:
             root = self._root_source(definition)
             # Before the call, so that a change while it is under way counts as a change.
-            fingerprint = self._sources.fingerprint(root)
-            source = self._sources.resolve(root)
+            fingerprint = self._sources.fingerprint(root, definition.config_profiles)
+            source = self._sources.resolve(root, definition.config_profiles)
             url = self._sts.endpoint_url(definition, source.botocore_session)
             account_id = self._role_account(definition) or self._account_of(root, fingerprint)
         except AssumedError:
@@ -191,7 +197,9 @@ class Refresher:
             ParentNotReadyError: the profile that this one is chained to has no valid session.
             AssumedError: raised by the source or by the call to STS.
         """
-        source = prepared.source or self._sources.resolve(self._root_source(definition))
+        source = prepared.source or self._sources.resolve(
+            self._root_source(definition), definition.config_profiles
+        )
         # Measured before the call, so that a session is never taken for longer than it is.
         asked_at = self._clock.boottime()
         try:
@@ -206,6 +214,9 @@ class Refresher:
             source.forget()
             raise
         lifetime = answer.credentials.expiration - answer.answered_at
+        if definition.role_arn is not None:
+            # A proxy may have changed the `Date`; no session lasts longer than was requested.
+            lifetime = min(lifetime, timedelta(seconds=definition.duration_seconds))
         session = RoleSession(
             credentials=answer.credentials,
             expires_at=asked_at + lifetime.total_seconds(),
@@ -213,8 +224,24 @@ class Refresher:
             refreshed_at=self._clock.now(),
         )
         self.sessions.add(definition, session)
-        self.sessions.apply_server_time(answer.answered_at, asked_at)
         return session
+
+    def check_session(
+        self, definition: ProfileDefinition, issued: Credentials, prepared: PreparedCall
+    ) -> datetime:
+        """Ask STS whether a session that was found in the file works.
+
+        Returns:
+            The time of the endpoint that it was issued by.
+
+        Raises:
+            SourceRejectedError: the session does not work.
+            AssumedError: raised by the source or by the call to STS.
+        """
+        source = prepared.source or self._sources.resolve(
+            self._root_source(definition), definition.config_profiles
+        )
+        return self._sts.check_session(definition, issued, source.botocore_session)
 
     def store_session(self, definition: ProfileDefinition, session: RoleSession) -> Future[None]:
         """Put a session where its readers look for it, and nowhere else.
@@ -233,9 +260,10 @@ class Refresher:
         return already_done()
 
     def source_fingerprint(self, definition: ProfileDefinition) -> str | None:
-        """Return a text that changes whenever the source credentials of a profile may have."""
+        """Return a text that changes whenever the source of a profile or its settings may have."""
         try:
-            return self._sources.fingerprint(self._root_source(definition))
+            root = self._root_source(definition)
+            return self._sources.fingerprint(root, definition.config_profiles)
         except ParentNotReadyError:
             return None
 
@@ -258,9 +286,9 @@ class Refresher:
         return self._sources.directories
 
     @property
-    def clock_skew(self) -> timedelta:
-        """How far this machine's clock is ahead of STS's; zero if the difference is small."""
-        return -self._sts.clock_ahead
+    def clock_skews(self) -> Mapping[str, timedelta]:
+        """How far this machine's clock is ahead of each endpoint's; zero if it is small."""
+        return {url: -ahead for url, ahead in self._sts.clock_ahead.items()}
 
     def _copy(self, definition: ProfileDefinition, source: CredentialProvider) -> AssumedRole:
         """Return the source's own credentials, with the ARN that STS knows them by."""
@@ -296,7 +324,7 @@ class Refresher:
         return SourceCredentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     def _root_source(self, definition: ProfileDefinition) -> RootSource:
-        """Return the source at the top of a chain: its endpoint and CA settings count."""
+        """Return the source at the top of a chain."""
         definitions = self._definitions
         while isinstance(source := definition.source, ManagedProfile):
             # A reload may have removed the parent while this refresh was under way.

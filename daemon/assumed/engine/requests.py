@@ -33,12 +33,14 @@ class RefreshRequest:
         profile: its name.
         force: refresh it even if it is fresh.
         min_left: it is fresh if its session has this much remaining; None if it is not due.
+        persists: wait for the retries while a failure `is_temporary`.
         future: the outcome.
     """
 
     profile: str
     force: bool
     min_left: timedelta | None
+    persists: bool = False
     future: Future[Outcome] = field(default_factory=_running)
 
     def is_satisfied(
@@ -75,11 +77,13 @@ class CredentialsRequest:
         profile: its name.
         min_left: how long they must still last. At most half of the lifetime counts, so that
             a client that wants 20 minutes of a session of 15 does not cause a call each time.
+        persists: wait for the retries while a failure `is_temporary`.
         future: the credentials.
     """
 
     profile: str
     min_left: timedelta
+    persists: bool = False
     future: Future[Credentials] = field(default_factory=_running)
 
     def is_satisfied(

@@ -7,6 +7,7 @@
 | the calls to STS, rate limits, outages | `attempts`, `refresher`, `sts_endpoints` |
 | the consequences of a result | `completions` |
 | the sessions and their expiration | `session_store` |
+| whether a session from the file still works | `session_checks` |
 | log messages, the status | `event_log`, `status` |
 
 The queue's lock guards the state of the profiles. No thread that holds it reads a file or uses the
@@ -33,7 +34,7 @@ from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
 from assumed.engine.heartbeat_checks import HeartbeatChecks
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
-from assumed.engine.refresh_policy import ZERO, RetriedBy
+from assumed.engine.refresh_policy import ZERO, RetriedBy, is_temporary
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
 from assumed.engine.requests import (
@@ -42,6 +43,7 @@ from assumed.engine.requests import (
     RefreshRequest,
     no_longer_refreshed,
 )
+from assumed.engine.session_checks import SessionCheck, SessionChecker
 from assumed.engine.status import StatusView, Summary
 from assumed.errors import UsageError
 from assumed.logs.events import event
@@ -106,7 +108,7 @@ class RefreshScheduler:
         self._clock = clock
         self._refresher = refresher
         self._repeats = retried_by is not RetriedBy.USER
-        self._inbox = Inbox[Attempt | ProfileRequest](jobs.wakeup)
+        self._inbox = Inbox[Attempt | ProfileRequest | SessionCheck](jobs.wakeup)
         self._queue = RefreshQueue(clock, refresher.sessions, jobs, jitter)
         self._mfa = MfaSessionMonitor(clock, refresher)
         self._view = StatusView(clock, refresher, self._mfa)
@@ -115,12 +117,16 @@ class RefreshScheduler:
             clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
         )
         self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
+        self._session_checks = SessionChecker(clock, refresher, self._queue, jobs, self._inbox.put)
         self._first_pass = FirstPass()
-        self.first_pass = self._first_pass.done
-        """Done when every profile has been tried, or was found fresh."""
         runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
         self._queue.set_runner(runner.run)
         jobs.on_pass(self._process_inbox)
+
+    @property
+    def first_pass(self) -> Future[None]:
+        """Done when every profile has been tried, or was found fresh."""
+        return self._first_pass.done
 
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
         """Call `observer` with each event, under the lock: it must return at once."""
@@ -166,7 +172,12 @@ class RefreshScheduler:
             answer()
 
     def refresh(
-        self, profiles: Sequence[str], *, force: bool, min_left: timedelta | None = None
+        self,
+        profiles: Sequence[str],
+        *,
+        force: bool,
+        min_left: timedelta | None = None,
+        persists: bool = False,
     ) -> dict[str, Future[Outcome]]:
         """Refresh profiles now; what is still fresh is left alone unless forced.
 
@@ -176,6 +187,7 @@ class RefreshScheduler:
             profiles: names; none for all that are enabled.
             force: also refresh what is still fresh.
             min_left: a session is fresh if it has this much remaining; None if it is not due.
+            persists: a throttled or unreachable STS is no outcome: wait for the retries.
 
         Returns:
             The future outcome of each profile.
@@ -187,12 +199,14 @@ class RefreshScheduler:
         names = [_enabled(known, name).name for name in profiles] or [
             profile.name for profile in known.values() if profile.definition.enabled
         ]
-        requests = [RefreshRequest(name, force=force, min_left=min_left) for name in names]
+        requests = [RefreshRequest(name, force, min_left, persists) for name in names]
         for request in requests:
             self._submit(known[request.profile], request)
         return {request.profile: request.future for request in requests}
 
-    def credentials(self, profile: str, *, min_left: timedelta) -> Future[Credentials]:
+    def credentials(
+        self, profile: str, *, min_left: timedelta, persists: bool = False
+    ) -> Future[Credentials]:
         """Return a profile's credentials, refreshed first if too little remains of them.
 
         If the refresh fails, the old ones are returned while they last for over a minute. May be
@@ -201,6 +215,7 @@ class RefreshScheduler:
         Args:
             profile: a name.
             min_left: how long they must still last; at most half of a session's lifetime counts.
+            persists: a throttled or unreachable STS is no failure: wait for the retries.
 
         Returns:
             The future credentials; it fails with `RefreshFailedError`.
@@ -208,7 +223,7 @@ class RefreshScheduler:
         Raises:
             UsageError: a name that is not in the configuration, or is disabled there.
         """
-        request = CredentialsRequest(profile, min_left)
+        request = CredentialsRequest(profile, min_left, persists)
         self._submit(_enabled(self._queue.profiles, profile), request)
         return request.future
 
@@ -221,8 +236,7 @@ class RefreshScheduler:
             UsageError: the profile is not in the configuration, or needs no code; not a code.
             AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
-        definition = _find(self._queue.profiles, profile).definition
-        session = self._refresher.mfa_session(definition)
+        session = self._refresher.mfa_session(_find(self._queue.profiles, profile).definition)
         if session is None:
             raise UsageError(
                 f"profile {profile} has no mfa_serial: it needs no code",
@@ -262,6 +276,7 @@ class RefreshScheduler:
         Called by the scheduler's own thread, once a second at most. It reads files.
         """
         self._checks.run()
+        self._session_checks.start_due()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Adopt or undo what another program has changed in the file.
@@ -319,8 +334,11 @@ class RefreshScheduler:
         for item in self._inbox.drain():
             try:
                 with self._queue.lock:
+                    answers: list[_Answer] = []
                     if isinstance(item, Attempt):
                         answers = self._complete(item)
+                    elif isinstance(item, SessionCheck):
+                        self._session_checks.apply(item)
                     else:
                         answers = self._accept(item)
                 self._first_pass.check()
@@ -335,12 +353,8 @@ class RefreshScheduler:
             return []
         self._first_pass.tried(profile.name)
         self._queue.wake_children(profile)
-        for name in self._refresher.sessions.pop_corrected():
-            # A reload may have removed it.
-            corrected = self._queue.profiles.get(name)
-            if corrected is not None and not corrected.in_flight:
-                self._schedule(corrected)
-        return self._pop_answers(profile, profile.failures.failure)
+        may_pass = is_temporary(self._queue.first_failure(profile))
+        return self._pop_answers(profile, profile.failures.failure, may_pass=may_pass)
 
     def _accept(self, request: ProfileRequest) -> list[_Answer]:
         sessions = self._refresher.sessions
@@ -375,12 +389,22 @@ class RefreshScheduler:
 
     def _drop(self, profile: ScheduledProfile) -> list[_Answer]:
         self._queue.cancel(profile)
-        failure = no_longer_refreshed(self._clock.now())
-        return self._pop_answers(profile, failure)
+        return self._pop_answers(profile, no_longer_refreshed(self._clock.now()))
 
-    def _pop_answers(self, profile: ScheduledProfile, failure: Failure | None) -> list[_Answer]:
+    def _pop_answers(
+        self, profile: ScheduledProfile, failure: Failure | None, *, may_pass: bool = False
+    ) -> list[_Answer]:
+        """Return the answers to all requests, except for those that a retry will answer."""
+        sessions = self._refresher.sessions
         requests, profile.requests = profile.requests, []
-        return [partial(each.answer, self._refresher.sessions, failure) for each in requests]
+        for request in requests if may_pass else ():
+            if request.persists and not request.is_satisfied(profile.definition, failure, sessions):
+                profile.requests.append(request)
+        return [
+            partial(request.answer, sessions, failure)
+            for request in requests
+            if request not in profile.requests
+        ]
 
 
 def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -48,9 +48,8 @@ class SessionStore:
         self._lock = threading.Lock()
         self._definitions: Mapping[str, ProfileDefinition] = {}
         self._records: dict[str, _Record] = {}
-        self._uncorrected: set[str] = set()
-        """Profiles with a session from the file whose end is known by the wall clock only."""
-        self._corrected: set[str] = set()
+        self._unconfirmed: dict[str, None] = {}
+        """Profiles that may have a session whose expiration only the wall clock has given."""
 
     def set_definitions(self, definitions: Mapping[str, ProfileDefinition]) -> None:
         """Take a configuration; sessions of roles that it no longer names are forgotten."""
@@ -95,7 +94,7 @@ class SessionStore:
         """Record a session that STS has just issued; it is not in the file yet."""
         with self._lock:
             # A reload may have changed the definition while the call was under way.
-            if self._is_current(definition):
+            if _is_current(self._definitions, definition):
                 record = self._records.get(definition.profile, _EMPTY)
                 self._records[definition.profile] = replace(record, session=session)
 
@@ -110,7 +109,10 @@ class SessionStore:
         key = session.credentials.access_key_id
         with self._lock:
             record = self._records.get(definition.profile, _EMPTY)
-            if self._is_current(definition):
+            if _is_current(self._definitions, definition):
+                # It may have been confirmed while it was being written.
+                if record.session is not None:
+                    session = _retimed(session, record.session) or session
                 self._records[definition.profile] = replace(
                     record,
                     session=session,
@@ -186,36 +188,62 @@ class SessionStore:
             return ZERO
         return _due_in(definition, session, self._clock.boottime(), jitter=jitter)
 
-    def apply_server_time(self, answered_at: datetime, asked_at: float) -> None:
-        """Correct the expiration of sessions that were found in the file, by the time of STS.
+    def unconfirmed(self) -> Mapping[str, RoleSession]:
+        """Return the sessions from the file that STS has not confirmed yet, by profile."""
+        with self._lock:
+            found = {name: _unconfirmed(self._records.get(name)) for name in self._unconfirmed}
+            sessions = {name: session for name, session in found.items() if session is not None}
+            self._unconfirmed = dict.fromkeys(sessions)
+            return sessions
+
+    def bound(
+        self, profile: str, access_key_id: str, *, now: datetime, at: float, is_confirmed: bool
+    ) -> bool:
+        """Apply a clock to an unconfirmed session, which never looks longer for it.
 
         Args:
-            answered_at: the time that STS has just given; aware UTC.
-            asked_at: when it was asked, in seconds of `Clock.boottime()`.
+            profile: its name.
+            access_key_id: of the session; another one is left alone.
+            now: what the clock showed; aware UTC.
+            at: when it did, in seconds of `Clock.boottime()`.
+            is_confirmed: it is the clock of STS, which has accepted the session. From then on, no
+                other clock is applied.
+
+        Returns:
+            Whether the session expires earlier than was known.
         """
-        with self._lock:
-            while self._uncorrected:
-                profile = self._uncorrected.pop()
-                record = self._records.get(profile)
-                if record is None:
-                    continue
-                session = _corrected(record.session, answered_at, asked_at)
-                in_file = _corrected(record.in_file, answered_at, asked_at)
-                if session is not None and record.session is not None:
-                    correction = abs(session.expires_at - record.session.expires_at)
-                    if correction > _MIN_CORRECTION_SECONDS:
-                        self._corrected.add(profile)
-                self._records[profile] = replace(record, session=session, in_file=in_file)
 
-    def pop_corrected(self) -> tuple[str, ...]:
-        """Return the profiles whose sessions were corrected, each once."""
-        with self._lock:
-            corrected, self._corrected = tuple(self._corrected), set()
-            return corrected
+        def bounded(session: RoleSession) -> RoleSession:
+            expires_at = at + (session.credentials.expiration - now).total_seconds()
+            return replace(
+                session,
+                expires_at=min(session.expires_at, expires_at),
+                trusts_wall_clock=not is_confirmed,
+            )
 
-    def _is_current(self, definition: ProfileDefinition) -> bool:
-        current = self._definitions.get(definition.profile)
-        return current is not None and current.is_same_call(definition)
+        return self._change(profile, access_key_id, bounded)
+
+    def expire(self, profile: str, access_key_id: str) -> None:
+        """Record that STS rejects a session, whatever its expiration."""
+        now = self._clock.boottime()
+        self._change(profile, access_key_id, lambda known: _ended(known, now))
+
+    def _change(
+        self, profile: str, access_key_id: str, change: Callable[[RoleSession], RoleSession]
+    ) -> bool:
+        """Change an unconfirmed session wherever it is; return whether it expires earlier now."""
+        with self._lock:
+            record = self._records.get(profile, _EMPTY)
+            known = _unconfirmed(record)
+            if known is None or known.credentials.access_key_id != access_key_id:
+                return False
+            changed = change(known)
+            self._records[profile] = replace(
+                record,
+                session=_retimed(record.session, changed),
+                in_file=_retimed(record.in_file, changed),
+            )
+            return known.expires_at - changed.expires_at > _MIN_CORRECTION_SECONDS
 
     def _load(self, definition: ProfileDefinition, credentials: Credentials) -> None:
         remaining = credentials.expiration - self._clock.now()
@@ -226,7 +254,7 @@ class SessionStore:
             is_stored=True,
             trusts_wall_clock=True,
         )
-        self._uncorrected.add(definition.profile)
+        self._unconfirmed[definition.profile] = None
         self._records[definition.profile] = replace(
             self._records.get(definition.profile, _EMPTY),
             session=session,
@@ -274,12 +302,30 @@ def _due_in(
     )
 
 
-def _corrected(
-    session: RoleSession | None, answered_at: datetime, asked_at: float
-) -> RoleSession | None:
-    """Return a session with its expiration by the time of STS; unchanged if it was corrected."""
-    if session is None or not session.trusts_wall_clock:
+def _is_current(
+    definitions: Mapping[str, ProfileDefinition], definition: ProfileDefinition
+) -> bool:
+    current = definitions.get(definition.profile)
+    return current is not None and current.is_same_call(definition)
+
+
+def _unconfirmed(record: _Record | None) -> RoleSession | None:
+    """Return the session of a record that STS has not confirmed; None if there is none."""
+    if record is None:
+        return None
+    sessions = (record.session, record.in_file)
+    return next((found for found in sessions if found and found.trusts_wall_clock), None)
+
+
+def _ended(session: RoleSession, now: float) -> RoleSession:
+    ended_at = min(session.expires_at, now)
+    return replace(session, expires_at=ended_at, trusts_wall_clock=False)
+
+
+def _retimed(session: RoleSession | None, changed: RoleSession) -> RoleSession | None:
+    """Return a session with the times of `changed`, if it is the same one."""
+    if session is None or not session.credentials.is_same_as(changed.credentials):
         return session
-    remaining = session.credentials.expiration - answered_at
-    expires_at = asked_at + remaining.total_seconds()
-    return replace(session, expires_at=expires_at, trusts_wall_clock=False)
+    return replace(
+        session, expires_at=changed.expires_at, trusts_wall_clock=changed.trusts_wall_clock
+    )

@@ -78,6 +78,8 @@ class StatusView:
             last_error=failures.failure,
             mfa_serial=mfa_session.serial if mfa_session else None,
             login_expires_at=self._mfa.expires_at(mfa_session) if mfa_session else None,
+            region=definition.region,
+            config_profiles=definition.config_profiles,
         )
 
     def next_attempt_at(self, profile: ScheduledProfile) -> datetime | None:

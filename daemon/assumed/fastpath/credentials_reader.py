@@ -41,6 +41,7 @@ class CredentialsReader:
         *,
         newer_than: int = 0,
         configuration: bytes | None = None,
+        principal_arn: str | None = None,
     ) -> None:
         """Remember the path; the file is read on demand.
 
@@ -49,10 +50,12 @@ class CredentialsReader:
             newer_than: nanoseconds; a file written before that time counts as empty.
             configuration: the text of the configuration file; profiles of roles that it does not
                 name are ignored. None to accept all roles.
+            principal_arn: of the only session to accept; None to go by `configuration`.
         """
         self._path = aws_credentials_file(environ)
         self._newer_than = newer_than
         self._configuration = configuration
+        self._principal_arn = principal_arn
         self._snapshot: Sections | None = None
 
     def credentials(self, profile: str) -> "dict[str, str] | None":
@@ -88,6 +91,8 @@ class CredentialsReader:
 
     def _is_configured(self, principal_arn: str) -> bool:
         """Whether the configuration names this role; the profile may have been another role's."""
+        if self._principal_arn is not None:
+            return principal_arn == self._principal_arn
         if self._configuration is None:
             return True
         # Not by `assumed.arn`, whose imports take longer than all of this command.

@@ -191,12 +191,23 @@ def _exit_status(rows: "Sequence[Mapping[str, Any]]") -> int:
 
 def _from_file(profile: str, config: str | None, min_seconds: int) -> "dict[str, str] | None":
     files = configuration_files(os.environ, config)
-    if len(files) == 1:
-        # It is named: the file was likely written for the usual one, with other profiles.
-        return None
     changed_at, configuration = read_configuration(files)
-    reader = CredentialsReader(os.environ, newer_than=changed_at, configuration=configuration)
-    credentials = reader.credentials(profile)
+    credentials = None
+    # If it is named, the file was likely written for the usual one, with other profiles.
+    if len(files) != 1:
+        reader = CredentialsReader(os.environ, newer_than=changed_at, configuration=configuration)
+        credentials = reader.credentials(profile)
+    if credentials is None:
+        from assumed.fastpath.checked_sessions import (  # noqa: PLC0415 - most commands need none
+            checked_principal,
+        )
+
+        principal_arn = checked_principal(os.environ, files, changed_at, profile)
+        if principal_arn is None:
+            return None
+        credentials = CredentialsReader(os.environ, principal_arn=principal_arn).credentials(
+            profile
+        )
     if credentials is None or remaining_seconds(credentials) < min_seconds:
         return None
     return credentials

@@ -48,6 +48,8 @@ def status_from_json(content: Mapping[str, Any]) -> Status:
                     **_parse_times(profile),
                     "state": ProfileState(profile["state"]),
                     "last_error": _failure(profile["last_error"]),
+                    # A daemon of an earlier version does not report it.
+                    "config_profiles": tuple(profile.get("config_profiles", ())),
                 }
             )
             for profile in content["profiles"]
@@ -131,6 +133,10 @@ def _record_to_json(
 def _value_to_json(value: object) -> object:
     if isinstance(value, datetime):
         return timestamp(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple):
+        return [*value]
     return _record_to_json(value) if isinstance(value, Failure) else value
 
 

@@ -14,10 +14,10 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from botocore import exceptions
 from botocore.session import Session as BotocoreSession
 
 from assumed.arn import default_region, partition_of
@@ -25,13 +25,13 @@ from assumed.clock import Clock
 from assumed.errors import (
     AssumedError,
     AssumeRoleDeniedError,
-    ClockSkewedError,
     DurationTooLongError,
     MfaCodeRejectedError,
     StsUnavailableError,
 )
 from assumed.logs.events import event
 from assumed.models import (
+    Credentials,
     MfaSession,
     ProfileDefinition,
     SessionTokenResponse,
@@ -42,13 +42,13 @@ from assumed.models import (
 )
 from assumed.sts.client_cache import ClientCache
 from assumed.sts.clock_skew import ClockSkewTracker
-from assumed.sts.errors import Call, denial_hint, translate_error
+from assumed.sts.errors import denial_hint
+from assumed.sts.request_sender import RequestSender, StsRequest
 from assumed.sts.responses import (
     AssumedRole,
     CallerIdentity,
     parse_assumed_role,
     parse_caller_identity,
-    parse_date,
     parse_session_token,
 )
 
@@ -59,25 +59,7 @@ _SAFE_SECONDS = 3600
 # A region that failed is the last choice for so long.
 _REGION_COOLDOWN_SECONDS = 60.0
 
-
 ResultT = TypeVar("ResultT")
-
-
-@dataclass(frozen=True, slots=True)
-class StsRequest:
-    """A request that STS has answered, or that has failed.
-
-    Args:
-        profile: the profile that it was made for.
-        operation: such as `AssumeRole`.
-        took: until the response or the failure.
-        identity_arn: the response to GetCallerIdentity; None for other operations.
-    """
-
-    profile: str
-    operation: str
-    took: timedelta
-    identity_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +72,10 @@ class _SessionTokenCall:
 class StsClient:
     """Makes single requests to STS, without retries; safe to use from many threads.
 
-    There are three exceptions, because the next request is known to differ: the next region after
-    one that failed, an hour if the role allows no more, STS's time if this machine's clock is
-    wrong. When to retry is the scheduler's decision.
+    There are four exceptions, because the next request is known to differ: a new connection after
+    one that the server has closed, the next region after one that failed, an hour if the role
+    allows no more, STS's time if this machine's clock is wrong. When to retry is the scheduler's
+    decision.
 
     Args:
         clock: measures the clock skew, and how long a failed region is avoided.
@@ -111,17 +94,34 @@ class StsClient:
         reports_identity: bool = False,
     ) -> None:
         self._clock = clock
-        self._on_request = on_request
         self._reports_identity = reports_identity
         self._skew = ClockSkewTracker(clock)
+        self._sender = RequestSender(clock, self._skew, on_request)
         self._clients = ClientCache(connections=connections, on_create=self._skew.install_signer)
-        self._avoided_until: dict[tuple[Source, str], float] = {}
+        self._avoided_until: WeakKeyDictionary[BotocoreSession, dict[tuple[Source, str], float]] = (
+            WeakKeyDictionary()
+        )
         self._too_long: set[tuple[str, int]] = set()
 
     @property
-    def clock_ahead(self) -> timedelta:
-        """How far STS's clock is ahead of this machine's; zero if it is less than a minute."""
-        return self._skew.ahead
+    def clock_ahead(self) -> Mapping[str, timedelta]:
+        """How far the clock of each endpoint that has answered is ahead of this machine's.
+
+        By URL; zero if it is less than a minute.
+        """
+        return self._skew.ahead_by_endpoint()
+
+    def mfa_clock_ahead(self, source: MfaSession, botocore_session: BotocoreSession) -> timedelta:
+        """Return how far the clock of the endpoint for `get_session_token` is ahead.
+
+        Zero if it is less than a minute, or if that endpoint has not answered yet.
+
+        Raises:
+            AssumedError: as `endpoint_url`.
+        """
+        call = _SessionTokenCall(source.profile.name, source.profile)
+        region = _mfa_region(source, botocore_session)
+        return self._skew.ahead(self._clients.endpoint_url(call, region, botocore_session))
 
     def endpoint_url(self, definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:
         """Return the URL that calls for a profile are sent to, as botocore resolves it.
@@ -150,7 +150,7 @@ class StsClient:
         Args:
             definition: the role and the parameters of the call.
             credentials: what signs the request, or the token that replaces a signature.
-            botocore_session: of the source profile, for its region, endpoint and CA settings.
+            botocore_session: for its region, endpoint and CA settings.
 
         Raises:
             AssumeRoleDeniedError: access denied by a policy.
@@ -194,9 +194,42 @@ class StsClient:
 
         def request(region: str) -> CallerIdentity:
             client = self._clients.get(definition, region, credentials, botocore_session)
-            return self._request(
-                definition, "GetCallerIdentity", client.get_caller_identity, parse_caller_identity
+            return self._sender.request(
+                definition, client, "GetCallerIdentity", parse_caller_identity
             )
+
+        return self._try_regions(definition, botocore_session, request)
+
+    def check_session(
+        self,
+        definition: ProfileDefinition,
+        session: Credentials,
+        botocore_session: BotocoreSession,
+    ) -> datetime:
+        """Call GetCallerIdentity with a role session; return the endpoint's time, aware UTC.
+
+        It needs no permission, and no policy can deny it, so a session that a policy has revoked
+        passes (STS API reference, "GetCallerIdentity").
+
+        Args:
+            definition: the profile that the session belongs to.
+            session: what signs the request.
+            botocore_session: as for `assume_role`.
+
+        Raises:
+            SourceRejectedError: the session does not work: it has expired, or its role is gone.
+            AssumedError: as `assume_role`.
+        """
+        signer = SourceCredentials(
+            session.access_key_id, session.secret_access_key, session.session_token
+        )
+
+        def request(region: str) -> datetime:
+            with self._clients.temporary(definition, region, signer, botocore_session) as client:
+                identity = self._sender.request(
+                    definition, client, "GetCallerIdentity", parse_caller_identity
+                )
+            return identity.answered_at
 
         return self._try_regions(definition, botocore_session, request)
 
@@ -220,14 +253,13 @@ class StsClient:
             AssumedError: as `assume_role`.
         """
         call = _SessionTokenCall(source.profile.name, source.profile)
-        named = botocore_session.get_config_variable("region")
-        region = named or default_region(partition_of(source.serial))
+        region = _mfa_region(source, botocore_session)
         client = self._clients.get(call, region, credentials, botocore_session)
         try:
-            return self._request(
+            return self._sender.request(
                 call,
+                client,
                 "GetSessionToken",
-                client.get_session_token,
                 parse_session_token,
                 DurationSeconds=round(source.lifetime.total_seconds()),
                 SerialNumber=source.serial,
@@ -248,15 +280,16 @@ class StsClient:
     ) -> ResultT:
         """Return the result of the first region that is available."""
         first_error: StsUnavailableError | None = None
+        avoided_until = self._avoided_until.setdefault(botocore_session, {})
         for region in self._regions(definition, botocore_session):
             key = (definition.source, region)
             try:
                 result = request(region)
             except StsUnavailableError as error:
-                self._avoided_until[key] = self._clock.boottime() + _REGION_COOLDOWN_SECONDS
+                avoided_until[key] = self._clock.boottime() + _REGION_COOLDOWN_SECONDS
                 first_error = first_error or error
             else:
-                self._avoided_until.pop(key, None)
+                avoided_until.pop(key, None)
                 return result
         assert first_error is not None  # noqa: S101 - there is at least one region
         raise first_error
@@ -266,10 +299,11 @@ class StsClient:
     ) -> list[str]:
         """Return the regions in the order of the attempts: those that failed recently come last."""
         now = self._clock.boottime()
+        avoided_until = self._avoided_until.get(botocore_session, {})
         regions = [_region(definition, botocore_session), *definition.fallback_regions]
         return sorted(
             regions,
-            key=lambda region: self._avoided_until.get((definition.source, region), now) > now,
+            key=lambda region: avoided_until.get((definition.source, region), now) > now,
         )
 
     def _assume_role(
@@ -282,17 +316,16 @@ class StsClient:
         signer = credentials if isinstance(credentials, SourceCredentials) else None
         client = self._clients.get(definition, region, signer, botocore_session)
         parameters = _parameters(definition)
-        operation: str = "AssumeRole"
-        method: Callable[..., Mapping[str, Any]] = client.assume_role
+        operation = "AssumeRole"
         if isinstance(credentials, WebIdentityToken):
-            operation, method = "AssumeRoleWithWebIdentity", client.assume_role_with_web_identity
+            operation = "AssumeRoleWithWebIdentity"
             parameters["WebIdentityToken"] = credentials.token
 
         def assume(seconds: int) -> AssumedRole:
-            return self._request(
+            return self._sender.request(
                 definition,
+                client,
                 operation,
-                method,
                 parse_assumed_role,
                 **parameters,
                 DurationSeconds=seconds,
@@ -319,67 +352,15 @@ class StsClient:
             )
         return assume(_SAFE_SECONDS)
 
-    def _request(
-        self,
-        call: Call,
-        operation: str,
-        method: Callable[..., Mapping[str, Any]],
-        parse: Callable[[Mapping[str, Any]], ResultT],
-        **parameters: Any,
-    ) -> ResultT:
-        """Return the parsed response; repeat the request once if the clock skew was unknown."""
-        try:
-            return self._request_once(call, operation, method, parse, parameters)
-        except ClockSkewedError as error:
-            if not error.is_new:
-                raise
-            return self._request_once(call, operation, method, parse, parameters)
-
-    def _request_once(
-        self,
-        call: Call,
-        operation: str,
-        method: Callable[..., Mapping[str, Any]],
-        parse: Callable[[Mapping[str, Any]], ResultT],
-        parameters: Mapping[str, Any],
-    ) -> ResultT:
-        started_at = self._clock.boottime()
-        identity_arn = None
-        try:
-            result = parse(self._send(call, method, parameters))
-            identity_arn = result.arn if isinstance(result, CallerIdentity) else None
-            return result
-        finally:
-            took = timedelta(seconds=self._clock.boottime() - started_at)
-            self._on_request(StsRequest(call.profile, operation, took, identity_arn))
-
-    def _send(
-        self,
-        call: Call,
-        method: Callable[..., Mapping[str, Any]],
-        parameters: Mapping[str, Any],
-    ) -> Mapping[str, Any]:
-        try:
-            response = method(**parameters)
-        except Exception as error:  # noqa: BLE001 - botocore's parser raises exceptions of any kind
-            is_new_skew = isinstance(error, exceptions.ClientError) and self._update_skew(
-                error.response
-            )
-            # botocore quotes a response that it cannot parse, and that can hold credentials.
-            raise translate_error(call, error, is_new_skew=is_new_skew) from None
-        self._update_skew(response)
-        return response
-
-    def _update_skew(self, response: Mapping[str, Any]) -> bool:
-        # The parser of the response rejects one without a date.
-        with suppress(LookupError, TypeError, ValueError):
-            return self._skew.update(parse_date(response))
-        return False
-
 
 def _region(definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:
     region: str | None = definition.region or botocore_session.get_config_variable("region")
     return region or default_region(partition_of(definition.role_arn))
+
+
+def _mfa_region(source: MfaSession, botocore_session: BotocoreSession) -> str:
+    region: str | None = source.region or botocore_session.get_config_variable("region")
+    return region or default_region(source.partition or partition_of(source.serial))
 
 
 def _parameters(definition: ProfileDefinition) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""botocore's STS clients: one for each source and region, as long as its inputs stay the same."""
+"""botocore's STS clients: one for each source, region and botocore session with its settings."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -14,6 +15,7 @@ from botocore.session import Session as BotocoreSession
 
 from assumed import __version__
 from assumed.models import Source, SourceCredentials
+from assumed.sts.direct_calls import DirectClient
 from assumed.sts.errors import Call, bad_endpoint, translate_error
 from assumed.sts.tls import is_loopback, plain_http_error, reject_ambiguous_endpoint
 
@@ -27,8 +29,7 @@ _READ_TIMEOUT_SECONDS = 6
 @dataclass(frozen=True, slots=True)
 class _CachedClient:
     credentials: SourceCredentials | None
-    botocore_session: BotocoreSession
-    client: STSClient
+    client: DirectClient
 
 
 class ClientCache:
@@ -43,7 +44,9 @@ class ClientCache:
         self._connections = connections
         self._on_create = on_create
         self._lock = threading.Lock()
-        self._clients: dict[tuple[Source, str], _CachedClient] = {}
+        # Neither the clients nor these entries refer to the session, so it can be collected.
+        self._clients: WeakKeyDictionary[BotocoreSession, dict[tuple[Source, str], _CachedClient]]
+        self._clients = WeakKeyDictionary()
         self._endpoint_urls: WeakKeyDictionary[BotocoreSession, dict[str, str]] = (
             WeakKeyDictionary()
         )
@@ -54,7 +57,7 @@ class ClientCache:
         region: str,
         credentials: SourceCredentials | None,
         botocore_session: BotocoreSession,
-    ) -> STSClient:
+    ) -> DirectClient:
         """Return the client for these credentials and this region, created if there is none.
 
         Args:
@@ -69,16 +72,32 @@ class ClientCache:
         """
         key = (call.source, region)
         with self._lock:
-            known = self._clients.get(key)
-            if (
-                known is None
-                or known.credentials != credentials
-                or known.botocore_session is not botocore_session
-            ):
+            clients = self._clients.setdefault(botocore_session, {})
+            known = clients.get(key)
+            if known is None or known.credentials != credentials:
                 client = self._create(call, region, credentials, botocore_session)
-                known = _CachedClient(credentials, botocore_session, client)
-                self._clients[key] = known
+                known = clients[key] = _CachedClient(credentials, DirectClient(client))
             return known.client
+
+    @contextmanager
+    def temporary(
+        self,
+        call: Call,
+        region: str,
+        credentials: SourceCredentials,
+        botocore_session: BotocoreSession,
+    ) -> Iterator[STSClient]:
+        """Create a client that is not kept, for the only request with these credentials.
+
+        Raises:
+            AssumedError: as `get`.
+        """
+        with self._lock:
+            client = self._create(call, region, credentials, botocore_session)
+        try:
+            yield client
+        finally:
+            client.close()
 
     def endpoint_url(self, call: Call, region: str, botocore_session: BotocoreSession) -> str:
         """Return the URL of the STS endpoint of a region; the network is not used.

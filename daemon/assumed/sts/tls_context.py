@@ -250,7 +250,8 @@ def _refuse_empty_ca_bundle(session: BotocoreSession) -> None:
         problem = f"{variable} is set but empty"
         hint = f"unset {variable}, or set it to a file of CA certificates, and start assumed again"
     else:
-        problem = f'ca_bundle of profile "{session.profile or "default"}" is empty'
+        profile = getattr(session, "settings_profile", None) or session.profile or "default"
+        problem = f'ca_bundle of profile "{profile}" is empty'
         hint = "remove the line from the AWS config file, or name a file of CA certificates"
     raise StsRequestRejectedError(
         f"{problem}: without CA certificates no server can be verified",

@@ -93,12 +93,13 @@ HOMES: dict[str, tuple[str, str, dict[str, list[str]]]] = {
     "mfa and a long duration": (
         f"{DEV}mfa_serial = arn:aws:iam::111111111111:mfa/kim\nduration_seconds = 43200\n",
         BASE,
-        {"dev": ["mfa_serial: arn:aws:iam::111111111111:mfa/kim", "region: eu-west-1"]},
+        {"dev": ["mfa_serial: arn:aws:iam::111111111111:mfa/kim", "config_profile: dev"]},
     ),
     "a source with sessions": (
         f"[profile dev]\nrole_arn = {ROLE}\nsource_profile = corp\n[profile corp]\n"
         "sso_session = corp\nsso_account_id = 111111111111\nsso_role_name = Dev\n"
         "region = eu-west-1\n[sso-session corp]\nsso_region = eu-west-1\n"
+        "sso_start_url = https://example.awsapps.com/start\n"
         f"[profile ecs]\nrole_arn = {ROLE}\ncredential_source = EcsContainer\n",
         "",
         {"dev": ["source_profile: corp"], "ecs": ["credential_source: EcsContainer"]},
@@ -108,7 +109,7 @@ HOMES: dict[str, tuple[str, str, dict[str, list[str]]]] = {
         "role_arn = arn:aws-cn:iam::400000000001:role/Ops\nsource_profile = base\n"
         "region = cn-northwest-1\n",
         BASE,
-        {"dev": ["region: eu-west-1"], "cn": ["region: cn-northwest-1"]},
+        {"dev": ["config_profile: dev"], "cn": ["config_profile: cn"]},
     ),
     "endpoints": (
         f"{DEV}use_fips_endpoint = true\nservices = corp\nca_bundle = /etc/ssl/corp.pem\n"
@@ -136,7 +137,7 @@ HOMES: dict[str, tuple[str, str, dict[str, list[str]]]] = {
     "a role in the credentials file": (
         "[profile dev]\nregion = eu-west-1\n",
         f"{BASE}[dev]\nrole_arn = {ROLE}\nsource_profile = base\n",
-        {"dev": ["region: eu-west-1"]},
+        {"dev": ["config_profile: dev"]},
     ),
     "a role in one file, its source in the other": (
         f"[profile dev]\nrole_arn = {ROLE}\nregion = eu-west-1\n",

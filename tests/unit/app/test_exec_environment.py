@@ -354,7 +354,7 @@ PROCESS = ["/opt/a b/bin/assumed", "export-credentials", "--profile"]
         ("deploy", "[profile deploy]"),
         ("account/Role", "[profile account/Role]"),
         ("jane@corp", "[profile jane@corp]"),
-        ("a b", '[profile "a b"]'),
+        ("a b", "[profile 'a b']"),
         ("default", "[default]"),
     ],
 )

@@ -248,17 +248,19 @@ class TestRenderScreen:
     def test_notes_about_the_daemon_come_first(self) -> None:
         daemon = DaemonStatus(
             pid=1, version="0", started_at=NOON, config="c", config_error="c:3: no\nc:4: nor this",
-            clock_skew_seconds=-300,
+            clock_skew_seconds=-300, endpoint_clock_skew_seconds={"http://127.0.0.1:4566": 3300},
         )  # fmt: skip
         ends = ProfileStatus(
             profile="mfa", role_arn=None, source="x", state=ProfileState.VALID,
             mfa_serial="arn:aws:iam::1:mfa/jane", login_expires_at=NOON + timedelta(minutes=90),
         )  # fmt: skip
-        assert drawn(Status(daemon=daemon, profiles=(ends,)), 120, 20)[1:6] == [
+        assert drawn(Status(daemon=daemon, profiles=(ends,)), 120, 20)[1:7] == [
             "the configuration file cannot be used, so the previous configuration is used:",
             "c:3: no",
             "c:4: nor this",
             "this machine's clock is 5m behind that of STS: set it; refreshes use the time of STS",
+            "this machine's clock is 55m ahead of that of http://127.0.0.1:4566: set the clock of "
+            "that server",
             "the MFA session of arn:aws:iam::1:mfa/jane expires in 1h30m: run `assumed login mfa`",
         ]
 

@@ -27,7 +27,7 @@ from tests.fakes import FakeClock, FakeSts, Simulation, role
 
 PHONE = MfaSession(SourceProfile("keys"), "arn:aws:iam::111122223333:mfa/me")
 KEYS = "[keys]\naws_access_key_id = AKIAFIRST\naws_secret_access_key = first-secret\n"
-MINUTE = timedelta(minutes=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
 class Device:
@@ -109,6 +109,31 @@ def test_a_session_survives_a_restart_in_a_private_file(directory: Path) -> None
     bench.sessions = bench.restarted()
     assert bench.credentials(PHONE) == "ASIAMFA1"
     assert bench.sessions.remaining(PHONE) == timedelta(hours=11)
+
+
+def test_a_wall_clock_that_was_behind_at_the_start_shortens_a_stored_session_once_it_is_set(
+    directory: Path,
+) -> None:
+    bench = Bench(directory)
+    bench.sessions.start(PHONE, "111111")
+    bench.clock.step_wall_clock(-5 * HOUR)
+    bench.sessions = bench.restarted()
+    assert bench.sessions.remaining(PHONE) == 17 * HOUR
+    bench.clock.step_wall_clock(6 * HOUR)
+    assert bench.sessions.remaining(PHONE) == 11 * HOUR
+    bench.clock.step_wall_clock(-9 * HOUR)
+    assert bench.sessions.remaining(PHONE) == 11 * HOUR
+
+
+def test_a_stored_session_is_measured_with_the_time_of_its_endpoint_if_it_is_known(
+    directory: Path,
+) -> None:
+    bench = Bench(directory)
+    bench.sessions.start(PHONE, "111111")
+    bench.clock.step_wall_clock(5 * HOUR)
+    bench.sts.mfa_ahead = -5 * HOUR
+    bench.sessions = bench.restarted()
+    assert bench.sessions.remaining(PHONE) == 12 * HOUR
 
 
 def test_a_session_started_by_another_process_changes_the_fingerprint_and_is_used(

@@ -17,7 +17,7 @@ from assumed.errors import (
     SourceUnavailableError,
 )
 from assumed.models import ProfileState
-from tests.fakes import NOON, Simulation, issued, role
+from tests.fakes import Simulation
 from tests.unit.engine.helpers import (
     CHILD,
     DEPLOY,
@@ -247,47 +247,6 @@ class TestInternalError:
         assert [event["profile"] for event in logged(caplog, "internal_error")] == ["deploy"]
         assert simulation.status("deploy").state is ProfileState.VALID
         assert simulation.sts.called == ["deploy"]
-
-
-class TestCorrectedSessions:
-    """The first answer of STS shows that the local clock is hours slow."""
-
-    def test_a_reload_that_removes_a_corrected_profile_during_a_write_loses_no_other(
-        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        third = role("third")
-        simulation.sts.skew = timedelta(hours=5)
-        # By the local clock they last for hours; by that of STS, for one hour and for minutes.
-        stored = {
-            "read": issued(READ, NOON + timedelta(hours=6)),
-            "third": issued(third, NOON + timedelta(hours=5, minutes=10)),
-        }
-        writes: list[Future[None]] = []
-        simulation.store.unfinished = writes
-        simulation.start(DEPLOY, READ, third, stored=stored)
-        assert simulation.sts.called == ["deploy"]
-
-        simulation.update_definitions(DEPLOY, third, stored={"third": stored["third"]})
-        simulation.store.unfinished = None
-        writes[0].set_result(None)
-        simulation.jobs.run_due()
-
-        assert simulation.scheduler.first_pass.done()
-        assert simulation.sts.called == ["deploy", "third"]
-        assert logged(caplog, "internal_error") == []
-        simulation.run_for(timedelta(minutes=25))
-        states = {status.profile: status.state for status in simulation.scheduler.statuses()}
-        assert states == {"deploy": ProfileState.VALID, "third": ProfileState.VALID}
-
-    def test_a_corrected_profile_is_refreshed_when_it_is_due_by_the_clock_of_sts(
-        self, simulation: Simulation
-    ) -> None:
-        simulation.sts.skew = timedelta(hours=5)
-        stale = issued(READ, NOON + timedelta(hours=6))
-        simulation.start(DEPLOY, READ, stored={"read": stale})
-        assert simulation.status("read").seconds_left == 3600
-        simulation.run_for(timedelta(minutes=45))
-        assert simulation.sts.called.count("read") == 1
 
 
 def _raises(error: BaseException) -> Any:

@@ -121,7 +121,10 @@ class SlowHandOver:
     def qsize(self) -> int:
         return self._queue.qsize()
 
-    def get(self) -> Any:
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def get(self, timeout: float) -> Any:
         self.asked.release()
         item = self._queue.get()
         self.taken.release()
@@ -248,3 +251,45 @@ def test_the_job_with_the_smallest_argument_is_taken_first(start: Callable[[int]
     for _ in range(4):
         jobs.outcome()
     assert taken == [1.0, 2.0, 3.0]
+
+
+def test_a_thread_without_a_job_ends_and_the_next_job_gets_another(
+    start: Callable[[int], OnePass],
+) -> None:
+    jobs = start(2)
+    jobs.threads.max_idle_seconds = 0.0
+    jobs.submit(current_thread)
+    first = jobs.outcome().retval
+    first.join(TIMEOUT)
+    assert not first.is_alive()
+    jobs.submit(current_thread)
+    assert jobs.outcome().retval is not first
+
+
+def test_jobs_without_latency_leave_few_of_many_threads(start: Callable[[int], OnePass]) -> None:
+    jobs, gate = start(32), Event()
+    for _ in range(8):
+        jobs.submit(gate.wait)
+    for _ in range(40):
+        jobs.submit(lambda: sum(range(20_000)))
+    gate.set()
+    for _ in range(48):
+        assert jobs.outcome().exception is None
+    assert jobs.threads.threads < 8
+
+
+def test_memory_is_returned_once_after_many_jobs(
+    start: Callable[[int], OnePass], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimmed = Semaphore(0)
+    monkeypatch.setattr("assumed.engine.executor.trim_heap", trimmed.release)
+    jobs = start(2)
+    jobs.threads.max_idle_seconds = 0.01
+    for _ in range(60):
+        jobs.submit(lambda: None)
+    for _ in range(60):
+        jobs.outcome()
+    assert trimmed.acquire(timeout=TIMEOUT)
+    jobs.submit(current_thread)
+    jobs.outcome().retval.join(TIMEOUT)
+    assert not trimmed.acquire(blocking=False)

@@ -80,16 +80,6 @@ class TestDueTime:
         assert simulation.sts.called == ["deploy", "deploy"]
         assert simulation.status("deploy").seconds_left == pytest.approx(3600, abs=30)
 
-    def test_a_wrong_wall_clock_at_the_start_is_corrected_by_the_first_answer_of_sts(
-        self, simulation: Simulation
-    ) -> None:
-        # The local clock is five hours slow: the stored session seems to last for five more.
-        simulation.sts.skew = timedelta(hours=5)
-        stale = issued(READ, NOON + timedelta(hours=4))
-        simulation.start(DEPLOY, READ, stored={"read": stale})
-        assert simulation.sts.called == ["deploy", "read"]
-        assert simulation.status("read").state is ProfileState.VALID
-
     def test_a_job_that_a_stepped_wall_clock_runs_early_is_scheduled_again(
         self, simulation: Simulation
     ) -> None:

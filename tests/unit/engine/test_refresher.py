@@ -90,6 +90,14 @@ def test_a_lifetime_is_measured_by_the_clock_of_sts_not_by_the_wall_clock(skew: 
     assert bench.refresher.sessions.remaining("deploy") == HOUR
 
 
+def test_a_wrong_date_does_not_make_a_session_longer_than_requested() -> None:
+    bench = Bench(role("deploy", region="eu-west-1"))
+    bench.sts.wrong_dates["eu-west-1"] = -9 * HOUR
+    session = bench.refresh(role("deploy", region="eu-west-1"))
+    assert session.lifetime == HOUR
+    assert bench.refresher.sessions.remaining("deploy") == HOUR
+
+
 def test_a_late_answer_does_not_make_a_session_look_longer() -> None:
     bench = Bench(DEPLOY)
     bench.sts.during_call = lambda _: bench.clock.advance(timedelta(seconds=-3))

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from freezegun import freeze_time
 
+from assumed.engine.refresh_policy import RetriedBy
 from assumed.errors import (
+    AssumedError,
     AssumeRoleDeniedError,
+    ClockSkewedError,
     CredentialsFileUnwritableError,
     RefreshFailedError,
+    StsUnavailableError,
     UsageError,
 )
 from assumed.models import Credentials, Outcome, ProfileState, StorageMode
 from tests.fakes import NOON, Simulation, role
-from tests.unit.engine.helpers import CHILD, DEPLOY, HOUR, MINUTE, READ, refresh, unavailable
+from tests.unit.engine.helpers import (
+    CHILD,
+    DEPLOY,
+    HOUR,
+    MINUTE,
+    READ,
+    SECOND,
+    denied,
+    refresh,
+    throttled,
+    unavailable,
+)
 
 
 def credentials(
@@ -225,3 +242,79 @@ class TestCredentials:
         simulation.scheduler.stop()
         with pytest.raises(RefreshFailedError, match="no longer refreshed"):
             future.result(timeout=0)
+
+
+class TestPersistence:
+    """Requests of commands, which wait for the retries."""
+
+    @pytest.fixture
+    def command(self) -> Iterator[Simulation]:
+        with freeze_time(NOON) as frozen:
+            yield Simulation(frozen, retried_by=RetriedBy.USER)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("error", [throttled(), unavailable()], ids=repr)
+    def test_what_is_temporary_is_retried_until_it_works(
+        self, command: Simulation, error: AssumedError
+    ) -> None:
+        command.start(DEPLOY)
+        command.sts.failures = [error, error]
+        future = command.scheduler.refresh([], force=False, persists=True)["deploy"]
+        command.jobs.run_due()
+        assert not future.done()
+        assert command.status("deploy").last_error is not None
+        command.run_for(4 * SECOND)
+        assert future.result(timeout=0).ok
+        assert command.sts.number == 3
+        command.run_for(2 * HOUR)
+        assert command.sts.number == 3
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            denied(),
+            ClockSkewedError("no", hint="set it", is_new=False),
+            StsUnavailableError("no", hint="trust it", code="SSLError"),
+        ],
+        ids=repr,
+    )
+    def test_what_does_not_change_by_itself_is_reported_at_once(
+        self, command: Simulation, error: AssumedError
+    ) -> None:
+        command.start(DEPLOY)
+        command.sts.failures = [error]
+        future = command.scheduler.refresh([], force=False, persists=True)["deploy"]
+        command.jobs.run_due()
+        assert future.result(timeout=0).failure is not None
+        command.run_for(HOUR)
+        assert command.sts.number == 1
+
+    def test_a_request_that_does_not_persist_is_answered_by_the_first_failure(
+        self, command: Simulation
+    ) -> None:
+        command.start(DEPLOY)
+        command.sts.failures = [throttled()]
+        first = command.scheduler.refresh([], force=False)["deploy"]
+        second = command.scheduler.credentials("deploy", min_left=MINUTE, persists=True)
+        command.jobs.run_due()
+        assert not first.result(timeout=0).ok
+        assert not second.done()
+        command.run_for(2 * SECOND)
+        assert second.result(timeout=0).expiration > NOON
+
+    def test_a_chain_waits_for_the_retries_of_its_top(self, command: Simulation) -> None:
+        command.start(DEPLOY, CHILD)
+        command.sts.failures = [throttled()]
+        future = command.scheduler.refresh(["child"], force=False, persists=True)["child"]
+        command.jobs.run_due()
+        assert not future.done()
+        command.run_for(2 * SECOND)
+        assert future.result(timeout=0).ok
+        assert command.sts.called == ["deploy", "deploy", "child"]
+
+    def test_credentials_that_are_good_enough_do_not_wait(self, simulation: Simulation) -> None:
+        simulation.start(DEPLOY)
+        simulation.sts.failing["deploy"] = unavailable()
+        simulation.pass_time(50 * MINUTE)
+        future = simulation.scheduler.credentials("deploy", min_left=15 * MINUTE, persists=True)
+        simulation.jobs.run_due()
+        assert future.result(timeout=0).expiration == NOON + HOUR

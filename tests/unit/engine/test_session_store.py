@@ -146,8 +146,8 @@ class TestLoadStoredSessions:
         assert not bench.sessions.mark_stored(DEPLOY, session)
 
 
-class TestServerTime:
-    """Sessions that were found in the file are measured by the wall clock until STS answers."""
+class TestSessionsOfTheFile:
+    """They expire at the earlier of what the wall clock and what STS says."""
 
     @pytest.fixture
     def bench(self) -> Bench:
@@ -155,36 +155,83 @@ class TestServerTime:
         bench.sessions.load_stored_sessions(
             {
                 "deploy": issued(DEPLOY, NOON + 50 * MINUTE),
-                "read": issued(READ, NOON + 20 * MINUTE + timedelta(seconds=1)),
+                "read": issued(READ, NOON + 20 * MINUTE),
             }
         )
         return bench
 
-    def test_they_are_corrected_once(self, bench: Bench) -> None:
-        bench.sessions.apply_server_time(NOON + 20 * MINUTE, bench.clock.boottime())
+    def confirm(self, bench: Bench, profile: str, answered_at: datetime) -> bool:
+        session = bench.sessions.get(profile)
+        assert session is not None
+        key, at = session.credentials.access_key_id, bench.clock.boottime()
+        return bench.sessions.bound(profile, key, now=answered_at, at=at, is_confirmed=True)
+
+    def apply_wall_clock(self, bench: Bench, profile: str) -> bool:
+        key, at = f"ASIA{profile.upper()}1", bench.clock.boottime()
+        now = bench.clock.now()
+        return bench.sessions.bound(profile, key, now=now, at=at, is_confirmed=False)
+
+    def test_the_time_of_sts_shortens_the_session_that_it_confirms_and_no_other(
+        self, bench: Bench
+    ) -> None:
+        assert self.confirm(bench, "deploy", NOON + 20 * MINUTE)
         assert bench.sessions.remaining("deploy") == 30 * MINUTE
-        assert set(bench.sessions.pop_corrected()) == {"deploy", "read"}
-        assert bench.sessions.pop_corrected() == ()
-        bench.sessions.apply_server_time(NOON, bench.clock.boottime())
-        assert bench.sessions.remaining("deploy") == 30 * MINUTE
+        assert bench.sessions.remaining("read") == 20 * MINUTE
+        assert set(bench.sessions.unconfirmed()) == {"read"}
+
+    def test_the_time_of_sts_never_makes_a_session_longer(self, bench: Bench) -> None:
+        assert not self.confirm(bench, "deploy", NOON - 9 * HOUR)
+        assert bench.sessions.remaining("deploy") == 50 * MINUTE
 
     def test_a_difference_of_a_second_is_none(self, bench: Bench) -> None:
-        bench.sessions.apply_server_time(NOON + timedelta(seconds=1), bench.clock.boottime())
-        assert bench.sessions.pop_corrected() == ()
+        assert not self.confirm(bench, "deploy", NOON + timedelta(seconds=1))
 
-    def test_the_session_in_the_file_is_corrected_under_a_newer_one_too(self, bench: Bench) -> None:
+    def test_a_wall_clock_that_was_behind_and_is_set_shortens_unconfirmed_sessions(
+        self, bench: Bench
+    ) -> None:
+        self.confirm(bench, "read", NOON)
+        bench.clock.step_wall_clock(30 * MINUTE)
+        assert self.apply_wall_clock(bench, "deploy")
+        assert not self.apply_wall_clock(bench, "read")
+        assert bench.sessions.remaining("deploy") == 20 * MINUTE
+        assert bench.sessions.remaining("read") == 20 * MINUTE
+        bench.clock.step_wall_clock(-5 * HOUR)
+        assert not self.apply_wall_clock(bench, "deploy")
+        assert bench.sessions.remaining("deploy") == 20 * MINUTE
+
+    def test_a_session_that_sts_rejects_has_expired(self, bench: Bench) -> None:
+        bench.sessions.expire("deploy", "ASIAANOTHER")
+        assert bench.sessions.remaining("deploy") == 50 * MINUTE
+        bench.sessions.expire("deploy", "ASIADEPLOY1")
+        assert bench.sessions.remaining("deploy") == timedelta(0)
+        assert set(bench.sessions.unconfirmed()) == {"read"}
+
+    def test_the_session_in_the_file_is_changed_under_a_newer_one_too(self, bench: Bench) -> None:
         bench.issue(DEPLOY, 2)
-        bench.sessions.apply_server_time(NOON + 20 * MINUTE, bench.clock.boottime())
+        at = bench.clock.boottime()
+        bench.sessions.bound(
+            "deploy", "ASIADEPLOY1", now=NOON + 20 * MINUTE, at=at, is_confirmed=True
+        )
         visible = bench.sessions.visible(DEPLOY)
         assert visible is not None
         assert visible.credentials.access_key_id == "ASIADEPLOY1"
-        remaining = visible.expires_at - bench.clock.boottime()
-        assert remaining == (30 * MINUTE).total_seconds()
+        assert visible.expires_at - bench.clock.boottime() == (30 * MINUTE).total_seconds()
+        assert bench.sessions.remaining("deploy") == HOUR
+
+    def test_a_session_that_was_confirmed_while_it_was_written_stays_confirmed(
+        self, bench: Bench
+    ) -> None:
+        bench.sessions.mark_unstored("deploy")
+        written = bench.sessions.unstored(DEPLOY)
+        assert written is not None
+        self.confirm(bench, "deploy", NOON + 20 * MINUTE)
+        bench.sessions.mark_stored(DEPLOY, written)
+        assert bench.sessions.remaining("deploy") == 30 * MINUTE
+        assert "deploy" not in bench.sessions.unconfirmed()
 
     def test_a_profile_that_has_left_the_configuration_is_skipped(self, bench: Bench) -> None:
         bench.define(READ)
-        bench.sessions.apply_server_time(NOON + 5 * MINUTE, bench.clock.boottime())
-        assert bench.sessions.pop_corrected() == ("read",)
+        assert set(bench.sessions.unconfirmed()) == {"read"}
 
 
 class TestAdopt:

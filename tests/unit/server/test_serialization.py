@@ -27,6 +27,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
         "config",
         "config_error",
         "clock_skew_seconds",
+        "endpoint_clock_skew_seconds",
         "log_error",
     ]
     assert list(content["profiles"][0]) == [
@@ -45,6 +46,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
         "last_error",
         "mfa_serial",
         "login_expires_at",
+        "region",
+        "config_profiles",
     ]
     assert content == {
         "version": 1,
@@ -55,6 +58,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
             "config": "config.yaml",
             "config_error": "line 3: no",
             "clock_skew_seconds": 0,
+            "endpoint_clock_skew_seconds": {},
             "log_error": None,
         },
         "profiles": [
@@ -79,6 +83,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
                 },
                 "mfa_serial": None,
                 "login_expires_at": None,
+                "region": None,
+                "config_profiles": [],
             },
             {
                 "profile": "fresh",
@@ -96,6 +102,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
                 "last_error": None,
                 "mfa_serial": None,
                 "login_expires_at": None,
+                "region": None,
+                "config_profiles": [],
             },
         ],
     }
@@ -129,3 +137,10 @@ def test_outcome_from_json_is_the_inverse_of_outcome_to_json(outcome: Outcome) -
     content = json.loads(json.dumps(outcome_to_json(outcome)))
     assert list(content) == ["profile", "was_fresh", "expires_at", "failure"]
     assert outcome_from_json(content) == outcome
+
+
+def test_the_status_of_a_daemon_of_an_earlier_version_is_read() -> None:
+    content = status_to_json(Status(daemon=None, profiles=(DEPLOY,)))
+    for field in ("region", "config_profiles"):
+        del content["profiles"][0][field]
+    assert status_from_json(content).profiles == (DEPLOY,)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from assumed import paths
-from assumed.app.init.generator import Definition, GeneratedConfig, generate_config
-from assumed.aws_files.profiles import read_aws_files
+from assumed.app.factory import load_configuration
+from assumed.app.init.config_blocks import Blocks, propose_blocks
+from assumed.app.init.definition_text import skeleton
+from assumed.app.init.draft import Definition
+from assumed.app.init.generator import GeneratedConfig, generate_config
+from assumed.aws_files.profiles import AwsFiles, read_aws_files
 from assumed.config import loader
 from assumed.config.permissions import insecure_reason
 from assumed.config.schema import ProfileModel
+from assumed.credential_sources.base import SourceProfiles
 from assumed.errors import (
     ConfigurationError,
     ConfigurationNotWrittenError,
@@ -29,6 +34,37 @@ _UNWRITTEN = Path("generated configuration")
 def default_path(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     """Return where to write a first configuration: the first path of `config.loader.places`."""
     return loader.places(explicit, environ)[0].absolute()
+
+
+def generate_skeleton(environ: Mapping[str, str]) -> str:
+    """Return a configuration to complete, where `generate_from_aws_files` finds nothing.
+
+    Raises:
+        SourceUnavailableError, CredentialsFileMalformedError: as `generate_from_aws_files`.
+    """
+    return skeleton(_read_files(environ), Path(paths.home_directory()))
+
+
+def missing_blocks(environ: Mapping[str, str], profiles: Mapping[str, str]) -> Blocks:
+    """Return the sections of the AWS config file that new profiles need.
+
+    Args:
+        environ: says where the AWS files are.
+        profiles: the names of the new profiles, and the profiles that they are made from.
+
+    Raises:
+        SourceUnavailableError, CredentialsFileMalformedError: as `generate_from_aws_files`.
+    """
+    return propose_blocks(_read_files(environ), profiles)
+
+
+def defined_profiles(path: Path) -> Collection[str]:
+    """Return the names of the definitions of a configuration file.
+
+    Raises:
+        ConfigurationError: it is invalid.
+    """
+    return load_configuration(path, SourceProfiles()).profiles
 
 
 def generate_from_aws_files(environ: Mapping[str, str], *, suffix: str) -> GeneratedConfig:
@@ -49,9 +85,7 @@ def generate_from_aws_files(environ: Mapping[str, str], *, suffix: str) -> Gener
             f"--suffix {suffix!r}: a profile name cannot end in it",
             hint="use letters, digits and any of ._-/@+",
         )
-    files = read_aws_files(
-        Path(paths.aws_config_file(environ)), Path(paths.aws_credentials_file(environ))
-    )
+    files = _read_files(environ)
     generated = generate_config(
         files,
         suffix=suffix,
@@ -64,9 +98,20 @@ def generate_from_aws_files(environ: Mapping[str, str], *, suffix: str) -> Gener
             f"{each.place}: profile {each.profile}: {each.reason}" for each in generated.skipped
         ]
         raise NoRoleProfilesError(
-            "\n  ".join([f"there is no role profile in {files.config} to generate from", *skipped]),
-            hint=f"write the configuration by hand; {loader.EXAMPLE}",
+            "\n  ".join(
+                [
+                    f"there is no role profile in {files.config} to generate from",
+                    *skipped,
+                    *generated.ignored,
+                ]
+            ),
+            hint=f"`assumed init --output -` prints a configuration to complete; {loader.EXAMPLE}",
         )
+    _require_valid(generated, files)
+    return generated
+
+
+def _require_valid(generated: GeneratedConfig, files: AwsFiles) -> None:
     try:
         loader.parse(
             generated.text.encode(),
@@ -80,7 +125,6 @@ def generate_from_aws_files(environ: Mapping[str, str], *, suffix: str) -> Gener
             f"the generated configuration is not valid: {error.message}",
             hint="nothing was written; please report this",
         ) from error
-    return generated
 
 
 def find_problem(name: str, definitions: Mapping[str, Definition]) -> str | None:
@@ -129,6 +173,12 @@ def write_new_config(path: Path, text: str) -> str | None:
             path.unlink(missing_ok=True)
             raise _not_written(path, error) from error
         return insecure_reason(path, file.fileno())
+
+
+def _read_files(environ: Mapping[str, str]) -> AwsFiles:
+    return read_aws_files(
+        Path(paths.aws_config_file(environ)), Path(paths.aws_credentials_file(environ))
+    )
 
 
 def _not_written(path: Path, error: OSError) -> ConfigurationNotWrittenError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping, Sequence
 
 # A plain scalar that every YAML parser reads as this very text.
 _PLAIN = re.compile(r"[A-Za-z/](?:[\w+=,.@:/-]*[\w+=@/-])?", re.ASCII)
@@ -35,6 +36,25 @@ def scalar(text: str) -> str:
     """Return any text as a YAML scalar on one line."""
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_PLAIN:
         return text
+    return _quoted(text)
+
+
+def flow(value: str | Sequence[str] | Mapping[str, str]) -> str:
+    """Return a text, or a list or mapping of texts, as YAML on one line."""
+    if isinstance(value, str):
+        return scalar(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{_in_flow(key)}: {_in_flow(text)}" for key, text in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    return f"[{', '.join(map(_in_flow, value))}]"
+
+
+def _in_flow(text: str) -> str:
+    # A comma ends a plain scalar there.
+    return scalar(text) if "," not in text else _quoted(text)
+
+
+def _quoted(text: str) -> str:
     return '"' + "".join(_escaped(character) for character in text) + '"'
 
 

@@ -16,9 +16,13 @@ from assumed.app.init.command import (
     default_path,
     find_problem,
     generate_from_aws_files,
+    generate_skeleton,
+    missing_blocks,
     write_new_config,
 )
-from assumed.app.init.generator import Definition, GeneratedConfig, generate_config
+from assumed.app.init.config_blocks import write_blocks
+from assumed.app.init.draft import Definition
+from assumed.app.init.generator import GeneratedConfig, generate_config
 from assumed.aws_files.profiles import AwsFiles, read_aws_files
 from assumed.aws_files.shadowing import find_clashes
 from assumed.cli.output import format_finding
@@ -204,6 +208,7 @@ def test_a_profile_name_cannot_inject_a_key(home: Home, line_end: str) -> None:
             "victim-fresh": {
                 "role_arn": "arn:aws:iam::123456789012:role/x",
                 "source_profile": "keys",
+                "config_profile": "victim",
             }
         }
     }
@@ -244,3 +249,80 @@ def test_default_path_is_the_first_path_of_the_loader(home: Home) -> None:
     assert default_path(Path("/z.yaml"), {"ASSUMED_CONFIG": "/y.yaml"}) == Path("/z.yaml")
     write_new_config(default, "")
     assert loader.find(None, {}) == default
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"),
+    [
+        ("sso_session = gone\nsso_account_id = 1\nsso_role_name = r\n", "no [sso-session gone]"),
+        ("sso_session = corp\nsso_account_id = 1\n", "its SSO login has no sso_role_name"),
+        (
+            "sso_start_url = https://x\nsso_account_id = 1\nsso_role_name = r\n",
+            "its SSO login has no sso_region",
+        ),
+        (
+            "sso_session = corp\nsso_start_url = https://y\nsso_role_name = r\n",
+            "its sso_start_url contradicts that of [sso-session corp]",
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_source", [True, False], ids=["source", "alone"])
+def test_a_login_that_no_tool_can_use_is_skipped_with_the_reason(
+    home: Home, profile: str, reason: str, is_source: bool
+) -> None:
+    role = "role_arn = arn:aws:iam::123456789012:role/x\nsource_profile = people\n"
+    (home.aws / "config").write_text(
+        f"[profile people]\n{profile}"
+        "[sso-session corp]\nsso_start_url = https://x\nsso_region = us-east-1\n"
+        + (f"[profile deploy]\n{role}" if is_source else "")
+    )
+    (skipped,) = generated(home).skipped
+    assert reason in skipped.reason
+    assert skipped.profile == ("deploy" if is_source else "people")
+
+
+def test_init_run_twice_proposes_the_same_names_and_no_section_twice(home: Home) -> None:
+    home.copy("plain-roles")
+    first = generate_from_aws_files(os.environ, suffix="-fresh")
+    blocks = missing_blocks(os.environ, first.profiles)
+    assert blocks == {"profile admin-fresh": {"region": "eu-central-1"}}
+    write_blocks(blocks, os.environ)
+    again = generate_from_aws_files(os.environ, suffix="-fresh")
+    assert again.text == first.text
+    assert missing_blocks(os.environ, again.profiles) == {}
+    # A profile that the user has changed is the user's.
+    path = home.aws / "config"
+    path.write_text(path.read_text().replace("[profile admin-fresh]", "[profile admin-fresh]\nx=y"))
+    assert "admin-fresh-2" in generate_from_aws_files(os.environ, suffix="-fresh").profiles
+
+
+def test_sections_are_written_under_the_write_lock_and_the_original_is_kept(home: Home) -> None:
+    path = home.aws / "config"
+    path.write_text("[default]\nregion = eu-west-1\n")
+    path.chmod(0o644)
+    written = write_blocks({"profile x": {"region": "eu-west-3"}}, os.environ)
+    assert written == path
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    original = path.with_name("config.assumed-original")
+    assert original.read_text() == "[default]\nregion = eu-west-1\n"
+    assert stat.S_IMODE(original.stat().st_mode) == 0o600
+    path.unlink()
+    write_blocks({"profile x": {"region": "eu-west-3"}}, os.environ)
+    assert path.read_text() == "[profile x]\nregion = eu-west-3\n"
+    with pytest.raises(UsageError, match="AWS_CONFIG_FILE is empty"):
+        write_blocks({"profile x": {"region": "eu-west-3"}}, {"AWS_CONFIG_FILE": ""})
+
+
+def test_the_skeleton_becomes_a_valid_configuration(home: Home) -> None:
+    (home.aws / "credentials").write_text(
+        "[own keys]\naws_access_key_id = a\naws_secret_access_key = b\n"
+    )
+    text = generate_skeleton(os.environ)
+    assert not any(secret in text for secret in SECRETS)
+    problem = YamlDocument(text).value
+    assert problem == {"profiles": None}
+    active = re.sub(r"^  # ", "  ", text, flags=re.M)
+    definition = loader.parse(
+        active.encode(), Path("c"), user="me", host="here", source_exists="own keys".__eq__
+    ).profiles["my-profile"]
+    assert str(definition.source) == "profile own keys with MFA"

@@ -198,9 +198,11 @@ class _LineReader:
         else:
             value, line = self._section[self._key]
             is_nested = value == "" or value.startswith("\n")
-            if is_nested and "=" not in _without_comment(text, _VALUE_COMMENT):
+            name, equals, _ = _without_comment(text, _VALUE_COMMENT).partition("=")
+            if is_nested and not (equals and name.strip(_BLANKS)):
                 fix = "remove it" if is_comment else "complete it, or remove it"
-                self._reject(index, f"{kind} without `=` in a nested block", fix, _BOTH)
+                problem = f"{kind} in a nested block that is not `key = value`"
+                self._reject(index, problem, fix, _BOTH)
             elif not _is_identifier(self._key) or not self._is_in_known_section():
                 problem = f"{kind} below a name that is not only letters, digits and -_./%@:+"
                 self._reject(index, problem, fix, _LENIENT)

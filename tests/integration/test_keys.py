@@ -12,6 +12,7 @@ import pytest
 
 from assumed.config.definitions import default_session_name
 from assumed.config.schema import ProfileModel
+from tests.integration.test_daemon import session_arn
 from tests.integration.test_web_identity import PROVIDER, write_token
 from tests.integration.world import SOURCE, World
 
@@ -205,6 +206,16 @@ def check_overwrite(world: World, place: str) -> None:
     assert sent == [usual(world, role)] * len(sent)
 
 
+def check_credential_process(world: World, place: str) -> None:
+    role = world.add_role()
+    write(world, place, role, credential_process=True)
+    with world.running():
+        assert world.caller("reports-live").startswith(session_arn(role))
+    write(world, place, role, credential_process=False)
+    with world.running():
+        assert "reports-live" not in world.credentials.read_text()
+
+
 def check_enabled(world: World, place: str) -> None:
     role = world.add_role()
     before = world.credentials.read_bytes()
@@ -225,6 +236,7 @@ CHECKS: Mapping[tuple[str, ...], Callable[[World, str], None]] = {
     ("refresh_before",): check_refresh_before,
     ("store",): check_store,
     ("overwrite",): check_overwrite,
+    ("credential_process",): check_credential_process,
     ("enabled",): check_enabled,
 }
 

@@ -24,6 +24,7 @@ from assumed.app.factory import (
     make_refresher,
 )
 from assumed.app.file_monitor import FileMonitor, WatchedChange
+from assumed.app.process_profiles import ProcessProfiles
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.service_notifier import ServiceNotifier
@@ -194,6 +195,7 @@ class Daemon:
         self._observers.configure(configuration)
         stack.callback(self._observers.stop)
         self._engine.load(configuration)
+        ProcessProfiles(configuration, self._environ).keep()
         stack.callback(self._listener.close)
         self._endpoint.restore()
         stack.callback(self._endpoint.close)
@@ -264,6 +266,7 @@ class Daemon:
     def _apply(self, configuration: Configuration) -> None:
         self._observers.configure(configuration)
         self._engine.configure(configuration)
+        ProcessProfiles(configuration, self._environ).keep()
 
     def _on_heartbeat(self) -> None:
         """Check what no event reports; the scheduler calls this from its own thread.

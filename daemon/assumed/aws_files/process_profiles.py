@@ -80,7 +80,8 @@ def edit_process_profiles(
     known = {name for each in document.sections if (name := _name(each, kind)) is not None}
     lines: list[str | None] = [*document.lines]
     end = "\r" if document.lines[0].endswith("\r") else ""
-    written, added = [], []
+    written: list[str] = []
+    added: list[str] = []
     for name, settings in wanted.items():
         text = [f"[{_header(name, kind)}]", MARK, *(f"{k} = {v}" for k, v in settings.items())]
         block = blocks.get(name)

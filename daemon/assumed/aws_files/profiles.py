@@ -133,7 +133,7 @@ class AwsFiles:
         misplaced: headers `[profile NAME]` in the credentials file, which define no profile NAME.
         sso_sessions: the entries below each `[sso-session NAME]` of the config file.
         ignored: headers of the config file that AWS tools ignore, with the reason.
-        unreadable: why some SDKs read nothing of one of the files.
+        unreadable: the lines because of which some SDKs cannot read a file.
     """
 
     config: Path
@@ -229,7 +229,7 @@ def _sections(
 
 
 def _unreadable(path: Path, document: IniDocument) -> Iterator[UnreadableFile]:
-    """Yield the lines because of which some SDKs read nothing of a file; one for each line."""
+    """Yield the lines because of which some SDKs cannot read a file."""
     lines: dict[RejectedLine, list[SharedReader]] = {}
     for kind, line in read_like_shared_sdks(document.lines, ()).rejected.items():
         lines.setdefault(line, []).append(kind)

@@ -108,7 +108,7 @@ _BOTH = tuple(SharedReader)
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:
-    """A line because of which some SDKs read nothing of a file.
+    """A line because of which some SDKs cannot read a file.
 
     Args:
         index: of the line.

@@ -14,7 +14,7 @@ from assumed.config.definitions import default_session_name
 from assumed.config.schema import ProfileModel
 from tests.integration.test_daemon import session_arn
 from tests.integration.test_web_identity import PROVIDER, write_token
-from tests.integration.world import SOURCE, World
+from tests.integration.world import SOURCE, World, wait_until
 
 STATEMENT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 POLICY = {"Version": "2012-10-17", "Statement": [STATEMENT]}
@@ -210,10 +210,11 @@ def check_credential_process(world: World, place: str) -> None:
     role = world.add_role()
     write(world, place, role, credential_process=True)
     with world.running():
+        wait_until(lambda: "reports-live" in world.credentials.read_text(), "the profile")
         assert world.caller("reports-live").startswith(session_arn(role))
     write(world, place, role, credential_process=False)
     with world.running():
-        assert "reports-live" not in world.credentials.read_text()
+        wait_until(lambda: "reports-live" not in world.credentials.read_text(), "its removal")
 
 
 def check_enabled(world: World, place: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import configparser
 import shlex
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.integration.test_daemon import session_arn
-from tests.integration.world import SOURCE, World, wait_until
+from tests.integration.world import SOURCE, Daemon, World, wait_until
 
 
 @pytest.fixture
@@ -25,6 +27,19 @@ def configure(world: World, role: str, **keys: object) -> None:
     world.configure({"deploy": {**definition, "credential_process": True, **keys}})
 
 
+@contextmanager
+def running(world: World) -> Iterator[Daemon]:
+    """Run a daemon; wait until it has written both files."""
+
+    def is_written() -> bool:
+        files = (world.credentials, aws_config(world))
+        return all(file.exists() and "deploy-live]" in file.read_text() for file in files)
+
+    with world.running() as daemon:
+        wait_until(is_written, "the profile")
+        yield daemon
+
+
 def aws_config(world: World) -> Path:
     return world.home / ".aws" / "config"
 
@@ -36,7 +51,7 @@ def command(file: Path, section: str) -> list[str]:
 
 
 def test_both_files_have_the_profile_with_an_absolute_path(world: World, role: str) -> None:
-    with world.running():
+    with running(world):
         commands = [
             command(aws_config(world), "profile deploy-live"),
             command(world.credentials, "deploy-live"),
@@ -49,9 +64,12 @@ def test_both_files_have_the_profile_with_an_absolute_path(world: World, role: s
             )
             assert session_arn(role) in done.stdout, done.stderr
         assert "region = eu-west-1" in aws_config(world).read_text()
-    before = world.credentials.read_bytes(), aws_config(world).read_bytes()
-    with world.running():
-        assert aws_config(world).read_bytes() == before[1]
+    before = aws_config(world).read_bytes()
+    with running(world) as daemon:
+        configure(world, role)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("config_reloaded")
+        assert aws_config(world).read_bytes() == before
         assert world.credentials.read_text().count("[deploy-live]") == 1
 
 
@@ -59,7 +77,7 @@ def test_both_files_have_the_profile_with_an_absolute_path(world: World, role: s
 def test_logout_removes_the_profiles_and_nothing_else(world: World) -> None:
     files = world.credentials, aws_config(world)
     before = [file.read_bytes() if file.exists() else b"" for file in files]
-    with world.running():
+    with running(world):
         pass
 
     done = world.run("logout")
@@ -87,16 +105,16 @@ def test_a_profile_of_the_user_stays_with_one_line_in_the_log(world: World) -> N
     aws_config(world).write_text(own)
     with world.running() as daemon:
         daemon.wait_for("process_profile_exists profile=deploy-live")
+        wait_until(lambda: "[deploy-live]" in world.credentials.read_text(), "the other file")
         assert aws_config(world).read_text() == own
-        assert "[deploy-live]" in world.credentials.read_text()
 
 
 @pytest.mark.usefixtures("role")
 def test_a_file_that_cannot_be_written_stops_no_refresh(world: World) -> None:
     with world.running(AWS_CONFIG_FILE="/dev/null/config") as daemon:
         daemon.wait_for("process_profiles_not_written file=/dev/null/config")
+        wait_until(lambda: "[deploy-live]" in world.credentials.read_text(), "the other file")
         assert world.states() == {"deploy": "valid"}
-        assert "[deploy-live]" in world.credentials.read_text()
 
 
 def test_init_writes_the_key_for_every_definition(world: World) -> None:
@@ -109,5 +127,6 @@ def test_init_writes_the_key_for_every_definition(world: World) -> None:
 
     assert "use --profile deploy-fresh instead, or deploy-fresh-live for" in done.stdout
     with world.running():
+        wait_until(lambda: "fresh-live]" in world.credentials.read_text(), "the profile")
         assert world.caller("deploy-fresh-live").startswith(session_arn(role))
     assert world.run("init", "--adopt", "--credential-process").returncode == 2

@@ -100,6 +100,19 @@ def test_a_reload_adds_and_removes_the_profile(world: World, role: str) -> None:
 
 
 @pytest.mark.usefixtures("role")
+def test_the_profile_of_another_configuration_stays(world: World) -> None:
+    other = (
+        "[profile other-live]\n# kept by assumed; `assumed logout` removes it\n"
+        "credential_process = /bin/assumed export-credentials --config /x.yaml --profile other\n"
+    )
+    aws_config(world).write_text(other)
+    with running(world):
+        assert aws_config(world).read_text().startswith(other)
+    world.run("logout")
+    assert "live" not in aws_config(world).read_text()
+
+
+@pytest.mark.usefixtures("role")
 def test_a_profile_of_the_user_stays_with_one_line_in_the_log(world: World) -> None:
     own = "[profile deploy-live]\ncredential_process = /bin/mine\n"
     aws_config(world).write_text(own)

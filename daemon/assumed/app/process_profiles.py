@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from assumed.app.factory import credentials_path
@@ -57,7 +57,7 @@ class ProcessProfiles:
         ]
         for kind, path in self._paths.items():
             try:
-                self._write(kind, self._wanted(kind, names), ())
+                self._write(kind, self._wanted(kind, names), self._is_of_this_configuration)
             except AssumedError as error:
                 event(
                     logging.WARNING,
@@ -73,21 +73,22 @@ class ProcessProfiles:
         Raises:
             CredentialsFileError: a file cannot be read or changed.
         """
-        removing = None if profiles is None else [f"{name}{SUFFIX}" for name in profiles]
+        names = None if profiles is None else {f"{name}{SUFFIX}" for name in profiles}
         removed: dict[str, None] = {}
         for kind in self._paths:
-            removed |= dict.fromkeys(self._write(kind, {}, removing))
+            chosen = self._write(kind, {}, lambda name, _: names is None or name in names)
+            removed |= dict.fromkeys(chosen)
         return tuple(removed)
 
     def _write(
-        self, kind: AwsFileKind, wanted: Settings, removing: Collection[str] | None
+        self, kind: AwsFileKind, wanted: Settings, is_removed: Callable[[str, str], bool]
     ) -> tuple[str, ...]:
         """Write a file, and return what was removed.
 
         Args:
             kind: which file.
             wanted: the settings of its profiles.
-            removing: the only profiles that are removed; empty or None for all that are not wanted.
+            is_removed: whether a profile that is not wanted is removed, by its name and command.
         """
         path, file = self._paths[kind], self._files[kind]
         if path == Path():
@@ -98,7 +99,7 @@ class ProcessProfiles:
         kept = kept_profiles(data, kind, path=str(path))
         if not kept and not wanted:
             return ()
-        stays = kept.difference(removing) if removing else frozenset()
+        stays = {name for name, command in kept.items() if not is_removed(name, command)}
         removed: list[str] = []
 
         def edit(data: bytes) -> bytes:
@@ -120,6 +121,11 @@ class ProcessProfiles:
             file.edit(edit)
         return tuple(removed)
 
+    def _is_of_this_configuration(self, name: str, command: str) -> bool:
+        """Whether a profile is not that of a daemon with another configuration."""
+        arguments = self._arguments(name.removesuffix(SUFFIX))
+        return command.endswith(f" {shlex.join(arguments)}")
+
     def _wanted(self, kind: AwsFileKind, names: Sequence[str]) -> Settings:
         if not names:
             return {}
@@ -127,7 +133,8 @@ class ProcessProfiles:
         files = self._read() if is_config else None
         found: dict[str, Mapping[str, str]] = {}
         for name in names:
-            settings = {"credential_process": shlex.join(self._command(name))}
+            command = [*this_program(sys.argv[0]), *self._arguments(name)]
+            settings = {"credential_process": shlex.join(command)}
             region = files and _region(files, self._configuration.profiles[name])
             found[f"{name}{SUFFIX}"] = {**settings, **({"region": region} if region else {})}
         return found
@@ -138,11 +145,11 @@ class ProcessProfiles:
         )
         return parse_aws_files(config, credentials)
 
-    def _command(self, name: str) -> list[str]:
+    def _arguments(self, name: str) -> list[str]:
         path = self._configuration.path.absolute()
         is_found = any(path == place.absolute() for place in loader.places(None, self._environ))
         options = [] if is_found else ["--config", str(path)]
-        return [*this_program(sys.argv[0]), "export-credentials", *options, "--profile", name]
+        return ["export-credentials", *options, "--profile", name]
 
 
 def _region(files: AwsFiles, definition: ProfileDefinition) -> str | None:

@@ -43,15 +43,22 @@ class ProcessProfileEdit:
     foreign: tuple[str, ...]
 
 
-def kept_profiles(data: bytes, kind: AwsFileKind, *, path: str) -> frozenset[str]:
-    """Return the profiles of a file that assumed keeps.
+def kept_profiles(data: bytes, kind: AwsFileKind, *, path: str) -> Mapping[str, str]:
+    """Return the profiles of a file that assumed keeps, with the command of each.
 
     Raises:
         CredentialsFileMalformedError: the file cannot be read.
     """
     if MARK.encode() not in data:
-        return frozenset()
-    return frozenset(_blocks(IniDocument(data, path), kind))
+        return {}
+    document = IniDocument(data, path)
+    lines = {name: block.start for name, block in _blocks(document, kind).items()}
+    return {
+        name: section.values().get("credential_process", "")
+        for name, line in lines.items()
+        for section in document.sections.values()
+        if section.line == line
+    }
 
 
 def edit_process_profiles(

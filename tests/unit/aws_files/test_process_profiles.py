@@ -38,7 +38,7 @@ def test_profiles_are_added_at_the_end_and_removed_without_a_trace(data: bytes) 
     assert added.startswith(data)
     assert added.replace(b"\r", b"").endswith(BLOCK)
     assert added.count(b"\r\n") in {0, added.count(b"\n")}
-    assert kept_profiles(added, CONFIG, path="f") == {"a-live"}
+    assert kept_profiles(added, CONFIG, path="f") == {"a-live": COMMAND["credential_process"]}
     assert edit(added) == added
     ended = data if not data or data.endswith(b"\n") else data + b"\n"
     assert edit(added, {}) == ended

@@ -19,7 +19,7 @@ import click
 from assumed.arn import Arn
 from assumed.cli.output import format_failure
 from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status, StorageMode
-from assumed.text import format_duration, printable, printable_lines
+from assumed.text import describe_clock_skew, format_duration, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -310,6 +310,8 @@ def _notes(status: Status) -> Iterator[str]:
     """Yield the notes about the daemon itself."""
     if status.daemon is None:
         yield "no daemon is running: this status is from the credentials file"
+        if any(profile.state is ProfileState.PENDING for profile in status.profiles):
+            yield "pending: no session yet, and no daemon to get one: run `assumed refresh`"
         if any(profile.store == StorageMode.MEMORY for profile in status.profiles):
             yield "only a daemon has the sessions of profiles with `store: memory`"
         return
@@ -324,16 +326,9 @@ def _notes(status: Status) -> Iterator[str]:
     if status.daemon.local_fault is not None:
         yield f"trouble on this machine: {printable(status.daemon.local_fault)}"
     if status.daemon.clock_skew_seconds:
-        skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
-        yield (
-            f"this machine's clock is {format_duration(skew)} "
-            f"{'ahead of' if status.daemon.clock_skew_seconds > 0 else 'behind'} that of STS: set "
-            "it; refreshes use the time of STS"
-        )
+        skew = timedelta(seconds=status.daemon.clock_skew_seconds)
+        yield f"{describe_clock_skew(skew)}: set it; refreshes use the time of STS"
     for url, seconds in status.daemon.endpoint_clock_skew_seconds.items():
-        skew = timedelta(seconds=abs(seconds))
-        yield (
-            f"this machine's clock is {format_duration(skew)} "
-            f"{'ahead of' if seconds > 0 else 'behind'} that of {printable(url)}: set the clock "
-            "of that server"
-        )
+        skew = timedelta(seconds=seconds)
+        text = describe_clock_skew(skew).removesuffix("STS")
+        yield f"{text}{printable(url)}: set the clock of that server"

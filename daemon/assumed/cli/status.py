@@ -98,7 +98,7 @@ def command(
             status,
             now=utc_now(),
             show_all=bool(profiles),
-            notes=_shadowing_notes(status),
+            notes=[*_shadowing_notes(status), *_unreadable_notes()],
         )
     # Without a daemon, no one gets the session of a pending profile.
     unhealthy = UNHEALTHY if status.daemon is not None else UNHEALTHY | {ProfileState.PENDING}
@@ -143,6 +143,12 @@ def _status(options: Options, profiles: tuple[str, ...]) -> Status:
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     return Standalone(options.config_path(), os.environ).status(profiles)
+
+
+def _unreadable_notes() -> list[str]:
+    from assumed.app.sdk_readability import unreadable_notes  # noqa: PLC0415 - as _shadowing_notes
+
+    return unreadable_notes(os.environ)
 
 
 def _shadowing_notes(status: Status) -> list[str]:

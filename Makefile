@@ -51,8 +51,8 @@ bench: .venv/bench ## Run the benchmarks and update bench/README.md (15 minutes)
 bench-quick: .venv/bench ## Run a short version of the benchmarks; write nothing (1 minute)
 	$(BIN)/python -m bench --quick
 
-bench-soak: .venv/bench ## Refresh continuously and watch for leaks (30 minutes)
-	$(BIN)/python -m bench.idle --soak 30
+bench-soak: .venv/bench ## Break everything around one daemon, again and again (an hour)
+	$(BIN)/python -m bench.soak
 	$(BIN)/python -m bench --report
 
 bench-faults: .venv/bench ## Race other writers and simulate 5,000 days of faults (20 minutes)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.figures import RESULTS, table
 
@@ -63,8 +64,8 @@ def write_tables() -> None:
             continue  # The soak has a target of its own.
         result = json.loads(file.read_text())
         parts.append(
-            f"### {title}\n\n![{title}](results/{suite}.svg)\n\n{_machine(result)}\n\n"
-            f"{table(result['figures'])}\n"
+            f"### {title}\n\n![{title}](results/{suite}.svg)\n\n{_machine(result)}"
+            f"{_faults(result)}\n\n{table(result['figures'])}\n"
         )
     export = json.loads((RESULTS / "export.json").read_text())
     rows = ["| command | min | median | max | to bare Python | goal | |", "| --- " * 7 + "|"]
@@ -89,6 +90,20 @@ def _machine(result: dict[str, object]) -> str:
     return (
         f"Measured on {result['measured_at']}, {result['cpus']} CPUs, Linux {result['kernel']}, "
         f"Python {result['python']}."
+    )
+
+
+def _faults(result: dict[str, Any]) -> str:
+    """Return the faults of the soak by kind, each with the longest time until all was well."""
+    if "faults" not in result:
+        return ""
+    rows = [
+        f"{kind} ({count}; {result['recovered_after'][kind]:g} s)"
+        for kind, count in result["faults"].items()
+    ]
+    return (
+        f" {result['minutes']:g} minutes, seed {result['seed']}. Faults by kind, with their number "
+        f"and the longest time from their end until all profiles were valid: {', '.join(rows)}."
     )
 
 

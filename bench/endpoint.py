@@ -1,9 +1,12 @@
-"""Latency and memory of the container credentials endpoint under 10,000 silent connections.
+"""Latency and memory of the container credentials endpoint under attack.
 
 `python -m bench.endpoint [--connections 10000]` prints its result and writes it to
 bench/results/endpoint.json. The endpoint runs in a process of its own, with the usual limit of
 1,024 descriptors. The client closes no connection before the end, and sends a valid request after
-every 250 of them. At last it announces a body of 1 GiB and sends it.
+every 250 of them. Then it announces a body of 1 GiB and sends it.
+
+At last a process of another user connects and disconnects without a pause for 10 seconds, while
+the client sends valid requests. As root only, since no one else can start such a process.
 """
 
 from __future__ import annotations
@@ -30,11 +33,15 @@ from urllib.parse import urlsplit
 
 from assumed.models import Credentials
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
+from assumed.server.http import LOOPBACK
 
 _RESULTS = Path(__file__).parent / "results" / "endpoint.json"
 _USUAL_LIMIT = 1024
 _REQUEST_INTERVAL = 250
 _BODY_BYTES = 1 << 30
+_OTHER_UID = 65534
+_FLOOD_SECONDS = 10.0
+_HONEST_PAUSE_SECONDS = 0.02
 
 
 class _StaticSource:
@@ -64,6 +71,23 @@ def _serve(directory: Path) -> None:
     endpoint.close()
 
 
+def _connect_without_pause(port: int) -> None:
+    os.setgroups([])
+    os.setgid(_OTHER_UID)
+    os.setuid(_OTHER_UID)
+    sys.stdout.write("started\n")
+    sys.stdout.flush()
+    connects, end = 0, time.monotonic() + _FLOOD_SECONDS
+    while time.monotonic() < end:
+        with socket.socket() as connection:
+            connection.setblocking(False)
+            # EINPROGRESS if the queue is full, EADDRNOTAVAIL if there is no port left.
+            with suppress(OSError):
+                connection.connect((LOOPBACK, port))
+            connects += 1
+    sys.stdout.write(f"{connects}\n")
+
+
 @dataclass
 class _Result:
     silent_connections: int
@@ -76,6 +100,16 @@ class _Result:
     kib_before: int
     kib_after: int
     body_bytes_sent: int
+    flood: _Flood | None
+
+
+@dataclass
+class _Flood:
+    connects_per_second: int
+    valid_requests: int
+    failed_requests: int
+    median_ms: float
+    worst_ms: float
 
 
 class _Bench:
@@ -113,6 +147,31 @@ class _Bench:
             kib_before=kib_before,
             kib_after=kib_after,
             body_bytes_sent=self._send_body(),
+            flood=self._flood() if os.geteuid() == 0 else None,
+        )
+
+    def _flood(self) -> _Flood:
+        command = [sys.executable, "-m", "bench.endpoint", "--flood", str(self._port)]
+        took: list[float] = []
+        failed = 0
+        with subprocess.Popen(  # noqa: S603 - this program
+            command, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            process.stdout.readline()
+            while process.poll() is None:
+                try:
+                    took.append(self._request())
+                except OSError:
+                    failed += 1
+                time.sleep(_HONEST_PAUSE_SECONDS)
+            connects = int(process.stdout.readline())
+        return _Flood(
+            connects_per_second=round(connects / _FLOOD_SECONDS),
+            valid_requests=len(took),
+            failed_requests=failed,
+            median_ms=round(median(took), 2),
+            worst_ms=round(max(took), 2),
         )
 
     def _request(self) -> float:
@@ -152,7 +211,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--flood", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.flood is not None:
+        _connect_without_pause(arguments.flood)
+        return 0
     if arguments.serve is not None:
         _serve(arguments.serve)
         return 0

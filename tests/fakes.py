@@ -167,6 +167,7 @@ class FakeSts:
         self.codes: list[tuple[str, str]] = []
         self.clock_ahead: dict[str, timedelta] = {}
         self.mfa_ahead = timedelta(0)
+        self.issued_until: dict[str, datetime] = {}
         self.during_call: Callable[[ProfileDefinition], None] = lambda _: None
 
     def endpoint_url(self, definition: ProfileDefinition, session: BotocoreSession) -> str:
@@ -193,6 +194,7 @@ class FakeSts:
             raise StsUnavailableError("malformed", hint="wait")
         key = role_session.credentials.access_key_id
         self.ends[key] = self._clock.boottime() + definition.duration_seconds
+        self.issued_until[definition.profile] = expiration
         return role_session
 
     def get_caller_identity(
@@ -379,6 +381,8 @@ class Simulation:
             jitter=self._jitter,
             retried_by=self._retried_by,
         )
+        self.is_intact = True
+        """Whether no profile was lost after the last heartbeat."""
         self.scheduler.subscribe(self.events.append)
 
     def start(
@@ -400,17 +404,27 @@ class Simulation:
         by_profile = {definition.profile: definition for definition in definitions}
         self.scheduler.update_definitions(by_profile, stored or {})
 
-    def run_for(self, span: timedelta, *, at_each_stop: Callable[[], None] = lambda: None) -> None:
+    def run_for(
+        self,
+        span: timedelta,
+        *,
+        at_each_stop: Callable[[], None] = lambda: None,
+        every: timedelta = HEARTBEAT,
+    ) -> None:
         """Let time pass, with a stop at each job and heartbeat, as the real scheduler wakes."""
         end = self.clock.now() + span
-        while self.clock.now() < end:
-            beat = self.clock.now() + HEARTBEAT
-            stop = min(end, beat, self.jobs.next_at() or end)
-            self.pass_time(max(stop - self.clock.now(), timedelta(0)))
+        while (now := self.clock.now()) < end:
+            stop = min(end, now + every, max(self.jobs.next_at() or end, now))
+            self.pass_time(stop - now)
             at_each_stop()
-            self.scheduler.heartbeat()
+            # A standalone command has no heartbeat.
+            if self._retried_by is not RetriedBy.USER:
+                self.is_intact = self.scheduler.heartbeat()
             self.jobs.run_due()
             at_each_stop()
+            if (next_at := self.jobs.next_at()) is not None and next_at <= self.clock.now():
+                # It was not run, which the real scheduler tries again after a second.
+                self.pass_time(min(timedelta(seconds=1), max(end - self.clock.now(), timedelta(0))))
 
     def pass_time(self, span: timedelta) -> None:
         """Let time pass without a stop, as in a suspend."""

@@ -131,6 +131,12 @@ class SourceUnavailableError(AssumedError):
     code = "SourceUnavailable"
 
 
+class SourceTimeoutError(SourceUnavailableError):
+    """A command that supplies credentials or an MFA code did not end in time."""
+
+    code = "SourceTimeout"
+
+
 class AwsFilesUnreadableError(SourceUnavailableError):
     """The AWS config or credentials file is malformed: no AWS tool can read it."""
 

@@ -34,7 +34,7 @@ _RESOURCE_HINTS = {
     "the unit, `ulimit -n`)",
     errno.ENFILE: "this machine has no file descriptors left: see `sysctl fs.file-nr`",
     errno.ENOMEM: "memory is used up: see `MemoryMax=` of the unit and `free`",
-    errno.EAGAIN: "processes are used up: see `TasksMax=` of the unit and `ulimit -u`",
+    errno.EAGAIN: "processes and threads are used up: see `TasksMax=` of the unit and `ulimit -u`",
     errno.EACCES: "make it readable for this user",
     errno.EPERM: "make it readable for this user",
 }
@@ -72,6 +72,10 @@ def shortage(error: BaseException) -> OSError | None:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _SHORTAGES:
             return cause
+        if isinstance(cause, MemoryError):
+            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        if isinstance(cause, RuntimeError) and "start new thread" in str(cause):
+            return OSError(errno.EAGAIN, "no thread can be started")
         cause = cause.__cause__ or cause.__context__
     try:
         os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))

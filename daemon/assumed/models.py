@@ -317,8 +317,9 @@ class ProfileStatus:
     `expires_at` and `login_expires_at` are by STS's clock. `seconds_left` is None if there is no
     session, and never negative; `lifetime_seconds` is the whole lifetime of that session. `store`
     is a `StorageMode`. `mfa_serial` is the device of the MFA session that the role is assumed
-    from, and `login_expires_at` the expiration of that session. `region` and `config_profiles` are
-    those of the definition.
+    from, and `login_expires_at` the expiration of that session. `waiting_for` is what a refresh
+    that is under way waits for, and `waiting_seconds` since how long. `region` and
+    `config_profiles` are those of the definition.
     """
 
     profile: str
@@ -336,6 +337,8 @@ class ProfileStatus:
     last_error: Failure | None = None
     mfa_serial: str | None = None
     login_expires_at: datetime | None = None
+    waiting_for: str | None = None
+    waiting_seconds: int | None = None
     region: str | None = None
     config_profiles: Sequence[str] = ()
 
@@ -361,6 +364,8 @@ class DaemonStatus:
     """The skew of each endpoint that differs from `clock_skew_seconds`, by URL."""
     log_error: str | None = None
     """Why events are not logged where they should be; None if they are."""
+    local_fault: str | None = None
+    """What this machine lacks now: a resource that is used up, a file that does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

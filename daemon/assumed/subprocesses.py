@@ -12,8 +12,8 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Generator, Mapping, Sequence, Set
-from contextlib import closing, suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -30,11 +30,13 @@ class CompletedCommand:
             was never started.
         problem: what follows the command's name in a message, such as `exited with status 1`;
             None if it succeeded.
+        is_timeout: it was killed because it took too long.
     """
 
     output: bytes
     status: int | None
     problem: str | None
+    is_timeout: bool = False
 
 
 _running: set[int] = set()
@@ -43,6 +45,16 @@ _running: set[int] = set()
 def running_commands() -> Set[int]:
     """Return the process IDs of the commands that have not been waited for."""
     return frozenset(_running)
+
+
+@contextmanager
+def running_command(pid: int) -> Iterator[None]:
+    """Name a process that the caller waits for as one of `running_commands`."""
+    _running.add(pid)
+    try:
+        yield
+    finally:
+        _running.discard(pid)
 
 
 class ProcessGroup:
@@ -83,6 +95,8 @@ class ProcessGroup:
         """As in `CompletedCommand`; None until `read` is done."""
         self.problem: str | None = None
         """As in `CompletedCommand`; None until `read` is done."""
+        self.is_timeout = False
+        """As in `CompletedCommand`."""
 
     def read(self, timeout_seconds: float) -> Generator[bytes, None, None]:
         """Yield the output until the command and everything that shares its output has ended.
@@ -135,6 +149,7 @@ class ProcessGroup:
         if self._is_stopped:
             return "was stopped"
         if not is_complete:
+            self.is_timeout = True
             return f"did not finish within {timeout_seconds:g} s"
         if self.status is not None and self.status < 0:
             return f"was killed by signal {-self.status}"
@@ -161,4 +176,4 @@ def run(command: Sequence[str], *, timeout_seconds: float, max_bytes: int) -> Co
                 break
     if len(printed) > max_bytes:
         return CompletedCommand(b"", group.status, f"printed more than {max_bytes} bytes")
-    return CompletedCommand(printed, group.status, group.problem)
+    return CompletedCommand(printed, group.status, group.problem, group.is_timeout)

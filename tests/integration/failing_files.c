@@ -1,11 +1,15 @@
 /* Makes calls on files fail with a chosen error, as a disk, a network file system or the limits of
    a process do. The file that FAILING_FILES names has lines of a number of an error and the start
-   of a path; without that file nothing fails. */
+   of a path; without that file nothing fails. With the number -1 the call hangs, as on a network
+   file system whose server is away, until the line is gone. A path after `inotify:` is that of a
+   watch, and `inotify:` alone is all of inotify. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,8 +41,16 @@ static int fault_of(const char *path)
     return 0;
 }
 
+static int fault_after_hanging(const char *path)
+{
+    int fault;
+    while ((fault = fault_of(path)) < 0)
+        usleep(20000);
+    return fault;
+}
+
 #define FAIL(path)                                                                                 \
-    int fault = fault_of(path);                                                                    \
+    int fault = fault_after_hanging(path);                                                         \
     if (fault) {                                                                                   \
         errno = fault;                                                                             \
         return -1;                                                                                 \
@@ -67,6 +79,23 @@ static int fault_of(const char *path)
     {                                                                                              \
         FAIL(path) return syscall(SYS_newfstatat, AT_FDCWD, path, found, follow);                  \
     }
+
+int inotify_add_watch(int queue, const char *path, uint32_t mask)
+{
+    char name[4096];
+    snprintf(name, sizeof name, "inotify:%s", path);
+    FAIL(name) return syscall(SYS_inotify_add_watch, queue, path, mask);
+}
+
+int inotify_init1(int flags)
+{
+    FAIL("inotify:") return syscall(SYS_inotify_init1, flags);
+}
+
+int inotify_init(void)
+{
+    return inotify_init1(0);
+}
 
 OPEN(open)
 OPEN(open64)

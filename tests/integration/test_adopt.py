@@ -22,7 +22,7 @@ from assumed.client.api_client import DaemonClient
 from assumed.errors import UsageError
 from assumed.models import Outcome
 from assumed.storage import CredentialsFile, atomic_replace
-from tests.credentials_files import credentials
+from tests.credentials_files import OTHER_UID, credentials
 from tests.integration import test_crash
 from tests.integration.test_crash import calls_of, kill, kill_at, kill_half_way
 from tests.integration.world import SOURCE, World
@@ -344,3 +344,19 @@ def test_killed_at_any_call_the_profile_works_and_the_next_run_completes(
             action()
             assert home.contents() == after
     assert len(states) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to work in a directory of another user")
+def test_root_is_shown_how_to_adopt_in_a_directory_of_another_user(world: World) -> None:
+    theirs = world.home / "theirs"
+    theirs.mkdir()
+    written = write_aws_config(world, dev=(world.add_role(), SOURCE)).rename(theirs / "config")
+    before = written.read_bytes()
+    os.chown(theirs, OTHER_UID, OTHER_UID)
+
+    refused = world.run("adopt", "dev", "--yes", AWS_CONFIG_FILE=str(written))
+
+    assert refused.returncode == 1
+    assert f"{theirs} belongs to nobody" in refused.stderr
+    assert "run it as that user: `sudo -u nobody assumed …`" in refused.stderr
+    assert written.read_bytes() == before

@@ -9,10 +9,13 @@ from typing import Any
 
 from tests.integration.world import World
 
+_MAX_SECONDS = 30
+
 
 def request(world: World, method: str, target: str, body: object = None) -> tuple[int, Any]:
     connection = HTTPConnection("localhost")
     connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(_MAX_SECONDS)
     connection.sock.connect(str(world.home / "run" / "assumed" / "assumed.sock"))
     try:
         connection.request(method, target, None if body is None else json.dumps(body))

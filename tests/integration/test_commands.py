@@ -53,12 +53,14 @@ def test_status_json_has_the_documented_fields(world: World) -> None:
         "clock_skew_seconds",
         "endpoint_clock_skew_seconds",
         "log_error",
+        "local_fault",
     ]
     keys = [
         "profile", "role_arn", "source", "store", "state", "expires_at", "seconds_left",
         "lifetime_seconds", "refreshed_at", "next_attempt_at", "refreshes",
         "consecutive_failures", "last_error",
-        "mfa_serial", "login_expires_at", "region", "config_profiles",
+        "mfa_serial", "login_expires_at", "waiting_for", "waiting_seconds", "region",
+        "config_profiles",
     ]  # fmt: skip
     assert list(status["profiles"][0]) == keys
     assert list(alone["profiles"][0]) == keys

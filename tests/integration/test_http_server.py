@@ -324,10 +324,23 @@ def test_a_server_without_descriptors_pauses_and_logs_once(
     listener.failures = 5
     with serving(listener) as connect:
         assert exchange(connect, GET)[0].startswith(b"HTTP/1.1 200 ")
-        assert [record.getMessage() for record in caplog.records] == ["listener_paused"]
-        listener.failures = 1
+        names = [record.getMessage() for record in caplog.records]
+        assert names == ["resource_exhausted", "listener_paused"]
+        # The second time also without the descriptor that is kept in reserve.
+        listener.failures = 2
         assert exchange(connect, GET)[0].startswith(b"HTTP/1.1 200 ")
-        assert len(caplog.records) == 2
+        assert len(caplog.records) == 3
+
+
+def test_a_client_is_answered_with_the_descriptor_that_is_kept_in_reserve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "_PAUSE_SECONDS", 3600)
+    listener = ExhaustedListener()
+    with serving(listener) as connect:
+        for _ in range(3):
+            listener.failures = 1
+            assert exchange(connect, GET)[0].startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_paused_server_answers_and_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +356,8 @@ def test_a_paused_server_answers_and_does_not_spin(monkeypatch: pytest.MonkeyPat
                 pass
             accepted.sendall(b"TP/1.1\r\nHost: a\r\n\r\n")
             assert read_all(accepted).startswith(b"HTTP/1.1 200 ")
-            assert listener.failures == 999
+            # One for the descriptor in reserve, one for the pause.
+            assert listener.failures == 998
 
 
 def test_stop_lets_a_request_finish_that_is_about_to(

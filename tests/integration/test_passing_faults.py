@@ -10,12 +10,14 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.test_systemd import Manager
+from tests.integration.test_web_identity import PROVIDER
 from tests.integration.world import SOURCE, AwsServer, Daemon, World, wait_until
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -38,7 +40,7 @@ class FailingFiles:
         self._control = directory / "control"
         self.environ = {"LD_PRELOAD": str(library), "FAILING_FILES": str(self._control)}
 
-    def fail(self, number: int, *paths: Path) -> None:
+    def fail(self, number: int, *paths: Path | str) -> None:
         new = self._control.with_name("new")
         new.write_text("".join(f"{number} {path}\n" for path in paths))
         new.replace(self._control)
@@ -66,11 +68,18 @@ def seconds_until(is_so: Callable[[], bool], what: str) -> float:
 
 
 def check_healed(seconds: float) -> None:
+    print(f"healed in {seconds:.0f} s")  # noqa: T201 - docs/failures.md has it
     assert seconds < HEALED_WITHIN_SECONDS
 
 
 def events(daemon: Daemon, name: str) -> list[str]:
     return [line for line in daemon.log.read_text().splitlines() if name in line.split()]
+
+
+def descriptors(daemon: Daemon) -> dict[int, str]:
+    directory = Path(f"/proc/{daemon.pid}/fd")
+    found = {int(link.name): link for link in directory.iterdir()}
+    return {number: str(found[number].readlink()) for number in sorted(found)}
 
 
 def is_valid(world: World, *profiles: str) -> bool:
@@ -266,15 +275,84 @@ def test_a_daemon_without_descriptors_names_the_resource_and_heals(brief_world: 
     )
     with world.running() as daemon:
         before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (8, before[1]))
+        # No number is free but that of the descriptor that the API socket has in reserve.
+        reserve = next(number for number, path in descriptors(daemon).items() if path == "/")
+        assert reserve == len([number for number in descriptors(daemon) if number < reserve])
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (reserve + 1, before[1]))
         # Without the change nothing would have to read the AWS files.
         world.credentials.with_name("config").write_text("[profile unrelated]\n")
         daemon.wait_for("refresh_failed", times=2)
+        # The socket answers, one client after the other.
+        for _ in range(3):
+            assert "Too many open files" in world.status()["daemon"]["local_fault"]
         text = daemon.log.read_text()
+        assert len(events(daemon, "resource_exhausted")) == 1
         assert "LocalFault" in text
         assert "Too many open files" in text
         assert "SourceMissing" not in text
         assert len(text) < 100_000, "it logs without a pause"
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
         check_healed(seconds_until(lambda: is_valid(world, "one", "two"), "the profiles"))
+        wait_until(lambda: world.status()["daemon"]["local_fault"] is None, "the end of it", 60)
+        assert len(events(daemon, "resource_available")) == 1
         assert "Traceback" not in daemon.log.read_text()
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_token_that_cannot_be_read_for_a_while_is_a_local_fault_and_heals(
+    brief_world: World, failing: FailingFiles, number: int
+) -> None:
+    world = brief_world
+    role = world.add_role(trusts=PROVIDER)
+    token = f"eyJhbGciOiJub25lIn0.eyJqdGkiOiJ{uuid.uuid4().hex}.c2ln"
+    world.server.accept(token)
+    path = world.home / "identity" / "token"
+    path.parent.mkdir()
+    path.write_text(token)
+    world.configure({"pod": {"role_arn": role, "web_identity_token_file": str(path)}})
+    with world.running(**failing.environ) as daemon:
+        assert is_valid(world, "pod")
+        failing.fail(number, path)
+        daemon.wait_for("LocalFault")
+        assert os.strerror(number) in daemon.log.read_text()
+        failing.work()
+        check_healed(seconds_until(lambda: is_valid(world, "pod"), "the profile"))
+
+
+@needs_compiler
+def test_an_mfa_session_that_cannot_be_read_asks_for_no_code_and_heals(
+    world: World, failing: FailingFiles
+) -> None:
+    mfa = world.add_role()
+    role = world.add_role(trusts=mfa)
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    definition = {"role_arn": role, "source_profile": SOURCE, "mfa_serial": serial}
+    world.configure({"deploy": {**definition, "store": "memory"}})
+    with world.running(**failing.environ) as daemon:
+        assert world.run("login", typed="980071\n").returncode == 0
+        wait_until(lambda: is_valid(world, "deploy"), "the profile")
+        assert daemon.stop() == 0
+    (session,) = world.home.rglob("mfa/*.json")
+    failing.fail(errno.EIO, session)
+    with world.running(**failing.environ) as daemon:
+        daemon.wait_for("LocalFault")
+        assert "MfaCodeNeeded" not in daemon.log.read_text()
+        failing.work()
+        check_healed(seconds_until(lambda: is_valid(world, "deploy"), "the profile"))
+
+
+@needs_compiler
+def test_keys_that_appear_on_a_file_system_without_inotify_are_noticed(
+    world: World, failing: FailingFiles
+) -> None:
+    keys = world.credentials.read_text()
+    config = world.credentials.with_name("config")
+    config.write_text(f"[profile {SOURCE}]\nregion = us-east-1\n")
+    world.credentials.write_text("")
+    world.configure({"reports": world.add_role()})
+    failing.fail(errno.ENOSPC, "inotify:")
+    with world.running(**failing.environ):
+        assert world.states() == {"reports": "needs-login"}
+        world.credentials.write_text(keys)
+        check_healed(seconds_until(lambda: is_valid(world, "reports"), "the profile"))

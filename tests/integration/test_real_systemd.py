@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,14 +15,17 @@ from typing import Any
 
 import pytest
 
+import assumed
 from assumed.platform.systemd.unit_file import exec_line
 from tests.integration.machine import Machine, why_not
+from tests.integration.restart_clients import JAVASCRIPT, PYTHON
 from tests.integration.secret_search import leaks
 from tests.integration.world import MAY_ASSUME, READ_ONLY, SOURCE, AwsServer, wait_until
 from tests.repository import REPOSITORY
 
 ASSUMED = str(Path(sys.executable).with_name("assumed"))
 # Instead of a minute and 5 s.
+METRICS_PORTS = {"user": 29464, "system": 29465}
 SHORT_TIMES = "[Service]\nWatchdogSec=2\nRestartSec=100ms\n"
 
 
@@ -397,7 +401,7 @@ def test_the_system_unit_is_rejected_if_another_user_could_change_it(jill: Perso
     jill.do("cp", ASSUMED, program_of_jill)
     refused = machine.run(program_of_jill, *install, "daemon")
     assert refused.returncode == 2
-    assert "who could act as daemon" in refused.stderr
+    assert f"must not run as daemon: {jill.home} belongs to jill" in refused.stderr
     program_of_root = "/root/bin/assumed"
     machine.do("mkdir", "--mode=0700", "/root/bin")
     machine.do("cp", ASSUMED, program_of_root)
@@ -422,6 +426,115 @@ def test_systemd_runs_the_exact_command(machine: Machine, program: str) -> None:
     machine.do("systemctl", "daemon-reload")
     machine.do("systemctl", "start", "command")
     assert machine.do("cat", "/run/arguments").splitlines() == [program, *arguments]
+
+
+@pytest.fixture(scope="module", params=["user", "system"])
+def restarted(
+    request: pytest.FixtureRequest, machine: Machine, aws_server: AwsServer
+) -> Iterator[Unit]:
+    """A service as `assumed service install` installs it, with its own times."""
+    kind: str = request.param
+    person = new_person(machine, aws_server, f"rita-{kind}", has_manager=kind == "user")
+    unit = Unit(person, kind, person.add_role())
+    person.write(
+        person.config,
+        json.dumps(
+            {
+                "metrics": {"port": METRICS_PORTS[kind]},
+                "profiles": {"reports": {"role_arn": unit.role, "source_profile": SOURCE}},
+            }
+        ),
+    )
+    if kind == "system":
+        machine.write(
+            "/etc/systemd/system/assumed@.service.d/test.conf",
+            f"[Service]\nEnvironment=AWS_ENDPOINT_URL={aws_server.endpoint_url}\n",
+        )
+    installed = unit.as_owner(ASSUMED, "service", "install", *unit.install_options)
+    assert installed.returncode == 0, installed.stderr
+    yield unit
+    unit.as_owner(ASSUMED, "service", "uninstall", *unit.install_options)
+
+
+@dataclass
+class Restarts:
+    """Three ways to restart a service, in turn."""
+
+    unit: Unit
+    kills: int = 0
+
+    def restart(self, number: int) -> None:
+        (pid,) = self.unit.show("MainPID")
+        match number % 3:
+            case 0:
+                self.unit.systemctl("restart", self.unit.name)
+            case 1:
+                self.kills += 1
+                self.unit.systemctl("kill", "--kill-whom=main", "--signal=KILL", self.unit.name)
+            case _:
+                self._upgrade(f"0.{number}.0")
+        wait_until(lambda: self._has_another(pid), "the restart")
+
+    def _has_another(self, pid: str) -> bool:
+        active, now = self.unit.show("ActiveState", "MainPID")
+        return active == "active" and now not in {pid, "0"}
+
+    def _upgrade(self, version: str) -> None:
+        person = self.unit.person
+        module = f"{assumed.__path__[0]}/__init__.py"
+        person.machine.do("sed", "-i", f's/^__version__ = .*/__version__ = "{version}"/', module)
+        upgraded = self.unit.as_owner(ASSUMED, "service", "install", *self.unit.install_options)
+        assert upgraded.returncode == 0, upgraded.stderr
+        status = json.loads(person.do(ASSUMED, "status", "--json"))
+        assert status["daemon"]["version"] == version
+
+
+def test_a_restart_refuses_no_client(restarted: Unit) -> None:
+    """`ASSUMED_RESTARTS=100` sets how often; a third each is an order, SIGKILL, an upgrade."""
+    person = restarted.person
+    clients = {
+        "client.py": (sys.executable, PYTHON),
+        "client.js": (shutil.which("node"), JAVASCRIPT),
+    }
+    started = [name for name, (program, _) in clients.items() if program is not None]
+    for name in started:
+        program, script = clients[name]
+        person.write(f"{person.home}/{name}", script)
+        client = f"{ASSUMED} exec reports -- {program} {name} stop {name}.json"
+        # In the background: the shell ends.
+        person.do("sh", "-c", f"{client} > {name}.log 2>&1 &")
+    wait_until(lambda: all(person.run("cat", f"{name}.log").stdout for name in started), "clients")
+    restarts = Restarts(restarted)
+    number = int(os.environ.get("ASSUMED_RESTARTS", "6"))
+    for each in range(number):
+        restarts.restart(each)
+        assert person.states() == {"reports": "valid"}
+    person.write(f"{person.home}/stop", "")
+
+    def results() -> list[str]:
+        return [person.run("cat", f"{name}.json").stdout for name in started]
+
+    wait_until(lambda: all(results()), "the clients")
+    for name, result in zip(started, results(), strict=True):
+        seen: dict[str, int] = json.loads(result)
+        sys.stdout.write(f"{restarted.kind}, {number} restarts, {name}: {result}\n")
+        # What a killed daemon had accepted.
+        assert seen.pop("cut", 0) <= restarts.kills
+        assert seen.pop("api cut", 0) <= restarts.kills
+        assert set(seen) <= {"ok", "api 200"}, seen
+        assert seen["ok"] > number
+
+
+def test_a_stopped_service_keeps_no_port(restarted: Unit) -> None:
+    restarted.start()
+    port = METRICS_PORTS[restarted.kind]
+    listens = ["ss", "--no-header", "--listening", "--tcp", "--numeric", f"sport = :{port}"]
+    machine = restarted.person.machine
+    assert machine.do(*listens)
+    assert restarted.systemctl("stop", restarted.name).returncode == 0
+    assert machine.do(*listens) == ""
+    restarted.start()
+    assert restarted.person.states() == {"reports": "valid"}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from shutil import which
 import pytest
 
 from tests.integration.recipes import blocks, installed
-from tests.integration.world import World, wait_until
+from tests.integration.world import SOURCE, World, wait_until
 
 EVERYTHING = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 AWS = Path(sys.executable).with_name("aws")
@@ -169,3 +170,29 @@ def test_builds_of_a_jenkins_agent_get_credentials(world: World) -> None:
         )
     assert done.stdout.startswith("/opt/jenkins/agent.jar\n"), done.stderr
     assert f":assumed-role/{role.rpartition('/')[2]}/" in done.stdout, done.stderr
+
+
+def test_a_container_reads_a_file_of_its_own_and_cannot_write_it(world: World) -> None:
+    """With the mount of a container, in a namespace, instead of Docker."""
+    (configuration,) = blocks("Docker", "yaml")
+    role = world.add_role()
+    text = configuration.replace("arn:aws:iam::111122223333:role/deploy", role)
+    world.write_config(text.replace("source_profile: keys", f"source_profile: {SOURCE}"))
+    directory = world.home / ".local" / "share" / "shop"
+    directory.mkdir(mode=0o700, parents=True)
+    inside = world.home / "inside"
+    inside.mkdir()
+    mount = f"mount --bind -o ro {directory} {inside}"
+    namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    script = f"{mount} && cat {inside}/credentials && ! echo '[src]' >> {inside}/credentials"
+    with world.running():
+        done = subprocess.run(  # noqa: S603
+            [*namespace, "sh", "-c", script], capture_output=True, text=True, check=False
+        )
+    if "unshare" in done.stderr:
+        pytest.skip(f"NOT TESTED: no mount namespace: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert "Read-only file system" in done.stderr
+    assert "[deploy]" in done.stdout
+    assert SOURCE not in done.stdout
+    assert world.user_secret not in done.stdout

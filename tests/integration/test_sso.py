@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -7,6 +8,13 @@ import pytest
 
 from tests.integration.sso_portal import PROFILE, SESSION, Portal
 from tests.integration.test_daemon import session_arn
+from tests.integration.test_passing_faults import (
+    FailingFiles,
+    check_healed,
+    is_valid,
+    needs_compiler,
+    seconds_until,
+)
 from tests.integration.world import World, wait_until
 
 
@@ -86,3 +94,22 @@ def test_an_expired_token_is_refreshed_by_botocore(world: World, sso: Portal) ->
     with world.running():
         assert world.states() == {"deploy": "valid"}
     assert sso.requests == ["/token", "/federation/credentials"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_login_that_cannot_be_read_for_a_while_is_not_taken_for_a_missing_one(
+    world: World, sso: Portal, tmp_path_factory: pytest.TempPathFactory, number: int
+) -> None:
+    failing = FailingFiles(tmp_path_factory.mktemp("failing"))
+    own = world.add_role()
+    issue(world, sso, own)
+    sso.log_in(world.home)
+    world.configure({"plain": {"source_profile": "people"}})
+    (token,) = world.home.rglob("sso/cache/*.json")
+    failing.fail(number, token)
+    with world.running(**failing.environ) as daemon:
+        daemon.wait_for("LocalFault")
+        assert "SourceMissing" not in daemon.log.read_text()
+        failing.work()
+        check_healed(seconds_until(lambda: is_valid(world, "plain"), "the profile"))

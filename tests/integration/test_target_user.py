@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pty
 import pwd
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from assumed.app.program import installation
 from assumed.errors import AssumedError, ConfigurationError, UsageError
 from assumed.platform.systemd.installation import SystemdService
 from assumed.platform.systemd.systemctl import Systemctl
 from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import USER_UNIT, unit_text
+from tests.unit.test_path_trust import USER as ACL_USER
+from tests.unit.test_path_trust import set_acl
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can run a process as another user"
@@ -46,26 +50,84 @@ def require(prefix: Path) -> None:
     TargetUser(USER).require_program([str(prefix / "bin" / "assumed")], [prefix])
 
 
-@pytest.mark.parametrize("name", ["bin/assumed", "bin", "."])
+@pytest.fixture
+def library(prefix: Path) -> Path:
+    library = prefix / "lib" / "site-packages" / "botocore"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text("")
+    return library
+
+
+PARTS = [
+    "bin/assumed", "bin", ".", "lib/site-packages", "lib/site-packages/botocore",
+    "lib/site-packages/botocore/__init__.py",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.usefixtures("library")
 def test_require_program_rejects_a_program_that_others_can_change(prefix: Path, name: str) -> None:
     path = prefix / name
     require(prefix)
-    path.chmod(0o757)
-    with pytest.raises(UsageError, match="writable by every user, who could act as nobody"):
+    mode = path.stat().st_mode
+    path.chmod(mode | 0o002)
+    with pytest.raises(UsageError, match=f"{path.name} is writable by everyone"):
         require(prefix)
-    path.chmod(0o755)
+    path.chmod(mode)
     os.chown(path, STRANGER, 0)
-    with pytest.raises(UsageError, match="belongs to uid 12345, who could act as nobody"):
+    with pytest.raises(UsageError, match=f"as nobody: .*{path.name} belongs to uid 12345"):
+        require(prefix)
+    # Root has just run it.
+    os.chown(path, pwd.getpwnam(USER).pw_uid, 0)
+    with pytest.raises(UsageError, match="belongs to nobody"):
         require(prefix)
     os.chown(path, 0, STRANGER)
-    path.chmod(0o775)
-    if name == "bin":
-        require(prefix)  # such as Debian's /usr/local/bin, which group staff may change
-    else:
-        with pytest.raises(UsageError, match="writable by group 12345"):
-            require(prefix)
-    os.chown(path, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
+    path.chmod(mode | 0o020)
+    with pytest.raises(UsageError, match="is writable by its group"):
+        require(prefix)
+    os.chown(path, 0, 0)
     require(prefix)
+    # Debian has given group staff the right to change /usr/local. No one is in it.
+    os.chown(path, 0, grp.getgrnam("staff").gr_gid)
+    require(prefix)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("name", PARTS)
+def test_require_program_rejects_an_access_list(prefix: Path, name: str) -> None:
+    require(prefix)
+    set_acl(prefix / name, ACL_USER, STRANGER, 7)
+    with pytest.raises(UsageError, match=r"is writable by uid 12345 \(ACL\)"):
+        require(prefix)
+
+
+def test_require_program_follows_links(prefix: Path, library: Path) -> None:
+    elsewhere = prefix.with_name(f"{prefix.name}-elsewhere")
+    elsewhere.mkdir()
+    try:
+        (library / "data").symlink_to(elsewhere)
+        require(prefix)
+        os.chown(elsewhere, STRANGER, 0)
+        with pytest.raises(UsageError, match=f"{elsewhere.name} belongs to uid 12345"):
+            require(prefix)
+        os.chown(elsewhere, 0, 0)
+        os.lchown(library / "data", STRANGER, 0)
+        with pytest.raises(UsageError, match="data belongs to uid 12345"):
+            require(prefix)
+    finally:
+        elsewhere.rmdir()
+
+
+def test_the_installation_has_each_imported_module() -> None:
+    def is_covered(file: Path) -> bool:
+        return any(file.is_relative_to(root.resolve()) for root in roots)
+
+    roots = [*installation()]
+    files = [module.__file__ for module in sys.modules.values() if getattr(module, "__file__", "")]
+    tests = Path(__file__).parents[1]
+    own = [Path(file).resolve() for file in files if file is not None]
+    assert len(own) > 100
+    assert [file for file in own if not is_covered(file) and not file.is_relative_to(tests)] == []
 
 
 def test_run_gives_a_process_nothing_of_root() -> None:

@@ -30,11 +30,11 @@ _TIMEOUT_SECONDS = 30
 _POLL_INTERVAL_SECONDS = 0.02
 
 
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = _TIMEOUT_SECONDS) -> None:
     """Poll for the effect of another process."""
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    deadline = time.monotonic() + seconds
     while not is_so():
-        assert time.monotonic() < deadline, f"waited {_TIMEOUT_SECONDS} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(_POLL_INTERVAL_SECONDS)
 
 

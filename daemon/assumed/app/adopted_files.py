@@ -152,6 +152,9 @@ class AdoptedFiles:
             try:
                 self._files[kind].edit_with_backup(edit)
             except CredentialsFileUnwritableError as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                # Its hint for a system call is about the file of refreshes.
                 raise CredentialsFileUnwritableError(
                     error.message,
                     hint=f"make {path} and its directory writable, and run the command again",

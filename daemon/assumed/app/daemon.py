@@ -10,12 +10,12 @@ import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 
 from assumed import __version__
 from assumed.app.api_listener import ApiListener
 from assumed.app.daemon_api import DaemonApiBackend
-from assumed.app.exec_environment import remove_stale_exec_dirs
 from assumed.app.factory import (
     MAX_THREADS,
     credentials_file,
@@ -23,7 +23,8 @@ from assumed.app.factory import (
     make_jobs,
     make_refresher,
 )
-from assumed.app.file_monitor import FileMonitor, WatchedChange
+from assumed.app.file_monitor import FileMonitor
+from assumed.app.file_tasks import FileTasks
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.service_notifier import ServiceNotifier
@@ -32,9 +33,11 @@ from assumed.app.status_log import log_status
 from assumed.clock import SystemClock
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.heartbeat import HEARTBEAT
+from assumed.engine.internal_errors import Part
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.heap import trim_heap
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs import event, retry_failed_log
 from assumed.models import Configuration
 from assumed.observers.composite import CompositeObserver
@@ -47,51 +50,66 @@ from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
 from assumed.platform.systemd.notify import SystemdNotifier, watchdog_interval
 from assumed.server.container_credentials import ContainerCredentialsEndpoint
+from assumed.server.listeners import ListenerStore
 from assumed.server.metrics_endpoint import MetricsServer
 from assumed.sts.client import StsClient
 from assumed.subprocesses import running_commands
 
 _READY_TIMEOUT_SECONDS = 20
 _INTERRUPTED = 130
+STOP_TIMEOUT_SECONDS = 8.0
+"""Less than the `TimeoutStopSec` of the systemd units."""
+EXIT_STATUSES = {signal.SIGTERM: 0, signal.SIGINT: _INTERRUPTED}
+"""The signals that stop the daemon."""
 
 
-class _MainLoopEvent(Enum):
+class MainLoopEvent(Enum):
     """What signals, the scheduler and API clients ask the main thread to do."""
 
     NOTIFY_READY = auto()
     START_API = auto()
     RESTORE_SOCKET = auto()
     RELOAD = auto()
-    RECONCILE = auto()
     LOG_STATUS = auto()
-    WRITE_METRICS = auto()
     TERMINATE = auto()
     INTERRUPT = auto()
 
 
 _SIGNALS = {
-    signal.SIGHUP: _MainLoopEvent.RELOAD,
-    signal.SIGTERM: _MainLoopEvent.TERMINATE,
-    signal.SIGINT: _MainLoopEvent.INTERRUPT,
-    signal.SIGUSR1: _MainLoopEvent.LOG_STATUS,
+    signal.SIGHUP: MainLoopEvent.RELOAD,
+    signal.SIGTERM: MainLoopEvent.TERMINATE,
+    signal.SIGINT: MainLoopEvent.INTERRUPT,
+    signal.SIGUSR1: MainLoopEvent.LOG_STATUS,
 }
 
 
 class Daemon:
     """The daemon: refreshes the profiles of a configuration until a signal stops it."""
 
-    def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        environ: Mapping[str, str],
+        main_loop: SignalAwareQueue[MainLoopEvent],
+        listeners: ListenerStore,
+    ) -> None:
         """Read the configuration and create all objects; nothing runs yet.
+
+        Args:
+            config_path: the configuration.
+            environ: the environment.
+            main_loop: the queue of the main thread; it wakes on signals from now on.
+            listeners: keeps the listening sockets during a restart.
 
         Raises:
             ConfigurationError: with every problem in the configuration.
             ConfigurationUnavailableError: the configuration cannot be read now.
             SourceUnavailableError: the AWS files, which have its source profiles, cannot be read.
         """
-        self._queue = SignalAwareQueue[_MainLoopEvent]()
+        self._queue = main_loop
         # Before the configuration is read: what SIGHUP announces after that must not be missed.
         self._handle_signals()
-        clock, sources = SystemClock(), SourceProfiles()
+        clock, sources = SystemClock(), SourceProfiles(_how_to_confirm())
         lookup = SourceLookup(sources)
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
@@ -99,36 +117,24 @@ class Daemon:
         metrics = Metrics()
         self._textfile = MetricsTextfile(self._render_metrics, clock)
         self._observers = CompositeObserver(
-            metrics, Hooks(environ), MetricsServer(self._render_metrics), self._textfile
+            metrics, Hooks(environ), MetricsServer(self._render_metrics, listeners), self._textfile
         )
         self._engine = self._make_engine(configuration, sources, metrics)
-        self._monitor = FileMonitor(
-            config_path,
-            self._engine,
-            DirectoryWatcher,
-            clock,
-            has_other_sources=lookup.has_changed,
-        )
-        self._reloader = ConfigReloader(
-            configuration,
-            environ,
-            lookup=lookup,
-            apply=self._apply,
-            request_reload=lambda: self._post(_MainLoopEvent.RELOAD),
-        )
         self._notifier = ServiceNotifier(
             SystemdNotifier(environ),
             summary=self._engine.summary,
-            config_error=lambda: self._reloader.error,
+            config_error=lambda: self._files.reloader.error,
         )
+        self._files = self._make_files(configuration, lookup)
+        socket = Path(daemon_socket(environ))
         self._endpoint = ContainerCredentialsEndpoint(
-            self._engine.scheduler, Path(daemon_socket(environ)).parent
+            self._engine.scheduler, socket.parent, listeners
         )
         self._api = DaemonApiBackend(
-            self._engine, self._reloader, self._endpoint, metrics, self._monitor.request_check
+            self._engine, self._files.reloader, self._endpoint, metrics, self._files.request_check
         )
         self._listener = ApiListener(
-            self._api, Path(daemon_socket(environ)), config=str(configuration.path)
+            self._api, socket, config=str(configuration.path), listeners=listeners
         )
 
     def run(self) -> int:
@@ -142,7 +148,9 @@ class Daemon:
             AssumedError: the socket or the lock cannot be created.
         """
         with ExitStack() as stack:
-            stack.enter_context(self._engine.acquire_daemon_lock(str(self._reloader.initial.path)))
+            stack.enter_context(
+                self._engine.acquire_daemon_lock(str(self._files.reloader.initial.path))
+            )
             self._listener.open()
             stack.callback(self._listener.close)
             self._start(stack)
@@ -151,7 +159,6 @@ class Daemon:
     def _handle_signals(self) -> None:
         for number, main_loop_event in _SIGNALS.items():
             signal.signal(number, lambda *_, posted=main_loop_event: self._post(posted))
-        self._queue.enable_signal_wakeup()
 
     def _make_engine(
         self, configuration: Configuration, sources: SourceProfiles, metrics: Metrics
@@ -175,12 +182,32 @@ class Daemon:
             jitter=random.random,
             retried_by=RetriedBy.DAEMON,
         )
-        scheduler.subscribe(self._observers.on_event)
-        scheduler.first_pass.add_done_callback(lambda _: self._post(_MainLoopEvent.NOTIFY_READY))
+        for observer in self._observers.of_events:
+            scheduler.subscribe(observer)
+        scheduler.first_pass.done.add_done_callback(
+            lambda _: self._post(MainLoopEvent.NOTIFY_READY)
+        )
         return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
 
+    def _make_files(self, configuration: Configuration, lookup: SourceLookup) -> FileTasks:
+        monitor = FileMonitor(
+            configuration.path,
+            self._engine,
+            DirectoryWatcher,
+            SystemClock(),
+            has_other_sources=lookup.has_changed,
+        )
+        reloader = ConfigReloader(
+            configuration,
+            self._environ,
+            lookup=lookup,
+            apply=self._apply,
+            request_reload=self._reload,
+        )
+        return FileTasks(monitor, reloader, self._engine, self._notifier, self._environ)
+
     def _start(self, stack: ExitStack) -> None:
-        configuration = self._reloader.initial
+        configuration = self._files.reloader.initial
         event(
             logging.INFO,
             "daemon_started",
@@ -197,16 +224,19 @@ class Daemon:
         stack.callback(self._listener.close)
         self._endpoint.restore()
         stack.callback(self._endpoint.close)
-        self._monitor.start()
-        stack.callback(self._monitor.stop)
+        self._files.start()
+        stack.callback(self._files.stop)
         self._engine.start()
         stack.callback(self._stop)
         # After NOTIFY_READY if all sessions are fresh: the import of the server takes time, and
         # clients wait in the backlog of the socket.
-        self._post(_MainLoopEvent.START_API)
+        self._post(MainLoopEvent.START_API)
 
     def _stop(self) -> None:
         self._notifier.stopping()
+        # Before the engine stops, which rejects requests. New ones wait for the next daemon.
+        self._endpoint.drain()
+        self._listener.drain()
         summary = self._engine.summary()
         self._engine.stop()
         event(logging.INFO, "daemon_stopped", profiles=summary.enabled, valid=summary.valid)
@@ -220,46 +250,40 @@ class Daemon:
             try:
                 main_loop_event = self._queue.get(timeout=timeout)
             except queue.Empty:
-                main_loop_event = _MainLoopEvent.NOTIFY_READY
-            match main_loop_event:
-                case _MainLoopEvent.NOTIFY_READY:
-                    is_ready = True
-                    self._notify_ready()
-                case _MainLoopEvent.START_API:
-                    self._listener.start()
-                case _MainLoopEvent.RESTORE_SOCKET:
-                    if self._listener.reopen():
-                        self._endpoint.restore_tokens()
-                case _MainLoopEvent.RELOAD:
-                    self._reload()
-                case _MainLoopEvent.RECONCILE:
-                    self._engine.reconcile()
-                case _MainLoopEvent.LOG_STATUS:
-                    log_status(self._api.status(()))
-                case _MainLoopEvent.WRITE_METRICS:
-                    self._textfile.write()
-                case _MainLoopEvent.TERMINATE:
-                    return 0
-                case _MainLoopEvent.INTERRUPT:
-                    return _INTERRUPTED
+                main_loop_event = MainLoopEvent.NOTIFY_READY
+            is_ready = is_ready or main_loop_event is MainLoopEvent.NOTIFY_READY
+            if main_loop_event is MainLoopEvent.TERMINATE:
+                return EXIT_STATUSES[signal.SIGTERM]
+            if main_loop_event is MainLoopEvent.INTERRUPT:
+                return EXIT_STATUSES[signal.SIGINT]
+            # An error of this program must not end the refreshing.
+            with self._engine.errors.caught(Part.MAIN_LOOP):
+                self._handle(main_loop_event)
+
+    def _handle(self, main_loop_event: MainLoopEvent) -> None:
+        match main_loop_event:
+            case MainLoopEvent.NOTIFY_READY:
+                self._notify_ready()
+            case MainLoopEvent.START_API:
+                self._listener.start()
+            case MainLoopEvent.RESTORE_SOCKET:
+                if self._listener.reopen():
+                    self._endpoint.restore_tokens()
+            case MainLoopEvent.RELOAD:
+                self._files.confirm_and_reload()
+            case MainLoopEvent.LOG_STATUS:
+                log_status(self._api.status(()))
 
     def _notify_ready(self) -> None:
-        # The first refreshes have found more directories to watch.
-        self._monitor.request_check()
         self._notifier.ready()
+        # The first refreshes have found more directories to watch.
+        self._files.request_check()
         # What reading the configuration has left behind.
         trim_heap()
-        self._textfile.write()
+        self._files.post(self._textfile.write)
 
     def _reload(self) -> None:
-        self._notifier.reloading()
-        self._monitor.config_is_read()
-        try:
-            self._reloader.reload()
-        finally:
-            # The unit stays "reloading" until then, also after a rejected configuration.
-            self._notifier.ready()
-            self._monitor.request_check()
+        self._files.reload()
 
     def _apply(self, configuration: Configuration) -> None:
         self._observers.configure(configuration)
@@ -268,30 +292,40 @@ class Daemon:
     def _on_heartbeat(self) -> None:
         """Check what no event reports; the scheduler calls this from its own thread.
 
-        If the scheduler is stuck, systemd gets no keep-alive and restarts the daemon.
+        If the scheduler is stuck, or has lost a profile, systemd gets no keep-alive and restarts
+        the daemon. No other error does that, and none prevents another check.
         """
-        try:
-            retry_failed_log()
-            self._reaper.reap()
-            self._engine.heartbeat()
-            changes = self._monitor.check()
-            if WatchedChange.CONFIG in changes or self._reloader.is_unreadable:
-                self._post(_MainLoopEvent.RELOAD)
-            if WatchedChange.CREDENTIALS in changes:
-                self._post(_MainLoopEvent.RECONCILE)
-            if self._monitor.update_watches():
-                remove_stale_exec_dirs(self._environ)
-            self._notifier.update_status()
-            if self._listener.is_lost():
-                self._post(_MainLoopEvent.RESTORE_SOCKET)
-            if self._textfile.is_due():
-                self._post(_MainLoopEvent.WRITE_METRICS)
-        except Exception as error:  # noqa: BLE001 - it must not end the scheduler's thread
-            event(logging.ERROR, "internal_error", exc_info=error)
-        self._notifier.keep_alive()
+        checks = (
+            retry_failed_log,
+            LOCAL_FAULTS.check,
+            self._reaper.reap,
+            self._files.check,
+            partial(self._files.post, self._check_socket),
+            self._notifier.update_status,
+            self._check_outputs,
+        )
+        for check in checks:
+            with self._engine.errors.caught(Part.HEARTBEAT):
+                check()
+        if self._engine.heartbeat():
+            self._notifier.keep_alive()
+
+    def _check_outputs(self) -> None:
+        if not self._listener.is_started:
+            self._post(MainLoopEvent.START_API)
+        if self._textfile.is_due():
+            self._files.post(self._textfile.write)
+
+    def _check_socket(self) -> None:
+        if self._listener.is_lost():
+            self._post(MainLoopEvent.RESTORE_SOCKET)
 
     def _render_metrics(self) -> bytes:
         return self._api.metrics()
 
-    def _post(self, main_loop_event: _MainLoopEvent) -> None:
+    def _post(self, main_loop_event: MainLoopEvent) -> None:
         self._queue.put(main_loop_event)
+
+
+def _how_to_confirm() -> str:
+    return f"confirm it with `kill -HUP {os.getpid()}` or with a restart of the daemon"

@@ -14,6 +14,7 @@ from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.clock import SystemClock
 from assumed.errors import AssumedError, UnexpectedError
+from assumed.local_faults import LOCAL_FAULTS, thread_shortage
 from assumed.logs import event, log_error
 from assumed.models import Credentials, DaemonStatus, EndpointAddress, Login, Outcome, Status
 from assumed.observers.metrics import Metrics
@@ -65,6 +66,7 @@ class DaemonApiBackend:
                 clock_skew_seconds=skew,
                 endpoint_clock_skew_seconds=differing,
                 log_error=log_error(),
+                local_fault=LOCAL_FAULTS.describe(),
             ),
             profiles=self._engine.scheduler.statuses(profiles),
         )
@@ -92,7 +94,11 @@ class DaemonApiBackend:
         login: Future[Login] = Future()
         login.set_running_or_notify_cancel()
         # A daemon thread: the process must be able to exit while STS hangs.
-        Thread(target=self._log_in, args=[profile, code, login], name="login", daemon=True).start()
+        thread = Thread(target=self._log_in, args=[profile, code, login], name="login", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            login.set_exception(thread_shortage(error))
         return login
 
     def endpoint(self, profile: str) -> EndpointAddress:
@@ -105,7 +111,11 @@ class DaemonApiBackend:
 
     def metrics(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
-        return self._metrics.text(self.status(()), file_writes=self._engine.file_writes)
+        return self._metrics.text(
+            self.status(()),
+            file_writes=self._engine.file_writes,
+            internal_errors=self._engine.errors.counts,
+        )
 
     def reload(self) -> Future[None]:
         """Reload the configuration; afterwards the status says whether it was rejected."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
+
+import assumed
 
 
 def this_program(invoked: str) -> list[str]:
@@ -18,3 +22,13 @@ def this_program(invoked: str) -> list[str]:
     if program.name == "__main__.py":
         return [sys.executable, "-m", "assumed"]
     return [str(program.parent.resolve() / program.name)]
+
+
+def installation() -> Iterator[Path]:
+    """Yield the files and directories from which Python runs this installation."""
+    yield from map(Path, (sys.executable, *assumed.__path__))
+    if sys.prefix != sys.base_prefix:
+        yield Path(sys.prefix)
+    yield from map(Path, (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")))
+    # The first one is the directory of the program, or with `-m` the current one.
+    yield from map(Path, sys.path[1:])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assumed.app.factory import stored_credentials
 from assumed.engine.heartbeat import HeartbeatScheduler
+from assumed.engine.internal_errors import InternalErrors
 from assumed.engine.refresher import Refresher
 from assumed.engine.scheduler import RefreshScheduler
 from assumed.engine.status import Summary
@@ -100,9 +101,13 @@ class RefreshEngine:
         """Compare the credentials file with the sessions, and restore overwritten profiles."""
         self.scheduler.reconcile(self._stored())
 
-    def heartbeat(self) -> None:
-        """Notice what no job reports: a stepped clock, a changed source, an expired session."""
-        self.scheduler.heartbeat()
+    def heartbeat(self) -> bool:
+        """Notice what no job reports: a stepped clock, a changed source, an expired session.
+
+        Returns:
+            Whether every enabled profile will be refreshed.
+        """
+        return self.scheduler.heartbeat()
 
     def start(self) -> None:
         """Start refreshing."""
@@ -111,6 +116,11 @@ class RefreshEngine:
     def request_heartbeat(self) -> None:
         """Request a heartbeat within a second; from any thread."""
         self._jobs.beat_soon()
+
+    @property
+    def errors(self) -> InternalErrors:
+        """The errors of this program that were caught."""
+        return self.scheduler.errors
 
     def summary(self) -> Summary:
         """Return how many profiles are valid, and when the next refresh is due."""

@@ -23,14 +23,14 @@ from assumed.models import Configuration, WriteMode
 class ConfigReloader:
     """Reads the configuration again, and keeps the active one if the new one has errors.
 
-    `request` may be called from any thread, `reload` from the main thread only.
+    `request` may be called from any thread, `reload` from one thread only.
 
     Args:
         initial: the configuration at the start; its `credentials_file` stays in effect.
         environ: the environment of the daemon.
         lookup: the profiles of the AWS files.
         apply: applies a valid configuration.
-        request_reload: makes the main thread call `reload`.
+        request_reload: has `reload` called soon, by that thread.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ConfigReloader:
         self.error: str | None = None
         """Why the configuration on disk was rejected or is unreadable; None if it is active."""
         self.is_unreadable = False
-        """Whether it could not be read: `reload` has to be called again."""
+        """Whether it could not be read or applied: `reload` has to be called again."""
 
     def request(self) -> Future[None]:
         """Request a reload; the future is done when the configuration was applied or rejected."""
@@ -61,8 +61,14 @@ class ConfigReloader:
         self._request_reload()
         return reloaded
 
-    def reload(self) -> None:
-        """Read the configuration; apply it, or log its errors."""
+    def reload(self, *, confirms_processes: bool = False) -> None:
+        """Read the configuration; apply it, or log its errors.
+
+        Args:
+            confirms_processes: a person asks for it, so what the credentials file has may run.
+        """
+        if confirms_processes:
+            self._lookup.confirm_processes()
         requests = self._waiting.qsize()
         try:
             configuration = load_configuration(self.initial.path, self._lookup)
@@ -74,7 +80,8 @@ class ConfigReloader:
             self.error, self.is_unreadable = str(error), False
             _log_rejection(error)
         else:
-            self.error, self.is_unreadable = None, False
+            # Until it is applied: after an error of this program it is read again.
+            self.error, self.is_unreadable = "it could not be applied: see the log", True
             if self._file_settings(configuration) != self._file_settings(self.initial):
                 event(
                     logging.WARNING,
@@ -82,6 +89,7 @@ class ConfigReloader:
                     hint="credentials_file has changed, which takes effect after a restart",
                 )
             self._apply(configuration)
+            self.error, self.is_unreadable = None, False
             event(
                 logging.INFO,
                 "config_reloaded",

@@ -22,6 +22,10 @@ class SourceLookup:
         """Whether one of the AWS files exists, also if it cannot be read now."""
         return self._sources.has_files
 
+    def confirm_processes(self) -> None:
+        """Let each `credential_process` run that the credentials file now has."""
+        self._sources.confirm_processes()
+
     def begin(self) -> None:
         """Begin to read a configuration.
 

@@ -39,7 +39,7 @@ RETRY_TIMEOUT = timedelta(seconds=60)
 _SETTLE_SECONDS = 0.3
 
 
-class Progress(Protocol):
+class RefreshProgress(Protocol):
     """Follows a refresh; called from other threads, and returns at once."""
 
     def on_outcome(self, outcome: Outcome) -> None:
@@ -118,7 +118,7 @@ class Standalone:
         force: bool,
         min_left: timedelta | None = None,
         timeout: timedelta = RETRY_TIMEOUT,
-        progress: Progress | None = None,
+        progress: RefreshProgress | None = None,
     ) -> tuple[Outcome, ...]:
         """Refresh profiles; return their outcomes.
 
@@ -184,7 +184,7 @@ class Standalone:
         self,
         *,
         timeout: timedelta = RETRY_TIMEOUT,
-        progress: Progress | None = None,
+        progress: RefreshProgress | None = None,
     ) -> tuple[LiveCheck, ...]:
         """Assume each role, in the order of the configuration, and write nothing.
 
@@ -258,7 +258,7 @@ def _wait_for_outcomes(
     scheduler: RefreshScheduler,
     pending: Mapping[str, Future[Outcome]],
     timeout: timedelta,
-    progress: Progress | None,
+    progress: RefreshProgress | None,
 ) -> tuple[Outcome, ...]:
     """Return the outcomes; those that are not known in time are failures."""
     if progress is not None:

@@ -120,7 +120,6 @@ class StartUp:
         return not self._is_stopped
 
     def _handle_signals(self) -> None:
-        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, lambda *_: self._wake_up.set())

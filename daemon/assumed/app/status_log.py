@@ -18,6 +18,7 @@ def log_status(status: Status) -> None:
         valid=sum(profile.state is ProfileState.VALID for profile in profiles),
         config_error=status.daemon and status.daemon.config_error,
         log_error=status.daemon and status.daemon.log_error,
+        local_fault=status.daemon and status.daemon.local_fault,
     )
     for profile in profiles:
         error = profile.last_error
@@ -28,6 +29,8 @@ def log_status(status: Status) -> None:
             state=profile.state,
             expires_at=profile.expires_at,
             next_attempt_at=profile.next_attempt_at,
+            waiting_for=profile.waiting_for,
+            waiting_seconds=profile.waiting_seconds,
             failures=profile.consecutive_failures or None,
             error_code=error and error.code,
             error=error and error.message,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
-from assumed.app.program import this_program
+from assumed.app.program import installation, this_program
 from assumed.cli import status
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import CommandGroup, Options, common_options
@@ -21,7 +20,6 @@ from assumed.platform.systemd.target_user import TargetUser
 from assumed.platform.systemd.unit_file import SYSTEM_UNIT, USER_UNIT, unit_text
 from assumed.text import printable_lines
 
-_PACKAGE = Path(__file__).parents[1]
 _system_option = click.option(
     "--system",
     "user",
@@ -88,7 +86,7 @@ def install(
         context.invoke(status.command, config=options.config)
         return
     service, account = system_service(user), TargetUser(user)
-    account.require_program(program, [Path(sys.prefix), Path(sys.base_prefix), _PACKAGE])
+    account.require_program(program, installation())
     account.require_configuration(program)
     _write_unit(service, unit_text(SYSTEM_UNIT, [*program, "run"]))
     _start(service)

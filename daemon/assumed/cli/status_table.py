@@ -44,6 +44,8 @@ _GAP = 2
 _BAR_WIDTH = 10
 _MIN_NAME_WIDTH = 8
 _MIN_LINES = 5
+_MIN_WAIT_SECONDS = 3
+_MAX_WAITS = 10
 
 _COLOURS = {
     ProfileState.VALID: "green",
@@ -82,7 +84,8 @@ def render_screen(status: Status, console: Console, *, now: datetime, notes: Seq
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for it
 
     top = _one_line(f"assumed status, {now.astimezone():%H:%M:%S}; q to quit", console, "dim")
-    texts = (*notes, *_notes(status), *_login_warnings(status.profiles, now))
+    waits = _waits(status.profiles)
+    texts = (*notes, *_notes(status), *_login_warnings(status.profiles, now), *waits)
     above = [top, *(_one_line(line, console) for text in texts for line in text.splitlines())]
     max_rows = max(console.height - len(above) - 2, 1)
     table = _table(status, console, now=now, max_rows=max_rows, with_errors=True)
@@ -104,7 +107,7 @@ def _print_plain(status: Status, *, now: datetime) -> None:
     for profile in status.profiles:
         if profile.last_error is not None:
             click.echo(f"\n{format_failure(profile.profile, profile.last_error)}")
-    for line in _login_warnings(status.profiles, now):
+    for line in (*_login_warnings(status.profiles, now), *_waits(status.profiles)):
         click.echo(f"\n{line}")
     for line in _notes(status):
         click.echo(line, err=True)
@@ -120,7 +123,8 @@ def print_table(status: Status, console: Console, *, now: datetime, show_all: bo
         if profile.last_error is not None:
             text = format_failure(profile.profile, profile.last_error, below_profile=True)
             console.print(*_wrapped(text, console, "  "), sep="\n")
-    for text in (*table.rest, *_login_warnings(status.profiles, now)):
+    warnings = (*_login_warnings(status.profiles, now), *_waits(status.profiles))
+    for text in (*table.rest, *warnings):
         console.print(text, markup=False, highlight=False)
     for text in _notes(status):
         click.echo(text, err=True)
@@ -280,6 +284,23 @@ def _login_warnings(profiles: Sequence[ProfileStatus], now: datetime) -> Iterato
         )
 
 
+def _waits(profiles: Sequence[ProfileStatus]) -> Iterator[str]:
+    """Yield a line for each thing that refreshes have waited for longer than usual."""
+    by_reason: dict[str, list[ProfileStatus]] = {}
+    for profile in profiles:
+        if profile.waiting_for is not None and (profile.waiting_seconds or 0) >= _MIN_WAIT_SECONDS:
+            by_reason.setdefault(profile.waiting_for, []).append(profile)
+    for reason, waiting in list(by_reason.items())[:_MAX_WAITS]:
+        seconds = max(profile.waiting_seconds or 0 for profile in waiting)
+        others = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        yield (
+            f"{printable(waiting[0].profile)}{others}: waiting for {printable(reason)} since "
+            f"{format_duration(timedelta(seconds=seconds))}"
+        )
+    if len(by_reason) > _MAX_WAITS:
+        yield f"waiting for {len(by_reason) - _MAX_WAITS} more: see `assumed status --json`"
+
+
 def _notes(status: Status) -> Iterator[str]:
     """Yield the notes about the daemon itself."""
     if status.daemon is None:
@@ -295,6 +316,8 @@ def _notes(status: Status) -> Iterator[str]:
         )
     if status.daemon.log_error is not None:
         yield f"the log of the daemon is not complete: {printable(status.daemon.log_error)}"
+    if status.daemon.local_fault is not None:
+        yield f"trouble on this machine: {printable(status.daemon.local_fault)}"
     if status.daemon.clock_skew_seconds:
         skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
         yield (

@@ -94,7 +94,7 @@ class ProfileModel(_StrictModel):
         Command,
         Field(
             description="A command that prints an MFA code, such as `ykman oath accounts code "
-            "--single AWS`. It runs without a shell for at most 30 s, and its output is never "
+            "--single AWS`. It runs without a shell for at most 120 s, and its output is never "
             "logged. Without it, `assumed login` asks for the code."
         ),
     ] = ()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import os
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from botocore import exceptions
@@ -17,6 +20,7 @@ from assumed.errors import (
     CredentialsFileMalformedError,
     LocalFaultError,
 )
+from assumed.file_calls import FileCalls
 from assumed.fsutil import (
     MAX_AWS_FILE_BYTES,
     FileTooLargeError,
@@ -25,6 +29,7 @@ from assumed.fsutil import (
     local_fault_hint,
     read_file,
 )
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.logs import event
 from assumed.untrusted_text import clean
 
@@ -44,6 +49,7 @@ class AwsFilesReader:
         self.paths = (config, credentials)
         self.version = 0
         """How often the files were read; changes of managed credentials count too."""
+        self._calls = FileCalls(str(config.parent))
         self._signature: tuple[FileState, ...] | None = None
         self._digest: bytes | None = None
         self._snapshot: AwsFilesSnapshot | None = None
@@ -65,19 +71,21 @@ class AwsFilesReader:
             AwsFilesUnreadableError: a file is malformed.
             LocalFaultError: a file cannot be read now, and none was read before.
         """
-        signature = tuple(file_state(path) for path in self.paths)
-        if signature == self._signature:
-            self._end_fault()
-            return self.known()
         try:
-            contents = [(path, read_aws_file(path)) for path in self.paths]
+            signature, contents = self._calls.run(
+                partial(_read_if_changed, self.paths, self._signature)
+            )
         except (NotRegularFileError, FileTooLargeError) as error:
             raise wrong_kind(error) from None
         except OSError as error:
             self._keep_known(error)
+        except MemoryError:
+            directory = str(self.paths[0].parent)
+            self._keep_known(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), directory))
         else:
-            self._update(contents, keep)
-            self._signature = signature
+            if contents is not None:
+                self._update(contents, keep)
+                self._signature = signature
             self._end_fault()
         return self.known()
 
@@ -91,6 +99,7 @@ class AwsFilesReader:
         fault = f"{error.filename}: cannot be read: {error.strerror}"
         if self._snapshot is None:
             raise LocalFaultError(fault, hint=local_fault_hint(error)) from error
+        LOCAL_FAULTS.report(error)
         if fault != self._fault:
             self._fault = fault
             event(
@@ -163,3 +172,13 @@ def wrong_kind(error: OSError) -> AwsFilesUnreadableError:
         f"no AWS tool can read the AWS files: {error.filename}: {error.strerror}",
         hint="replace it by a file, or correct the variable that names it",
     )
+
+
+def _read_if_changed(
+    paths: Sequence[Path], known: tuple[FileState, ...] | None
+) -> tuple[tuple[FileState, ...], Sequence[tuple[Path, bytes]] | None]:
+    """Return the states of files, and their contents if the states are not the known ones."""
+    states = tuple(file_state(path) for path in paths)
+    if states == known:
+        return states, None
+    return states, [(path, read_aws_file(path)) for path in paths]

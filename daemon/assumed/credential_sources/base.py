@@ -27,6 +27,7 @@ from assumed.credential_sources.aws_files_snapshot import Settings
 from assumed.credential_sources.mfa import MfaSessions
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.credential_sources.web_identity import WebIdentitySource
+from assumed.file_calls import FileCalls, HangingFileError
 from assumed.models import (
     CredentialSource,
     MfaSession,
@@ -89,6 +90,7 @@ class CredentialSources:
         self._profiles = profiles
         self._lock = threading.Lock()
         self._token_files: set[Path] = set()
+        self._tokens = FileCalls("a file with a web identity token")
         self._ambient: dict[CredentialSource, AmbientCredentialSource] = {}
 
     def resolve(
@@ -134,7 +136,10 @@ class CredentialSources:
             case WebIdentity(path):
                 with self._lock:
                     self._token_files.add(path)
-                return str(file_state(path))
+                try:
+                    return str(self._tokens.run(lambda: file_state(path)))
+                except HangingFileError:
+                    return None
             case CredentialSource():
                 return str(source)
 

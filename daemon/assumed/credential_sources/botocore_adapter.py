@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self, TypeVar
 
-from botocore.credentials import CredentialResolver, ProcessProvider, create_credential_resolver
+from botocore.credentials import (
+    CredentialResolver,
+    ProcessProvider,
+    ReadOnlyCredentials,
+    create_credential_resolver,
+)
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import Session as BotocoreSession
 
 from assumed.aws_files.ownership import is_long_term_key
 from assumed.credential_sources.process_output import LimitedProcess
+from assumed.credential_sources.source_slots import SOURCE_SLOTS
 from assumed.errors import LongTermKeysError, SourceUnavailableError
 from assumed.models import SourceCredentials, TemporaryCredentials
+from assumed.progress import waiting_for
 from assumed.sts.response_limits import limit_responses
 from assumed.sts.tls import bypass_proxies
 from assumed.untrusted_text import is_credential
@@ -37,10 +47,29 @@ def credential_resolver(botocore_session: BotocoreSession) -> CredentialResolver
         bypass_proxies(fetcher._session)
         limit_responses(fetcher._session)
     for provider in resolver.providers:
-        if isinstance(provider, ProcessProvider):
-            process: Any = provider
-            process._popen = LimitedProcess
+        _limit_processes(provider)
+    assume_role: Any = resolver.get_provider("assume-role")
+    _limit_builder(assume_role._profile_provider_builder)
     return resolver
+
+
+def _limit_processes(provider: Any) -> None:
+    if isinstance(provider, ProcessProvider):
+        process: Any = provider
+        process._popen = partial(LimitedProcess, process._profile_name)
+
+
+def _limit_builder(builder: Any) -> None:
+    """Limit the processes of profiles that another profile names as its `source_profile`."""
+    create = builder.providers
+
+    def providers(*arguments: Any, **options: Any) -> list[Any]:
+        created: list[Any] = create(*arguments, **options)
+        for provider in created:
+            _limit_processes(provider)
+        return created
+
+    builder.providers = providers
 
 
 class CachedCredentials:
@@ -55,7 +84,10 @@ class CachedCredentials:
         self._label = label
         self._load = load
         self._lock = threading.Lock()
+        """Held while the credentials are resolved, for as long as a command or a server takes."""
         self._credentials: BotocoreCredentials | None = None
+        self._failed_at = -math.inf
+        self._failure: Exception | None = None
 
     def temporary(self, *, other_than: str | None) -> TemporaryCredentials | None:
         """Return temporary credentials as one set; None if the source has none.
@@ -94,9 +126,8 @@ class CachedCredentials:
     def _with_expiration(self) -> tuple[SourceCredentials, datetime | None] | None:
         while True:
             before = self.get()
-            with self._lock:
-                # botocore has no public attribute for it. Long-term keys have none.
-                expiration: datetime | None = getattr(self._credentials, "_expiry_time", None)
+            # botocore has no public attribute for it. Long-term keys have none.
+            expiration: datetime | None = getattr(self._credentials, "_expiry_time", None)
             # Another thread may have refreshed them in between.
             if before is None or self.get() == before:
                 break
@@ -111,14 +142,18 @@ class CachedCredentials:
             SourceUnavailableError: they are malformed.
             Exception: of any kind, from botocore.
         """
-        with self._lock:
-            if self._credentials is None:
-                self._credentials = self._load()
-            found = self._credentials
-        if found is None:
-            return None
-        frozen = found.get_frozen_credentials()
-        if not frozen.access_key or not frozen.secret_key:
+        asked_at = time.monotonic()
+        with SOURCE_SLOTS.exclusive(self._lock, self._label):
+            if self._failure is not None and self._failed_at >= asked_at:
+                # Another thread failed meanwhile: a command that hangs is not run once for each.
+                raise self._failure
+            try:
+                frozen = self._resolve()
+            except Exception as error:
+                self._failed_at, self._failure = time.monotonic(), error
+                raise
+            self._failure = None
+        if frozen is None or not frozen.access_key or not frozen.secret_key:
             return None
         values = {
             "access key id": frozen.access_key,
@@ -139,8 +174,15 @@ class CachedCredentials:
 
     def forget(self) -> None:
         """Clear the cache."""
-        with self._lock:
-            self._credentials = None
+        self._credentials = None
+
+    def _resolve(self) -> ReadOnlyCredentials | None:
+        with waiting_for(self._label):
+            found = self._credentials
+            if found is None:
+                found = self._credentials = self._load()
+            # It refreshes them if they expire soon.
+            return None if found is None else found.get_frozen_credentials()
 
 
 class BotocoreSource(ABC):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from assumed.credential_sources.aws_files_reader import FileState, file_state
 from assumed.credential_sources.mfa_cache import MfaCacheFile
 from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
+from assumed.credential_sources.source_slots import SOURCE_SLOTS
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
@@ -30,6 +32,8 @@ from assumed.errors import (
     SourceUnavailableError,
     UsageError,
 )
+from assumed.file_calls import FileCalls, HangingFileError
+from assumed.fsutil import local_fault_hint
 from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
 
 # RFC 6238: how long a device shows one code.
@@ -104,6 +108,7 @@ class MfaSessions:
         self._clock = clock
         self._run = run
         self.directory = directory
+        self._files = FileCalls(str(directory))
         self._lock = threading.Lock()
         self._states: dict[tuple[str, str], _MfaSessionState] = {}
         self._used_codes: dict[str, float] = {}
@@ -133,7 +138,11 @@ class MfaSessions:
     def fingerprint(self, source: MfaSession) -> str | None:
         """Return a text that changes with the keys or the session; None if unreadable."""
         keys = self._profiles.fingerprint(source.profile.name)
-        return None if keys is None else f"{keys} {file_state(self._state_for(source).file.path)}"
+        path = self._state_for(source).file.path
+        try:
+            return None if keys is None else f"{keys} {self._files.run(lambda: file_state(path))}"
+        except HangingFileError:
+            return None
 
     def expires_at(self, source: MfaSession) -> datetime | None:
         """Return the expiration by STS's clock, aware UTC; None if there is no valid session."""
@@ -193,7 +202,8 @@ class MfaSessions:
                 f"there is no valid MFA session of {source.serial} for source {source.profile}",
                 hint="enter an MFA code with `assumed login`",
             )
-        with state.start_lock:
+        label = f"MFA session of {source.serial}"
+        with SOURCE_SLOTS.exclusive(state.start_lock, label):
             # Another thread may have started the session meanwhile, or failed to.
             if (current := self._reusable(source, state, other_than)) is not None:
                 return current
@@ -240,8 +250,9 @@ class MfaSessions:
             state.credentials = issued.credentials
             state.expires_at = asked_at + lifetime.total_seconds()
             state.trusts_wall_clock = False
-            state.file.write(source, issued.credentials)
-            state.file_state = file_state(state.file.path)
+        with suppress(HangingFileError):
+            # Without the lock, which the scheduler takes.
+            state.file_state = self._files.run(partial(_write, state.file, source, issued))
         return issued.credentials
 
     def _claim_code(self, code: str) -> None:
@@ -284,16 +295,20 @@ class MfaSessions:
 
     def _current(self, source: MfaSession, state: _MfaSessionState) -> TemporaryCredentials | None:
         """Return the session that is valid now, after loading a changed cache file."""
-        now_on_disk = file_state(state.file.path)
+        known = state.file_state
         state.fault = None
-        if now_on_disk != state.file_state:
-            try:
-                stored = state.file.read(source)
-            except LocalFaultError as error:
-                # What is known stays; the file is read again the next time.
-                state.fault = error
-            else:
-                state.file_state = now_on_disk
+        try:
+            changed = self._files.run(partial(_read_if_changed, state.file, source, known))
+        except HangingFileError as error:
+            state.fault = LocalFaultError(
+                f"{error.filename}: {error.strerror}", hint=local_fault_hint(error)
+            )
+        except LocalFaultError as error:
+            # What is known stays; the file is read again the next time.
+            state.fault = error
+        else:
+            if changed is not None:
+                state.file_state, stored = changed
                 self._adopt(source, state, stored)
         current = state.credentials
         if current is None or current.access_key_id in state.rejected:
@@ -330,6 +345,18 @@ class MfaSessions:
             if key not in self._states:
                 self._states[key] = _MfaSessionState(MfaCacheFile.of(self.directory, source))
             return self._states[key]
+
+
+def _read_if_changed(
+    file: MfaCacheFile, source: MfaSession, known: FileState | None
+) -> tuple[FileState, TemporaryCredentials | None] | None:
+    state = file_state(file.path)
+    return None if state == known else (state, file.read(source))
+
+
+def _write(file: MfaCacheFile, source: MfaSession, issued: SessionTokenResponse) -> FileState:
+    file.write(source, issued.credentials)
+    return file_state(file.path)
 
 
 class MfaSource:

@@ -13,8 +13,9 @@ import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.loaders import create_loader
 
@@ -32,12 +33,14 @@ from assumed.credential_sources.aws_files_snapshot import (
     read_aws_file,
 )
 from assumed.credential_sources.botocore_adapter import BotocoreSource, ResultT
+from assumed.credential_sources.confirmed_processes import ConfirmedProcesses
 from assumed.credential_sources.errors import translate_source_error
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
     SourceMissingError,
 )
+from assumed.file_calls import FileCalls, HangingFileError
 from assumed.fsutil import (
     MAX_AWS_FILE_BYTES,
     FileTooLargeError,
@@ -53,6 +56,8 @@ _LOGIN_KEYS = ("sso_account_id", "sso_role_name", *_TOKEN_CACHES)
 
 # Keys of a profile that name another section of the config file.
 _SECTIONS_NAMED_BY = {"sso_session": "sso_sessions", "services": "services"}
+
+DiskT = TypeVar("DiskT")
 
 
 class ResolvedSource(BotocoreSource):
@@ -105,17 +110,23 @@ class SourceProfiles:
     The files are read again when they have changed on disk. A profile whose own entries have not
     changed keeps its botocore session, and with it the temporary credentials that a
     `credential_process` or SSO has returned.
+
+    Args:
+        how_to_confirm: a new `credential_process`; see `ConfirmedProcesses`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, how_to_confirm: str = "start this command again") -> None:
         self._loader = create_loader()
         self._lock = threading.Lock()
+        self._processes = ConfirmedProcesses(how_to_confirm)
         self._files = AwsFilesReader(
             Path(paths.aws_config_file(os.environ)), Path(paths.aws_credentials_file(os.environ))
         )
         self._version = self._files.version
         self._snapshot: AwsFilesSnapshot | None = None
         """What `_plain` and `_with_settings` were last checked against."""
+        # A login may be on another file system than the AWS files.
+        self._logins = FileCalls(str(_token_cache("sso_session").parent))
         self._fingerprints: dict[str, str] = {}
         """The current fingerprints of profiles that depend on nothing but the AWS files."""
         self._resolved: dict[str, ResolvedSource] = {}
@@ -177,6 +188,15 @@ class SourceProfiles:
                 return self._fingerprint(name)
             except AssumedError:
                 return None
+
+    def confirm_processes(self) -> None:
+        """Let each `credential_process` run that the credentials file now has."""
+        with self._lock:
+            with suppress(AssumedError):  # then those of the last content
+                self._read()
+            if self._snapshot is not None:
+                self._processes.confirm(self._snapshot.credentials)
+            self._fingerprints.clear()
 
     @property
     def directories(self) -> frozenset[Path]:
@@ -280,6 +300,7 @@ class SourceProfiles:
             self._fingerprints.clear()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
+            self._processes.start_with(snapshot.credentials)
             names = {"default", *snapshot.merged["profiles"]}
             current = {_text_of(snapshot.settings(name)) for name in names}
             self._plain = {key: self._plain[key] for key in self._plain if key in current}
@@ -303,19 +324,44 @@ class SourceProfiles:
         for link in _chain(name, profiles):
             entries = profiles[link]
             _reject_mfa_prompt(name, link, entries)
-            _reject_foreign_process(link, entries, self._files.paths)
+            if "credential_process" in entries:
+                self._on_disk(partial(self._reject_process, name, link))
             if (token_file := entries.get("web_identity_token_file")) is not None:
-                _require_readable(Path(paths.expand_home(str(token_file))))
+                token = Path(paths.expand_home(str(token_file)))
+                self._on_disk(partial(_require_readable, token))
             inputs.append([link, entries])
             for key, sections in _SECTIONS_NAMED_BY.items():
                 if (named := entries.get(key)) is not None:
                     inputs.append(merged[sections].get(named))
-        inputs.append([_files_in(cache) for cache in sorted(caches)])
+        if caches:
+            inputs.append(self._on_disk(lambda: [_files_in(cache) for cache in sorted(caches)]))
+        else:
+            inputs.append([])
         text = json.dumps(inputs, sort_keys=True, default=str)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         if not caches:
             self._fingerprints[name] = fingerprint
         return fingerprint
+
+    def _reject_process(self, name: str, link: str) -> None:
+        if os.geteuid() == 0:
+            _reject_foreign_process(link, self._files.paths)
+        in_file = self._files.known().credentials
+        self._processes.require_confirmed(name, link, in_file, self._files.paths[1])
+
+    def _on_disk(self, call: Callable[[], DiskT]) -> DiskT:
+        """Return the result of a call on files, without waiting for one that hangs.
+
+        Raises:
+            LocalFaultError: they do not answer.
+            AssumedError: raised by `call`.
+        """
+        try:
+            return self._logins.run(call)
+        except HangingFileError as error:
+            raise LocalFaultError(
+                f"{error.filename}: {error.strerror}", hint=local_fault_hint(error)
+            ) from error
 
     def _new_botocore_session(
         self,
@@ -398,10 +444,8 @@ def _reject_mfa_prompt(name: str, link: str, entries: Mapping[str, Any]) -> None
         )
 
 
-def _reject_foreign_process(link: str, entries: Mapping[str, Any], paths: Iterable[Path]) -> None:
+def _reject_foreign_process(link: str, paths: Iterable[Path]) -> None:
     """Keep root from running a command that another user configured, such as with `sudo -E`."""
-    if os.geteuid() != 0 or "credential_process" not in entries:
-        return
     for path in paths:
         with suppress(OSError):
             if path.stat().st_uid != 0:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,9 +14,17 @@ from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import PreparedCall, Refresher
-from assumed.errors import AssumedError, StsThrottledError, StsUnavailableError, UnexpectedError
-from assumed.logs.events import event
+from assumed.errors import (
+    AssumedError,
+    LocalFaultError,
+    StsThrottledError,
+    StsUnavailableError,
+    UnexpectedError,
+)
+from assumed.fsutil import local_fault_hint, shortage
+from assumed.local_faults import LOCAL_FAULTS
 from assumed.models import ProfileDefinition, RoleSession
+from assumed.progress import Progress, record_progress
 
 # An outage is over if nothing has worked for longer than this before.
 _MIN_OUTAGE_SECONDS = 1.0
@@ -32,6 +39,7 @@ class Attempt:
         profile: whose session is refreshed.
         definition: as it was when the attempt began.
         started_at: in seconds of `Clock.boottime()`.
+        progress: what it waits for.
         prepared: what was known before the call.
         took: how long the call took, without the write.
         session: the one that was issued.
@@ -41,18 +49,20 @@ class Attempt:
     profile: ScheduledProfile
     definition: ProfileDefinition
     started_at: float
+    progress: Progress
     prepared: PreparedCall = _UNPREPARED
     took: timedelta = ZERO
     session: RoleSession | None = None
     error: BaseException | None = None
 
     def result(self) -> RoleSession | AssumedError:
-        """Return the session, or the error; an unexpected one is logged."""
+        """Return the session, or the error; `UnexpectedError` for a bug in assumed."""
         if self.error is None and self.session is not None:
             return self.session
         if isinstance(self.error, AssumedError):
             return self.error
-        event(logging.ERROR, "internal_error", profile=self.profile.name, exc_info=self.error)
+        if isinstance(self.error, MemoryError | RuntimeError) and (found := shortage(self.error)):
+            return LocalFaultError(str(found.strerror), hint=local_fault_hint(found))
         return internal_error(self.error)
 
 
@@ -96,12 +106,13 @@ class AttemptRunner:
         if attempt is None:
             return
         try:
-            written = self._refresh(attempt)
+            with record_progress(attempt.progress):
+                written = self._refresh(attempt)
         except BaseException as error:  # noqa: BLE001 - else the profile would stay in flight
             attempt.error = error
-            if isinstance(error, StsThrottledError):
-                self._record_throttling(attempt)
-            self._deliver(attempt)
+            if isinstance(error, LocalFaultError | MemoryError | RuntimeError):
+                LOCAL_FAULTS.report(error)
+            self._end(attempt)
             return
         if written is not None:
             written.add_done_callback(partial(self._written, attempt))
@@ -115,7 +126,10 @@ class AttemptRunner:
                 self._queue.add_job(profile)
                 return None
             self._queue.claim(profile)
-            return Attempt(profile, profile.definition, self._clock.boottime())
+            now, progress = self._clock.boottime(), Progress(self._clock.boottime)
+            attempt = Attempt(profile, profile.definition, now, progress)
+            profile.attempt, profile.progress = attempt, progress
+            return attempt
 
     def _refresh(self, attempt: Attempt) -> Future[None] | None:
         """Call STS and have the session stored; None if the call has to wait."""
@@ -126,13 +140,22 @@ class AttemptRunner:
             return None
         try:
             if session is None:
-                session = self._refresher.assume(definition, attempt.prepared)
+                session = self._assume(attempt)
                 self._record_success(attempt)
                 self._mfa.read_of(definition)
             attempt.session = session
+            # Until the write is done, also after this thread has returned.
+            attempt.progress.begin("the write of the credentials file")
             return self._refresher.store_session(definition, session)
         finally:
             attempt.took = timedelta(seconds=self._clock.boottime() - attempt.started_at)
+
+    def _assume(self, attempt: Attempt) -> RoleSession:
+        try:
+            return self._refresher.assume(attempt.definition, attempt.prepared)
+        except StsThrottledError:
+            self._record_throttling(attempt)
+            raise
 
     def _is_held_back(self, attempt: Attempt) -> bool:
         """Whether the rate limit delays the call; then it is scheduled for its turn."""
@@ -145,7 +168,7 @@ class AttemptRunner:
             at = self._endpoints.reserve(endpoint, profile.name, now)
             if at <= now:
                 return False
-            profile.in_flight = False
+            profile.in_flight, profile.attempt = False, None
             if self._queue.contains(profile):
                 self._queue.schedule_in(profile, timedelta(seconds=at - now))
             return True
@@ -178,8 +201,20 @@ class AttemptRunner:
 
     def _written(self, attempt: Attempt, written: Future[None]) -> None:
         """Pass on a finished write; runs on the thread of the store."""
-        attempt.error = written.exception()
-        self._deliver(attempt)
+        try:
+            attempt.error = written.exception()
+        except CancelledError as error:
+            attempt.error = error
+        self._end(attempt)
+
+    def _end(self, attempt: Attempt) -> None:
+        """Deliver an attempt that has ended, in whatever way."""
+        try:
+            self._deliver(attempt)
+        except BaseException:
+            # The watch finds the profile.
+            attempt.profile.attempt = None
+            raise
 
 
 def internal_error(error: BaseException | None) -> UnexpectedError:

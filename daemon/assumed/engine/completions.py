@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 
 from assumed.clock import Clock
 from assumed.engine.attempts import Attempt, internal_error
 from assumed.engine.event_log import EventLog
+from assumed.engine.internal_errors import Part
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO, RetriedBy, is_temporary, retry_delay
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.session_store import SessionStore
-from assumed.errors import AssumedError, ParentNotReadyError, SourceUnavailableError
-from assumed.logs.events import event
+from assumed.errors import (
+    AssumedError,
+    ParentNotReadyError,
+    SourceUnavailableError,
+    UnexpectedError,
+)
 from assumed.models import Failure, RoleSession
 
+# A session that is due at once, for whatever reason, must not become a storm of calls.
+_MIN_INTERVAL = timedelta(seconds=1)
 # No call to a working endpoint takes longer than this.
 _MAX_USUAL_CALL = timedelta(seconds=2)
 
@@ -64,12 +70,14 @@ class CompletionHandler:
         try:
             return self._apply(attempt)
         except Exception as error:  # noqa: BLE001 - an error here must not lose the profile
-            event(logging.ERROR, "internal_error", profile=profile.name, exc_info=error)
+            self._record(profile, error)
             self._recover(profile, error)
             return True
 
     def _apply(self, attempt: Attempt) -> bool:
         profile, result = attempt.profile, attempt.result()
+        if isinstance(result, UnexpectedError):
+            self._record(profile, attempt.error)
         if not attempt.definition.is_same_call(profile.definition):
             self._queue.attempt(profile)
             return False
@@ -89,11 +97,12 @@ class CompletionHandler:
     def _succeeded(self, attempt: Attempt, session: RoleSession) -> None:
         profile, before = attempt.profile, attempt.profile.failures
         is_new = self._sessions.mark_stored(attempt.definition, session)
+        due_in = self._sessions.due_in(profile.definition, jitter=self._queue.jitter())
+        # Last of what may raise, so that the retries after an error here become ever rarer.
         profile.failures = FailureStreak()
         profile.refreshes += is_new
         if self._repeats:
-            due_in = self._sessions.due_in(profile.definition, jitter=self._queue.jitter())
-            self._queue.schedule_in(profile, due_in)
+            self._queue.schedule_in(profile, max(due_in, _MIN_INTERVAL))
         self._events.refreshed(profile, session, is_new=is_new, took=attempt.took, before=before)
         if isinstance(before.error, SourceUnavailableError):
             self._retry_same_source(profile)
@@ -140,6 +149,10 @@ class CompletionHandler:
             self._queue.cancel(profile)
         elif self._repeats or is_temporary(error):
             self._queue.schedule_in(profile, delay)
+
+    def _record(self, profile: ScheduledProfile, error: BaseException | None) -> None:
+        kind = type(error).__name__
+        self._events.errors.record(Part.REFRESH, kind, error, profile=profile.name)
 
     def _remaining(self, profile: ScheduledProfile) -> timedelta:
         session = self._sessions.visible(profile.definition)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from assumed.clock import Clock
 from assumed.engine.events import EventType, ProfileEvent
+from assumed.engine.internal_errors import InternalErrors, Part
 from assumed.engine.mfa_sessions import ExpiringLogin
 from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
@@ -27,18 +31,43 @@ _REMINDER_INTERVAL_SECONDS = 3600.0
 
 
 class EventLog:
-    """Logs what happens to profiles and notifies the observers; used under the scheduler's lock."""
+    """Logs what happens to profiles and notifies the observers; used under the scheduler's lock.
 
-    def __init__(self, clock: Clock, view: StatusView) -> None:
+    The log and the observers may have to wait for a disk or for another thread. So under the lock,
+    what they get is only collected; `publish` passes it on.
+
+    Args:
+        clock: the source of time.
+        view: the status of profiles.
+        errors: catches what an observer raises; the other parts of the engine use it as well.
+    """
+
+    def __init__(self, clock: Clock, view: StatusView, errors: InternalErrors) -> None:
         self._clock = clock
         self._view = view
+        self.errors = errors
         self._observers: list[Callable[[ProfileEvent], None]] = []
+        self._unpublished: deque[Callable[[], None]] = deque()
+        self._publishing = threading.RLock()
         self._login_required: set[Source] = set()
         """The sources for which observers were notified that a login is required."""
 
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
-        """Call `observer` with each event; it must return at once."""
+        """Call `observer` with each event, by one thread at a time."""
         self._observers.append(observer)
+
+    def publish(self) -> None:
+        """Log what was collected and notify the observers; call it without the scheduler's lock.
+
+        It never raises.
+        """
+        with self._publishing:
+            while self._unpublished:
+                self._unpublished.popleft()()
+
+    def log(self, level: int, name: str, /, **fields: object) -> None:
+        """Log one event, as `logs.event` does."""
+        self._unpublished.append(lambda: event(level, name, exc_info=None, **fields))
 
     def refreshed(
         self,
@@ -62,7 +91,7 @@ class EventLog:
         late = ZERO if before.due_since is None else timedelta(seconds=now - before.due_since)
         self._login_required.discard(profile.definition.source)
         name = "profile_refreshed" if is_new else "profile_restored"
-        event(
+        self.log(
             logging.INFO,
             "profile_recovered" if before.count else name,
             profile=profile.name,
@@ -113,7 +142,7 @@ class EventLog:
             is_new_reason = is_news and failures.expired_at is not None
             level = logging.ERROR if is_new_reason else logging.WARNING
         remaining = self._view.remaining(profile)
-        event(
+        self.log(
             level,
             "refresh_failed",
             profile=profile.name,
@@ -133,7 +162,7 @@ class EventLog:
 
     def overwritten(self, profile: ScheduledProfile) -> None:
         """Log that another program has changed a profile in the credentials file."""
-        event(
+        self.log(
             logging.WARNING,
             "profile_overwritten",
             profile=profile.name,
@@ -153,8 +182,8 @@ class EventLog:
             self._log_reminder(profile)
 
     def login_succeeded(self, login: Login, session: MfaSession) -> None:
-        """Log that a code has started an MFA session; called without the lock."""
-        event(
+        """Log that a code has started an MFA session."""
+        self.log(
             logging.INFO,
             "login_succeeded",
             profile=login.profile,
@@ -166,7 +195,7 @@ class EventLog:
     def login_expires_soon(self, login: ExpiringLogin) -> None:
         """Log that an MFA session expires soon, with all profiles that depend on it."""
         first = login.profiles[0]
-        event(
+        self.log(
             logging.WARNING,
             "login_expires_soon",
             profile=first.name,
@@ -188,7 +217,7 @@ class EventLog:
     def _log_expired(self, profile: ScheduledProfile, session: RoleSession) -> None:
         profile.failures = replace(profile.failures, warned_at=self._clock.boottime())
         failures, failure = profile.failures, profile.failures.failure
-        event(
+        self.log(
             logging.ERROR,
             "profile_expired",
             profile=profile.name,
@@ -211,7 +240,7 @@ class EventLog:
         if waits_for is None or profile.in_flight or profile.due_at is not None:
             return
         profile.failures = replace(failures, warned_at=self._clock.boottime())
-        event(
+        self.log(
             logging.WARNING,
             "profile_blocked",
             profile=profile.name,
@@ -256,6 +285,12 @@ class EventLog:
 
     def _emit(self, profile_event: ProfileEvent) -> None:
         for observer in self._observers:
+            self._unpublished.append(partial(self._observe, observer, profile_event))
+
+    def _observe(
+        self, observer: Callable[[ProfileEvent], None], profile_event: ProfileEvent
+    ) -> None:
+        with self.errors.caught(Part.OBSERVER, profile=profile_event.profile):
             observer(profile_event)
 
 

@@ -7,19 +7,26 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
 
 from assumed.engine.thread_count import ThreadCount
 from assumed.heap import trim_heap
+from assumed.local_faults import LOCAL_FAULTS
 
 SLOW_LANE = "slow lane"
 """The executor of profiles whose last call hung."""
 _STUCK_SECONDS = 1.0
 _MAX_THREADS = 256
+# If the system has no thread left, so many are left to others: to write, to answer.
+_SPARED_THREADS = 8
+_SPARED_SECONDS = 60.0
 _MAX_IDLE_SECONDS = 2.0
 _JOBS_OF_A_WAVE = 50
 
@@ -29,7 +36,7 @@ _Submitted = tuple[Job, list[datetime]]
 class WorkerPool(BaseExecutor):  # type: ignore[misc]
     """An APScheduler executor of up to `size` threads, started as they are needed.
 
-    There are as many as the jobs need (`thread_count`), and none after a while without a job.
+    There are as many as the jobs need (`thread_count`), and one after a while without a job.
 
     The interpreter waits for the threads of APScheduler's own pool when it exits, so one call to a
     hanging endpoint would delay a stop for as long as it hangs. A thread that has been busy with
@@ -53,6 +60,17 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         self._unfinished = 0
         self._ended = 0
         self._is_watched = False
+        self._limit, self._limited_until = _MAX_THREADS, 0.0
+
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        """Start the first thread: jobs get on with it when no more can be started.
+
+        Raises:
+            RuntimeError: the system has no thread left.
+        """
+        super().start(scheduler, alias)
+        threading.Thread(target=self._work, name="refresh", daemon=True).start()
+        self._threads = 1
 
     @property
     def threads(self) -> int:
@@ -67,18 +85,22 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
             self._unfinished += 1
             self._add_threads()
             if self._threads < self._unfinished and not self._is_watched:
-                self._is_watched = True
-                threading.Thread(target=self._watch, name="watch", daemon=True).start()
+                self._is_watched = _start_thread("watch", self._watch)
 
     def _add_threads(self) -> None:
-        needed = min(self._unfinished, self._count.value + self._stuck(), _MAX_THREADS)
+        needed = min(self._unfinished, self._most_threads())
         while self._threads < needed:
+            if not _start_thread("refresh", self._work):
+                self._limit = max(1, self._threads - _SPARED_THREADS)
+                self._limited_until = time.monotonic() + _SPARED_SECONDS
+                break
             self._threads += 1
-            threading.Thread(target=self._work, name="refresh", daemon=True).start()
 
-    def _stuck(self) -> int:
-        stuck_before = time.monotonic() - _STUCK_SECONDS
-        return sum(began_at <= stuck_before for began_at in self._began_at.values())
+    def _most_threads(self) -> int:
+        now = time.monotonic()
+        stuck = sum(began_at <= now - _STUCK_SECONDS for began_at in self._began_at.values())
+        limit = self._limit if now < self._limited_until else _MAX_THREADS
+        return min(self._count.value + stuck, limit)
 
     def _watch(self) -> None:
         """Start threads for jobs that wait behind stuck ones; ends when no job waits."""
@@ -100,35 +122,43 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
             with self._lock:
                 self._began_at[me] = began_at = time.monotonic()
             used_before = time.thread_time()
-            self._run(*submitted)
+            # A thread that ended here would be missing for good.
+            with suppress(Exception):
+                self._run(*submitted)
             used = time.thread_time() - used_before
             with self._lock:
                 del self._began_at[me]
                 self._unfinished -= 1
                 self._ended += 1
                 self._count.add(time.monotonic() - began_at, used)
+                # Threads may have been used up when the jobs came that wait.
                 self._add_threads()
-                if self._threads > self._count.value + self._stuck():
+                if self._threads > self._most_threads():
                     self._threads -= 1
                     return
 
     def _next_job(self) -> _Submitted | None:
         """Return the next job; None if this thread has to end."""
+        timeout: float | None = self.max_idle_seconds
         while True:
             try:
-                return self._jobs.get(timeout=self.max_idle_seconds)[-1]
+                return self._jobs.get(timeout=timeout)[-1]
             except queue.Empty:
                 with self._lock:
                     # A job that arrives now counts on the threads that are there.
                     if not self._jobs.empty():
                         continue
-                    self._threads -= 1
-                    is_end_of_wave = self._threads == 0 and self._ended >= _JOBS_OF_A_WAVE
+                    has_to_end = self._threads > 1
+                    self._threads -= has_to_end
+                    is_end_of_wave = self._threads == 1 and self._ended >= _JOBS_OF_A_WAVE
                     if is_end_of_wave:
                         self._ended = 0
                 if is_end_of_wave:
                     trim_heap()
-                return None
+                if has_to_end:
+                    return None
+                # The last one stays: the system may have no thread left for the next job.
+                timeout = None
 
     def _run(self, job: Job, run_times: list[datetime]) -> None:
         try:
@@ -142,6 +172,16 @@ class WorkerPool(BaseExecutor):  # type: ignore[misc]
         """End idle threads; a busy one ends with its job, or with the process."""
         for _ in range(self._threads):
             self._jobs.put((float("inf"), next(self._order), None))
+
+
+def _start_thread(name: str, target: Callable[[], None]) -> bool:
+    """Start a thread; return False if the system has none left."""
+    try:
+        threading.Thread(target=target, name=name, daemon=True).start()
+    except RuntimeError as error:
+        LOCAL_FAULTS.report(error)
+        return False
+    return True
 
 
 def _priority(arguments: tuple[Any, ...]) -> float:

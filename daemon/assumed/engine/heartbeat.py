@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from assumed.engine.internal_errors import InternalErrors, Part
+
 HEARTBEAT = timedelta(seconds=15)
 _MIN_BEAT_INTERVAL_SECONDS = 1
 
@@ -40,13 +42,11 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
         self._every = every.total_seconds()
         self._last_beat = -math.inf
         self._is_beat_requested = False
+        self.errors = InternalErrors()
+        """Catches what is raised on the scheduler's thread, which would end it."""
 
     def on_pass(self, callback: Callable[[], None]) -> None:
-        """Call `callback` at the start of each pass, on the scheduler's own thread.
-
-        Args:
-            callback: must not raise, which would end that thread.
-        """
+        """Call `callback` at the start of each pass, on the scheduler's own thread."""
         self._on_pass = callback
 
     def beat_soon(self) -> None:
@@ -59,25 +59,32 @@ class HeartbeatScheduler(BackgroundScheduler):  # type: ignore[misc]
         if self._event is not None:
             super().wakeup()
 
+    def is_submitted(self, job_id: str) -> bool:
+        """Whether a job waits for a thread, or runs."""
+        return any(each._instances.get(job_id, 0) > 0 for each in self._executors.values())
+
     def _process_jobs(self) -> float:
         if self._on_pass is not None:
-            self._on_pass()
+            with self.errors.caught(Part.SCHEDULER):
+                self._on_pass()
         longest = self._every
         next_beat_in = self._last_beat + _MIN_BEAT_INTERVAL_SECONDS - time.monotonic()
         if next_beat_in <= 0:
             self._last_beat = time.monotonic()
             self._is_beat_requested = False
-            self._beat()
+            with self.errors.caught(Part.HEARTBEAT):
+                self._beat()
         if self._is_beat_requested:
             next_beat_at = self._last_beat + _MIN_BEAT_INTERVAL_SECONDS
             longest = max(0.0, next_beat_at - time.monotonic())
         wait: float | None = None
         try:
             wait = super()._process_jobs()
-        except JobLookupError:
+        except Exception as error:  # noqa: BLE001 - it would end the scheduler's thread
             # A shutdown forgets all jobs, also the one that was being submitted at that moment.
-            if self.running:
-                raise
+            if not isinstance(error, JobLookupError) or self.running:
+                self.errors.record(Part.SCHEDULER, type(error).__name__, error)
+                longest = min(longest, _MIN_BEAT_INTERVAL_SECONDS)
         return longest if wait is None else min(wait, longest)
 
 

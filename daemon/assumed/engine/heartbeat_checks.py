@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 
 from assumed.clock import Clock
 from assumed.engine.event_log import EventLog
+from assumed.engine.internal_errors import Part
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import LOGIN_REQUIRED, ScheduledProfile
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
+from assumed.engine.schedule_watch import ScheduleWatch
+from assumed.engine.session_checks import SessionChecker
 from assumed.errors import AwsFilesUnreadableError, LocalFaultError
 from assumed.logs.events import event
 
@@ -39,23 +41,32 @@ class HeartbeatChecks:
         self._queue = queue
         self._mfa = mfa
         self._events = events
+        self._errors = events.errors
         self._checked_at = clock.boottime()
         self._wall_clock_offset = self._offset()
 
     def run(self) -> None:
-        """Run all checks. They read files, and skip the profiles that are valid."""
-        is_stepped = self._is_wall_clock_stepped()
-        with self._queue.lock:
-            if is_stepped:
-                self._queue.reschedule_all()
+        """Run all checks. They read files, and skip the profiles that are valid.
+
+        It never raises, and an error in one check prevents no other one.
+        """
+        with self._errors.caught(Part.HEARTBEAT):
+            if self._is_wall_clock_stepped():
+                with self._queue.lock:
+                    self._queue.reschedule_all()
+        failing: list[ScheduledProfile] = []
+        with self._errors.caught(Part.HEARTBEAT), self._queue.lock:
             failing = self._queue.failing()
-        self._retry_changed_sources(failing)
-        expiring = self._mfa.pop_expiring()
-        with self._queue.lock:
-            for profile in failing:
+        for profile in failing:
+            with self._errors.caught(Part.HEARTBEAT, profile=profile.name):
+                self._retry_changed_source(profile)
+        with self._errors.caught(Part.HEARTBEAT):
+            for login in self._mfa.pop_expiring():
+                with self._queue.lock:
+                    self._events.login_expires_soon(login)
+        for profile in failing:
+            with self._errors.caught(Part.HEARTBEAT, profile=profile.name), self._queue.lock:
                 self._events.check_expiry(profile)
-            for login in expiring:
-                self._events.login_expires_soon(login)
 
     def _is_wall_clock_stepped(self) -> bool:
         """Log a suspend or a step since the last heartbeat; return whether there was a step."""
@@ -75,26 +86,50 @@ class HeartbeatChecks:
         """Return how many seconds the wall clock is ahead of the clock that never jumps."""
         return self._clock.now().timestamp() - self._clock.boottime()
 
-    def _retry_changed_sources(self, failing: Iterable[ScheduledProfile]) -> None:
-        """Retry the profiles whose source credentials may have changed since they failed."""
-        for profile in failing:
-            definition = profile.definition
-            if profile.in_flight or not isinstance(profile.failures.error, _DEPENDS_ON_SOURCE):
-                continue
-            fingerprint = self._refresher.source_fingerprint(definition)
-            with self._queue.lock:
-                is_changed = fingerprint != profile.source_fingerprint
-                is_due = is_changed or self._waits_too_long(profile)
-                if not is_due or profile.in_flight:
-                    continue
-                if self._queue.contains(profile) and profile.definition is definition:
-                    profile.source_fingerprint = fingerprint
-                    if is_changed:
-                        event(logging.INFO, "source_changed", profile=profile.name)
-                    self._queue.attempt(profile)
+    def _retry_changed_source(self, profile: ScheduledProfile) -> None:
+        """Retry a profile whose source credentials may have changed since it failed."""
+        definition = profile.definition
+        if profile.in_flight or not isinstance(profile.failures.error, _DEPENDS_ON_SOURCE):
+            return
+        fingerprint = self._refresher.source_fingerprint(definition)
+        with self._queue.lock:
+            is_changed = fingerprint != profile.source_fingerprint
+            is_due = is_changed or self._waits_too_long(profile)
+            if not is_due or profile.in_flight:
+                return
+            if self._queue.contains(profile) and profile.definition is definition:
+                profile.source_fingerprint = fingerprint
+                if is_changed:
+                    self._events.log(logging.INFO, "source_changed", profile=profile.name)
+                self._queue.attempt(profile)
 
     def _waits_too_long(self, profile: ScheduledProfile) -> bool:
         """Whether nothing but a change is waited for, and the last attempt was long ago."""
         last = profile.failures.last_boottime
         waits = profile.due_at is None and not profile.awaits_parent
         return waits and self._clock.boottime() >= last + _MAX_SECONDS_BETWEEN_ATTEMPTS
+
+
+class Heartbeat:
+    """A heartbeat: all checks, and after them the watch, whatever they have found or broken."""
+
+    def __init__(
+        self,
+        checks: HeartbeatChecks,
+        session_checks: SessionChecker,
+        watch: ScheduleWatch,
+        events: EventLog,
+    ) -> None:
+        self._checks = checks
+        self._session_checks = session_checks
+        self._watch = watch
+        self._events = events
+
+    def run(self) -> bool:
+        """Return whether every enabled profile will be refreshed; never raise."""
+        self._checks.run()
+        with self._events.errors.caught(Part.HEARTBEAT):
+            self._session_checks.start_due()
+        is_intact = self._watch.check()
+        self._events.publish()
+        return is_intact

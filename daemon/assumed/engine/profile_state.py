@@ -8,9 +8,11 @@ from datetime import datetime
 
 from assumed.engine.events import EventType
 from assumed.engine.requests import ProfileRequest
+from assumed.engine.session_store import SessionStore
 from assumed.engine.sts_endpoints import StsEndpoint
 from assumed.errors import AssumedError, SourceMissingError, SourceRejectedError
 from assumed.models import Failure, ProfileDefinition
+from assumed.progress import Progress
 
 LOGIN_REQUIRED = SourceMissingError | SourceRejectedError
 """Failures that end once the user has logged in, or replaced the keys."""
@@ -71,6 +73,7 @@ class ScheduledProfile:
         definition: its current definition.
         due_at: when it is refreshed next; None while that is under way, or waits for something.
         in_flight: an attempt is under way, or its session is being written.
+        attempt: that one, until its result is applied; there is none only after an error.
         awaits_parent: it is refreshed as soon as its parent was.
         refreshes: how many new sessions it has got.
         failures: since the last successful refresh.
@@ -79,12 +82,14 @@ class ScheduledProfile:
         is_slow: the last call took so long that the next one must not delay others.
         restored_at: when it was last scheduled to be written again.
         requests: that are answered by the next result.
+        progress: of the last attempt; it has no wait if none is under way.
         name: of the profile; it stays the same.
     """
 
     definition: ProfileDefinition
     due_at: float | None = None
     in_flight: bool = False
+    attempt: object | None = None
     awaits_parent: bool = False
     refreshes: int = 0
     failures: FailureStreak = FailureStreak()
@@ -93,7 +98,24 @@ class ScheduledProfile:
     is_slow: bool = False
     restored_at: float = -math.inf
     requests: list[ProfileRequest] = field(default_factory=list)
+    progress: Progress | None = None
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.name = self.definition.profile
+
+    def pop_requests(
+        self, failure: Failure | None, sessions: SessionStore, *, may_pass: bool
+    ) -> list[ProfileRequest]:
+        """Remove the requests that have to be answered now, and return them.
+
+        Args:
+            failure: of the last attempt.
+            sessions: of all profiles.
+            may_pass: whether the failure does not answer the requests that wait for a retry.
+        """
+        requests, self.requests = self.requests, []
+        for request in requests if may_pass else ():
+            if request.persists and not request.is_satisfied(self.definition, failure, sessions):
+                self.requests.append(request)
+        return [request for request in requests if request not in self.requests]

@@ -178,12 +178,13 @@ class RefreshQueue:
         """Turn `due_at` into a job of APScheduler, which goes by the wall clock."""
         if profile.due_at is None:
             return
+        session = self._sessions.get(profile.name)
         self._jobs.add_job(
             self._run,
             "date",
             run_date=wall_time(self._clock, profile.due_at),
             # The session that expires first is refreshed first.
-            args=[profile.name, self._expires_at(profile)],
+            args=[profile.name, 0.0 if session is None else session.expires_at],
             id=profile.name,
             executor=SLOW_LANE if profile.is_slow else "default",
             replace_existing=True,
@@ -218,10 +219,6 @@ class RefreshQueue:
             is_idle = profile.due_at is None and not profile.in_flight
             if profile.awaits_parent or (is_idle and parent.failures.failure is None):
                 self.schedule_in(profile, ZERO)
-
-    def _expires_at(self, profile: ScheduledProfile) -> float:
-        session = self._sessions.get(profile.name)
-        return 0.0 if session is None else session.expires_at
 
 
 def _ignore(_name: str, _expires_at: float) -> None:

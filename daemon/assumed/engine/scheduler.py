@@ -17,7 +17,6 @@ The thread of APScheduler processes the inbox; no other thread applies a result.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, InvalidStateError
@@ -31,10 +30,12 @@ from assumed.engine.completions import CompletionHandler
 from assumed.engine.event_log import EventLog
 from assumed.engine.events import ProfileEvent
 from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
-from assumed.engine.heartbeat_checks import HeartbeatChecks
+from assumed.engine.heartbeat_checks import Heartbeat, HeartbeatChecks
+from assumed.engine.internal_errors import InternalErrors, Part
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
-from assumed.engine.refresh_policy import ZERO, RetriedBy, is_temporary
+from assumed.engine.reconciliation import reconcile
+from assumed.engine.refresh_policy import RetriedBy, is_temporary
 from assumed.engine.refresh_queue import RefreshQueue
 from assumed.engine.refresher import Refresher
 from assumed.engine.requests import (
@@ -43,14 +44,15 @@ from assumed.engine.requests import (
     RefreshRequest,
     no_longer_refreshed,
 )
+from assumed.engine.schedule_watch import ScheduleWatch
 from assumed.engine.session_checks import SessionCheck, SessionChecker
 from assumed.engine.status import StatusView, Summary
 from assumed.errors import UsageError
-from assumed.logs.events import event
 from assumed.models import (
     Credentials,
     Failure,
     Login,
+    MfaSession,
     Outcome,
     ProfileDefinition,
     ProfileStatus,
@@ -65,10 +67,14 @@ class FirstPass:
 
     def __init__(self) -> None:
         self.done: Future[None] = Future()
+        """Done when every profile has been tried, or was found fresh."""
         self._untried: set[str] = set()
 
-    def expect(self, *, new: AbstractSet[str], enabled: AbstractSet[str]) -> None:
+    def expect(
+        self, definitions: Mapping[str, ProfileDefinition], *, new: AbstractSet[str]
+    ) -> None:
         """Take a configuration: its new profiles are not tried yet, disabled ones never are."""
+        enabled = {name for name, definition in definitions.items() if definition.enabled}
         self._untried = (self._untried | new) & enabled
 
     def tried(self, profile: str) -> None:
@@ -101,7 +107,8 @@ class RefreshScheduler:
         Args:
             clock: the source of time.
             refresher: makes the calls, and has the sessions.
-            jobs: started and shut down by the caller; its beat has to call `heartbeat`.
+            jobs: started and shut down by the caller; its beat has to call `heartbeat` if
+                this scheduler repeats its refreshes.
             jitter: draws from 0 to 1.
             retried_by: who retries a failed refresh; if it is the user, none is scheduled at all.
         """
@@ -112,24 +119,26 @@ class RefreshScheduler:
         self._queue = RefreshQueue(clock, refresher.sessions, jobs, jitter)
         self._mfa = MfaSessionMonitor(clock, refresher)
         self._view = StatusView(clock, refresher, self._mfa)
-        self._events = EventLog(clock, self._view)
+        self._events = EventLog(clock, self._view, jobs.errors)
         self._completions = CompletionHandler(
             clock, refresher.sessions, self._queue, self._events, retried_by=retried_by
         )
-        self._checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
         self._session_checks = SessionChecker(clock, refresher, self._queue, jobs, self._inbox.put)
-        self._first_pass = FirstPass()
+        checks = HeartbeatChecks(clock, refresher, self._queue, self._mfa, self._events)
+        watch = ScheduleWatch(clock, self._queue, refresher.sessions, jobs)
+        self._heartbeat = Heartbeat(checks, self._session_checks, watch, self._events)
+        self.first_pass = FirstPass()
         runner = AttemptRunner(clock, refresher, self._queue, self._mfa, self._inbox.put)
         self._queue.set_runner(runner.run)
         jobs.on_pass(self._process_inbox)
 
     @property
-    def first_pass(self) -> Future[None]:
-        """Done when every profile has been tried, or was found fresh."""
-        return self._first_pass.done
+    def errors(self) -> InternalErrors:
+        """The errors of this program that were caught."""
+        return self._events.errors
 
     def subscribe(self, observer: Callable[[ProfileEvent], None]) -> None:
-        """Call `observer` with each event, under the lock: it must return at once."""
+        """Call `observer` with each event, on the scheduler's thread: it must return soon."""
         self._events.subscribe(observer)
 
     def update_definitions(
@@ -146,7 +155,8 @@ class RefreshScheduler:
         answers: list[_Answer] = []
         with self._queue.lock:
             self._refresher.set_definitions(definitions)
-            self._refresher.sessions.load_stored_sessions(stored)
+            with self.errors.caught(Part.REFRESH):
+                self._refresher.sessions.load_stored_sessions(stored)
             before = self._queue.profiles
             for name, profile in before.items():
                 if name not in definitions:
@@ -156,18 +166,16 @@ class RefreshScheduler:
                 for name, definition in definitions.items()
             }
             self._queue.replace_profiles(profiles, definitions)
-            self._first_pass.expect(
-                new=definitions.keys() - before.keys(),
-                enabled={name for name, found in definitions.items() if found.enabled},
-            )
+            self.first_pass.expect(definitions, new=definitions.keys() - before.keys())
             for name, definition in definitions.items() if self._repeats else ():
-                if name not in before:
-                    self._schedule(profiles[name])
-                elif profiles[name].definition != definition:
-                    answers += self._redefine(profiles[name], definition)
+                with self.errors.caught(Part.REFRESH, profile=name):
+                    if name not in before:
+                        self._schedule(profiles[name])
+                    elif profiles[name].definition != definition:
+                        answers += self._redefine(profiles[name], definition)
             self._mfa.track(profiles.values())
         self._mfa.read()
-        self._first_pass.check()
+        self.first_pass.check()
         for answer in answers:
             answer()
 
@@ -236,16 +244,12 @@ class RefreshScheduler:
             UsageError: the profile is not in the configuration, or needs no code; not a code.
             AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
-        session = self._refresher.mfa_session(_find(self._queue.profiles, profile).definition)
-        if session is None:
-            raise UsageError(
-                f"profile {profile} has no mfa_serial: it needs no code",
-                hint="see `assumed status` for what it needs",
-            )
+        session = _mfa_session(self._refresher, _find(self._queue.profiles, profile))
         expires_at = self._refresher.logins.start(session, code)
         self._mfa.read_one(session)
         login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
         self._events.login_succeeded(login, session)
+        self._events.publish()
         return login
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
@@ -270,13 +274,13 @@ class RefreshScheduler:
         """
         return self._view.summary(self._queue.profiles.values(), version=self._queue.version)
 
-    def heartbeat(self) -> None:
+    def heartbeat(self) -> bool:
         """Notice what no job reports: a stepped clock, a changed source, an expired session.
 
-        Called by the scheduler's own thread, once a second at most. It reads files.
+        Called by the scheduler's own thread, once a second at most. It reads files, never raises,
+        and returns whether every enabled profile will be refreshed.
         """
-        self._checks.run()
-        self._session_checks.start_due()
+        return self._heartbeat.run()
 
     def reconcile(self, stored: Mapping[str, Credentials] | None) -> None:
         """Adopt or undo what another program has changed in the file.
@@ -286,23 +290,9 @@ class RefreshScheduler:
         Args:
             stored: the credentials with our mark that the file holds; None if it can't be read.
         """
-        sessions = self._refresher.sessions
         with self._queue.lock:
-            for profile in self._queue.profiles.values():
-                session = sessions.get(profile.name)
-                if session is None or not session.is_stored or profile.in_flight:
-                    continue
-                found = None if stored is None else stored.get(profile.name)
-                is_unchanged = found is not None and found.is_same_as(session.credentials)
-                if is_unchanged or not profile.definition.enabled:
-                    continue
-                if found is not None and sessions.adopt(profile.definition, found):
-                    self._schedule(profile)
-                elif sessions.remaining(profile.name) > ZERO:
-                    sessions.mark_unstored(profile.name)
-                    if stored is not None:
-                        self._events.overwritten(profile)
-                    self._queue.schedule_restore(profile)
+            reconcile(stored, self._queue, self._refresher.sessions, self._events)
+        self._events.publish()
 
     def stop(self) -> None:
         """Start no further refresh; pending requests fail.
@@ -332,26 +322,29 @@ class RefreshScheduler:
     def _process_inbox(self) -> None:
         """Apply the attempts that have ended, and accept requests; never raises."""
         for item in self._inbox.drain():
-            try:
-                with self._queue.lock:
-                    answers: list[_Answer] = []
-                    if isinstance(item, Attempt):
+            answers: list[_Answer] = []
+            with self.errors.caught(Part.SCHEDULER), self._queue.lock:
+                match item:
+                    case Attempt():
+                        # First of all, so that the watch finds the profile if this goes wrong.
+                        item.profile.attempt = None
                         answers = self._complete(item)
-                    elif isinstance(item, SessionCheck):
+                    case SessionCheck():
                         self._session_checks.apply(item)
-                    else:
+                    case _:
                         answers = self._accept(item)
-                self._first_pass.check()
-                for answer in answers:
+            self._events.publish()
+            with self.errors.caught(Part.SCHEDULER):
+                self.first_pass.check()
+            for answer in answers:
+                with self.errors.caught(Part.SCHEDULER):
                     answer()
-            except Exception as error:  # noqa: BLE001 - it would end the scheduler's thread
-                event(logging.ERROR, "internal_error", exc_info=error)
 
     def _complete(self, attempt: Attempt) -> list[_Answer]:
         profile = attempt.profile
         if not self._completions.apply(attempt):
             return []
-        self._first_pass.tried(profile.name)
+        self.first_pass.tried(profile.name)
         self._queue.wake_children(profile)
         may_pass = is_temporary(self._queue.first_failure(profile))
         return self._pop_answers(profile, profile.failures.failure, may_pass=may_pass)
@@ -371,7 +364,7 @@ class RefreshScheduler:
     def _schedule(self, profile: ScheduledProfile) -> None:
         """Schedule a profile when its session is due."""
         if self._queue.schedule_refresh(profile):
-            self._first_pass.tried(profile.name)
+            self.first_pass.tried(profile.name)
 
     def _redefine(self, profile: ScheduledProfile, definition: ProfileDefinition) -> list[_Answer]:
         is_same_call = profile.definition.is_same_call(definition)
@@ -394,17 +387,19 @@ class RefreshScheduler:
     def _pop_answers(
         self, profile: ScheduledProfile, failure: Failure | None, *, may_pass: bool = False
     ) -> list[_Answer]:
-        """Return the answers to all requests, except for those that a retry will answer."""
         sessions = self._refresher.sessions
-        requests, profile.requests = profile.requests, []
-        for request in requests if may_pass else ():
-            if request.persists and not request.is_satisfied(profile.definition, failure, sessions):
-                profile.requests.append(request)
-        return [
-            partial(request.answer, sessions, failure)
-            for request in requests
-            if request not in profile.requests
-        ]
+        requests = profile.pop_requests(failure, sessions, may_pass=may_pass)
+        return [partial(request.answer, sessions, failure) for request in requests]
+
+
+def _mfa_session(refresher: Refresher, profile: ScheduledProfile) -> MfaSession:
+    session = refresher.mfa_session(profile.definition)
+    if session is None:
+        raise UsageError(
+            f"profile {profile.name} has no mfa_serial: it needs no code",
+            hint="see `assumed status` for what it needs",
+        )
+    return session
 
 
 def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from apscheduler.schedulers.base import BaseScheduler
-
 from assumed.clock import Clock
 from assumed.engine.attempts import internal_error
 from assumed.engine.executor import SLOW_LANE
+from assumed.engine.heartbeat import HeartbeatScheduler
+from assumed.engine.internal_errors import Part
 from assumed.engine.profile_state import ScheduledProfile
 from assumed.engine.refresh_policy import ZERO, retry_delay
 from assumed.engine.refresh_queue import RefreshQueue
@@ -70,7 +70,7 @@ class SessionChecker:
         clock: the source of time.
         refresher: makes the calls, and has the sessions.
         queue: the profiles; its lock is held while `apply` is called.
-        jobs: APScheduler.
+        jobs: APScheduler; errors of this program are kept in its errors.
         deliver: called with each check that has ended, from any thread; it returns at once.
     """
 
@@ -79,7 +79,7 @@ class SessionChecker:
         clock: Clock,
         refresher: Refresher,
         queue: RefreshQueue,
-        jobs: BaseScheduler,
+        jobs: HeartbeatScheduler,
         deliver: Callable[[SessionCheck], None],
     ) -> None:
         self._clock = clock
@@ -196,7 +196,8 @@ class SessionChecker:
         if isinstance(error, StsThrottledError) and check.endpoint is not None:
             self._queue.endpoints.throttled(check.endpoint, self._clock.boottime())
         if not isinstance(error, AssumedError):
-            event(logging.ERROR, "internal_error", profile=check.profile.name, exc_info=error)
+            kind = type(error).__name__
+            self._jobs.errors.record(Part.REFRESH, kind, error, profile=check.profile.name)
             error = internal_error(error)
         check.failures += 1
         check.error = None

@@ -13,6 +13,7 @@ from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, Schedule
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresher import Refresher
 from assumed.models import ProfileDefinition, ProfileState, ProfileStatus, RoleSession
+from assumed.progress import Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class StatusView:
             timedelta(seconds=session.expires_at - self._clock.boottime()) if session else None
         )
         mfa_session = self._refresher.mfa_session(definition)
+        wait = self._wait(profile)
         return ProfileStatus(
             profile=definition.profile,
             role_arn=definition.role_arn,
@@ -78,6 +80,8 @@ class StatusView:
             last_error=failures.failure,
             mfa_serial=mfa_session.serial if mfa_session else None,
             login_expires_at=self._mfa.expires_at(mfa_session) if mfa_session else None,
+            waiting_for=None if wait is None else wait.reason,
+            waiting_seconds=None if wait is None else self._seconds_since(wait.since),
             region=definition.region,
             config_profiles=definition.config_profiles,
         )
@@ -85,6 +89,14 @@ class StatusView:
     def next_attempt_at(self, profile: ScheduledProfile) -> datetime | None:
         """Return when a profile is refreshed next, by the wall clock; None if not scheduled."""
         return self._upcoming(profile.due_at)
+
+    @staticmethod
+    def _wait(profile: ScheduledProfile) -> Wait | None:
+        progress = profile.progress
+        return progress.current if progress is not None and profile.in_flight else None
+
+    def _seconds_since(self, boottime: float) -> int:
+        return whole_seconds(timedelta(seconds=self._clock.boottime() - boottime))
 
     def summary(self, profiles: Iterable[ScheduledProfile], *, version: int) -> Summary:
         """Return how many profiles are valid, of how many, and when the next attempt is.

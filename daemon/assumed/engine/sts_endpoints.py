@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from assumed.engine.rate_limiter import RateLimiter
 
+# Longer than any session lasts, so that each configured endpoint is used more often.
+_MAX_UNUSED_SECONDS = 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class StsEndpoint:
@@ -26,6 +29,7 @@ class StsEndpoint:
 class _EndpointState:
     limiter: RateLimiter = field(default_factory=RateLimiter)
     succeeded_at: float = -math.inf
+    used_at: float = -math.inf
 
 
 class StsEndpoints:
@@ -44,7 +48,7 @@ class StsEndpoints:
             profile: its name; it uses its reservation up when it asks again.
             now: seconds of `Clock.boottime()`.
         """
-        limiter = self._state(endpoint).limiter
+        limiter = self._state(endpoint, now).limiter
         if self._reservations.pop(profile, None) == (endpoint, limiter.generation):
             return now
         at = limiter.reserve(now)
@@ -54,14 +58,32 @@ class StsEndpoints:
 
     def succeeded(self, endpoint: StsEndpoint, now: float) -> float:
         """Record an answer; return when the one before it came, minus infinity if there is none."""
-        state = self._state(endpoint)
+        state = self._state(endpoint, now)
         state.limiter.succeeded(now)
         before, state.succeeded_at = state.succeeded_at, now
         return before
 
     def throttled(self, endpoint: StsEndpoint, now: float) -> None:
         """Record a throttling answer: the calls of all profiles to this endpoint slow down."""
-        self._state(endpoint).limiter.throttled(now)
+        self._state(endpoint, now).limiter.throttled(now)
 
-    def _state(self, endpoint: StsEndpoint) -> _EndpointState:
-        return self._states.setdefault(endpoint, _EndpointState())
+    def _state(self, endpoint: StsEndpoint, now: float) -> _EndpointState:
+        if endpoint not in self._states:
+            self._forget_unused(now)
+            self._states[endpoint] = _EndpointState()
+        state = self._states[endpoint]
+        state.used_at = now
+        return state
+
+    def _forget_unused(self, now: float) -> None:
+        """Forget the endpoints of profiles that were removed long ago."""
+        self._states = {
+            endpoint: state
+            for endpoint, state in self._states.items()
+            if state.used_at > now - _MAX_UNUSED_SECONDS
+        }
+        self._reservations = {
+            profile: reserved
+            for profile, reserved in self._reservations.items()
+            if reserved[0] in self._states
+        }

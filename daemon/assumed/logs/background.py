@@ -52,11 +52,13 @@ class BackgroundHandler(logging.Handler):
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Pass on an event that the filters let through, without a lock."""
-        is_logged = bool(self.filter(record))
-        if is_logged:
-            self.emit(record)
-        return is_logged
+        """Pass on an event that the filters let through, without a lock; never raise."""
+        # The records of libraries come here as well, on threads that must go on.
+        with suppress(Exception):
+            if self.filter(record):
+                self.emit(record)
+                return True
+        return False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass on one event, and wait for it for a moment."""
@@ -88,6 +90,7 @@ class BackgroundHandler(logging.Handler):
             self._dropped += record is not None
             return
         if not self._is_running():
+            self._write_here()
             return
         if self._is_waited_for and not done.wait(_MAX_WAIT_SECONDS):
             # The thread sets it again as soon as it gets on.
@@ -105,19 +108,27 @@ class BackgroundHandler(logging.Handler):
                     self._thread = thread
         return self._thread is not None
 
+    def _write_here(self) -> None:
+        """Write what waits on the thread that has an event, since no other can be started."""
+        with self._start_lock, suppress(queue.Empty):
+            while True:
+                self._write(*self._items.get_nowait())
+
     def _work(self) -> None:
         while True:
-            record, done = self._items.get()
-            self._began_at = time.monotonic()
+            self._write(*self._items.get())
+
+    def _write(self, record: logging.LogRecord | None, done: threading.Event) -> None:
+        self._began_at = time.monotonic()
+        with suppress(Exception):
+            if record is None:
+                self._target.retry()
+            else:
+                self._target.emit(record)
+        self._began_at = None
+        self._is_waited_for = True
+        done.set()
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
             with suppress(Exception):
-                if record is None:
-                    self._target.retry()
-                else:
-                    self._target.emit(record)
-            self._began_at = None
-            self._is_waited_for = True
-            done.set()
-            dropped, self._dropped = self._dropped, 0
-            if dropped:
-                with suppress(Exception):
-                    self._target.dropped(dropped)
+                self._target.dropped(dropped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from assumed.engine.events import ProfileEvent
@@ -24,7 +25,7 @@ class MetricsListener(Protocol):
 
 
 class CompositeObserver:
-    """Passes every event of a profile to the metrics and the hooks.
+    """The metrics and the hooks, and what publishes the metrics.
 
     Args:
         metrics: counts the events.
@@ -47,10 +48,10 @@ class CompositeObserver:
         self._listener.open(configuration.metrics_port)
         self._textfile.configure(configuration.metrics_textfile)
 
-    def on_event(self, profile_event: ProfileEvent) -> None:
-        """Handle an event; return at once."""
-        self._metrics.on_event(profile_event)
-        self._hooks.on_event(profile_event)
+    @property
+    def of_events(self) -> Sequence[Callable[[ProfileEvent], None]]:
+        """What has to be called with every event; each returns at once."""
+        return self._metrics.on_event, self._hooks.on_event
 
     def stop(self) -> None:
         """Stop the hooks and close the port."""

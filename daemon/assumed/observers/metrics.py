@@ -51,12 +51,15 @@ class Metrics:
         with self._lock:
             self._sts_requests.add(seconds)
 
-    def text(self, status: Status, *, file_writes: int) -> bytes:
+    def text(
+        self, status: Status, *, file_writes: int, internal_errors: Mapping[str, int]
+    ) -> bytes:
         """Return all metrics in the text format of Prometheus.
 
         Args:
             status: the status of the daemon and of all profiles.
             file_writes: how many times the credentials file was written.
+            internal_errors: how many errors each part of the daemon has had.
         """
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
 
@@ -65,12 +68,16 @@ class Metrics:
         registry = CollectorRegistry()
         registry.register(
             _Collector(
-                [*self._counters(file_writes), *_daemon_metrics(status), *_profile_metrics(status)]
+                [
+                    *self._counters(file_writes, internal_errors),
+                    *_daemon_metrics(status),
+                    *_profile_metrics(status),
+                ]
             )
         )
         return generate_latest(registry)
 
-    def _counters(self, file_writes: int) -> Iterator[Metric]:
+    def _counters(self, file_writes: int, internal_errors: Mapping[str, int]) -> Iterator[Metric]:
         from prometheus_client.core import (  # noqa: PLC0415
             CounterMetricFamily,
             HistogramMetricFamily,
@@ -106,6 +113,12 @@ class Metrics:
             "Writes of the credentials file.",
             value=file_writes,
         )
+        errors = CounterMetricFamily(
+            "assumed_internal_errors", "Errors in assumed itself that were caught.", labels=["part"]
+        )
+        for part, count in internal_errors.items():
+            errors.add_metric([part], count)
+        yield errors
 
 
 class _Histogram:

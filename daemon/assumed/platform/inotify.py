@@ -20,7 +20,9 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
+from assumed.local_faults import LOCAL_FAULTS, thread_shortage
 from assumed.logs import event
 
 # Not every write, open and read: a change is complete when the file is closed or has its name.
@@ -34,49 +36,78 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]
 
 
+_FAULT = "inotify watches are used up, so changes are noticed within 15 s"
+
+
 class DirectoryWatcher:
     """Calls `on_change` from its own thread when files change in one of the directories."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._handler = _ChangeHandler(on_change)
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
         self._watched: set[Path] = set()
         self._is_failure_logged = False
 
     def start(self) -> None:
         """Start watching; `watch` adds the directories."""
-        self._observer.start()
+        self._start_observer()
 
     def watch(self, directories: Iterable[Path]) -> None:
         """Watch these directories too.
 
         A directory that does not exist is skipped: call this again once it does.
         """
+        observer = self._observer or self._start_observer()
+        if observer is None:
+            return
         for directory in directories:
             if directory in self._watched or not os.path.isdir(directory):  # noqa: PTH112 - is_dir raises on a fault
                 continue
             try:
-                self._observer.schedule(self._handler, str(directory), event_filter=_EVENTS)
+                observer.schedule(self._handler, str(directory), event_filter=_EVENTS)
+            except RuntimeError as error:
+                thread_shortage(error)
+                return
             except OSError as error:
                 self._log_failure(directory, error)
                 return
             self._watched.add(directory)
+        if self._is_failure_logged:
+            self._is_failure_logged = False
+            LOCAL_FAULTS.end(_FAULT)
+            event(logging.INFO, "file_watch_available")
 
     def stop(self) -> None:
         """Stop watching; return at once."""
-        self._observer.stop()
+        if self._observer is not None:
+            self._observer.stop()
 
-    def _log_failure(self, directory: Path, error: OSError) -> None:
+    def _start_observer(self) -> BaseObserver | None:
+        """Start the threads; return None if that fails, which the next call tries again."""
+        try:
+            observer = Observer()
+            observer.start()
+        except RuntimeError as error:
+            thread_shortage(error)
+            return None
+        except OSError as error:
+            self._log_failure(None, error)
+            return None
+        self._observer = observer
+        return observer
+
+    def _log_failure(self, directory: Path | None, error: OSError) -> None:
         if self._is_failure_logged:
             return
         self._is_failure_logged = True
+        LOCAL_FAULTS.begin(_FAULT)
         event(
             logging.WARNING,
             "file_watch_unavailable",
             path=directory,
             error=error.strerror,
             hint="changes are noticed within 15 s; to notice them at once, raise the sysctl "
-            "fs.inotify.max_user_watches",
+            "fs.inotify.max_user_watches or fs.inotify.max_user_instances",
         )
 
 

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -45,8 +46,14 @@ from assumed.server.http import (
     HttpServer,
     is_loopback_host,
     json_response,
-    listen_on_loopback,
 )
+from assumed.server.listeners import (
+    ListenerStore,
+    NullListenerStore,
+    listen_and_keep,
+    take_loopback,
+)
+from assumed.server.peers import LoopbackPeers
 from assumed.server.threads import WorkerThreads, result_of
 from assumed.server.tokens import TokenStore
 from assumed.server.unix_socket import private_directory
@@ -59,6 +66,7 @@ _LOGIN_REQUIRED_CODES = REJECTED_CREDENTIALS | {
 }
 _PATH = b"/v1/credentials/"
 _DIRECTORY_PREFIX = "endpoint-"
+_LISTENER = "endpoint"
 # botocore gives up on a request after 2 s (utils.py, ContainerMetadataFetcher).
 _REFRESH_TIMEOUT_SECONDS = 1.5
 
@@ -79,24 +87,41 @@ class Tokens(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenEndpoint:
+    server: HttpServer
+    tokens: TokenStore
+    peers: LoopbackPeers
+    port: int
+
+
 class ContainerCredentialsEndpoint:
     """The container credentials endpoint of this process, opened on first use; thread-safe.
 
     The port is part of the name of a directory that holds the token files and stays when the
     process ends: commands that use the endpoint know only this port and these files, so the next
-    daemon must listen there. If another process has taken the port, the directory is removed.
-    Otherwise SDKs would send tokens that are valid at the new port to the process at the old one.
+    daemon must listen there. The tokens stay valid if the listening socket was kept. Otherwise
+    another process may have listened there, and SDKs may have sent it the tokens, so that they are
+    replaced. If another process has taken the port, the directory is removed: SDKs would send
+    tokens that are valid at the new port to the process at the old one.
 
     Args:
         source: of the credentials.
         directory: with mode 0700, for the directory of the endpoint.
+        listeners: keeps the listening socket.
     """
 
-    def __init__(self, source: CredentialsSource, directory: Path) -> None:
+    def __init__(
+        self,
+        source: CredentialsSource,
+        directory: Path,
+        listeners: ListenerStore | None = None,
+    ) -> None:
         self._source = source
         self._directory = directory
+        self._listeners = listeners or NullListenerStore()
         self._lock = threading.Lock()
-        self._open: tuple[HttpServer, TokenStore, int] | None = None
+        self._open: _OpenEndpoint | None = None
 
     def address(self, profile: str) -> EndpointAddress:
         """Return the URL and the token file of a profile; open the endpoint if it is closed.
@@ -107,11 +132,10 @@ class ContainerCredentialsEndpoint:
         try:
             with self._lock:
                 if self._open is None:
-                    self._open = self._start(listen_on_loopback())
-                _, tokens, port = self._open
+                    self._open = self._start(listen_and_keep(self._listeners, _LISTENER))
                 return EndpointAddress(
-                    url=f"http://{LOOPBACK}:{port}{_PATH.decode()}{_quoted(profile)}",
-                    token_file=tokens.path(profile),
+                    url=f"http://{LOOPBACK}:{self._open.port}{_PATH.decode()}{_quoted(profile)}",
+                    token_file=self._open.tokens.path(profile),
                 )
         except OSError as error:
             raise DaemonUnreachableError(
@@ -122,11 +146,17 @@ class ContainerCredentialsEndpoint:
     def restore(self) -> None:
         """Listen again on the port of an earlier process of this user; log if that fails."""
         with self._lock:
+            if (kept := take_loopback(self._listeners, _LISTENER)) is not None:
+                self._restore_kept(kept)
+            own = None if self._open is None else self._name(self._open.port)
             for directory in sorted(self._directory.glob(f"{_DIRECTORY_PREFIX}*")):
+                if directory.name == own:
+                    continue
                 try:
                     if self._open is None:
                         port = int(directory.name.removeprefix(_DIRECTORY_PREFIX))
-                        self._open = self._start(listen_on_loopback(port))
+                        listener = listen_and_keep(self._listeners, _LISTENER, port)
+                        self._open = self._start(listener)
                         continue
                 except (OSError, ValueError, OverflowError, AssumedError) as error:
                     event(
@@ -142,29 +172,61 @@ class ContainerCredentialsEndpoint:
         with self._lock:
             if self._open is not None:
                 try:
-                    self._open[1].restore()
+                    self._open.tokens.restore()
                 except (OSError, AssumedError) as error:
                     event(logging.WARNING, "endpoint_restore_failed", error=str(error))
+
+    def drain(self) -> None:
+        """Accept no more connections, and answer those that are open within 0.1 seconds."""
+        with self._lock:
+            if self._open is not None:
+                self._open.server.drain()
 
     def close(self) -> None:
         """Close the endpoint."""
         with self._lock:
             if self._open is not None:
-                self._open[0].stop()
+                self._open.server.stop()
+                self._open.peers.close()
                 self._open = None
 
-    def _start(self, listener: socket.socket) -> tuple[HttpServer, TokenStore, int]:
+    def _restore_kept(self, listener: socket.socket) -> None:
+        if (self._directory / self._name(listener.getsockname()[1])).is_dir():
+            with suppress(OSError, AssumedError):
+                self._open = self._start(listener, has_kept_port=True)
+                return
+        # No command knows its tokens any more.
+        listener.close()
+        self._listeners.drop(_LISTENER)
+
+    @staticmethod
+    def _name(port: int) -> str:
+        return f"{_DIRECTORY_PREFIX}{port}"
+
+    def _start(self, listener: socket.socket, *, has_kept_port: bool = False) -> _OpenEndpoint:
         port: int = listener.getsockname()[1]
         try:
             private_directory(self._directory)
-            tokens = TokenStore(self._directory / f"{_DIRECTORY_PREFIX}{port}")
+            directory = self._directory / self._name(port)
+            tokens = TokenStore(directory, keeps_tokens=has_kept_port)
         except BaseException:
             listener.close()
             raise
+        peers = LoopbackPeers(port)
         handler = CredentialsHandler(self._source, tokens, port=port)
-        server = HttpServer(listener, handler.handle, name="container-credentials")
-        server.start()
-        return server, tokens, port
+        server = HttpServer(
+            listener,
+            handler.handle,
+            name="container-credentials",
+            is_unwelcome=peers.is_other_user,
+        )
+        try:
+            server.start()
+        except AssumedError:
+            server.stop()
+            peers.close()
+            raise
+        return _OpenEndpoint(server, tokens, peers, port)
 
 
 class CredentialsHandler:

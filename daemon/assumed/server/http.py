@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
+import struct
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
@@ -21,12 +23,16 @@ from http import HTTPStatus
 import h11
 
 from assumed.errors import UnexpectedError
+from assumed.local_faults import LOCAL_FAULTS, thread_shortage
 from assumed.logs.events import event
+from assumed.server.flood import FloodFilter, IsUnwelcome
 
 LOOPBACK = "127.0.0.1"
 
 _MAX_ACCEPTS = 64
 _PAUSE_SECONDS = 1.0
+# Closes with a reset: no connection remains in TIME_WAIT.
+_RESET = struct.pack("ii", 1, 0)
 _READ_BYTES = 16 * 1024
 _WRITE_BYTES = 64 * 1024
 _STOP_SECONDS = 0.1
@@ -138,31 +144,59 @@ class HttpServer:
             not block (see `threads.WorkerThreads`). It is cancelled if the client disconnects.
         name: of the server, for its thread and the log.
         limits: for its clients.
+        is_unwelcome: whose connections are dropped first; see `flood.FloodFilter`.
     """
 
     def __init__(
-        self, listener: socket.socket, handler: Handler, *, name: str, limits: Limits | None = None
+        self,
+        listener: socket.socket,
+        handler: Handler,
+        *,
+        name: str,
+        limits: Limits | None = None,
+        is_unwelcome: IsUnwelcome | None = None,
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._handler = handler
         self._name = name
         self._limits = limits or Limits()
+        self._flood = FloodFilter(is_unwelcome, connections=self._limits.connections)
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._is_pause_logged = False
+        self._reserve = _open_reserve()
+        """A descriptor to close for a connection when none is left; None if it is in use."""
+        self._is_draining = False
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start serving; connections that were made before wait in the listener's queue."""
-        self._thread.start()
+        """Start serving; connections that were made before wait in the listener's queue.
+
+        Raises:
+            LocalFaultError: the system has no thread left.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            raise thread_shortage(error) from error
+
+    def drain(self) -> None:
+        """Accept no more connections, and wait up to 0.1 seconds until those that are open end."""
+        if self._thread.ident is None:
+            return
+        with suppress(RuntimeError, TimeoutError):  # the loop is closed, or stuck
+            draining = asyncio.run_coroutine_threadsafe(self._drain(), self._loop)
+            draining.result(2 * _STOP_SECONDS)
 
     def stop(self) -> None:
         """Stop serving within 0.2 seconds; requests that take longer are cut off."""
         if self._thread.ident is None:
             self._loop.close()
             self._listener.close()
+            self._close_reserve()
             return
         with suppress(RuntimeError):  # the loop is closed: the server has stopped already
             self._loop.call_soon_threadsafe(self._stopping.set)
@@ -177,23 +211,44 @@ class HttpServer:
         await self._stopping.wait()
         self._loop.remove_reader(self._listener)
         self._listener.close()
+        self._close_reserve()
         busy = [task for task, connection in self._connections.items() if connection.has_request]
         if busy:
             # The scheduler has stopped before, so that most of them are about to be answered.
             await asyncio.wait(busy, timeout=_STOP_SECONDS)
         # The runner cancels the others.
 
+    async def _drain(self) -> None:
+        self._is_draining = True
+        self._loop.remove_reader(self._listener)
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=_STOP_SECONDS)
+
     def _accept(self) -> None:
         for _ in range(_MAX_ACCEPTS):
             try:
-                accepted = self._listener.accept()[0]
+                accepted, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 self._is_pause_logged = False
+                self._flood.queue_is_empty()
                 return
             except OSError as error:
-                self._pause(error)
-                return
-            self._register(accepted)
+                LOCAL_FAULTS.report(error)
+                if self._reserve is None:
+                    self._pause(error)
+                    return
+                # One client at a time is answered with it, also if no descriptor is left.
+                os.close(self._reserve)
+                self._reserve = None
+                continue
+            if self._flood.drops(
+                address, open_connections=len(self._connections), now=self._loop.time()
+            ):
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                accepted.close()
+                self._restore_reserve()
+            else:
+                self._register(accepted)
 
     def _pause(self, error: OSError) -> None:
         # No descriptor is free (EMFILE), and the listener stays readable: asyncio's own server
@@ -210,8 +265,18 @@ class HttpServer:
                 hint="new connections wait; if this lasts, raise the limit of open files",
             )
 
+    def _restore_reserve(self) -> None:
+        if self._reserve is None:
+            self._reserve = _open_reserve()
+
+    def _close_reserve(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
     def _unpause(self) -> None:
-        if not self._stopping.is_set():
+        self._restore_reserve()
+        if not self._stopping.is_set() and not self._is_draining:
             self._loop.add_reader(self._listener, self._accept)
 
     def _register(self, accepted: socket.socket) -> None:
@@ -233,8 +298,15 @@ class HttpServer:
     def _unregister(self, task: asyncio.Task[None], connection: _Connection) -> None:
         self._connections.pop(task, None)
         connection.close()
+        self._restore_reserve()
         if not task.cancelled() and (error := task.exception()) is not None:
             event(logging.ERROR, "internal_error", exc_info=error)
+
+
+def _open_reserve() -> int | None:
+    with suppress(OSError):
+        return os.open("/", os.O_PATH | os.O_CLOEXEC)
+    return None
 
 
 class _Connection:

@@ -18,7 +18,12 @@ from assumed.server.http import (
     HttpResponse,
     HttpServer,
     is_loopback_host,
-    listen_on_loopback,
+)
+from assumed.server.listeners import (
+    ListenerStore,
+    NullListenerStore,
+    listen_and_keep,
+    take_loopback,
 )
 from assumed.server.threads import WorkerThreads
 
@@ -26,6 +31,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text format of Prometheus."""
 _PATH = b"/metrics"
 _MAX_AGE_SECONDS = 1.0
+_LISTENER = "metrics"
 
 
 class MetricsServer:
@@ -33,10 +39,12 @@ class MetricsServer:
 
     Args:
         text: returns the metrics; called from a thread of its own.
+        listeners: keeps the listening socket.
     """
 
-    def __init__(self, text: Callable[[], bytes]) -> None:
+    def __init__(self, text: Callable[[], bytes], listeners: ListenerStore | None = None) -> None:
         self._text = text
+        self._listeners = listeners or NullListenerStore()
         self._port: int | None = None
         self._server: HttpServer | None = None
 
@@ -51,9 +59,12 @@ class MetricsServer:
         self.close()
         self._port = port
         if port is None:
+            self._listeners.drop(_LISTENER)
             return
         try:
-            listener = listen_on_loopback(port)
+            listener = take_loopback(self._listeners, _LISTENER, port=port) or listen_and_keep(
+                self._listeners, _LISTENER, port
+            )
         except OSError as error:
             event(
                 logging.WARNING,

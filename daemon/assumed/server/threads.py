@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from assumed.local_faults import thread_shortage
+
 _IDLE_SECONDS = 10.0
 
 _Result = TypeVar("_Result")
@@ -39,18 +41,24 @@ class WorkerThreads:
     async def run(self, call: Callable[[], _Result]) -> _Result:
         """Return the result of `call`, which a thread makes.
 
-        If this is cancelled, a call that waits for a thread is not made.
-
-        Raises:
-            RuntimeError: the system has no thread left.
+        If this is cancelled, a call that waits for a thread is not made. If the system has no
+        thread left, the event loop makes the call itself.
         """
         future: Future[_Result] = Future()
         with self._lock:
             if self._threads < min(self._unfinished + 1, self._max_threads):
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
-                self._threads += 1
-            self._calls.put((future, call))
-            self._unfinished += 1
+                try:
+                    threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                    self._threads += 1
+                except RuntimeError as error:
+                    thread_shortage(error)
+            has_thread = self._threads > 0
+            if has_thread:
+                self._calls.put((future, call))
+                self._unfinished += 1
+        if not has_thread:
+            # Other clients wait meanwhile, which is better than no answer.
+            return call()
         return await asyncio.wrap_future(future)
 
     def _work(self) -> None:

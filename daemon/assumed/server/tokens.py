@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
+import stat
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from assumed.fsutil import replace_file
+from assumed.fsutil import PRIVATE_MODE, replace_file
 from assumed.server.unix_socket import private_directory
 
 _SUFFIX = ".token"
 _BYTES = 32
+_TOKEN = re.compile(rb"[\w-]{43}")
 
 
 class TokenStore:
@@ -20,17 +24,26 @@ class TokenStore:
     others: while no daemon listened on the port, another process could, and SDKs would have sent
     them to it.
 
+    Args:
+        directory: created if it is missing.
+        keeps_tokens: of an earlier process, since no other process could listen on the port.
+
     Raises:
         DaemonUnreachableError: the directory is a link, or belongs to another user.
         OSError: the directory cannot be created or read.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keeps_tokens: bool = False) -> None:
         self._directory = directory
         self._tokens: dict[str, bytes] = {}
         private_directory(directory)
         for path in directory.glob(f"*{_SUFFIX}"):
-            self._create(unquote(path.name.removesuffix(_SUFFIX)), path)
+            profile = unquote(path.name.removesuffix(_SUFFIX))
+            token = _read(path) if keeps_tokens else None
+            if token is None:
+                self._create(profile, path)
+            else:
+                self._tokens[profile] = token
 
     def path(self, profile: str) -> Path:
         """Return the token file of a profile; create it if it is missing.
@@ -69,3 +82,22 @@ class TokenStore:
         # newline, which botocore refuses (credentials.py, ContainerProvider._validate_auth_token).
         replace_file(path, token)
         self._tokens[profile] = token
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the token in a file; None if it is not a file that `TokenStore` has written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        is_own = status.st_uid == os.geteuid() and status.st_nlink == 1
+        if (
+            not is_own
+            or not stat.S_ISREG(status.st_mode)
+            or stat.S_IMODE(status.st_mode) != PRIVATE_MODE
+        ):
+            return None
+        token = file.read(_BYTES * 2)
+    return token if _TOKEN.fullmatch(token) else None

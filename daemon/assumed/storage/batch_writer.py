@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from assumed.clock import Clock
 from assumed.errors import CredentialsFileUnwritableError
+from assumed.local_faults import thread_shortage
 
 _WINDOW_SECONDS = 0.05
 # While more requests keep arriving, writes use no more than this share of one processor.
@@ -67,6 +69,7 @@ class BatchWriter(Generic[RequestT]):
         """
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()
+        has_thread = True
         with self._changed:
             if self._is_closed:
                 future.set_exception(
@@ -75,18 +78,15 @@ class BatchWriter(Generic[RequestT]):
                 return future
             self._waiting.append((request, future))
             if not self._is_running:
+                self._is_running = True
                 try:
                     threading.Thread(target=self._run, name="write", daemon=True).start()
                 except RuntimeError as error:
-                    self._waiting.pop()
-                    future.set_exception(
-                        CredentialsFileUnwritableError(
-                            f"cannot start a thread to write: {error}",
-                            hint="raise the limit: `ulimit -u`, or TasksMax= of the systemd unit",
-                        )
-                    )
-                    return future
-                self._is_running = True
+                    thread_shortage(error)
+                    has_thread = False
+        if not has_thread:
+            # On this thread, with what others have submitted meanwhile.
+            self._run()
         return future
 
     def close(self) -> None:
@@ -100,17 +100,11 @@ class BatchWriter(Generic[RequestT]):
 
     def _run(self) -> None:
         while True:
-            self._wait_for_batch()
+            with suppress(Exception):  # otherwise the write begins at once
+                self._wait_for_batch()
             with self._changed:
                 batch, self._waiting = self._waiting, []
-            self._began_at, used_before = self._clock.boottime(), self._processor_time()
-            errors: Sequence[BaseException | None]
-            try:
-                errors = self._write([request for request, _ in batch])
-            except BaseException as error:  # noqa: BLE001 -- it becomes the result of each request
-                errors = [error] * len(batch)
-            self._cost = self._processor_time() - used_before
-            for (_, future), error_of_request in zip(batch, errors, strict=True):
+            for (_, future), error_of_request in zip(batch, self._results(batch), strict=True):
                 if error_of_request is None:
                     future.set_result(None)
                 else:
@@ -120,6 +114,18 @@ class BatchWriter(Generic[RequestT]):
                     self._is_running = False
                     self._changed.notify_all()
                     return
+
+    def _results(
+        self, batch: Sequence[tuple[RequestT, Future[None]]]
+    ) -> Sequence[BaseException | None]:
+        """Write a batch, and return the error of each request; never raise."""
+        try:
+            self._began_at, used_before = self._clock.boottime(), self._processor_time()
+            errors = self._write([request for request, _ in batch])
+            self._cost = self._processor_time() - used_before
+            return [error for _, error in zip(batch, errors, strict=True)]
+        except BaseException as error:  # noqa: BLE001 - it becomes the result of each request
+            return [error] * len(batch)
 
     def _wait_for_batch(self) -> None:
         remaining = self._began_at + _WINDOW_SECONDS - self._clock.boottime()

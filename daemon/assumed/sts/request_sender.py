@@ -12,6 +12,7 @@ from botocore import exceptions, xform_name
 
 from assumed.clock import Clock
 from assumed.errors import ClockSkewedError
+from assumed.progress import waiting_for
 from assumed.sts.clock_skew import ClockSkewTracker
 from assumed.sts.direct_calls import DirectClient
 from assumed.sts.errors import Call, translate_error
@@ -114,7 +115,8 @@ class RequestSender:
         method: Callable[..., Mapping[str, Any]] = getattr(client, xform_name(operation))
         url = client.meta.endpoint_url
         try:
-            response = _call(method, parameters)
+            with waiting_for(f"STS endpoint {url}"):
+                response = _call(method, parameters)
         except Exception as error:  # noqa: BLE001 - botocore's parser raises exceptions of any kind
             is_new_skew = isinstance(error, exceptions.ClientError) and self._update_skew(
                 url, error.response

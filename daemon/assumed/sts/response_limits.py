@@ -1,7 +1,8 @@
-"""Limits for the responses that botocore reads: 1 MiB and 15 seconds each, headers included.
+"""Limits for the requests that botocore makes: 15 seconds each, and 1 MiB for the response.
 
-The time-out of a socket applies to each read. A server that sends a byte every few seconds never
-reaches it.
+The 15 seconds count for everything: the lookup of the name, the connection, TLS, a proxy, and the
+response. The time-out of a socket applies to each read, so a server that sends a byte every few
+seconds never reaches it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,39 @@ from __future__ import annotations
 import io
 import logging
 import socket
+import threading
 import time
 from functools import cache
 from http.client import HTTPResponse
 from typing import Any
 
+from botocore import httpsession
+
 from assumed.logs.events import event
+from assumed.sts.connecting import open_connection
 
 MAX_BYTES = 1 << 20
 MAX_SECONDS = 15.0
+_urllib3: Any = httpsession
+"""Has the exceptions of urllib3 that botocore translates."""
+_MIN_SECONDS = 0.001
+"""A time-out of zero would mean not to wait at all."""
+
+
+class _Request(threading.local):
+    """The request that a thread makes."""
+
+    ends_at: float | None = None
+    """When its time is over, by `time.monotonic`; None if there is no request."""
+
+    def remaining(self) -> float:
+        """Return the seconds that remain."""
+        if self.ends_at is None:
+            return MAX_SECONDS
+        return max(0.0, self.ends_at - time.monotonic())
+
+
+_request = _Request()
 
 
 class ResponseLimitError(Exception):
@@ -31,7 +56,7 @@ class _LimitedReader(io.RawIOBase):
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._timeout: float | None = sock.gettimeout()
-        self._deadline = time.monotonic() + MAX_SECONDS
+        self._deadline = _request.ends_at or time.monotonic() + MAX_SECONDS
         self._bytes_left = MAX_BYTES
 
     def readable(self) -> bool:
@@ -81,13 +106,58 @@ class _LimitedResponse(HTTPResponse):
         super().__init__(_LimitedSocket(sock), *arguments, **options)  # type: ignore[arg-type]
 
 
+class _LimitedConnection:
+    """What is added to a connection of urllib3."""
+
+    sock: socket.socket | None
+
+    def _new_conn(self) -> socket.socket:
+        connection: Any = self
+        try:
+            host, port, options = connection._dns_host, connection.port, connection.socket_options
+            timeout = connection.timeout
+        except AttributeError as error:
+            _log_unavailable(type(error).__name__)
+            return super()._new_conn()  # type: ignore[misc, no-any-return]
+        remaining = _request.remaining()
+        seconds = remaining if timeout is None else min(timeout, remaining)
+        try:
+            opened = open_connection(host, port, seconds=seconds, options=options or ())
+        except TimeoutError as error:
+            raise _urllib3.URLLib3ConnectTimeoutError(
+                connection, f"no address of {host} answers"
+            ) from error
+        except OSError as error:
+            raise _urllib3.NewConnectionError(connection, str(error)) from error
+        # For TLS and the request; the response has its own limit.
+        opened.settimeout(max(_MIN_SECONDS, min(seconds, _request.remaining())))
+        return opened
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        if self.sock is not None:
+            self.sock.settimeout(max(_MIN_SECONDS, _request.remaining()))
+
+
+class _LimitedPool:
+    """What is added to a pool of connections of urllib3."""
+
+    def urlopen(self, *arguments: Any, **options: Any) -> Any:
+        """Make a request, within its time."""
+        _request.ends_at = time.monotonic() + MAX_SECONDS
+        try:
+            return super().urlopen(*arguments, **options)  # type: ignore[misc]
+        finally:
+            _request.ends_at = None
+
+
 def limit_client(client: Any) -> None:
-    """Limit the responses that a client of botocore reads; see `limit_responses`."""
+    """Limit the requests of a client of botocore; see `limit_responses`."""
     limit_responses(getattr(getattr(client, "_endpoint", None), "http_session", None))
 
 
 def limit_responses(http_session: Any) -> None:
-    """Limit the responses that an HTTP session of botocore reads.
+    """Limit the requests that an HTTP session of botocore makes, and their responses.
 
     If botocore has changed, its own time-outs remain, and a warning is logged.
     """
@@ -101,10 +171,10 @@ def limit_responses(http_session: Any) -> None:
 
 @cache
 def _limited(pool: Any) -> type:
-    """Return a subclass of a pool of urllib3 whose connections limit their responses."""
+    """Return a subclass of a pool of urllib3 whose connections have limits."""
     options = {"response_class": _LimitedResponse}
-    connection = type("LimitedConnection", (pool.ConnectionCls,), options)
-    return type("LimitedConnectionPool", (pool,), {"ConnectionCls": connection})
+    connection = type("LimitedConnection", (_LimitedConnection, pool.ConnectionCls), options)
+    return type("LimitedConnectionPool", (_LimitedPool, pool), {"ConnectionCls": connection})
 
 
 @cache

@@ -67,14 +67,19 @@ def reject_unsafe_request(*, request: Any = None, **_: Any) -> None:
             )
 
 
+_TIMEOUTS = (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError)
+
+
 def reject_retry(*, caught_exception: Exception | None = None, **_: Any) -> None:
-    """Keep botocore from repeating a request whose response was over the limits.
+    """Keep botocore from repeating a request that was over the limits, or had no answer in time.
 
     This is a handler of botocore's `needs-retry` event.
 
     Raises:
-        ResponseLimitError: the reason for the failure.
+        ResponseLimitError, HTTPClientError: the reason for the failure.
     """
+    if isinstance(caught_exception, _TIMEOUTS):
+        raise caught_exception
     if isinstance(caught_exception, exceptions.HTTPClientError):
         error = caught_exception.kwargs.get("error")
         if isinstance(error, ResponseLimitError):

@@ -94,7 +94,9 @@ def test_known_profiles_stay_usable_while_the_aws_files_are_unreadable(
     faults.number = 0
     assert profiles.resolve("keys").credentials().access_key_id == "AKIAOTHER"
     logged = [record.getMessage() for record in caplog.records]
-    assert logged == ["aws_files_unreadable", "aws_files_readable"]
+    # Once for this process, whatever meets the shortage.
+    of_files = [name for name in logged if name != "resource_exhausted"]
+    assert of_files == ["aws_files_unreadable", "aws_files_readable"]
 
 
 def test_only_files_that_were_read_make_a_source_missing(files: AwsFiles) -> None:
@@ -128,7 +130,7 @@ def test_a_credential_process_that_cannot_be_started_is_a_local_fault(
         raise OSError(number, os.strerror(number))
 
     files.process("{}")
-    monkeypatch.setattr("assumed.credential_sources.botocore_adapter.LimitedProcess", popen)
+    monkeypatch.setattr("assumed.credential_sources.process_output.subprocess.Popen", popen)
     with pytest.raises(LocalFaultError, match=os.strerror(number)):
         credentials_of("keys")
 

@@ -153,7 +153,7 @@ class TestWrite:
         simulation.store.unfinished = writes
         simulation.start(DEPLOY, READ)
         assert simulation.sts.called == ["deploy", "read"]
-        assert not simulation.scheduler.first_pass.done()
+        assert not simulation.scheduler.first_pass.done.done()
         assert simulation.status("deploy").refreshes == 0
         # A request while it is under way makes no second call.
         assert refresh(simulation, "deploy", force=True) == {}
@@ -162,7 +162,7 @@ class TestWrite:
         for written in writes:
             written.set_result(None)
         simulation.jobs.run_due()
-        assert simulation.scheduler.first_pass.done()
+        assert simulation.scheduler.first_pass.done.done()
         assert simulation.status("deploy").state is ProfileState.VALID
 
     def test_the_thread_of_the_store_applies_no_result(self, simulation: Simulation) -> None:

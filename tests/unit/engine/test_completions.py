@@ -206,7 +206,7 @@ class TestInternalError:
             patch.setattr(CompletionHandler, method, _raises(ZeroDivisionError()))
             simulation.start(DEPLOY, READ)
             assert {event["profile"] for event in logged(caplog, "internal_error")} >= {"deploy"}
-        assert simulation.scheduler.first_pass.done()
+        assert simulation.scheduler.first_pass.done.done()
         simulation.run_for(MINUTE)
         states = {status.state for status in simulation.scheduler.statuses()}
         assert states == {ProfileState.VALID}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from threading import Event, Semaphore, Thread, current_thread
@@ -46,11 +47,13 @@ class OnePass(BaseScheduler):  # type: ignore[misc]
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[int], OnePass]]:
+def start() -> Iterator[Callable[..., OnePass]]:
     started: list[OnePass] = []
 
-    def start(size: int) -> OnePass:
-        started.append(OnePass(WorkerPool(size)))
+    def start(size: int, waiting: Any = None) -> OnePass:
+        threads = WorkerPool(size)
+        threads._jobs = waiting or threads._jobs
+        started.append(OnePass(threads))
         return started[-1]
 
     yield start
@@ -70,14 +73,14 @@ class Hanging:
         self.goes_on.wait(TIMEOUT)
 
 
-def test_a_job_runs_on_a_daemon_thread(start: Callable[[int], OnePass]) -> None:
+def test_a_job_runs_on_a_daemon_thread(start: Callable[..., OnePass]) -> None:
     jobs = start(2)
     jobs.submit(lambda: (current_thread().daemon, current_thread().name))
     assert jobs.outcome().retval == (True, "refresh")
 
 
 def test_as_many_jobs_run_at_once_as_there_are_threads(
-    start: Callable[[int], OnePass],
+    start: Callable[..., OnePass],
 ) -> None:
     jobs = start(3)
     hanging = [Hanging() for _ in range(3)]
@@ -95,7 +98,7 @@ def test_as_many_jobs_run_at_once_as_there_are_threads(
         work.goes_on.set()
 
 
-def test_a_job_that_hangs_delays_no_other(start: Callable[[int], OnePass]) -> None:
+def test_a_job_that_hangs_delays_no_other(start: Callable[..., OnePass]) -> None:
     jobs = start(2)
     hanging = Hanging()
     jobs.submit(hanging)
@@ -133,11 +136,10 @@ class SlowHandOver:
 
 
 def test_a_thread_that_has_just_taken_a_job_is_not_free_for_the_next_one(
-    start: Callable[[int], OnePass],
+    start: Callable[..., OnePass],
 ) -> None:
-    jobs = start(2)
     hand_over = SlowHandOver()
-    jobs.threads._jobs = hand_over  # type: ignore[assignment]
+    jobs = start(2, hand_over)
     make_one_idle_thread(jobs, hand_over)
 
     hanging = Hanging()
@@ -153,11 +155,10 @@ def test_a_thread_that_has_just_taken_a_job_is_not_free_for_the_next_one(
 
 
 def test_one_thread_is_enough_for_jobs_that_come_one_by_one(
-    start: Callable[[int], OnePass],
+    start: Callable[..., OnePass],
 ) -> None:
-    jobs = start(8)
     hand_over = SlowHandOver()
-    jobs.threads._jobs = hand_over  # type: ignore[assignment]
+    jobs = start(8, hand_over)
     thread = make_one_idle_thread(jobs, hand_over)
     for _ in range(5):
         jobs.submit(current_thread)
@@ -178,7 +179,7 @@ def make_one_idle_thread(jobs: OnePass, hand_over: SlowHandOver) -> Thread:
 
 @pytest.mark.parametrize("error", [ValueError("an error"), SystemExit(1), KeyboardInterrupt()])
 def test_an_error_of_a_job_is_reported_and_its_thread_goes_on(
-    error: BaseException, start: Callable[[int], OnePass]
+    error: BaseException, start: Callable[..., OnePass]
 ) -> None:
     def fail() -> None:
         raise error
@@ -193,7 +194,7 @@ def test_an_error_of_a_job_is_reported_and_its_thread_goes_on(
 
 
 def test_a_shutdown_waits_for_no_job_and_ends_the_threads(
-    start: Callable[[int], OnePass],
+    start: Callable[..., OnePass],
 ) -> None:
     jobs = start(2)
     hanging = Hanging()
@@ -229,7 +230,7 @@ def test_a_shutdown_while_a_job_is_submitted_is_no_traceback() -> None:
 
 
 def test_a_job_behind_jobs_that_hang_gets_a_thread_of_its_own(
-    start: Callable[[int], OnePass],
+    start: Callable[..., OnePass],
 ) -> None:
     jobs, hang, done = start(2), Event(), Event()
     for _ in range(5):
@@ -241,7 +242,7 @@ def test_a_job_behind_jobs_that_hang_gets_a_thread_of_its_own(
         assert jobs.outcome().exception is None
 
 
-def test_the_job_with_the_smallest_argument_is_taken_first(start: Callable[[int], OnePass]) -> None:
+def test_the_job_with_the_smallest_argument_is_taken_first(start: Callable[..., OnePass]) -> None:
     jobs, hang, taken = start(1), Event(), list[float]()
     jobs.submit(hang.wait)
     for urgency in (3.0, 1.0, 2.0):
@@ -253,17 +254,22 @@ def test_the_job_with_the_smallest_argument_is_taken_first(start: Callable[[int]
     assert taken == [1.0, 2.0, 3.0]
 
 
-def test_a_thread_without_a_job_ends_and_the_next_job_gets_another(
+def test_threads_without_a_job_end_but_for_one_that_takes_the_next(
     start: Callable[[int], OnePass],
 ) -> None:
-    jobs = start(2)
-    jobs.threads.max_idle_seconds = 0.0
+    jobs, gate = start(2), Event()
+    jobs.threads.max_idle_seconds = 0.01
+    for _ in range(2):
+        jobs.submit(lambda: gate.wait(TIMEOUT) and current_thread())
+    gate.set()
+    threads = {jobs.outcome().retval for _ in range(2)}
+    assert len(threads) == 2
+    ends_at = time.monotonic() + TIMEOUT
+    while jobs.threads.threads > 1 and time.monotonic() < ends_at:
+        time.sleep(0.01)
     jobs.submit(current_thread)
-    first = jobs.outcome().retval
-    first.join(TIMEOUT)
-    assert not first.is_alive()
-    jobs.submit(current_thread)
-    assert jobs.outcome().retval is not first
+    assert jobs.outcome().retval in threads
+    assert jobs.threads.threads == 1
 
 
 def test_jobs_without_latency_leave_few_of_many_threads(start: Callable[[int], OnePass]) -> None:
@@ -290,6 +296,6 @@ def test_memory_is_returned_once_after_many_jobs(
     for _ in range(60):
         jobs.outcome()
     assert trimmed.acquire(timeout=TIMEOUT)
-    jobs.submit(current_thread)
-    jobs.outcome().retval.join(TIMEOUT)
-    assert not trimmed.acquire(blocking=False)
+    jobs.submit(lambda: None)
+    jobs.outcome()
+    assert not trimmed.acquire(timeout=0.1)

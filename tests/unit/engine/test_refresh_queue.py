@@ -40,7 +40,7 @@ class TestDueTime:
         fresh = issued(DEPLOY, NOON + HOUR)
         simulation.start(DEPLOY, stored={"deploy": fresh})
         assert simulation.sts.called == []
-        assert simulation.scheduler.first_pass.done()
+        assert simulation.scheduler.first_pass.done.done()
         status = simulation.status("deploy")
         assert (status.state, status.seconds_left) == (ProfileState.VALID, 3600)
         simulation.run_for(DUE + SECOND)
@@ -114,7 +114,7 @@ class TestChains:
         error = simulation.status("child").last_error
         assert error is not None
         assert error.code == "ParentNotReady"
-        assert simulation.scheduler.first_pass.done()
+        assert simulation.scheduler.first_pass.done.done()
         del simulation.sts.failing["deploy"]
         simulation.run_for(MINUTE)
         assert simulation.status("child").state is ProfileState.VALID

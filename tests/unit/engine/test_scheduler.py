@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from assumed.engine import event_log
 from assumed.errors import (
     CredentialsFileMalformedError,
     CredentialsFileUnwritableError,
@@ -247,12 +249,17 @@ class TestLock:
             simulation.sources.logins: ("expires_at", "remaining", "start"),
             simulation.sts: ("assume_role", "endpoint_url"),
             simulation.store: ("write", "remove"),
+            # The log may wait for a disk, and an observer for another thread.
+            event_log: ("event",),
         }
+        observer = SimpleNamespace(observe=lambda _: None)
+        guard(observer, "observe")
+        simulation.scheduler.subscribe(observer.observe)
         for owner, names in methods.items():
             for name in names:
                 guard(owner, name)
         yield
-        assert calls == {name for names in methods.values() for name in names}
+        assert calls == {name for names in methods.values() for name in names} | {"observe"}
 
     def test_no_file_is_read_and_no_call_is_made_under_the_lock(
         self, simulation: Simulation, unlocked: None, caplog: pytest.LogCaptureFixture

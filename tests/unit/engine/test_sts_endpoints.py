@@ -146,3 +146,12 @@ def _account_of(
     for source in sources.known.values():
         source.account_id = named
     return _prepared_account(refresher, definition)
+
+
+def test_endpoints_that_are_no_longer_used_are_forgotten_after_a_day() -> None:
+    endpoints = StsEndpoints()
+    for day in range(10):
+        endpoint = StsEndpoint(f"https://sts.region-{day}.amazonaws.com", "111122223333")
+        endpoints.throttled(endpoint, day * 86_400.0)
+        endpoints.reserve(endpoint, f"profile-{day}", day * 86_400.0)
+    assert len(endpoints._states) == len(endpoints._reservations) == 1

@@ -55,7 +55,8 @@ def test_composite_observer_passes_an_event_to_metrics_and_hooks(
     refreshed = ProfileEvent(
         event_type=EventType.REFRESHED, profile="deploy", role_arn=None, expires_at=NOON
     )
-    CompositeObserver(metrics, hooks, FakeListener(), textfile).on_event(refreshed)
+    for observer in CompositeObserver(metrics, hooks, FakeListener(), textfile).of_events:
+        observer(refreshed)
     assert hooks.events == metrics.events == [refreshed]
 
 

@@ -44,7 +44,7 @@ STATUS = Status(
 
 def samples(metrics: Metrics, status: Status = STATUS) -> dict[str, float]:
     """Return the samples, by name and label values."""
-    text = metrics.text(status, file_writes=7).decode()
+    text = metrics.text(status, file_writes=7, internal_errors={"schedule": 3}).decode()
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(text)
@@ -66,6 +66,7 @@ def test_text_has_the_status_of_the_daemon_and_its_profiles() -> None:
     assert shown["assumed_start_time_seconds"] == noon
     assert shown["assumed_config_rejected"] == 0
     assert shown["assumed_credentials_file_writes_total"] == 7
+    assert shown["assumed_internal_errors_total schedule"] == 3
     assert shown["assumed_profile_expiration_timestamp_seconds deploy"] == noon + 3600
     assert shown["assumed_profile_next_attempt_timestamp_seconds deploy"] == noon + 60
     assert shown["assumed_profile_refreshes_total deploy"] == 31
@@ -151,7 +152,7 @@ def test_every_metric_of_the_alert_rules_exists() -> None:
 
 
 def test_the_page_of_operations_explains_every_series() -> None:
-    text = Metrics().text(STATUS, file_writes=0).decode()
+    text = Metrics().text(STATUS, file_writes=0, internal_errors={"schedule": 0}).decode()
     families = re.findall(r"^# TYPE (\w+) ", text, re.M)
     assert len(families) > 10
     assert [name for name in families if f"`{name}" not in OPERATIONS] == []

@@ -29,6 +29,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
         "clock_skew_seconds",
         "endpoint_clock_skew_seconds",
         "log_error",
+        "local_fault",
     ]
     assert list(content["profiles"][0]) == [
         "profile",
@@ -46,6 +47,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
         "last_error",
         "mfa_serial",
         "login_expires_at",
+        "waiting_for",
+        "waiting_seconds",
         "region",
         "config_profiles",
     ]
@@ -60,6 +63,7 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
             "clock_skew_seconds": 0,
             "endpoint_clock_skew_seconds": {},
             "log_error": None,
+            "local_fault": None,
         },
         "profiles": [
             {
@@ -83,6 +87,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
                 },
                 "mfa_serial": None,
                 "login_expires_at": None,
+                "waiting_for": None,
+                "waiting_seconds": None,
                 "region": None,
                 "config_profiles": [],
             },
@@ -102,6 +108,8 @@ def test_status_to_json_has_the_documented_fields_in_order() -> None:
                 "last_error": None,
                 "mfa_serial": None,
                 "login_expires_at": None,
+                "waiting_for": None,
+                "waiting_seconds": None,
                 "region": None,
                 "config_profiles": [],
             },

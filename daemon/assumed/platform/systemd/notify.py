@@ -1,4 +1,4 @@
-"""Notifications to systemd: readiness, reload, stop, status line, watchdog.
+"""Notifications to systemd: readiness, reload, stop, status line, watchdog, sockets to keep.
 
 Source: sd_notify(3), sd_watchdog_enabled(3).
 """
@@ -6,7 +6,7 @@ Source: sd_notify(3), sd_watchdog_enabled(3).
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -52,14 +52,25 @@ class SystemdNotifier:
         """Reset the watchdog timer."""
         self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> bool:
+    def store_descriptor(self, name: str, descriptor: int) -> bool:
+        """Have a descriptor kept for the next process of the unit; return whether it was sent."""
+        return self._send(f"FDSTORE=1\nFDNAME={name}", [descriptor])
+
+    def remove_descriptor(self, name: str) -> None:
+        """Have a descriptor of this name closed that is kept."""
+        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def _send(self, message: str, descriptors: Sequence[int] = ()) -> bool:
         if not self._address:
             return False
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(_TIMEOUT_SECONDS)
             # Connected, because a wait for room only works on a connected socket (unix(7)).
             sender.connect(self._address)
-            sender.send(message.encode())
+            if descriptors:
+                socket.send_fds(sender, [message.encode()], descriptors)
+            else:
+                sender.send(message.encode())
             return True
         return False
 

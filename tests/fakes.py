@@ -31,6 +31,7 @@ from assumed.errors import (
 from assumed.models import (
     Credentials,
     ManagedProfile,
+    MfaCode,
     MfaSession,
     ProfileDefinition,
     ProfileStatus,
@@ -108,6 +109,9 @@ class FakeLogins:
         if self.ends_at is None or self.clock is None:
             return timedelta(0)
         return self.ends_at - self.clock.now()
+
+    def supply(self, source: MfaCode, code: str) -> None:
+        self.codes.append(code)
 
     def start(self, source: MfaSession, code: str) -> datetime:
         self.codes.append(code)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
+import shlex
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -86,7 +88,34 @@ def shortage(error: BaseException) -> OSError | None:
 
 def local_fault_hint(error: OSError) -> str:
     """Return what to do about a file that cannot be opened, or a process that cannot be started."""
+    is_denied = error.errno in {errno.EACCES, errno.EPERM} and error.filename is not None
+    if is_denied and (hint := foreign_owner_hint(str(error.filename))) is not None:
+        return hint
     return _RESOURCE_HINTS.get(error.errno or 0, "see `dmesg` and whether its file system is there")
+
+
+def foreign_owner(path: str | Path) -> str | None:
+    """Return the name of the other user that a file belongs to; None if it is ours, or for root."""
+    user = os.geteuid()
+    try:
+        owner = os.stat(path).st_uid  # noqa: PTH116 - of a path as an error names it
+    except OSError:
+        return None
+    if user in {owner, 0}:
+        return None
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return f"user ID {owner}"
+
+
+def foreign_owner_hint(path: str | Path) -> str | None:
+    """Return how to get back a file that belongs to another user; None as `foreign_owner`."""
+    owner = foreign_owner(path)
+    if owner is None:
+        return None
+    why = ", often because a command ran with sudo" if owner == "root" else ""
+    return f"it belongs to {owner}{why}: `sudo chown {os.geteuid()} {shlex.quote(str(path))}`"
 
 
 def create_directory(path: Path, *, exist_ok: bool = True) -> None:

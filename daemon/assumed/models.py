@@ -88,6 +88,29 @@ class MfaSession:
         return f"{self.profile} with MFA"
 
 
+@dataclass(frozen=True, slots=True)
+class MfaCode:
+    """A source profile whose AssumeRole calls carry an MFA code themselves: no session of its own.
+
+    STS limits a role that is assumed from an MFA session to an hour, but not this one. Each code is
+    valid once, so each definition needs its own.
+
+    Args:
+        profile: the source profile, which holds long-term keys.
+        serial: the serial number or ARN of the MFA device.
+        owner: the managed profile that the codes are for.
+        process: the command that prints a code; empty if the user enters it.
+    """
+
+    profile: SourceProfile
+    serial: str
+    owner: str
+    process: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.profile} with MFA"
+
+
 @unique
 class CredentialSource(StrEnum):
     """Credentials of the machine, by the values of `credential_source` in the AWS config file."""
@@ -97,7 +120,8 @@ class CredentialSource(StrEnum):
     ECS = "EcsContainer"
 
 
-RootSource = SourceProfile | MfaSession | WebIdentity | CredentialSource
+MfaDevice = MfaSession | MfaCode
+RootSource = SourceProfile | MfaDevice | WebIdentity | CredentialSource
 """The source at the start of a chain of roles."""
 Source = RootSource | ManagedProfile
 
@@ -194,12 +218,24 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
+class MfaToken:
+    """An MFA code for one call of AssumeRole, and the serial number or ARN of its device."""
+
+    serial: str
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceCredentials:
-    """The credentials that sign AssumeRole; `session_token` is None for long-term keys."""
+    """The credentials that sign AssumeRole; `session_token` is None for long-term keys.
+
+    `mfa` is sent with that call; None without a code.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(repr=False)
+    mfa: MfaToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,9 +353,10 @@ class ProfileStatus:
     `expires_at` and `login_expires_at` are by STS's clock. `seconds_left` is None if there is no
     session, and never negative; `lifetime_seconds` is the whole lifetime of that session. `store`
     is a `StorageMode`. `mfa_serial` is the device of the MFA session that the role is assumed
-    from, and `login_expires_at` the expiration of that session. `waiting_for` is what a refresh
-    that is under way waits for, and `waiting_seconds` since how long. `region` and
-    `config_profiles` are those of the definition.
+    from, and `login_expires_at` the expiration of that session; with `mfa_session: none`, the
+    device whose code each role session needs, and the expiration of the role session. `waiting_for`
+    is what a refresh that is under way waits for, and `waiting_seconds` since how long. `region`
+    and `config_profiles` are those of the definition.
     """
 
     profile: str

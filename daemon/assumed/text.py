@@ -30,6 +30,12 @@ def duration_literal(duration: "timedelta") -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes or not hours else "")
 
 
+def describe_clock_skew(ahead: "timedelta") -> str:
+    """Return how far this machine's clock is ahead of that of STS; behind it if negative."""
+    direction = "ahead of" if ahead.total_seconds() > 0 else "behind"
+    return f"this machine's clock is {format_duration(abs(ahead))} {direction} that of STS"
+
+
 def join_words(words: "Sequence[str]") -> str:
     """Return words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
     if len(words) < 2:  # noqa: PLR2004 - `and` needs two

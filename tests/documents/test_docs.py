@@ -161,7 +161,12 @@ def test_the_yaml_of_the_documents_is_a_configuration() -> None:
     plain = "\n".join(line.removeprefix("   ") for line in typed.splitlines())
     configuration = loader.parse(plain.encode(), Path("config.yaml"), user="me", host="here")
     assert list(configuration.profiles) == ["s3-read-only"]
-    expected = [["s3-read-only", "deploy", "agent"], ["deploy-fresh"], ["s3-read-only"]]
+    expected = [
+        ["s3-read-only", "deploy", "agent"],
+        ["deploy-fresh"],
+        ["s3-read-only"],
+        ["nightly-import"],
+    ]
     shown = re.findall(r"^```yaml\n(.*?)^```", REFERENCE, re.M | re.S)
     for text, names in zip(shown, expected, strict=True):
         configuration = loader.parse(text.encode(), Path("config.yaml"), user="me", host="here")

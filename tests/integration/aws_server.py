@@ -54,8 +54,8 @@ class ApiServer:
                 answer = self.aws.add_role(
                     asked["name"], *asked["statements"], trusts=asked["trusts"]
                 )
-            case "bucket":
-                self.aws.add_bucket(asked["name"], {"object": b""})
+            case "bucket" | "max_duration":
+                self._change(command, asked)
             case "fault":
                 with self._changed:
                     self._faults[asked["role_arn"]] = asked["fault"]
@@ -105,6 +105,14 @@ class ApiServer:
                 raise ValueError(command)
         return answer
 
+    def _change(self, command: str, asked: Any) -> None:
+        if command == "bucket":
+            self.aws.add_bucket(asked["name"], {"object": b""})
+        else:
+            self.aws.client("iam").update_role(
+                RoleName=asked["name"], MaxSessionDuration=asked["seconds"]
+            )
+
     def _layer(self, application: WSGIApplication) -> WSGIApplication:
         def layered(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             path = environ["PATH_INFO"]
@@ -135,12 +143,23 @@ class ApiServer:
                         "ExpiredTokenException",
                         "Token expired: current date/time must be before the expiration date/time",
                     )
+                if "TokenCode" in sent and not self._take_code(sent):
+                    return _wrong_code(start_response)
                 refusal = self._disturb(role_arn, start_response)
                 if refusal is not None:
                     return refusal
             return application(environ, start_response)
 
         return layered
+
+    def _take_code(self, asked: Mapping[str, str]) -> bool:
+        """Use up a code of a device, for GetSessionToken or AssumeRole; whether it was valid."""
+        device = self._mfa.get(asked.get("SerialNumber", ""), {"codes": []})
+        with self._lock:
+            is_right = asked.get("TokenCode") in device["codes"]
+            if is_right:
+                device["codes"].remove(asked["TokenCode"])
+        return is_right
 
     def _session_token(
         self, parameters: Mapping[str, list[str]], start_response: StartResponse
@@ -150,19 +169,11 @@ class ApiServer:
         The session is one of a role, so that moto knows its keys.
         """
         asked = {key: parameters[key][0] for key in parameters}
-        device = self._mfa.get(asked.get("SerialNumber", ""), {"codes": []})
         with self._lock:
             self._session_tokens.append(asked)
-            is_right = asked.get("TokenCode") in device["codes"]
-            if is_right:
-                device["codes"].remove(asked["TokenCode"])
-        if not is_right:
-            return error_response(
-                start_response,
-                "403 Forbidden",
-                "AccessDenied",
-                "MultiFactorAuthentication failed with invalid MFA one time pass code. ",
-            )
+        if not self._take_code(asked):
+            return _wrong_code(start_response)
+        device = self._mfa[asked["SerialNumber"]]
         session = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assume_role(
             region_name="us-east-1",
             role_session_name="mfa",
@@ -199,6 +210,15 @@ class ApiServer:
                 start_response("200 OK", [("Content-Length", str(len(body)))])
                 return [body]
         return None
+
+
+def _wrong_code(start_response: StartResponse) -> Iterable[bytes]:
+    return error_response(
+        start_response,
+        "403 Forbidden",
+        "AccessDenied",
+        "MultiFactorAuthentication failed with invalid MFA one time pass code. ",
+    )
 
 
 def signature_of(environ: WSGIEnvironment) -> dict[str, str]:

@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+from tests.integration.terminal import terminal
 from tests.integration.test_daemon import session_arn
 from tests.integration.world import SOURCE, World, wait_until
 
@@ -123,6 +124,101 @@ def test_mfa_process_gives_the_codes(world: World) -> None:
     assert (world.home / "runs").read_text() == "x", "once for both roles"
     assert "touch your key" not in world.written()
     assert "980071" not in world.written()
+
+
+def test_a_code_goes_with_each_assume_role_without_an_mfa_session(world: World) -> None:
+    roles = [world.add_role(), world.add_role()]
+    for role in roles:
+        world.server.allow_seconds(role, 43200)
+    serial = world.server.add_mfa("111111", "222222", "333333", role_arn=roles[0])
+    with_mfa(world, serial, *roles, mfa_session="none", duration_seconds="12h")
+    with world.running() as daemon:
+        assert set(world.states().values()) == {"needs-login"}
+        shown = " ".join(world.run("status").stdout.split())
+        assert f"the next session needs an MFA code of {serial} (`mfa_session: none`)" in shown
+        assert "enter one with `assumed login role0`; the daemon will retry after that" in shown
+        # One code each: the first line of standard input is for role0.
+        done = world.run("login", typed="111 111\n222222\n")
+        assert done.returncode == 0, done.stderr
+        assert f"role1: the MFA session of {serial} is valid for 11h59m" in done.stdout
+        assert world.states() == {"role0": "valid", "role1": "valid"}
+        (status, _) = world.status()["profiles"]
+        assert (status["mfa_serial"], status["lifetime_seconds"]) == (serial, 43200)
+        assert status["login_expires_at"] == status["expires_at"]
+        # It is due two hours before its end, as late as an MFA session is announced.
+        assert "in 9h" in world.run("status").stdout
+        wrong = world.run("login", "role0", typed="999999")
+        assert wrong.returncode == 1
+        assert "MfaCodeRejected: " in wrong.stderr
+        assert world.run("login", "role0", typed="333333").returncode == 0
+        assert daemon.stop() == 0
+    sent = world.server.requests(roles[0])
+    assert [each.get("TokenCode") for each in sent] == ["111111", "999999", "333333"]
+    assert {each["SerialNumber"] for each in sent} == {serial}
+    assert {each["DurationSeconds"] for each in sent} == {"43200"}
+    assert world.server.session_tokens(serial) == []
+    assert session_files(world) == []
+    # A restart needs no code.
+    with world.running():
+        assert set(world.states().values()) == {"valid"}
+    assert not any(code in world.written() for code in ("111111", "222222", "333333"))
+
+
+def test_a_code_without_an_mfa_session_needs_no_daemon(world: World) -> None:
+    role = world.add_role()
+    serial = world.server.add_mfa("111111", "222222", role_arn=role)
+    with_mfa(world, serial, role, mfa_session="none", duration_seconds="12h")
+    failed = world.run("refresh")
+    assert failed.returncode == 1
+    assert "with `assumed login role0`; then run the command again" in failed.stderr
+    # This role allows an hour; STS may have used up the code.
+    too_long = world.run("login", typed="111111")
+    assert too_long.returncode == 1
+    assert "enter the next one, whose session lasts an hour; or lower" in too_long.stderr
+    world.server.allow_seconds(role, 43200)
+    assert world.run("login", typed="222222").returncode == 0
+    assert world.caller("role0").startswith(session_arn(role))
+    assert world.run("refresh").stdout.startswith("role0: still fresh")
+
+
+def test_mfa_process_gives_the_code_of_each_assume_role(world: World) -> None:
+    role = world.add_role()
+    serial = world.server.add_mfa("980071", role_arn=role)
+    with_mfa(world, serial, role, mfa_session="none", mfa_process=["echo", "980071"])
+    assert world.run("refresh").returncode == 0
+    assert world.server.requests(role)[0]["TokenCode"] == "980071"
+
+
+def test_login_asks_three_times_on_a_terminal(world: World) -> None:
+    mfa = world.add_role()
+    role = world.add_role(trusts=mfa)
+    serial = world.server.add_mfa("980071", role_arn=mfa)
+    with_mfa(world, serial, role)
+    with terminal(world, *world.assumed, "login") as shell:
+        shell.wait_for("(for role0): ")
+        shell.type("12345\n")
+        shell.wait_for("an MFA code is six digits")
+        shell.wait_for("(for role0): ")
+        shell.type("654321\n")
+        shell.wait_for("MfaCodeRejected: ")
+        shell.wait_for("(for role0): ")
+        shell.type("980 071\n")
+        shell.wait_for("role0: refreshed, expires in")
+        assert shell.status() == 0
+    assert world.caller("role0").startswith(session_arn(role))
+
+
+def test_login_gives_up_after_the_third_wrong_code(world: World) -> None:
+    mfa = world.add_role()
+    serial = world.server.add_mfa(role_arn=mfa)
+    with_mfa(world, serial, world.add_role(trusts=mfa))
+    with terminal(world, *world.assumed, "login") as shell:
+        for code in ("654321", "654322", "654323"):
+            shell.wait_for("(for role0): ")
+            shell.type(f"{code}\n")
+            shell.wait_for("MfaCodeRejected: ")
+        assert shell.status() == 1
+    assert len(world.server.session_tokens(serial)) == 3
 
 
 def test_a_profile_can_hold_the_mfa_session_itself(world: World) -> None:

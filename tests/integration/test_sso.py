@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.integration.sso_portal import PROFILE, SESSION, Portal
+from tests.integration.terminal import terminal
 from tests.integration.test_daemon import session_arn
 from tests.integration.test_passing_faults import (
     FailingFiles,
@@ -63,6 +64,39 @@ def test_a_missing_login_is_reported_and_noticed_once_it_is_done(world: World, s
     assert sso.requests == ["/federation/credentials"]
 
 
+def test_login_offers_the_login_command_and_refreshes_what_waited(
+    world: World, sso: Portal
+) -> None:
+    own = world.add_role()
+    role = world.add_role(trusts=own)
+    issue(world, sso, own)
+    world.configure({"deploy": {"role_arn": role, "source_profile": "people"}})
+    # An AWS CLI whose login needs no browser: it writes the token's cache.
+    sso.log_in(world.home)
+    (world.home / ".aws/sso").rename(world.home / "logged-in")
+    aws = world.home / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(f'#!/bin/sh\necho "aws $*"\ncp -r {world.home}/logged-in ~/.aws/sso\n')
+    aws.chmod(0o700)
+    world.environ["PATH"] = f"{aws.parent}:{world.environ['PATH']}"
+    # Nobody is there to be asked.
+    alone = world.run("login")
+    assert alone.returncode == 1
+    assert alone.stderr == f"deploy: run `aws sso login --sso-session {SESSION}`\n"
+    with terminal(world, *world.assumed, "login") as shell:
+        shell.wait_for(f"deploy: run `aws sso login --sso-session {SESSION}` now? [Y/n]: ")
+        shell.type("n\n")
+        assert shell.status() == 1
+    with terminal(world, *world.assumed, "login", "deploy") as shell:
+        shell.wait_for("now? [Y/n]: ")
+        shell.type("\n")
+        shell.wait_for(f"aws sso login --sso-session {SESSION}")
+        shell.wait_for("deploy: refreshed, expires in")
+        assert shell.status() == 0
+    assert world.caller("deploy").startswith(session_arn(role))
+    assert world.run("login").stdout.startswith("nothing to do: no profile needs a login")
+
+
 def test_a_revoked_login_is_reported_and_the_next_one_noticed(world: World, sso: Portal) -> None:
     own = world.add_role()
     issue(world, sso, own)
@@ -74,9 +108,9 @@ def test_a_revoked_login_is_reported_and_the_next_one_noticed(world: World, sso:
         sso.token = "sso-token-new"
         assert world.run("refresh", "--force").returncode == 1
         assert world.states() == {"plain": "needs-login"}
-        no_code = world.run("login", "plain")
-        assert no_code.returncode == 2
-        assert "aws sso login --sso-session" in no_code.stderr
+        nobody_to_ask = world.run("login", "plain")
+        assert nobody_to_ask.returncode == 1
+        assert "aws sso login --sso-session" in nobody_to_ask.stderr
         assert world.caller("plain").endswith("/jane")
         issue(world, sso, own)
         sso.log_in(world.home)

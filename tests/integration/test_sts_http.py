@@ -410,6 +410,91 @@ def test_an_error_of_ceph_rgw_is_understood(
     assert error.code in {code, "Throttling"}
 
 
+MINIO = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    b'<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type></Type>'
+    b"<Code>%s</Code><Message>%s</Message></Error><RequestId>17B</RequestId></ErrorResponse>"
+)
+MINIO_S3 = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code><Message>%s</Message>'
+    b"<Resource>/</Resource><RequestId>17B</RequestId><HostId>dd9</HostId></Error>"
+)
+OTHER_FORMS = {
+    "MinIO denies": (403, MINIO % (b"AccessDenied", b"Denied."), "AccessDenied", "Denied."),
+    "MinIO without such a key": (
+        403, MINIO_S3 % (b"InvalidAccessKeyId", b"No such key."), "InvalidAccessKeyId",
+        "No such key.",
+    ),
+    "MinIO starts": (
+        503, MINIO % (b"STSNotInitialized", b"Please try again."), "STSNotInitialized",
+        "Please try again.",
+    ),
+    "an S3 server without STS": (
+        405, MINIO_S3 % (b"MethodNotAllowed", b"Not allowed."), "MethodNotAllowed", "Not allowed.",
+    ),
+    "a code of EC2": (
+        403,
+        b"<Response><Errors><Error><Code>AuthFailure</Code><Message>not validated</Message></Error>"
+        b"</Errors><RequestID>1</RequestID></Response>",
+        "AuthFailure", "not validated",
+    ),
+    "JSON of STS": (
+        403, b'{"Error":{"Code":"AccessDenied","Message":"no","Type":"Sender"},"RequestId":"1"}',
+        "AccessDenied", "no",
+    ),
+    "JSON with a type": (
+        400, b'{"__type":"com.amazonaws.sts#ExpiredTokenException","message":"old"}',
+        "ExpiredTokenException", "old",
+    ),
+    "JSON with a code": (
+        403, b'{"code":"AccessDenied","message":"a\\u0000<b>"}', "AccessDenied", "<b>",
+    ),
+    "JSON of a gateway": (
+        403, b'{"message":"Forbidden"}', "403",
+        "HTTP status 403 Forbidden, with a body that is no error of STS",
+    ),
+    "JSON of another shape": (403, b'["AccessDenied"]', "403", "HTTP status 403 Forbidden"),
+    "HTML that is no XML": (403, b"<html><body>Blocked<br></body></html>", "403", "403 Forbidden"),
+    "HTML that is XML": (403, b"<html><body>Blocked</body></html>", "403", "403 Forbidden"),
+    "plain text": (404, b"404 page not found", "404", "HTTP status 404 Not Found"),
+    "an empty body": (403, b"", "403", "HTTP status 403 Forbidden, with an empty body"),
+    "a proxy with a login": (407, b"", "407", "407 Proxy Authentication Required"),
+    "a gateway without a server": (
+        502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", "502", "502 Bad Gateway",
+    ),
+    "another S3 server without STS": (
+        501, MINIO_S3 % (b"NotImplemented", b"No."), "NotImplemented", "No.",
+    ),
+    "a status without a name": (599, b"", "599", "HTTP status 599, with an empty body"),
+}  # fmt: skip
+HINTS_OF_OTHER_FORMS = {
+    "AccessDenied": "must be allowed twice",
+    "InvalidAccessKeyId": "renew the credentials of profile keys",
+    "AuthFailure": "renew the credentials of profile keys",
+    "ExpiredTokenException": "renew the credentials of profile keys",
+    "STSNotInitialized": "temporary failure",
+    "MethodNotAllowed": "this server does not implement AssumeRole: check endpoint_url",
+    "NotImplemented": "this server does not implement AssumeRole: check endpoint_url",
+    "404": "this server does not implement AssumeRole: check endpoint_url",
+    "407": "the proxy requires a user name and a password",
+    "403": "check for a proxy, a VPN or a captive portal",
+    "502": "check for a proxy, a VPN or a captive portal",
+    "599": "check for a proxy, a VPN or a captive portal",
+}
+
+
+@pytest.mark.parametrize("case", OTHER_FORMS.values(), ids=OTHER_FORMS)
+def test_an_error_in_another_form_is_understood(
+    endpoint: StsStub, case: tuple[int, bytes, str, str]
+) -> None:
+    endpoint.status, endpoint.body, code, message = case
+    error = failure(AssumedError)
+    assert error.code == code
+    assert message in error.message
+    assert HINTS_OF_OTHER_FORMS[code] in error.hint
+    assert len(endpoint.requests) == 1
+
+
 def test_two_codes_in_one_error_response_are_malformed(endpoint: StsStub) -> None:
     endpoint.status = 400
     endpoint.body = error_response("A</Code><Code>B", "odd")
@@ -608,12 +693,18 @@ class TestClockSkew:
         assert len(endpoint.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "MaxSessionDuration set for this role.",
+        "1 hour session limit for roles assumed by role chaining.",
+    ],
+)
 def test_a_duration_that_is_too_long_is_shortened_to_an_hour_with_one_warning(
-    endpoint: StsStub, caplog: pytest.LogCaptureFixture
+    endpoint: StsStub, caplog: pytest.LogCaptureFixture, limit: str
 ) -> None:
     too_long = error_response(
-        "ValidationError",
-        "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+        "ValidationError", f"The requested DurationSeconds exceeds the {limit}"
     )
     sts, session = StsClient(SystemClock()), new_session()
     long = role("deploy", duration_seconds=7200)

@@ -85,6 +85,10 @@ class AwsServer:
         arn: str = self.ask("role", asked)
         return arn
 
+    def allow_seconds(self, role_arn: str, seconds: int) -> None:
+        """Set the maximum session duration of a role, which is an hour at first."""
+        self.ask("max_duration", {"name": role_arn.rpartition("/")[2], "seconds": seconds})
+
     def disturb(self, role_arn: str, fault: str) -> None:
         """Make AssumeRole of a role `hang`, `throttle`, `break`, return `garbage`, or work: ``."""
         self.ask("fault", {"role_arn": role_arn, "fault": fault})

@@ -294,3 +294,18 @@ def test_read_file_rejects_a_file_that_is_too_large(precious: Path) -> None:
     with pytest.raises(fsutil.FileTooLargeError):
         fsutil.require_readable(precious, max_bytes=7)
     fsutil.require_readable(precious.with_name("missing"), max_bytes=7)
+
+
+def test_a_denied_file_of_another_user_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "credentials"
+    path.touch()
+    denied = PermissionError(errno.EACCES, "Permission denied", str(path))
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid)
+    assert fsutil.local_fault_hint(denied) == "make it readable for this user"
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    hint = fsutil.local_fault_hint(denied)
+    assert hint.startswith(f"it belongs to {path.owner()}")
+    assert hint.endswith(f": `sudo chown 54321 {path}`")
+    assert ("because a command ran with sudo" in hint) is (path.owner() == "root")

@@ -35,7 +35,7 @@ from assumed.errors import (
 )
 from assumed.models import (
     Configuration,
-    MfaSession,
+    MfaDevice,
     Outcome,
     SourceProfile,
     StorageMode,
@@ -242,7 +242,7 @@ class Adoption:
     def _definitions_from(self, name: str) -> Iterator[str]:
         configuration = self._files.configuration
         for other in () if configuration is None else configuration.profiles.values():
-            source = other.source.profile if isinstance(other.source, MfaSession) else other.source
+            source = other.source.profile if isinstance(other.source, MfaDevice) else other.source
             if source == SourceProfile(name):
                 yield other.profile
 

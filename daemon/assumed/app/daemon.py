@@ -28,6 +28,7 @@ from assumed.app.file_tasks import FileTasks
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.service_notifier import ServiceNotifier
+from assumed.app.shadowing import ShadowingLog
 from assumed.app.source_lookup import SourceLookup
 from assumed.app.status_log import log_status
 from assumed.clock import SystemClock
@@ -187,7 +188,13 @@ class Daemon:
         scheduler.first_pass.done.add_done_callback(
             lambda _: self._post(MainLoopEvent.NOTIFY_READY)
         )
-        return RefreshEngine(file=file, refresher=refresher, scheduler=scheduler, jobs=jobs)
+        return RefreshEngine(
+            file=file,
+            refresher=refresher,
+            scheduler=scheduler,
+            jobs=jobs,
+            shadowing=ShadowingLog(self._environ),
+        )
 
     def _make_files(self, configuration: Configuration, lookup: SourceLookup) -> FileTasks:
         monitor = FileMonitor(

@@ -25,11 +25,11 @@ from assumed.app.exec_variables import ExecContext, child_environ
 from assumed.app.factory import credentials_file, load_configuration, stored_credentials
 from assumed.client.api_client import DaemonClient
 from assumed.credential_sources.base import Settings, SourceProfiles
+from assumed.engine.scheduler import require_enabled
 from assumed.errors import (
     CommandNotStartedError,
     CredentialsFileError,
     DaemonUnreachableError,
-    UsageError,
 )
 from assumed.models import Configuration, Credentials, ProfileDefinition
 
@@ -189,11 +189,7 @@ def _execute(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
 
 
 def _with_parents(profile: str, configuration: Configuration) -> Mapping[str, ProfileDefinition]:
-    if profile not in configuration.profiles:
-        raise UsageError(
-            f"profile {profile} is not in the configuration",
-            hint=f"defined profiles: {', '.join(configuration.profiles) or 'none'}",
-        )
+    require_enabled(configuration.profiles, [profile])
     chosen: dict[str, ProfileDefinition] = {}
     name: str | None = profile
     while name is not None and name not in chosen:

@@ -41,7 +41,11 @@ def load_configuration(path: Path, sources: SourceProfiles | SourceLookup) -> Co
     lookup = sources if isinstance(sources, SourceLookup) else SourceLookup(sources)
     lookup.begin()
     return loader.load(
-        path, user=paths.user_name(), host=socket.gethostname(), source_exists=lookup.exists
+        path,
+        user=paths.user_name(),
+        host=socket.gethostname(),
+        source_exists=lookup.exists,
+        source_names=lookup.names,
     )
 
 

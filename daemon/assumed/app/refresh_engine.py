@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from assumed.app.factory import stored_credentials
+from assumed.app.shadowing import ShadowingLog
 from assumed.engine.heartbeat import HeartbeatScheduler
 from assumed.engine.internal_errors import InternalErrors
 from assumed.engine.refresher import Refresher
@@ -28,6 +29,7 @@ class RefreshEngine:
         refresher: refreshes one profile.
         scheduler: decides when to refresh which profile.
         jobs: runs the jobs of the scheduler.
+        shadowing: logs which refreshed keys AWS tools ignore.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class RefreshEngine:
         refresher: Refresher,
         scheduler: RefreshScheduler,
         jobs: HeartbeatScheduler,
+        shadowing: ShadowingLog,
     ) -> None:
         self.scheduler = scheduler
         self._file = file
         self._refresher = refresher
         self._jobs = jobs
+        self._shadowing = shadowing
         self._is_unreadable = False
         """Whether the log says that the credentials file is unreadable."""
 
@@ -96,6 +100,7 @@ class RefreshEngine:
     def configure(self, configuration: Configuration) -> None:
         """Apply a configuration; sessions in the credentials file that are fresh are kept."""
         self.scheduler.update_definitions(configuration.profiles, self._stored() or {})
+        self._shadowing.update(configuration)
 
     def reconcile(self) -> None:
         """Compare the credentials file with the sessions, and restore overwritten profiles."""

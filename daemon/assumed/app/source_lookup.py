@@ -22,6 +22,11 @@ class SourceLookup:
         """Whether one of the AWS files exists, also if it cannot be read now."""
         return self._sources.has_files
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The profiles of the AWS files."""
+        return self._names
+
     def confirm_processes(self) -> None:
         """Let each `credential_process` run that the credentials file now has."""
         self._sources.confirm_processes()

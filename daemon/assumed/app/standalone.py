@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from assumed.app.check.inspection import Inspection
 from assumed.app.factory import (
     credentials_file,
     credentials_path,
@@ -20,14 +21,26 @@ from assumed.app.factory import (
 )
 from assumed.app.live_check import LiveCheck, trace_calls
 from assumed.aws_files.profiles import read_aws_files
-from assumed.aws_files.shadowing import Finding, find_clashes
 from assumed.clock import SystemClock
+from assumed.config.key_locations import KeyLocations
 from assumed.credential_sources.base import SourceProfiles
 from assumed.engine.events import ProfileEvent
 from assumed.engine.refresh_policy import RetriedBy
 from assumed.engine.refresher import Refresher, Store
-from assumed.engine.scheduler import RefreshScheduler
-from assumed.models import Credentials, Failure, Login, Outcome, Status, StorageMode, WriteMode
+from assumed.engine.scheduler import RefreshScheduler, require_enabled
+from assumed.errors import ProfileAmbiguousError, RefreshFailedError
+from assumed.models import (
+    Credentials,
+    Failure,
+    Login,
+    ManagedProfile,
+    MfaCode,
+    Outcome,
+    ProfileDefinition,
+    Status,
+    StorageMode,
+    WriteMode,
+)
 from assumed.paths import aws_config_file
 from assumed.storage.null_store import NullStore
 from assumed.sts.client import StsClient, StsRequest
@@ -71,6 +84,8 @@ class Standalone:
         self._sources = SourceProfiles()
         self.configuration = load_configuration(config_path, self._sources)
         self._file = credentials_file(self.configuration, environ)
+        self.clock_skew = timedelta(0)
+        """How far this machine's clock is ahead of STS's, by the requests that were made."""
 
     @property
     def loses_hard_links(self) -> bool:
@@ -83,6 +98,14 @@ class Standalone:
         """The names of the profiles that are not disabled."""
         profiles = self.configuration.profiles
         return tuple(name for name, definition in profiles.items() if definition.enabled)
+
+    def require(self, profiles: Sequence[str]) -> None:
+        """Require that profiles are defined and enabled.
+
+        Raises:
+            UsageError: one is not.
+        """
+        require_enabled(self.configuration.profiles, profiles)
 
     def status(self, profiles: Sequence[str]) -> Status:
         """Return the status of profiles, as the credentials file shows it.
@@ -103,13 +126,24 @@ class Standalone:
         return Status(daemon=None, profiles=scheduler.statuses(profiles))
 
     def log_in(self, profile: str, code: str) -> Login:
-        """Start the MFA session that a profile needs, for the next refresh to use.
+        """Start the MFA session that a profile needs, or its role session with the code itself.
 
         Raises:
             AssumedError: as `RefreshScheduler.log_in`.
         """
-        with self._scheduler(NullStore(), {}) as (scheduler, _):
+        definition = self.configuration.profiles.get(profile)
+        is_in_memory = definition is not None and definition.store is StorageMode.MEMORY
+        if is_in_memory and self.needs_code_for_each_session(profile):
+            # The session would end with this command.
+            raise _daemon_needed_error()
+        self._file.recover()
+        with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
             return scheduler.log_in(profile, code)
+
+    def needs_code_for_each_session(self, profile: str) -> bool:
+        """Whether an MFA code goes with a profile's AssumeRole call (`mfa_session: none`)."""
+        definition = self.configuration.profiles.get(profile)
+        return definition is not None and isinstance(definition.source, MfaCode)
 
     def refresh(
         self,
@@ -147,20 +181,42 @@ class Standalone:
         }
         in_file = [name for name in chosen if name not in in_memory]
         outcomes: dict[str, Outcome] = {name: _daemon_needed(name) for name in in_memory}
+        self._remove_sessions_in_memory()
         if in_file:
-            self._file.recover()
-            with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, _):
-                pending = scheduler.refresh(in_file, force=force, min_left=min_left, persists=True)
-                try:
-                    refreshed = _wait_for_outcomes(scheduler, pending, timeout, progress)
-                except KeyboardInterrupt:
-                    self._file.close()
-                    # The scheduler learns of the last writes on its own thread.
-                    wait(pending.values(), _SETTLE_SECONDS)
-                    done = [future.result() for future in pending.values() if future.done()]
-                    raise RefreshInterrupted(done) from None
-                outcomes |= {outcome.profile: outcome for outcome in refreshed}
+            refreshed = self._refresh(
+                in_file, force=force, min_left=min_left, timeout=timeout, progress=progress
+            )
+            outcomes |= {outcome.profile: outcome for outcome in refreshed}
         return tuple(outcomes[name] for name in chosen)
+
+    def _refresh(
+        self,
+        profiles: Sequence[str],
+        *,
+        force: bool,
+        min_left: timedelta | None,
+        timeout: timedelta,
+        progress: RefreshProgress | None,
+    ) -> tuple[Outcome, ...]:
+        """Refresh profiles that are stored in the file; see `refresh`."""
+        definitions = self.configuration.profiles
+        self._file.recover()
+        with self._scheduler(self._file, stored_credentials(self._file)) as (scheduler, refresher):
+            if not force:
+                refresher.verify_sessions(
+                    [definitions[name] for name in profiles if name in definitions]
+                )
+            pending = scheduler.refresh(profiles, force=force, min_left=min_left, persists=True)
+            try:
+                return _wait_for_outcomes(scheduler, pending, timeout, progress)
+            except KeyboardInterrupt:
+                self._file.close()
+                # The scheduler learns of the last writes on its own thread.
+                wait(pending.values(), _SETTLE_SECONDS)
+                done = [future.result() for future in pending.values() if future.done()]
+                raise RefreshInterrupted(done) from None
+            finally:
+                self.clock_skew = _greatest(refresher.clock_skews)
 
     def credentials(
         self, profile: str, *, min_left: timedelta
@@ -182,6 +238,7 @@ class Standalone:
 
     def check_live(
         self,
+        profiles: Sequence[str] = (),
         *,
         timeout: timedelta = RETRY_TIMEOUT,
         progress: RefreshProgress | None = None,
@@ -189,6 +246,9 @@ class Standalone:
         """Assume each role, in the order of the configuration, and write nothing.
 
         Args:
+            profiles: names of enabled profiles; none for all. A profile that one of them is
+                chained to is assumed first, without a result of its own. Those that would use
+                up an MFA code are left out.
             timeout: how long to wait; until then, failures are retried as by `refresh`.
             progress: as for `refresh`.
         """
@@ -201,8 +261,12 @@ class Standalone:
             reports_identity=True,
         )
         with self._scheduler(NullStore(), {}, sts=sts) as (scheduler, refresher):
-            pending = scheduler.refresh((), force=True, persists=True)
+            chosen = [
+                name for name in profiles or self.enabled if not _takes_code(definitions, name)
+            ]
+            pending = scheduler.refresh(chosen, force=True, persists=True) if chosen else {}
             outcomes = _wait_for_outcomes(scheduler, pending, timeout, progress)
+            self.clock_skew = _greatest(refresher.clock_skews)
             return tuple(
                 LiveCheck(
                     definition=definitions[outcome.profile],
@@ -213,8 +277,17 @@ class Standalone:
                 for outcome in outcomes
             )
 
-    def clashes(self, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-        """Return why AWS tools would not use the refreshed credentials.
+    def _remove_sessions_in_memory(self) -> None:
+        """Remove what the file holds of profiles that are kept in memory only."""
+        definitions = self.configuration.profiles
+        names = [name for name in self.enabled if definitions[name].store is StorageMode.MEMORY]
+        # An ambiguous profile is not managed; `check` reports it.
+        with suppress(ProfileAmbiguousError):
+            if names:
+                self._file.remove(names)
+
+    def inspect(self, environ: Mapping[str, str]) -> Inspection:
+        """Read everything that `check` looks at; sends no request.
 
         Args:
             environ: the environment of the shell, which also says where the AWS config file is.
@@ -223,9 +296,19 @@ class Standalone:
             SourceUnavailableError: one of the AWS files cannot be read.
             CredentialsFileMalformedError: one of the AWS files has a syntax error.
         """
+        clock = SystemClock()
         path = credentials_path(self.configuration, environ)
-        files = read_aws_files(Path(aws_config_file(environ)), path)
-        return find_clashes(files, self.configuration, environ)
+        refresher = make_refresher(clock, self._sources, NullStore())
+        return Inspection(
+            configuration=self.configuration,
+            keys=KeyLocations.read(self.configuration.path),
+            files=read_aws_files(Path(aws_config_file(environ)), path),
+            credentials_file=path,
+            sources=self._sources,
+            logins=refresher.logins,
+            environ=environ,
+            now=clock.now(),
+        )
 
     @contextmanager
     def _scheduler(
@@ -252,6 +335,18 @@ class Standalone:
         finally:
             scheduler.stop()
             jobs.shutdown(wait=False)
+
+
+def _greatest(skews: Mapping[str, timedelta]) -> timedelta:
+    return max(skews.values(), key=abs, default=timedelta(0))
+
+
+def _takes_code(definitions: Mapping[str, ProfileDefinition], profile: str) -> bool:
+    """Whether a new session of a profile, or of its parent, needs a code from the user."""
+    source = definitions[profile].source
+    while isinstance(source, ManagedProfile):
+        source = definitions[source.name].source
+    return isinstance(source, MfaCode) and not source.process
 
 
 def _wait_for_outcomes(
@@ -285,13 +380,17 @@ def _unfinished(scheduler: RefreshScheduler, profile: str) -> Outcome:
     )
 
 
-def _daemon_needed(profile: str) -> Outcome:
-    return _failed(
-        profile,
-        code="DaemonNeeded",
-        message="it is kept in memory only (`store: memory`), and no daemon is running",
+def _daemon_needed_error() -> RefreshFailedError:
+    return RefreshFailedError(
+        "it is kept in memory only (`store: memory`), and no daemon is running",
         hint="run `assumed service install`, or `assumed run` in a terminal",
+        code="DaemonNeeded",
     )
+
+
+def _daemon_needed(profile: str) -> Outcome:
+    error = _daemon_needed_error()
+    return _failed(profile, code=error.code, message=error.message, hint=error.hint)
 
 
 def _failed(profile: str, *, code: str, message: str, hint: str) -> Outcome:

@@ -14,7 +14,7 @@ from pathlib import Path
 from assumed.aws_files.ini import IniDocument
 from assumed.aws_files.ownership import is_managed
 from assumed.errors import SourceUnavailableError
-from assumed.fsutil import MAX_AWS_FILE_BYTES, read_file
+from assumed.fsutil import MAX_AWS_FILE_BYTES, foreign_owner_hint, read_file
 
 _KINDS = ("profile", "sso-session", "services")
 # Read by the AWS CLI: features in preview, plugins.
@@ -172,7 +172,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise SourceUnavailableError(
             f"{path} cannot be read: {error.strerror}",
-            hint="make it readable: no AWS tool can read it either",
+            hint=foreign_owner_hint(path) or "make it readable: no AWS tool can read it either",
         ) from error
 
 

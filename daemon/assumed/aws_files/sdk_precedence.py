@@ -144,6 +144,11 @@ TOOLS: Mapping[str, Callable[[AwsProfile], CredentialChoice]] = {
 }
 
 
+def describe_kind(kind: CredentialKind) -> str:
+    """Return the words for a kind of credentials, such as `its SSO login`."""
+    return _DESCRIPTIONS[kind]
+
+
 def describe_current_choice(profile: AwsProfile, files: AwsFiles) -> str:
     """Return which tool uses which credentials; tools with the same choice are named together."""
     users: dict[str, list[str]] = {}

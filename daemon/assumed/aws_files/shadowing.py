@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from assumed.arn import Arn, is_arn
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, ConfigValue, SourceLocation
 from assumed.aws_files.sdk_precedence import (
     STORED_KEYS,
@@ -13,12 +15,14 @@ from assumed.aws_files.sdk_precedence import (
     CredentialChoice,
     CredentialKind,
     describe_current_choice,
+    describe_kind,
     exported_profile,
     used_by_botocore,
 )
 from assumed.config.fields import truncate_for_display
-from assumed.models import Configuration, ManagedProfile, MfaSession, SourceProfile, StorageMode
-from assumed.text import join_words
+from assumed.models import Configuration, ManagedProfile, MfaDevice, SourceProfile, StorageMode
+from assumed.paths import home_directory
+from assumed.text import join_words, printable
 
 Link = SourceProfile | ManagedProfile
 
@@ -31,11 +35,12 @@ class Finding:
     """A result of `check`.
 
     Args:
-        where: `FILE:LINE`, or an environment variable.
+        where: `FILE:LINE`, a file, or an environment variable.
         problem: what is wrong there.
-        used: which credentials the AWS tools use today.
+        used: the consequence, such as which credentials the AWS tools use today.
         fix: what to do.
         is_note: the user need not do anything.
+        profiles: the definitions that it concerns; empty if it concerns none in particular.
     """
 
     where: str
@@ -43,6 +48,7 @@ class Finding:
     used: str
     fix: str
     is_note: bool = False
+    profiles: tuple[str, ...] = ()
 
 
 def unique_name(name: str, suffix: str, taken: Collection[str]) -> str:
@@ -67,6 +73,36 @@ def choices_before_keys(profile: AwsProfile, credentials: Path) -> Mapping[str, 
     }
 
 
+def shadowing_notes(files: AwsFiles, profiles: Iterable[str]) -> Mapping[str, str]:
+    """Return what the AWS CLI uses instead of the refreshed keys, in one line for each profile.
+
+    Args:
+        files: the AWS files as they are now.
+        profiles: the profiles that are written to the credentials file.
+
+    Returns:
+        Such as "valid, but `aws --profile dev` uses role/reader (~/.aws/config:12)", by profile;
+        nothing for a profile whose refreshed keys are used.
+    """
+    notes = {}
+    for name in profiles:
+        profile = files.profiles.get(name)
+        if profile is None:
+            continue
+        choice = choices_before_keys(profile, files.credentials).get("the AWS CLI v2")
+        if choice is None or choice.decided_by is None:
+            continue
+        role_arn = profile.value("role_arn") or ""
+        used = Arn.parse(role_arn).resource if is_arn(role_arn) else describe_kind(choice.kind)
+        location = choice.decided_by.location
+        home = f"{home_directory()}/"
+        shown = str(location)
+        shown = f"~/{shown.removeprefix(home)}" if shown.startswith(home) else shown
+        argument = shlex.quote(printable(name))
+        notes[name] = f"valid, but `aws --profile {argument}` uses {printable(used)} ({shown})"
+    return notes
+
+
 def find_clashes(
     files: AwsFiles, configuration: Configuration, environ: Mapping[str, str]
 ) -> tuple[Finding, ...]:
@@ -86,16 +122,20 @@ def find_clashes(
 
 def _in_files(files: AwsFiles, configuration: Configuration) -> Iterator[Finding]:
     managed = configuration.profiles
-    given = (definition.source for definition in managed.values())
-    roots = (source.profile if isinstance(source, MfaSession) else source for source in given)
-    sources = {source.name for source in roots if isinstance(source, SourceProfile)}
+    sources: dict[str, tuple[str, ...]] = {}
+    for name, definition in managed.items():
+        given = definition.source
+        root = given.profile if isinstance(given, MfaDevice) else given
+        if isinstance(root, SourceProfile):
+            sources[root.name] = (*sources.get(root.name, ()), name)
     for name, profile in files.profiles.items():
         if name in managed and managed[name].store is StorageMode.FILE:
             yield from _around_refreshed_keys(profile, files, configuration)
         elif name in managed or name in sources or exported_profile(profile) is not None:
-            yield from _before_process(profile, files)
+            users = (name,) if name in managed else sources.get(name, ())
+            yield from _before_process(profile, files, users)
     for name, location in files.misplaced.items():
-        yield _misplaced_header(name, location, files, configuration, is_source=name in sources)
+        yield _misplaced_header(name, location, files, configuration, sources.get(name, ()))
 
 
 def _around_refreshed_keys(
@@ -120,6 +160,7 @@ def _around_refreshed_keys(
             f"use{'s' if len(others) == 1 else ''} the refreshed keys",
             describe_current_choice(profile, files),
             f"{rename}; or remove {join_words(present)} from this profile",
+            profiles=(profile.name,),
         )
     elif (process := profile.entries.get("credential_process")) is not None:
         exports_itself = exported_profile(profile) == profile.name
@@ -130,10 +171,13 @@ def _around_refreshed_keys(
             describe_current_choice(profile, files),
             f"{rename}; or remove credential_process from this one"
             + ("; or write no keys: `store: memory`" if exports_itself else ""),
+            profiles=(profile.name,),
         )
 
 
-def _before_process(profile: AwsProfile, files: AwsFiles) -> Iterator[Finding]:
+def _before_process(
+    profile: AwsProfile, files: AwsFiles, users: tuple[str, ...]
+) -> Iterator[Finding]:
     """Find what takes precedence over a `credential_process` that is meant to be used."""
     process = profile.entries.get("credential_process")
     if process is None:
@@ -154,6 +198,7 @@ def _before_process(profile: AwsProfile, files: AwsFiles) -> Iterator[Finding]:
         f"run{'s' if len(others) == 1 else ''} the credential_process at {process.location}",
         describe_current_choice(profile, files),
         f"remove {join_words(present)} from this profile, or remove credential_process from it",
+        profiles=users,
     )
 
 
@@ -162,8 +207,7 @@ def _misplaced_header(
     location: SourceLocation,
     files: AwsFiles,
     configuration: Configuration,
-    *,
-    is_source: bool,
+    users: tuple[str, ...],
 ) -> Finding:
     is_managed = name in configuration.profiles
     profile = files.profiles.get(name, AwsProfile(name, location))
@@ -175,7 +219,8 @@ def _misplaced_header(
         f"remove this section: assumed writes [{name}] itself"
         if is_managed
         else f"rename it to [{name}]",
-        is_note=not is_managed and not is_source,
+        is_note=not is_managed and not users,
+        profiles=(name,) if is_managed else users,
     )
 
 
@@ -203,6 +248,7 @@ def _in_loops(files: AwsFiles, configuration: Configuration) -> Iterator[Finding
                 "each waits for the other, and neither is ever refreshed",
                 f"in {configuration.path}, give {source.name} another source, or remove "
                 "credential_process from this profile",
+                profiles=tuple(link.name for link in loop if isinstance(link, ManagedProfile)),
             )
 
 
@@ -210,7 +256,7 @@ def _source_of(link: Link, files: AwsFiles, configuration: Configuration) -> Lin
     """Return the profile that supplies the credentials of `link`; None if no profile does."""
     if isinstance(link, ManagedProfile):
         source = configuration.profiles[link.name].source
-        source = source.profile if isinstance(source, MfaSession) else source
+        source = source.profile if isinstance(source, MfaDevice) else source
         return source if isinstance(source, Link) else None
     profile = files.profiles.get(link.name)
     if profile is None:
@@ -247,7 +293,7 @@ def _in_environment(
             describe_current_choice(profile, files)
             if profile is not None
             else "no tool finds credentials for it",
-            "nothing to do"
+            "nothing to do while the daemon runs; `assumed status` shows whether it does"
             if named in configuration.profiles
             else f"`export AWS_PROFILE={first}` for a refreshed profile, or `unset AWS_PROFILE`",
             is_note=True,

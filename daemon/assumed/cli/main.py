@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -22,6 +23,15 @@ _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 
 
 class _Commands(CommandGroup):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            nearest = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            meant = f" Did you mean {nearest[0]}?" if nearest else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

@@ -14,7 +14,7 @@ import click
 
 from assumed.errors import AssumedError, ConfigurationError
 from assumed.models import Failure, Login, Outcome
-from assumed.text import format_duration, printable_lines
+from assumed.text import describe_clock_skew, format_duration, printable_lines
 
 if TYPE_CHECKING:
     from assumed.app.live_check import LiveCheck
@@ -96,6 +96,12 @@ def format_login(login: Login, *, now: datetime) -> str:
         f"{login.profile}: the MFA session of {login.mfa_serial} is valid for {remaining}, until "
         f"{until}"
     )
+
+
+def report_clock_skew(ahead: timedelta) -> None:
+    """Print to standard error that this machine's clock is wrong; nothing if it is right."""
+    if ahead:
+        click.echo(f"{describe_clock_skew(ahead)}: set it (`timedatectl set-ntp true`)", err=True)
 
 
 def utc_now() -> datetime:

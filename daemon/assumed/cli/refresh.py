@@ -10,7 +10,7 @@ import click
 
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options, retry_timeout_option
-from assumed.cli.output import format_outcome, utc_now
+from assumed.cli.output import format_outcome, report_clock_skew, utc_now
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
 from assumed.models import Outcome
@@ -44,20 +44,22 @@ def command(
     """
     options.configure_log()
     daemon = connect_to_daemon(options)
+    skew = timedelta(0)
     if daemon is not None:
         with progress(len(profiles or daemon.status().profiles)) as counter:
             outcomes: Sequence[Outcome] = daemon.refresh(
                 profiles, force=force, on_outcome=counter.on_outcome
             )
     else:
-        outcomes = _refresh_standalone(options, profiles, force=force, timeout=timeout)
-    _print(outcomes)
+        outcomes, skew = _refresh_standalone(options, profiles, force=force, timeout=timeout)
+    _print(outcomes, skew)
     context.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 
 def _refresh_standalone(
     options: Options, profiles: tuple[str, ...], *, force: bool, timeout: timedelta
-) -> Sequence[Outcome]:
+) -> tuple[Sequence[Outcome], timedelta]:
+    """Return the outcomes, and how far this machine's clock is ahead of STS's."""
     from assumed.app.standalone import (  # noqa: PLC0415 - boto3 is slow to import
         RefreshInterrupted,
         Standalone,
@@ -69,15 +71,22 @@ def _refresh_standalone(
     count = len(profiles or standalone.enabled)
     try:
         with progress(count) as counter:
-            return standalone.refresh(profiles, force=force, timeout=timeout, progress=counter)
+            outcomes = standalone.refresh(profiles, force=force, timeout=timeout, progress=counter)
     except RefreshInterrupted as interrupted:
-        _print(interrupted.outcomes)
+        _print(interrupted.outcomes, standalone.clock_skew)
         done = sum(outcome.ok for outcome in interrupted.outcomes)
         click.echo(f"interrupted: {done} of {count} profiles are fresh", err=True)
         raise
+    return outcomes, standalone.clock_skew
 
 
-def _print(outcomes: Sequence[Outcome]) -> None:
-    now = utc_now()
+def _print(outcomes: Sequence[Outcome], skew: timedelta) -> None:
+    from assumed.app.shadowing import notes_about  # noqa: PLC0415 - not for the help
+
+    report_clock_skew(skew)
+    now = utc_now() - skew
+    notes = notes_about([outcome.profile for outcome in outcomes if outcome.ok], os.environ)
     for outcome in outcomes:
         click.echo(format_outcome(outcome, now=now), err=not outcome.ok)
+        if (note := notes.get(outcome.profile)) is not None:
+            click.echo(f"  {note}", err=True)

@@ -14,7 +14,7 @@ from assumed.cli.output import utc_now
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.status_table import UNHEALTHY, print_status
 from assumed.fastpath.main import STATUS_FIELDS
-from assumed.models import Status
+from assumed.models import ProfileState, Status, StorageMode
 from assumed.server.serialization import status_to_json
 
 
@@ -53,7 +53,7 @@ def command(
     """Show the state of each profile.
 
     Reads from the daemon, or from the credentials file if no daemon is running. Exits with 1 if a
-    profile is failing, expired or needs a login.
+    profile is failing, expired or needs a login; without a daemon, also if it has no session.
     """
     if template is not None:
         # The fast path has answered every valid use of --format.
@@ -77,8 +77,15 @@ def command(
     if as_json:
         click.echo(json.dumps(status_to_json(status), indent=2))
     else:
-        print_status(status, now=utc_now(), show_all=bool(profiles))
-    return int(any(profile.state in UNHEALTHY for profile in status.profiles))
+        print_status(
+            status,
+            now=utc_now(),
+            show_all=bool(profiles),
+            notes=_shadowing_notes(status),
+        )
+    # Without a daemon, no one gets the session of a pending profile.
+    unhealthy = UNHEALTHY if status.daemon is not None else UNHEALTHY | {ProfileState.PENDING}
+    return int(any(profile.state in unhealthy for profile in status.profiles))
 
 
 def _status(options: Options, profiles: tuple[str, ...]) -> Status:
@@ -88,3 +95,15 @@ def _status(options: Options, profiles: tuple[str, ...]) -> Status:
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     return Standalone(options.config_path(), os.environ).status(profiles)
+
+
+def _shadowing_notes(status: Status) -> list[str]:
+    from assumed.app.shadowing import notes_about  # noqa: PLC0415 - reads and parses the AWS files
+
+    valid = [
+        profile.profile
+        for profile in status.profiles
+        if profile.state is ProfileState.VALID and profile.store == StorageMode.FILE
+    ]
+    notes = notes_about(valid, os.environ)
+    return [f"{profile}: {note}" for profile, note in notes.items()]

@@ -19,7 +19,7 @@ import click
 from assumed.arn import Arn
 from assumed.cli.output import format_failure
 from assumed.models import LOGIN_EXPIRY_WARNING, ProfileState, ProfileStatus, Status, StorageMode
-from assumed.text import format_duration, printable, printable_lines
+from assumed.text import describe_clock_skew, format_duration, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,13 +63,16 @@ _MOST_URGENT_FIRST = (
 )
 
 
-def print_status(status: Status, *, now: datetime, show_all: bool = False) -> None:
+def print_status(
+    status: Status, *, now: datetime, show_all: bool = False, notes: Sequence[str] = ()
+) -> None:
     """Print the table to standard output, with colours and bars if that is a terminal.
 
     Args:
         status: of the profiles to show.
         now: aware.
         show_all: show every profile, even if the terminal has fewer lines.
+        notes: lines about profiles, below the table.
     """
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
@@ -77,6 +80,8 @@ def print_status(status: Status, *, now: datetime, show_all: bool = False) -> No
         print_table(status, Console(), now=now, show_all=show_all)
     else:
         _print_plain(status, now=now)
+    for note in notes:
+        click.echo(printable(note))
 
 
 def render_screen(status: Status, console: Console, *, now: datetime, notes: Sequence[str]) -> Text:
@@ -305,6 +310,8 @@ def _notes(status: Status) -> Iterator[str]:
     """Yield the notes about the daemon itself."""
     if status.daemon is None:
         yield "no daemon is running: this status is from the credentials file"
+        if any(profile.state is ProfileState.PENDING for profile in status.profiles):
+            yield "pending: no session yet, and no daemon to get one: run `assumed refresh`"
         if any(profile.store == StorageMode.MEMORY for profile in status.profiles):
             yield "only a daemon has the sessions of profiles with `store: memory`"
         return
@@ -319,16 +326,9 @@ def _notes(status: Status) -> Iterator[str]:
     if status.daemon.local_fault is not None:
         yield f"trouble on this machine: {printable(status.daemon.local_fault)}"
     if status.daemon.clock_skew_seconds:
-        skew = timedelta(seconds=abs(status.daemon.clock_skew_seconds))
-        yield (
-            f"this machine's clock is {format_duration(skew)} "
-            f"{'ahead of' if status.daemon.clock_skew_seconds > 0 else 'behind'} that of STS: set "
-            "it; refreshes use the time of STS"
-        )
+        skew = timedelta(seconds=status.daemon.clock_skew_seconds)
+        yield f"{describe_clock_skew(skew)}: set it; refreshes use the time of STS"
     for url, seconds in status.daemon.endpoint_clock_skew_seconds.items():
-        skew = timedelta(seconds=abs(seconds))
-        yield (
-            f"this machine's clock is {format_duration(skew)} "
-            f"{'ahead of' if seconds > 0 else 'behind'} that of {printable(url)}: set the clock "
-            "of that server"
-        )
+        skew = timedelta(seconds=seconds)
+        text = describe_clock_skew(skew).removesuffix("STS")
+        yield f"{text}{printable(url)}: set the clock of that server"

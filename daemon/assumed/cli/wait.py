@@ -12,7 +12,7 @@ import click
 from assumed.app.wait import wait
 from assumed.cli.daemon_client import connect_to_daemon
 from assumed.cli.options import Command, Options, common_options, parse_duration_option
-from assumed.cli.output import format_wait_outcome, utc_now
+from assumed.cli.output import format_wait_outcome, report_clock_skew, utc_now
 from assumed.cli.profile_completion import complete_profile
 from assumed.clock import SystemClock
 from assumed.models import Outcome
@@ -55,7 +55,10 @@ def command(
     """
     options.configure_log()
 
+    skew = timedelta(0)
+
     def refresh(time_left: timedelta) -> Sequence[Outcome]:
+        nonlocal skew
         daemon = connect_to_daemon(options)
         if daemon is not None:
             return daemon.refresh(profiles, force=False, min_left=min_left, timeout=time_left)
@@ -63,12 +66,15 @@ def command(
 
         standalone = Standalone(options.config_path(), os.environ)
         chosen = profiles or standalone.enabled
-        return standalone.refresh(chosen, force=False, min_left=min_left, timeout=time_left)
+        outcomes = standalone.refresh(chosen, force=False, min_left=min_left, timeout=time_left)
+        skew = standalone.clock_skew
+        return outcomes
 
     result = wait(
         refresh, clock=SystemClock(), sleep=time.sleep, min_left=min_left, timeout=timeout
     )
-    now = utc_now()
+    report_clock_skew(skew)
+    now = utc_now() - skew
     for outcome in result.outcomes:
         click.echo(format_wait_outcome(outcome, now=now), err=not outcome.ok)
     context.exit(0 if result.is_done else 1)

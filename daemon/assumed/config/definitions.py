@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from assumed.arn import partition_of
+from assumed.config.fields import NO_MFA_SESSION
 from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
 from assumed.models import (
+    DEFAULT_REFRESH_BEFORE,
+    LOGIN_EXPIRY_WARNING,
     Configuration,
     ManagedProfile,
+    MfaCode,
     MfaSession,
     ProfileDefinition,
     Source,
@@ -93,12 +98,14 @@ def _definition(
     values["role_session_name"] = profile.role_session_name or session_name
     values["tags"] = MappingProxyType(dict(profile.tags))
     settings = _config_profiles(name, profiles)
-    return ProfileDefinition(
-        profile=name,
-        source=_source(profile, profiles, settings),
-        config_profiles=settings,
-        **values,
-    )
+    source = _source(name, profile, profiles, settings)
+    if isinstance(source, MfaCode) and not source.process:
+        # The user has to be there: as late as for an MFA session.
+        lifetime = timedelta(seconds=profile.duration_seconds)
+        is_default = profile.refresh_before == DEFAULT_REFRESH_BEFORE
+        if is_default and lifetime * DEFAULT_REFRESH_BEFORE.fraction > LOGIN_EXPIRY_WARNING:
+            values["refresh_before"] = LOGIN_EXPIRY_WARNING
+    return ProfileDefinition(profile=name, source=source, config_profiles=settings, **values)
 
 
 def _config_profiles(name: str, profiles: Mapping[str, ProfileModel]) -> tuple[str, ...]:
@@ -112,7 +119,10 @@ def _config_profiles(name: str, profiles: Mapping[str, ProfileModel]) -> tuple[s
 
 
 def _source(
-    profile: ProfileModel, profiles: Mapping[str, ProfileModel], settings: tuple[str, ...]
+    name: str,
+    profile: ProfileModel,
+    profiles: Mapping[str, ProfileModel],
+    settings: tuple[str, ...],
 ) -> Source:
     if profile.web_identity_token_file:
         return WebIdentity(Path(expand_home(profile.web_identity_token_file)))
@@ -123,6 +133,8 @@ def _source(
     source = SourceProfile(profile.source_profile)
     if not profile.mfa_serial:
         return source
+    if profile.mfa_session == NO_MFA_SESSION:
+        return MfaCode(source, profile.mfa_serial, name, profile.mfa_process)
     return MfaSession(
         source,
         profile.mfa_serial,

@@ -26,6 +26,8 @@ from assumed.text import truncate
 MIN_SESSION_SECONDS = 900
 MAX_SESSION_SECONDS = 43_200
 MAX_CHAINED_SECONDS = 3_600
+NO_MFA_SESSION = timedelta(0)
+"""`mfa_session: none`: the code goes with AssumeRole itself."""
 MAX_POLICY_CHARACTERS = 2_048
 SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+){1,3}-\d{1,2}")
@@ -147,9 +149,12 @@ def _mfa_serial(value: object) -> str:
 
 
 def _mfa_session(value: object) -> timedelta:
-    lifetime = parse_duration(_text(value))
+    text = _text(value)
+    if text.strip().lower() == "none":
+        return NO_MFA_SESSION
+    lifetime = parse_duration(text)
     if not _MIN_MFA_SESSION <= lifetime <= _MAX_MFA_SESSION:
-        raise field_error("out of range: STS accepts 15m to 36h")
+        raise field_error("out of range: STS accepts 15m to 36h; or write none")
     return lifetime
 
 
@@ -346,7 +351,14 @@ RefreshBeforeValue = Annotated[
 ]
 MfaSerial = Annotated[str, *_schema(_mfa_serial, type="string", pattern=r"^[\w+=/:,.@-]{9,256}$")]
 MfaSessionLength = Annotated[
-    timedelta, *_schema(_mfa_session, **_DURATION_SCHEMA, minimum=900, maximum=129_600)
+    timedelta,
+    *_schema(
+        _mfa_session,
+        type=["integer", "string"],
+        pattern=r"^(none|(\d+h)?(\d+m)?(\d+s?)?)$",
+        minimum=900,
+        maximum=129_600,
+    ),
 ]
 Command = Annotated[
     tuple[str, ...],

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,19 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     for place in found:
         if len(found) == 1 or _is_there(place):
             return place
+    problem = f"there is no configuration file: looked for {join_words([*map(str, found)])}"
+    if (user := environ.get("SUDO_USER")) and os.geteuid() == 0:
+        raise ConfigurationMissingError(
+            [f"{problem}; these are the files of root"],
+            hint=f"run the command without sudo, to use the configuration of {user}",
+        )
+    for place in found:
+        if _is_there(other := place.with_suffix(".yml")):
+            raise ConfigurationMissingError(
+                [f"{problem}; but there is {other}"], hint=f"rename it: `mv {other} {place}`"
+            )
     raise ConfigurationMissingError(
-        [f"there is no configuration file: looked for {join_words([*map(str, found)])}"],
+        [problem],
         hint=f"run `assumed init` to create one from the AWS config file, or write {found[0]}, or "
         f"name one with `--config FILE` or ASSUMED_CONFIG; {EXAMPLE}",
     )
@@ -105,6 +116,7 @@ def load(
     user: str,
     host: str,
     source_exists: Callable[[str], bool] | None = None,
+    source_names: Collection[str] = (),
 ) -> Configuration:
     """Read a configuration file.
 
@@ -113,6 +125,7 @@ def load(
         user: for the default role session name, `assumed-USER@HOST`.
         host: likewise.
         source_exists: whether the AWS files have a profile; None to accept every name.
+        source_names: the profiles of the AWS files, to propose one for a misspelled name.
 
     Raises:
         InvalidConfigurationError: with every problem, `FILE:LINE: KEY: what is wrong: fix`.
@@ -120,16 +133,24 @@ def load(
         ConfigurationError: others can write it.
         ConfigurationUnavailableError: the file cannot be read now.
     """
-    return parse(_read(path), path, user=user, host=host, source_exists=source_exists)
+    return parse(
+        _read(path),
+        path,
+        user=user,
+        host=host,
+        source_exists=source_exists,
+        source_names=source_names,
+    )
 
 
-def parse(
+def parse(  # noqa: PLR0913 - as `load`, and the bytes
     data: bytes,
     path: Path,
     *,
     user: str,
     host: str,
     source_exists: Callable[[str], bool] | None = None,
+    source_names: Collection[str] = (),
 ) -> Configuration:
     """Return the configuration in the bytes of a file; see `load`.
 
@@ -153,6 +174,7 @@ def parse(
                 model,
                 profiles,
                 source_exists=source_exists,
+                source_names=source_names,
                 rejected={problem.meant for problem in found},
             )
             found += validator.problems()
@@ -176,8 +198,11 @@ def _read(path: Path) -> bytes:
         raise _unreadable(path, error) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+            kind = "a directory" if is_directory else "not a regular file"
+            name = path / "config.yaml" if is_directory else "FILE"
             raise ConfigurationError(
-                [f"{path}: not a regular file"], hint="name a file with `--config FILE`"
+                [f"{path}: {kind}"], hint=f"name a file, such as `--config {name}`"
             )
         if (reason := insecure_reason(path, descriptor)) is not None:
             raise ConfigurationError(
@@ -195,7 +220,10 @@ def _read(path: Path) -> bytes:
 def _unreadable(path: Path, error: OSError) -> AssumedError:
     problem = f"{path}: cannot be read: {error.strerror}"
     if is_missing(error):
-        return ConfigurationMissingError([problem], hint=f"create it; {EXAMPLE}")
+        others = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
+        nearest = [other for other in others if other != path and _is_there(other)]
+        hint = f"did you mean {nearest[0]}?" if nearest else f"create it; {EXAMPLE}"
+        return ConfigurationMissingError([problem], hint=hint)
     return ConfigurationUnavailableError(problem, hint=local_fault_hint(error))
 
 

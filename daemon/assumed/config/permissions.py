@@ -94,7 +94,9 @@ def _owner_reason(
         return f"{owner}, or to one outside this user namespace: mount it read-only"
     if place is _Place.PARENT:
         return f"{owner}, who can replace the file: move it elsewhere"
-    return f"{owner}: `chown {'-h ' if place is _Place.LINK else ''}{user.uid} {target}`"
+    sudo = "" if user.uid == 0 else "sudo "
+    new_owner = "root" if target.is_relative_to("/etc") else user.uid
+    return f"{owner}: `{sudo}chown {'-h ' if place is _Place.LINK else ''}{new_owner} {target}`"
 
 
 def _writer_reason(

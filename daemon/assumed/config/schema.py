@@ -88,7 +88,11 @@ class ProfileModel(_StrictModel):
     ] = ""
     mfa_session: Annotated[
         MfaSessionLength,
-        Field(description="How long the session that an MFA code starts is valid."),
+        Field(
+            description="How long the session that an MFA code starts is valid. With none, the "
+            "code goes with AssumeRole itself: one code for each session of the role, which may "
+            "then last up to 12h. STS limits roles that are assumed from an MFA session to 1h."
+        ),
     ] = timedelta(hours=12)
     mfa_process: Annotated[
         Command,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from assumed.arn import partition_of, partition_of_region
-from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
+from assumed.config.fields import MAX_CHAINED_SECONDS, NO_MFA_SESSION, truncate_for_display
 from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
 from assumed.config.yaml_loader import KeyPath
 from assumed.models import is_profile_name
@@ -41,6 +42,7 @@ class ConfigurationValidator:
         model: the keys of the file, each valid by itself.
         profiles: those of the model, with the defaults filled in.
         source_exists: whether the AWS files have a profile; None to accept every name.
+        source_names: the profiles of the AWS files, to propose one for a misspelled name.
         rejected: keys that the file has, but not the model, because they are invalid.
     """
 
@@ -50,11 +52,13 @@ class ConfigurationValidator:
         profiles: Mapping[str, ProfileModel],
         *,
         source_exists: Callable[[str], bool] | None,
+        source_names: Collection[str] = (),
         rejected: Set[KeyPath],
     ) -> None:
         self._model = model
         self._profiles = profiles
         self._source_exists = source_exists
+        self._source_names = source_names
         self._rejected = rejected
 
     def problems(self) -> Iterator[ConfigProblem]:
@@ -99,9 +103,12 @@ class ConfigurationValidator:
             yield from self._check_parent(name, profile, reported_chains)
         elif not self._exists(source):
             shown = truncate_for_display(source)
+            known = [*self._profiles.keys() - {name}, *self._source_names]
+            nearest = get_close_matches(source, sorted(known), 1)
+            meant = f"did you mean {truncate_for_display(nearest[0])}? Or " if nearest else ""
             yield ConfigProblem(
                 where,
-                f'profile "{shown}" is not defined here or in the AWS files: add it with '
+                f'profile "{shown}" is not defined here or in the AWS files: {meant}add it with '
                 f"`aws configure --profile {shlex.quote(shown)}`",
             )
 
@@ -150,10 +157,18 @@ class ConfigurationValidator:
                 yield ConfigProblem(("profiles", name, key), "it requires mfa_serial: add it")
         if not self._has_mfa(profile):
             return
+        if profile.mfa_session == NO_MFA_SESSION:
+            if not profile.role_arn and not self._is_rejected(name, "role_arn"):
+                yield ConfigProblem(
+                    self._where(name, "mfa_session"),
+                    f"none: the code goes with AssumeRole, which requires a role: {_ADD_ROLE_ARN}",
+                )
+            return
         first = next(
             other
             for other, model in self._profiles.items()
             if self._has_mfa(model)
+            and model.mfa_session != NO_MFA_SESSION
             and (model.source_profile, model.mfa_serial)
             == (profile.source_profile, profile.mfa_serial)
         )

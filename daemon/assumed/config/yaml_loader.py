@@ -65,6 +65,10 @@ class YamlDocument:
             path = path[:-1]
         return self._lines.get(path, 1)
 
+    def has(self, path: KeyPath) -> bool:
+        """Return whether the file has a key or entry at `path`, not only one above it."""
+        return path in self._lines
+
     def _compose(self, text: str) -> None:
         try:
             nodes = list(yaml.compose_all(text, Loader=_LOADER))

@@ -3,7 +3,9 @@
 | source | open |
 | --- | --- |
 | a profile of the AWS files: keys, SSO, a `credential_process` | `profile` |
-| an MFA session | `mfa`, `mfa_cache`, `mfa_command` |
+| an MFA session | `mfa`, `mfa_cache` |
+| an MFA code with each AssumeRole | `mfa_codes` |
+| where the codes of both come from | `mfa_codes`, `mfa_command` |
 | the environment, an EC2 instance, a container | `ambient` |
 | a token of an OIDC identity provider, in a file | `web_identity` |
 
@@ -25,11 +27,13 @@ from assumed.credential_sources.ambient import AmbientCredentialSource
 from assumed.credential_sources.aws_files_reader import file_state
 from assumed.credential_sources.aws_files_snapshot import Settings
 from assumed.credential_sources.mfa import MfaSessions
+from assumed.credential_sources.mfa_codes import MfaCodeSource
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.credential_sources.web_identity import WebIdentitySource
 from assumed.file_calls import FileCalls, HangingFileError
 from assumed.models import (
     CredentialSource,
+    MfaCode,
     MfaSession,
     RootSource,
     SourceAuthentication,
@@ -112,6 +116,9 @@ class CredentialSources:
                 return self._profiles.resolve(name, config_profiles)
             case MfaSession():
                 return self.mfa.resolve(source, config_profiles)
+            case MfaCode():
+                keys = self._profiles.resolve(source.profile.name, config_profiles)
+                return MfaCodeSource(self.mfa.codes, source, keys)
             case WebIdentity(path):
                 return WebIdentitySource(
                     path, self._profiles.plain_botocore_session(config_profiles)
@@ -133,6 +140,8 @@ class CredentialSources:
                 return self._profiles.fingerprint(name)
             case MfaSession():
                 return self.mfa.fingerprint(source)
+            case MfaCode():
+                return self._profiles.fingerprint(source.profile.name)
             case WebIdentity(path):
                 with self._lock:
                     self._token_files.add(path)
@@ -152,7 +161,7 @@ class CredentialSources:
         match source:
             case SourceProfile(name):
                 return _account_of_profile(self._profiles.entries(name))
-            case MfaSession(profile, serial):
+            case MfaSession(profile, serial) | MfaCode(profile, serial):
                 return account_of(serial) or _account_of_profile(
                     self._profiles.entries(profile.name)
                 )

@@ -1,7 +1,7 @@
 """MFA sessions: started with one MFA code, cached for the day in memory and in a 0600 file.
 
-A session of GetSessionToken passes the MFA context to each role that is assumed from it. It is no
-role itself, so the one-hour limit of role chaining does not apply.
+A session of GetSessionToken passes the MFA context to each role that is assumed from it. STS limits
+such a role to an hour, like a chained one; `mfa_codes` sends the code with AssumeRole instead.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from botocore.session import Session as BotocoreSession
 from assumed.clock import Clock
 from assumed.credential_sources.aws_files_reader import FileState, file_state
 from assumed.credential_sources.mfa_cache import MfaCacheFile
-from assumed.credential_sources.mfa_command import is_mfa_code, read_mfa_code
+from assumed.credential_sources.mfa_codes import MfaCodes, long_term_keys, parse_mfa_code
+from assumed.credential_sources.mfa_command import read_mfa_code
 from assumed.credential_sources.profile import ResolvedSource, SourceProfiles
 from assumed.credential_sources.source_slots import SOURCE_SLOTS
 from assumed.errors import (
     AssumedError,
     LocalFaultError,
     MfaCodeNeededError,
-    MfaCodeRejectedError,
-    SourceMissingError,
-    SourceUnavailableError,
-    UsageError,
 )
 from assumed.file_calls import FileCalls, HangingFileError
 from assumed.fsutil import local_fault_hint
-from assumed.models import MfaSession, SessionTokenResponse, SourceCredentials, TemporaryCredentials
+from assumed.models import (
+    MfaCode,
+    MfaSession,
+    SessionTokenResponse,
+    SourceCredentials,
+    TemporaryCredentials,
+)
 
-# RFC 6238: how long a device shows one code.
-_STEP_SECONDS = 30.0
 _NEVER = float("-inf")
 
 
@@ -106,15 +107,12 @@ class MfaSessions:
         self._profiles = profiles
         self._sts = sts
         self._clock = clock
-        self._run = run
+        self.codes = MfaCodes(clock, run=run)
+        """The codes of the devices, which also sources without a session use."""
         self.directory = directory
         self._files = FileCalls(str(directory))
         self._lock = threading.Lock()
         self._states: dict[tuple[str, str], _MfaSessionState] = {}
-        self._used_codes: dict[str, float] = {}
-        """When each code was sent to STS, which accepts it once."""
-        self._asked_at: dict[object, float] = {}
-        """When a device last gave a code, by its command and by its serial."""
 
     def resolve(self, source: MfaSession, config_profiles: Sequence[str] = ()) -> MfaSource:
         """Return the source, without asking for a code.
@@ -167,14 +165,20 @@ class MfaSessions:
             MfaCodeRejectedError: STS rejects the code, or it was used before.
             AssumedError: the long-term keys or STS are unavailable.
         """
-        if not is_mfa_code(code):
-            raise UsageError(
-                "an MFA code is six digits", hint="enter the code that the device shows now"
-            )
+        code = parse_mfa_code(code)
         resolved = self._profiles.resolve(source.profile.name, source.config_profiles)
         state = self._state_for(source)
         with state.start_lock:
             return self._start(source, code, resolved, state).expiration
+
+    def supply(self, source: MfaCode, code: str) -> None:
+        """Take a code that the user has entered for the next AssumeRole call of a source.
+
+        Raises:
+            UsageError: the code is not six digits.
+            MfaCodeRejectedError: it was used before.
+        """
+        self.codes.supply(source, code)
 
     def credentials(
         self, source: MfaSession, resolved: ResolvedSource, *, other_than: str | None = None
@@ -210,7 +214,7 @@ class MfaSessions:
             if state.failure is not None and state.failed_at >= asked_at:
                 raise state.failure
             try:
-                return self._start(source, self._code_of_command(source), resolved, state)
+                return self._start(source, self.codes.of_command(source), resolved, state)
             except AssumedError as error:
                 state.failed_at, state.failure = self._clock.boottime(), error
                 raise
@@ -234,14 +238,8 @@ class MfaSessions:
     def _start(
         self, source: MfaSession, code: str, resolved: ResolvedSource, state: _MfaSessionState
     ) -> TemporaryCredentials:
-        keys = resolved.credentials()
-        if keys.session_token is not None:
-            raise SourceMissingError(
-                f"source {source.profile} holds temporary credentials, but an MFA session "
-                "requires long-term keys",
-                hint="set source_profile to a profile with long-term keys, or remove mfa_serial",
-            )
-        self._claim_code(code)
+        keys = long_term_keys(source, resolved)
+        self.codes.claim(code)
         asked_at = self._clock.boottime()
         issued = self._sts.get_session_token(source, code, keys, resolved.botocore_session)
         lifetime = issued.credentials.expiration - issued.answered_at
@@ -254,44 +252,6 @@ class MfaSessions:
             # Without the lock, which the scheduler takes.
             state.file_state = self._files.run(partial(_write, state.file, source, issued))
         return issued.credentials
-
-    def _claim_code(self, code: str) -> None:
-        """Record that a code is used; raise if it was used before."""
-        now = self._clock.boottime()
-        with self._lock:
-            # STS also accepts the codes of the steps before and after its own.
-            self._used_codes = {
-                used: at for used, at in self._used_codes.items() if now < at + 3 * _STEP_SECONDS
-            }
-            if code in self._used_codes:
-                raise MfaCodeRejectedError(
-                    "this MFA code was already used, and each is valid once",
-                    hint="enter the next code, which the device shows within half a minute",
-                )
-            self._used_codes[code] = now
-
-    def _code_of_command(self, source: MfaSession) -> str:
-        # A device that several serials share shows the same code for all of them.
-        devices = (source.process, source.serial)
-        now = self._clock.boottime()
-        with self._lock:
-            last = max(self._asked_at.get(device, _NEVER) for device in devices)
-            if now < last + _STEP_SECONDS:
-                raise SourceUnavailableError(
-                    f"the MFA device {source.serial} does not show its next code yet",
-                    hint="wait half a minute for the next code",
-                )
-            self._asked_at.update(dict.fromkeys(devices, now))
-        try:
-            code = self._run(source.process)
-        except AssumedError:
-            with self._lock:
-                for device in devices:
-                    self._asked_at.pop(device, None)
-            raise
-        with self._lock:
-            self._asked_at.update(dict.fromkeys(devices, self._clock.boottime()))
-        return code
 
     def _current(self, source: MfaSession, state: _MfaSessionState) -> TemporaryCredentials | None:
         """Return the session that is valid now, after loading a changed cache file."""

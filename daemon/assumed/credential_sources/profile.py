@@ -233,6 +233,15 @@ class SourceProfiles:
             entries: Mapping[str, Any] = self._read().merged["profiles"].get(name, {})
             return entries
 
+    def login_command(self, name: str) -> str:
+        """Return the command that logs in to a profile or its source; empty if none is needed.
+
+        Raises:
+            SourceUnavailableError: the AWS files cannot be read.
+        """
+        with self._lock:
+            return _login_command(name, self._read().merged["profiles"])
+
     def settings(self, config_profiles: Sequence[str]) -> tuple[str | None, Settings]:
         """Return the first of these profiles that has settings, and its settings.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +25,7 @@ from assumed.errors import (
 from assumed.models import (
     Credentials,
     ManagedProfile,
+    MfaCode,
     MfaSession,
     ProfileDefinition,
     RoleSession,
@@ -52,6 +53,10 @@ class MfaSessionStore(Protocol):
 
     def start(self, source: MfaSession, code: str) -> datetime:
         """Start a session with a code; return its expiration."""
+        ...
+
+    def supply(self, source: MfaCode, code: str) -> None:
+        """Take a code for the next AssumeRole call of a source."""
         ...
 
 
@@ -226,6 +231,36 @@ class Refresher:
         self.sessions.add(definition, session)
         return session
 
+    def verify_sessions(self, definitions: Sequence[ProfileDefinition]) -> None:
+        """Let STS decide how long sessions from the file last, with one call for all of them.
+
+        The call is made with the first session. If STS cannot be reached, the wall clock stays in
+        use; its time never makes a session look longer.
+        """
+        found = [(each, self.sessions.get(each.profile)) for each in definitions]
+        stored = [(each, session) for each, session in found if session is not None]
+        if not stored:
+            return
+        (first, session), *_ = stored
+        asked_at = self._clock.boottime()
+        try:
+            answered_at = self.check_session(
+                replace(first, fallback_regions=()), session.credentials, self.prepare(first)
+            )
+        except SourceRejectedError:
+            self.sessions.expire(first.profile, session.credentials.access_key_id)
+            return
+        except AssumedError:
+            return
+        for definition, session in stored:
+            self.sessions.bound(
+                definition.profile,
+                session.credentials.access_key_id,
+                now=answered_at,
+                at=asked_at,
+                is_confirmed=definition is first,
+            )
+
     def check_session(
         self, definition: ProfileDefinition, issued: Credentials, prepared: PreparedCall
     ) -> datetime:
@@ -274,6 +309,14 @@ class Refresher:
         except ParentNotReadyError:
             return None
         return root if isinstance(root, MfaSession) else None
+
+    def mfa_code(self, definition: ProfileDefinition) -> MfaCode | None:
+        """Return the source whose AssumeRole calls carry a code, also through a chain."""
+        try:
+            root = self._root_source(definition)
+        except ParentNotReadyError:
+            return None
+        return root if isinstance(root, MfaCode) else None
 
     @property
     def logins(self) -> MfaSessionStore:

@@ -22,6 +22,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import partial
 
 from assumed.clock import Clock
@@ -32,6 +33,7 @@ from assumed.engine.events import ProfileEvent
 from assumed.engine.heartbeat import HeartbeatScheduler, Inbox
 from assumed.engine.heartbeat_checks import Heartbeat, HeartbeatChecks
 from assumed.engine.internal_errors import InternalErrors, Part
+from assumed.engine.logins import LoginHandler
 from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import FailureStreak, ScheduledProfile
 from assumed.engine.reconciliation import reconcile
@@ -52,7 +54,6 @@ from assumed.models import (
     Credentials,
     Failure,
     Login,
-    MfaSession,
     Outcome,
     ProfileDefinition,
     ProfileStatus,
@@ -244,13 +245,13 @@ class RefreshScheduler:
             UsageError: the profile is not in the configuration, or needs no code; not a code.
             AssumedError: STS rejects the code or cannot be reached, or there are no keys.
         """
-        session = _mfa_session(self._refresher, _find(self._queue.profiles, profile))
-        expires_at = self._refresher.logins.start(session, code)
-        self._mfa.read_one(session)
-        login = Login(profile=profile, mfa_serial=session.serial, expires_at=expires_at)
-        self._events.login_succeeded(login, session)
-        self._events.publish()
-        return login
+        logins = LoginHandler(
+            self._refresher,
+            self._mfa,
+            self._events,
+            lambda name: self.refresh([name], force=True)[name].result(),
+        )
+        return logins.log_in(_find(self._queue.profiles, profile).definition, code)
 
     def statuses(self, profiles: Iterable[str] = ()) -> tuple[ProfileStatus, ...]:
         """Return the status of each profile, in the order of the configuration.
@@ -392,31 +393,41 @@ class RefreshScheduler:
         return [partial(request.answer, sessions, failure) for request in requests]
 
 
-def _mfa_session(refresher: Refresher, profile: ScheduledProfile) -> MfaSession:
-    session = refresher.mfa_session(profile.definition)
-    if session is None:
-        raise UsageError(
-            f"profile {profile.name} has no mfa_serial: it needs no code",
-            hint="see `assumed status` for what it needs",
-        )
-    return session
+def require_enabled(definitions: Mapping[str, ProfileDefinition], profiles: Iterable[str]) -> None:
+    """Require that profiles are defined and enabled.
+
+    Raises:
+        UsageError: one is not in the configuration, or is disabled there.
+    """
+    for name in profiles:
+        definition = definitions.get(name)
+        if definition is None:
+            raise _unknown(name, definitions)
+        if not definition.enabled:
+            raise UsageError(
+                f"profile {name} is disabled in the configuration",
+                hint="remove `enabled: false` there",
+            )
 
 
 def _find(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:
     try:
         return profiles[name]
     except KeyError:
-        raise UsageError(
-            f"profile {name} is not in the configuration",
-            hint=f"defined profiles: {', '.join(profiles) or 'none'}",
-        ) from None
+        raise _unknown(name, profiles) from None
 
 
 def _enabled(profiles: Mapping[str, ScheduledProfile], name: str) -> ScheduledProfile:
     profile = _find(profiles, name)
-    if not profile.definition.enabled:
-        raise UsageError(
-            f"profile {name} is disabled in the configuration",
-            hint="remove `enabled: false` there",
-        )
+    require_enabled({name: profile.definition}, [name])
     return profile
+
+
+def _unknown(name: str, known: Iterable[str]) -> UsageError:
+    names = list(known)
+    nearest = get_close_matches(name, names, 1)
+    hint = f"defined profiles: {', '.join(names) or 'none'}"
+    return UsageError(
+        f"profile {name} is not in the configuration",
+        hint=f"did you mean {nearest[0]}? {hint}" if nearest else hint,
+    )

@@ -12,7 +12,7 @@ from assumed.engine.mfa_sessions import MfaSessionMonitor
 from assumed.engine.profile_state import LOGIN_REQUIRED, FailureStreak, ScheduledProfile
 from assumed.engine.refresh_policy import ZERO
 from assumed.engine.refresher import Refresher
-from assumed.models import ProfileDefinition, ProfileState, ProfileStatus, RoleSession
+from assumed.models import MfaCode, ProfileDefinition, ProfileState, ProfileStatus, RoleSession
 from assumed.progress import Wait
 
 
@@ -63,6 +63,11 @@ class StatusView:
             timedelta(seconds=session.expires_at - self._clock.boottime()) if session else None
         )
         mfa_session = self._refresher.mfa_session(definition)
+        # Each role session is started with its own code, and needs the next one when it ends.
+        code = definition.source if isinstance(definition.source, MfaCode) else None
+        device = mfa_session or code
+        is_valid = remaining is not None and remaining > ZERO
+        until = session.credentials.expiration if code and session and is_valid else None
         wait = self._wait(profile)
         return ProfileStatus(
             profile=definition.profile,
@@ -78,8 +83,8 @@ class StatusView:
             refreshes=profile.refreshes,
             consecutive_failures=failures.count,
             last_error=failures.failure,
-            mfa_serial=mfa_session.serial if mfa_session else None,
-            login_expires_at=self._mfa.expires_at(mfa_session) if mfa_session else None,
+            mfa_serial=device.serial if device else None,
+            login_expires_at=self._mfa.expires_at(mfa_session) if mfa_session else until,
             waiting_for=None if wait is None else wait.reason,
             waiting_seconds=None if wait is None else self._seconds_since(wait.since),
             region=definition.region,

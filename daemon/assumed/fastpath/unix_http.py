@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 16
 # RFC 3986: what a query holds without percent-encoding.
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
-_LOG_HINT = "see its log (`journalctl --user -u assumed`), then restart it"
 
 
 class DaemonNotAnsweringError(Exception):
@@ -67,15 +66,30 @@ def describe_failure(path: str, error: Exception) -> tuple[str, str]:
     if isinstance(error, TimeoutError):
         return (
             f"the daemon at {path} has not answered in time",
-            "a refresh may still be running: see `assumed status`",
+            f"a refresh may still be running; if `assumed status` gets no answer either, "
+            f"{_restart_hint(path)}",
         )
     if isinstance(error, OSError):
         closed = isinstance(error, ConnectionResetError | BrokenPipeError)
         reason = "it closed the connection" if closed else error.strerror or str(error)
-        return f"the daemon at {path} does not answer: {reason}", _LOG_HINT
+        return f"the daemon at {path} does not answer: {reason}", _restart_hint(path)
     return (
         f"the daemon at {path} sent an invalid response",
-        f"it may run another version of assumed: {_LOG_HINT}",
+        f"it may run another version of assumed: {_restart_hint(path)}",
+    )
+
+
+def _restart_hint(path: str) -> str:
+    """Return how to restart the daemon that listens at a path, by where that path is."""
+    if path.startswith("/run/assumed/"):
+        unit = f"assumed@{path.split('/')[3]}"
+        return (
+            f"see its log (`sudo journalctl -u {unit}`), then restart it (`sudo systemctl restart "
+            f"{unit}`)"
+        )
+    return (
+        "see its log (`journalctl --user -u assumed`), then restart it (`systemctl --user restart "
+        "assumed`, or `assumed run` again if you started it by hand)"
     )
 
 

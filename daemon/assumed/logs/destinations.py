@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -89,6 +90,15 @@ class StreamHandler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of logging
         """Raise the exception that is being handled."""
         raise  # noqa: PLE0704 - logging calls this in its `except`
+
+
+class CurrentStandardErrorHandler(StreamHandler):
+    """Writes to what `sys.stderr` is at the time: a progress bar replaces it while it draws."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class FailoverHandler(logging.Handler):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from assumed.logs.background import BackgroundHandler
 from assumed.logs.destinations import (
+    CurrentStandardErrorHandler,
     FailoverHandler,
     PrivateFileHandler,
     StandardErrorHandler,
-    StreamHandler,
 )
 from assumed.logs.events import is_event, set_event_level
 from assumed.logs.formatters import FORMATTERS, LogFormat
@@ -30,8 +30,9 @@ def configure(
 
     If that place fails, events go to standard error or the journal meanwhile.
 
-    Records of libraries are shown from WARNING on, at every `level`: below that, botocore and
-    urllib3 log requests and responses, and the response to AssumeRole is the secret itself.
+    Records of libraries are shown from WARNING on, and not at all at level `error`. Below WARNING,
+    botocore and urllib3 log requests and responses, and the response to AssumeRole is the secret
+    itself.
 
     Args:
         level: `debug`, `info`, `warning` or `error`, for the events of this program.
@@ -54,7 +55,8 @@ def configure(
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    # A command that logs only its own errors prints no line of a library.
+    root.setLevel(logging.CRITICAL + 1 if level == "error" else logging.WARNING)
     set_event_level(level)
 
 
@@ -82,7 +84,7 @@ def _failover(
     background: bool,
 ) -> FailoverHandler:
     formatter = FORMATTERS[log_format]()
-    stderr = StandardErrorHandler() if background else StreamHandler(sys.stderr)
+    stderr = StandardErrorHandler() if background else CurrentStandardErrorHandler(sys.stderr)
     stderr.setFormatter(formatter)
     if log_file is not None:
         file = PrivateFileHandler(log_file)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assumed.errors import CredentialsFileUnwritableError
+from assumed.fsutil import foreign_owner_hint
 
 _HINTS: Mapping[int, str] = {
     errno.ENOSPC: "free space on that file system",
@@ -32,9 +33,11 @@ def unwritable(path: Path, operation: str, error: OSError) -> CredentialsFileUnw
         error: the reason.
     """
     reason = os.strerror(error.errno) if error.errno else str(error)
+    is_denied = error.errno in {errno.EACCES, errno.EPERM}
     return CredentialsFileUnwritableError(
         f"{path}: cannot {operation}: {reason}",
-        hint=_HINTS.get(error.errno or 0, f"check {path.parent}"),
+        hint=(foreign_owner_hint(path) if is_denied else None)
+        or _HINTS.get(error.errno or 0, f"check {path.parent}"),
     )
 
 

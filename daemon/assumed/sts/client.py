@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -56,6 +56,9 @@ __all__ = ["AssumedRole", "CallerIdentity", "StsClient", "StsRequest"]
 
 # Every role allows an hour.
 _SAFE_SECONDS = 3600
+# Source: the message of STS for a wrong code, "MultiFactorAuthentication failed with invalid MFA
+# one time pass code".
+_REJECTED_CODE = "MultiFactorAuthentication failed"
 # A region that failed is the last choice for so long.
 _REGION_COOLDOWN_SECONDS = 60.0
 
@@ -169,8 +172,14 @@ class StsClient:
                 definition,
                 botocore_session,
                 lambda region: self._assume_role(definition, credentials, botocore_session, region),
+                # A code is valid once.
+                only_first=isinstance(credentials, SourceCredentials)
+                and credentials.mfa is not None,
             )
         except AssumeRoleDeniedError as error:
+            token = credentials.mfa if isinstance(credentials, SourceCredentials) else None
+            if token is not None and _REJECTED_CODE in error.message:
+                raise _rejected_code(error, token.serial) from None
             if identity is not None:
                 error.hint = denial_hint(definition, identity_arn=identity.arn)
             raise
@@ -266,22 +275,21 @@ class StsClient:
                 TokenCode=code,
             )
         except AssumeRoleDeniedError as error:
-            raise MfaCodeRejectedError(
-                error.message,
-                hint="enter the next code: each is valid once and for half a minute; check that "
-                f"the device is {source.serial} and that its clock is right",
-            ) from None
+            raise _rejected_code(error, source.serial) from None
 
     def _try_regions(
         self,
         definition: ProfileDefinition,
         botocore_session: BotocoreSession,
         request: Callable[[str], ResultT],
+        *,
+        only_first: bool = False,
     ) -> ResultT:
         """Return the result of the first region that is available."""
         first_error: StsUnavailableError | None = None
         avoided_until = self._avoided_until.setdefault(botocore_session, {})
-        for region in self._regions(definition, botocore_session):
+        regions = self._regions(definition, botocore_session)
+        for region in regions[:1] if only_first else regions:
             key = (definition.source, region)
             try:
                 result = request(region)
@@ -314,8 +322,13 @@ class StsClient:
         region: str,
     ) -> AssumedRole:
         signer = credentials if isinstance(credentials, SourceCredentials) else None
+        token = None if signer is None else signer.mfa
+        # The code is no part of what signs: the client is used again.
+        signer = None if signer is None else replace(signer, mfa=None)
         client = self._clients.get(definition, region, signer, botocore_session)
         parameters = _parameters(definition)
+        if token is not None:
+            parameters |= {"SerialNumber": token.serial, "TokenCode": token.code}
         operation = "AssumeRole"
         if isinstance(credentials, WebIdentityToken):
             operation = "AssumeRoleWithWebIdentity"
@@ -341,16 +354,38 @@ class StsClient:
             if seconds <= _SAFE_SECONDS:
                 raise
             self._too_long.add(requested)
-            event(
-                logging.WARNING,
-                "duration_shortened",
-                profile=definition.profile,
-                role_arn=definition.role_arn,
-                error=error.message,
-                hint="its sessions last an hour: lower duration_seconds, or raise the role's "
-                "maximum session duration and restart the daemon if one runs",
-            )
+            if token is not None:
+                raise _spent_code(error) from None
+            _log_shortened(definition, error)
         return assume(_SAFE_SECONDS)
+
+
+def _log_shortened(definition: ProfileDefinition, error: DurationTooLongError) -> None:
+    event(
+        logging.WARNING,
+        "duration_shortened",
+        profile=definition.profile,
+        role_arn=definition.role_arn,
+        error=error.message,
+        hint="its sessions last an hour: lower duration_seconds, or raise the role's "
+        "maximum session duration and restart the daemon if one runs",
+    )
+
+
+def _spent_code(error: DurationTooLongError) -> MfaCodeRejectedError:
+    return MfaCodeRejectedError(
+        error.message,
+        hint="the code may be used up: enter the next one, whose session lasts an hour; or lower "
+        "duration_seconds, or raise the role's maximum session duration",
+    )
+
+
+def _rejected_code(error: AssumedError, serial: str) -> MfaCodeRejectedError:
+    return MfaCodeRejectedError(
+        error.message,
+        hint="enter the next code: each is valid once and for half a minute; check that the "
+        f"device is {serial} and that its clock is right",
+    )
 
 
 def _region(definition: ProfileDefinition, botocore_session: BotocoreSession) -> str:

@@ -16,6 +16,7 @@ from botocore.session import Session as BotocoreSession
 from assumed import __version__
 from assumed.models import Source, SourceCredentials
 from assumed.sts.direct_calls import DirectClient
+from assumed.sts.error_bodies import unify_error_body
 from assumed.sts.errors import Call, bad_endpoint, translate_error
 from assumed.sts.tls import is_loopback, plain_http_error, reject_ambiguous_endpoint
 
@@ -125,6 +126,7 @@ class ClientCache:
             raise bad_endpoint(error) from None
         except (exceptions.BotoCoreError, OSError) as error:
             raise translate_error(call, error) from None
+        client.meta.events.register("before-parse.sts", unify_error_body)
         if credentials is not None:
             self._on_create(client)
         return client

@@ -111,10 +111,13 @@ class DirectClient:
         prepared = request.prepare()
         client.meta.events.emit(f"before-send.sts.{operation}", request=prepared)
         response = client._endpoint.http_session.send(prepared)
-        parsed: Mapping[str, Any] = self._parser.parse(
-            convert_to_response_dict(response, model), model.output_shape
-        )
-        if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
+        answer = convert_to_response_dict(response, model)
+        is_error = response.status_code >= HTTPStatus.MULTIPLE_CHOICES
+        if is_error:
+            # An event costs 200 function calls, and the handlers look at errors alone.
+            client.meta.events.emit(f"before-parse.sts.{operation}", response_dict=answer)
+        parsed: Mapping[str, Any] = self._parser.parse(answer, model.output_shape)
+        if is_error:
             kind = client.exceptions.from_code(parsed.get("Error", {}).get("Code"))
             raise kind(parsed, operation)
         return parsed

@@ -47,6 +47,7 @@ _THROTTLED = {
     "SlowDown",
 }
 REJECTED_CREDENTIALS = {
+    "AuthFailure",
     "ExpiredToken",
     "ExpiredTokenException",
     "IDPRejectedClaim",
@@ -62,9 +63,23 @@ REJECTED_CREDENTIALS = {
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 _SKEWED_SIGNATURE = "Signature "  # "expired: …" or "not yet current: …"
 _TEMPORARY = {"IDPCommunicationError", "Unknown"}
-_MAX_DURATION = "MaxSessionDuration"
+# Both limits of STS: that of the role, and the hour of a role that is assumed from a session.
+_MAX_DURATION = ("MaxSessionDuration", "1 hour session limit")
 _HEALTH_HINT = "STS has a temporary failure: see the AWS Health Dashboard if it lasts"
+# The answers of a server without STS, such as a plain S3 one, to AssumeRole.
+_NOT_STS = {"InvalidAction", "MethodNotAllowed", "NotImplemented"}
+_NOT_STS_HINT = (
+    "this server does not implement AssumeRole: check endpoint_url of the source profile, "
+    "AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_STS"
+)
+_STATUS_HINTS = {
+    "404": _NOT_STS_HINT,
+    "405": _NOT_STS_HINT,
+    "407": "the proxy requires a user name and a password: put them into HTTPS_PROXY, or ask for "
+    "an exception for STS",
+}
 _HINTS = {
+    **dict.fromkeys(_NOT_STS, _NOT_STS_HINT),
     "MalformedPolicyDocument": "correct `policy` of this profile",
     "PackedPolicyTooLarge": "shorten policy, policy_arns or tags: STS packs them together",
     "RegionDisabledException": "activate STS for this region in the IAM console of the source "
@@ -182,11 +197,17 @@ def _translate_error_response(
             message, hint=f"renew the credentials of {call.source}", code=code
         )
     # A number is the status of an HTTP server, such as a proxy, and no error code of STS.
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _TEMPORARY or code.isdigit():
-        hint = PROXY_HINT if code.isdigit() else _HEALTH_HINT
+    is_failing = status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in _NOT_STS
+    if is_failing or code in _TEMPORARY or code.isdigit():
+        is_of_sts = not code.isdigit() and status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        hint = _HEALTH_HINT if is_of_sts else _STATUS_HINTS.get(code, PROXY_HINT)
         return StsUnavailableError(message, hint=hint, code=code)
     hint = _HINTS.get(code, "look the code up in the API reference of AssumeRole")
-    kind = DurationTooLongError if _MAX_DURATION in text else StsRequestRejectedError
+    kind = (
+        DurationTooLongError
+        if any(limit in text for limit in _MAX_DURATION)
+        else StsRequestRejectedError
+    )
     return kind(message, hint=hint, code=code)
 
 

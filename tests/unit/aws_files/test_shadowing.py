@@ -11,7 +11,7 @@ from botocore.session import Session
 
 from assumed.aws_files.profiles import AwsFiles, SourceLocation, read_aws_files
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore, used_by_javascript
-from assumed.aws_files.shadowing import Finding, find_clashes
+from assumed.aws_files.shadowing import Finding, find_clashes, shadowing_notes
 from assumed.config import loader
 from assumed.errors import CredentialsFileMalformedError, SourceUnavailableError
 from assumed.models import Configuration
@@ -205,6 +205,26 @@ def test_find_clashes_reports_a_role_that_shadows_the_keys(home: Home) -> None:
         f"profile base ({home.config}:10)",
         f"in {home.config}.yaml, give profile deploy another name, such as deploy-fresh; or remove "
         "role_arn and source_profile from this profile",
+        profiles=("deploy",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "used"),
+    [
+        (ROLE, "role/r (~/config:8)"),
+        (WEB, "role/r (~/config:9)"),
+        (SSO, "its SSO login (~/config:9)"),
+        (KEYS, None),
+        (PROCESS, None),
+    ],
+)
+def test_shadowing_notes_name_what_the_aws_cli_uses_instead(
+    home: Home, entries: str, used: str | None
+) -> None:
+    home.write(f"{FRAME}[profile deploy]\n{entries}", f"[deploy]\n{KEYS}manager = assumed\n")
+    assert shadowing_notes(home.files(), ["deploy", "base", "not-there"]) == (
+        {} if used is None else {"deploy": f"valid, but `aws --profile deploy` uses {used}"}
     )
 
 
@@ -302,7 +322,7 @@ def test_find_clashes_notes_variables_of_the_shell_without_their_secrets(home: H
     (managed,) = home.findings(MANAGED, AWS_PROFILE="deploy")
     assert (managed.problem.endswith("which assumed refreshes"), managed.fix) == (
         True,
-        "nothing to do",
+        "nothing to do while the daemon runs; `assumed status` shows whether it does",
     )
 
 

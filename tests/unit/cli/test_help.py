@@ -114,3 +114,9 @@ def test_the_examples_are_command_lines_that_the_command_accepts(name: str) -> N
         assert " ".join(typed) == name
         if not isinstance(command, CommandGroup):
             command.make_context(name, words[start + len(typed) :])
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("stauts", "status"), ("chek", "check")])
+def test_a_misspelled_command_gets_a_proposal(typed: str, meant: str) -> None:
+    with pytest.raises(click.UsageError, match=f"Did you mean {meant}\\?"):
+        _assumed.main([typed], prog_name="assumed", standalone_mode=False)

@@ -406,10 +406,34 @@ class TestFilePermissions:
 
     def test_a_missing_file_a_directory_and_a_fifo_are_distinguished(self, file: Path) -> None:
         assert "cannot be read: No such file or directory" in self.error(file.parent / "other.yaml")
-        assert self.error(file.parent) == f"{file.parent}: not a regular file"
+        assert self.error(file.parent) == f"{file.parent}: a directory"
         fifo = file.parent / "fifo"
         os.mkfifo(fifo)
         assert self.error(fifo) == f"{fifo}: not a regular file"
+
+    def test_hints_name_the_file_that_was_probably_meant(self, file: Path) -> None:
+        with pytest.raises(ConfigurationError) as of_directory:
+            loader.load(file.parent, user="me", host="here")
+        assert of_directory.value.hint == f"name a file, such as `--config {file}`"
+        with pytest.raises(ConfigurationError) as of_suffix:
+            loader.load(file.with_suffix(".yml"), user="me", host="here")
+        assert of_suffix.value.hint == f"did you mean {file}?"
+
+
+def test_a_source_that_is_misspelled_gets_a_proposal() -> None:
+    text = "profiles: {one: {role_arn: 'arn:aws:iam::111122223333:role/r', source_profile: deflt}}"
+    with pytest.raises(ConfigurationError) as raised:
+        loader.parse(
+            text.encode(),
+            Path("config.yaml"),
+            user="me",
+            host="here",
+            source_exists={"default", "other"}.__contains__,
+            source_names={"default", "other"},
+        )
+    assert raised.value.problems[0].endswith(
+        "did you mean default? Or add it with `aws configure --profile deflt`"
+    )
 
 
 class TestFind:
@@ -447,6 +471,24 @@ class TestFind:
         )
         example = caught.value.hint.partition("an example:\n")[2]
         assert parse(example.replace("default", "keys")).profiles
+
+    def test_a_file_with_another_suffix_is_proposed(self, home: Path) -> None:
+        other = self.put(home / ".config/assumed/config.yml")
+        with pytest.raises(ConfigurationError) as raised:
+            loader.find(None, {})
+        assert raised.value.problems[0].endswith(f"; but there is {other}")
+        assert raised.value.hint == f"rename it: `mv {other} {other.with_suffix('.yaml')}`"
+
+    def test_sudo_looks_at_the_files_of_root(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+        with pytest.raises(ConfigurationError) as raised:
+            loader.find(None, {"SUDO_USER": "jane"})
+        assert raised.value.problems[0].endswith("; these are the files of root")
+        assert raised.value.hint == (
+            "run the command without sudo, to use the configuration of jane"
+        )
 
 
 SAMPLES = [path for path in (REPOSITORY / "config").glob("*.yaml") if path.stem != "kubernetes"]

@@ -391,6 +391,6 @@ def test_remaining_and_fingerprint_do_not_wait_for_a_start_that_hangs(
     if hanging == "STS":
         bench.sts.get_session_token = hanging_sts  # type: ignore[method-assign,assignment]
     else:
-        bench.sessions._run = hanging_device
+        bench.sessions.codes._run = hanging_device
     assert bench.credentials(source) == "ASIAMFA2"
     assert len(seen) == len(others), "a call has waited"

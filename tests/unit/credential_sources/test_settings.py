@@ -14,8 +14,11 @@ from assumed.credential_sources.base import CredentialSources, SourceProfiles
 from assumed.credential_sources.mfa import MfaSessions
 from assumed.models import (
     CredentialSource,
+    MfaCode,
     MfaSession,
+    MfaToken,
     ProfileDefinition,
+    SourceCredentials,
     SourceProfile,
     WebIdentity,
 )
@@ -238,6 +241,26 @@ profiles:
     ]
     # Roles of two regions share the session of one device.
     assert len(equal) == 2
+
+
+def test_a_code_goes_with_assume_role_to_where_the_role_is(home: AwsFiles, tmp_path: Path) -> None:
+    home.config("[profile keys]\nregion = ap-south-1\n[profile deploy]\nregion = eu-west-3\n")
+    wanted = fresh('config_profile: deploy, mfa_serial: "arn:aws:iam::1:mfa/me", mfa_session: none')
+    assert isinstance(wanted.source, MfaCode)
+    profiles, sts = SourceProfiles(), StsClient(SystemClock())
+    mfa = MfaSessions(profiles, sts, SystemClock(), tmp_path)
+    sources = CredentialSources(profiles, mfa)
+    mfa.supply(wanted.source, "123456")
+    source = sources.resolve(wanted.source, wanted.config_profiles)
+    url = sts.endpoint_url(wanted, source.botocore_session)
+    assert url == "https://sts.eu-west-3.amazonaws.com"
+    credentials = source.credentials()
+    assert isinstance(credentials, SourceCredentials)
+    assert credentials.access_key_id == "AKIAFIRST"
+    assert credentials.mfa == MfaToken("arn:aws:iam::1:mfa/me", "123456")
+    before = sources.fingerprint(wanted.source, wanted.config_profiles)
+    home.config("[profile keys]\nregion = ap-south-1\n[profile deploy]\nregion = eu-west-1\n")
+    assert sources.fingerprint(wanted.source, wanted.config_profiles) != before
 
 
 def test_an_outage_of_one_endpoint_does_not_move_profiles_with_another(home: AwsFiles) -> None:

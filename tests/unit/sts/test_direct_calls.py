@@ -20,6 +20,7 @@ from freezegun import freeze_time
 from assumed.clock import SystemClock
 from assumed.sts.clock_skew import ClockSkewTracker
 from assumed.sts.direct_calls import DirectClient, parse_expiration
+from assumed.sts.error_bodies import unify_error_body
 from assumed.sts.errors import translate_error
 from tests.fakes import NOON, role
 
@@ -230,6 +231,7 @@ BODIES = {
         for name, (status, error) in ERRORS.items()
     },
     "without its envelope": (403, b"<Error><Code>AccessDenied</Code></Error>"),
+    "JSON": (403, b'{"code": "AccessDenied", "message": "no"}'),
     "page of a portal": (503, b"<!doctype html><p>Please log in"),
     "garbled": (200, b"<AssumeRoleResponse><Assume"),
     "empty": (502, b""),
@@ -241,6 +243,7 @@ BODIES = {
 @pytest.mark.parametrize("name", BODIES)
 def test_errors_are_the_same(name: str) -> None:
     client = new_client()
+    client.meta.events.register("before-parse.sts", unify_error_body)
     network, made, direct = Network(client), count_client_calls(client), DirectClient(client)
     network.status, network.body = BODIES[name]
     found = []

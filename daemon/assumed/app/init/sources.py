@@ -62,7 +62,10 @@ def _limit(draft: DraftDefinition, files: AwsFiles) -> str | None:
     if draft.text("credential_source") in {"Ec2InstanceMetadata", "EcsContainer"}:
         return f"from the role of this machine, which is role chaining, {_CHAINED}"
     if "mfa_serial" in draft.keys:
-        return f"from the session that an MFA code starts, {_CHAINED}"
+        return (
+            f"from the session that an MFA code starts, {_CHAINED}. For up to 12h, send a code "
+            "with each AssumeRole call: `mfa_session: none`"
+        )
     source = files.profiles.get(draft.text("source_profile"))
     if source is None:
         return None

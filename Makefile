@@ -4,7 +4,7 @@ BIN := .venv/bin
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types coverage unit search integration fmt bench bench-quick bench-soak bench-faults picture reference docs lock packages release help
+.PHONY: demo test lint types coverage unit search integration fmt bench bench-quick bench-soak bench-faults clients picture reference docs lock packages release help
 
 demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
@@ -59,6 +59,9 @@ bench-soak: .venv/bench ## Break everything around one daemon, again and again (
 bench-faults: .venv/bench ## Race other writers and simulate 5,000 days of faults (20 minutes)
 	$(BIN)/python -m bench.race
 	$(BIN)/python -m bench.chaos
+
+clients: .venv/dev ## Run real clients through expiring sessions; write docs/clients.md (20 minutes)
+	$(BIN)/python -m tests.clients
 
 picture: .venv/dev ## Draw docs/status.svg for the README
 	$(BIN)/python -m tests.picture

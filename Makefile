@@ -4,7 +4,7 @@ BIN := .venv/bin
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types coverage unit search integration fmt bench bench-quick bench-soak bench-faults clients picture reference docs lock packages release help
+.PHONY: demo test lint types coverage unit search integration fleet fmt bench bench-quick bench-soak bench-faults clients picture reference docs lock packages release help
 
 demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
@@ -41,6 +41,9 @@ search: .venv/dev ## Test properties with new random inputs for some minutes
 
 integration: .venv/dev ## Run the tests with real processes, HTTP, files and the AWS CLI
 	$(BIN)/pytest tests/integration
+
+fleet: .venv/fleet ## Run the Ansible playbook on a machine booted in namespaces; as root
+	$(BIN)/pytest tests/integration/test_ansible.py
 
 fmt: .venv/dev ## Format the code and apply automatic fixes
 	$(BIN)/ruff format .
@@ -100,6 +103,10 @@ help: ## List the targets
 
 .venv/dev: .venv/demo pyproject.toml
 	$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+.venv/fleet: .venv/dev pyproject.toml
+	$(BIN)/pip install --quiet --group fleet
 	@touch $@
 
 .venv/bench: .venv/dev pyproject.toml

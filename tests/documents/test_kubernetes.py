@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -22,12 +23,9 @@ VOLUMES = {volume["name"]: volume for volume in POD["volumes"]}
 
 
 def test_the_manifest_conforms_to_the_schemas_of_kubernetes() -> None:
-    validator = pytest.importorskip(
-        "kubernetes_validate", reason="NOT TESTED: the schemas: `pip install --group fleet`"
-    )
     for shape in OBJECTS.values():
-        for version in ("1.29", validator.latest_version()):
-            validator.validate(shape, version, strict=True)
+        for version in ("1.29", kubernetes_validate.latest_version()):
+            kubernetes_validate.validate(shape, version, strict=True)
 
 
 def mounts(container: Any) -> dict[str, Any]:

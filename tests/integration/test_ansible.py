@@ -26,7 +26,7 @@ RECAP = re.compile(r"^host +: ok=\d+ +changed=(\d+) +unreachable=0 +failed=(\d+)
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     if importlib.util.find_spec("ansible") is None:
-        pytest.skip("NOT TESTED: config/ansible.yml: `pip install --group fleet` installs Ansible")
+        pytest.skip("NOT TESTED: config/ansible.yml: `make fleet` tests it")
     if (reason := why_not()) is not None:
         pytest.skip(f"NOT TESTED: config/ansible.yml: {reason}")
     machine = Machine(tmp_path_factory.mktemp("machine"))

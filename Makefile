@@ -4,7 +4,7 @@ BIN := .venv/bin
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types coverage unit search integration fmt bench bench-quick bench-soak bench-faults picture reference docs lock packages release help
+.PHONY: demo test lint types coverage unit search integration fleet fmt bench bench-quick bench-soak bench-faults clients picture reference docs lock packages release help
 
 demo: .venv/demo ## Walk through the features against a local AWS; no account needed
 	@$(BIN)/assumed demo
@@ -42,6 +42,9 @@ search: .venv/dev ## Test properties with new random inputs for some minutes
 integration: .venv/dev ## Run the tests with real processes, HTTP, files and the AWS CLI
 	$(BIN)/pytest tests/integration
 
+fleet: .venv/fleet ## Run the Ansible playbook on a machine booted in namespaces; as root
+	$(BIN)/pytest tests/integration/test_ansible.py
+
 fmt: .venv/dev ## Format the code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -59,6 +62,9 @@ bench-soak: .venv/bench ## Break everything around one daemon, again and again (
 bench-faults: .venv/bench ## Race other writers and simulate 5,000 days of faults (20 minutes)
 	$(BIN)/python -m bench.race
 	$(BIN)/python -m bench.chaos
+
+clients: .venv/dev ## Run real clients through expiring sessions; write docs/clients.md (20 minutes)
+	$(BIN)/python -m tests.clients
 
 picture: .venv/dev ## Draw docs/status.svg for the README
 	$(BIN)/python -m tests.picture
@@ -97,6 +103,10 @@ help: ## List the targets
 
 .venv/dev: .venv/demo pyproject.toml
 	$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+.venv/fleet: .venv/dev pyproject.toml
+	$(BIN)/pip install --quiet --group fleet
 	@touch $@
 
 .venv/bench: .venv/dev pyproject.toml

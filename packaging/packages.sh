@@ -23,6 +23,7 @@ tools=$scratch/tools/bin
 step() { printf '\n== %s\n' "$*"; }
 fail() { echo "error: $*" >&2; exit 1; }
 quietly() { "$@" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "$*"; }; }
+minor_version() { "$1" -c 'import sys; print(sys.version_info[:2])'; }
 
 make_tools() {
     "$python" -m venv "$scratch/tools"
@@ -66,6 +67,9 @@ build_sbom() {
 
 build_deb() {
     step "Debian package"
+    # The wheels are for the version of the tools, and the package uses the distribution's Python.
+    [ "$(minor_version /usr/bin/python3)" = "$(minor_version "$python")" ] ||
+        fail "$python and /usr/bin/python3 have different versions; set PYTHON=/usr/bin/python3"
     download_wheels
     # shellcheck source=/dev/null
     distribution=$(. /etc/os-release && echo "$ID$VERSION_ID")
@@ -86,7 +90,16 @@ END
     for shell in bash zsh fish; do
         "$scratch/installed/bin/assumed" completion $shell > "$source/completion/$shell"
     done
-    (cd "$source" && PIP=$tools/pip quietly dpkg-buildpackage --build=binary --no-sign)
+    # Twice, as above, and in another directory.
+    mkdir -p "$scratch/again"
+    cp -r "$source" "$scratch/again/"
+    for directory in "$scratch" "$scratch/again"; do
+        (cd "$directory/${source##*/}" &&
+            PIP=$tools/pip quietly dpkg-buildpackage --build=binary --no-sign)
+    done
+    for package in "$scratch"/assumed_*.deb; do
+        cmp "$package" "$scratch/again/${package##*/}" || fail "two builds differ"
+    done
     cp "$scratch"/assumed_*.deb dist/
     lintian --fail-on error --suppress-tags bad-distribution-in-changes-file dist/*.deb
 }

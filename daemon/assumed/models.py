@@ -175,6 +175,7 @@ class ProfileDefinition:
     source_identity: str | None = None
     store: StorageMode = StorageMode.FILE
     overwrite: bool = False
+    credential_process: bool = False
     enabled: bool = True
 
     @property
@@ -189,6 +190,7 @@ class ProfileDefinition:
             refresh_before=self.refresh_before,
             store=self.store,
             overwrite=self.overwrite,
+            credential_process=self.credential_process,
             enabled=self.enabled,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -19,6 +20,12 @@ OBJECTS = {shape["kind"]: shape for shape in yaml.safe_load_all(MANIFEST.read_te
 POD = OBJECTS["Deployment"]["spec"]["template"]["spec"]
 (SIDECAR,), (APP,) = POD["initContainers"], POD["containers"]
 VOLUMES = {volume["name"]: volume for volume in POD["volumes"]}
+
+
+def test_the_manifest_conforms_to_the_schemas_of_kubernetes() -> None:
+    for shape in OBJECTS.values():
+        for version in ("1.29", kubernetes_validate.latest_version()):
+            kubernetes_validate.validate(shape, version, strict=True)
 
 
 def mounts(container: Any) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class ApiServer:
                 body = json.dumps(self.control(path.removeprefix("/_test/"), asked)).encode()
                 start_response("200 OK", [("Content-Length", str(len(body)))])
                 return [body]
-            signature = _signature(environ)
+            signature = signature_of(environ)
             self._signers.add(signature.get("signed by", ""))
             parameters = form(environ)
             if parameters.get("Action") == ["GetCallerIdentity"]:
@@ -221,14 +221,14 @@ def _wrong_code(start_response: StartResponse) -> Iterable[bytes]:
     )
 
 
-def _signature(environ: WSGIEnvironment) -> dict[str, str]:
+def signature_of(environ: WSGIEnvironment) -> dict[str, str]:
     """Return whose signature a call has, and for which region; nothing where it is not signed."""
     signed = re.search(r"Credential=(\w+)/\d+/([\w-]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     return {} if signed is None else {"signed by": signed[1], "signed for": signed[2]}
 
 
-def main() -> None:
-    server = ApiServer(float(sys.argv[1]))
+def serve(server: ApiServer) -> None:
+    """Print its URL, and serve until the input of this process is closed."""
     with server.aws:
         sys.stdout.write(f"{server.aws.endpoint_url}\n")
         sys.stdout.flush()
@@ -236,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(ApiServer(float(sys.argv[1])))

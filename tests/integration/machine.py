@@ -18,7 +18,8 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROGRAMS = ("setpriv", "unshare", "nsenter", "runuser", "useradd", "dbus-daemon")
 # They end with the process that started them.
 _NAMESPACES = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--propagation=private"]
-_TIMEOUT_SECONDS = 120
+# For a playbook on a busy machine: it installs all dependencies.
+_TIMEOUT_SECONDS = 600
 
 
 def why_not() -> str | None:

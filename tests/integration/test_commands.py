@@ -89,6 +89,22 @@ def test_check_live_prints_each_role_session_and_stores_nothing(world: World) ->
     assert world.credentials.read_bytes() == before
 
 
+def test_check_syntax_reads_no_aws_file(world: World) -> None:
+    """Root checks a configuration before it is installed for others, whose AWS files it needs."""
+    world.write_config(
+        "profiles: {a: {role_arn: arn:aws:iam::123456789012:role/r, source_profile: x}}"
+    )
+    assert world.run("check").returncode == 78
+    accepted = world.run("check", "--syntax", AWS_CONFIG_FILE="/proc/self/mem")
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+    assert accepted.stdout == f"{world.config}: 1 profile, no problems in this file\n"
+    world.write_config("profiles: {a: {role_arn: nonsense, source_profile: x}}")
+    rejected = world.run("check", "--syntax")
+    assert rejected.returncode == 78
+    assert f"{world.config}:1: profiles.a.role_arn: not an ARN" in rejected.stderr
+    assert world.run("check", "--syntax", "--live").returncode == 2
+
+
 def test_check_finds_a_profile_whose_keys_aws_tools_ignore(world: World) -> None:
     world.configure({"reports": world.add_role()})
     (world.home / ".aws" / "config").write_text(

@@ -12,8 +12,9 @@ import pytest
 
 from assumed.config.definitions import default_session_name
 from assumed.config.schema import ProfileModel
+from tests.integration.test_daemon import session_arn
 from tests.integration.test_web_identity import PROVIDER, write_token
-from tests.integration.world import SOURCE, World
+from tests.integration.world import SOURCE, World, wait_until
 
 STATEMENT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 POLICY = {"Version": "2012-10-17", "Statement": [STATEMENT]}
@@ -205,6 +206,17 @@ def check_overwrite(world: World, place: str) -> None:
     assert sent == [usual(world, role)] * len(sent)
 
 
+def check_credential_process(world: World, place: str) -> None:
+    role = world.add_role()
+    write(world, place, role, credential_process=True)
+    with world.running():
+        wait_until(lambda: "reports-live" in world.credentials.read_text(), "the profile")
+        assert world.caller("reports-live").startswith(session_arn(role))
+    write(world, place, role, credential_process=False)
+    with world.running():
+        wait_until(lambda: "reports-live" not in world.credentials.read_text(), "its removal")
+
+
 def check_enabled(world: World, place: str) -> None:
     role = world.add_role()
     before = world.credentials.read_bytes()
@@ -225,6 +237,7 @@ CHECKS: Mapping[tuple[str, ...], Callable[[World, str], None]] = {
     ("refresh_before",): check_refresh_before,
     ("store",): check_store,
     ("overwrite",): check_overwrite,
+    ("credential_process",): check_credential_process,
     ("enabled",): check_enabled,
 }
 

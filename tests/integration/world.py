@@ -42,11 +42,15 @@ class AwsServer:
     """The embedded AWS, in another process."""
 
     def __init__(
-        self, *, lifetime_scale: float = 1, environ: Mapping[str, str] | None = None
+        self,
+        *,
+        lifetime_scale: float = 1,
+        environ: Mapping[str, str] | None = None,
+        module: str = "tests.integration.aws_server",
     ) -> None:
         own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "tests.integration.aws_server", str(lifetime_scale)],
+            [sys.executable, "-m", module, str(lifetime_scale)],
             cwd=REPOSITORY,
             env={**(environ or {}), **own},
             stdin=subprocess.PIPE,

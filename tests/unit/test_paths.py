@@ -14,6 +14,7 @@ from botocore.session import Session
 from botocore.utils import get_login_token_cache_directory
 
 from assumed import paths
+from tests.aws_suites import suite
 from tests.repository import modules
 
 VARIABLES = {
@@ -268,3 +269,18 @@ def test_every_way_to_read_one_is_seen() -> None:
     assert list(reads(ast.parse("\n".join(ways)))) == [*range(1, len(ways) + 1)]
     others = ['environ.get("PATH")', 'environ["HOME"] = home', '{"HOME": home}', "Path.cwd()"]
     assert list(reads(ast.parse("\n".join(others)))) == []
+
+
+def test_the_aws_files_are_where_the_suite_of_the_sdks_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cases = suite("smithy-rs/file-location-tests.json", "where the SDKs look for the AWS files")
+    on_linux = [case for case in cases["tests"] if case["platform"] == "linux"]
+    assert len(on_linux) >= 4
+    for case in on_linux:
+        for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.delenv(variable, raising=False)
+        for variable, value in case["environment"].items():
+            monkeypatch.setenv(variable, value)
+        assert paths.aws_config_file(os.environ) == case["configLocation"], case["name"]
+        assert paths.aws_credentials_file(os.environ) == case["credentialsLocation"], case["name"]

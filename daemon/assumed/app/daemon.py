@@ -25,6 +25,7 @@ from assumed.app.factory import (
 )
 from assumed.app.file_monitor import FileMonitor
 from assumed.app.file_tasks import FileTasks
+from assumed.app.process_profiles import ProcessProfiles
 from assumed.app.refresh_engine import RefreshEngine
 from assumed.app.reloader import ConfigReloader
 from assumed.app.service_notifier import ServiceNotifier
@@ -45,7 +46,7 @@ from assumed.observers.composite import CompositeObserver
 from assumed.observers.hooks import Hooks
 from assumed.observers.metrics import Metrics
 from assumed.observers.metrics_textfile import MetricsTextfile
-from assumed.paths import daemon_socket
+from assumed.paths import daemon_socket, user_name
 from assumed.platform.inotify import DirectoryWatcher
 from assumed.platform.reaper import ZombieReaper
 from assumed.platform.signal_aware_queue import SignalAwareQueue
@@ -115,7 +116,7 @@ class Daemon:
         configuration = load_first_configuration(config_path, lookup)
         self._environ = environ
         self._reaper = ZombieReaper(running_commands, clock.boottime)
-        metrics = Metrics()
+        metrics = Metrics(user_name())
         self._textfile = MetricsTextfile(self._render_metrics, clock)
         self._observers = CompositeObserver(
             metrics, Hooks(environ), MetricsServer(self._render_metrics, listeners), self._textfile
@@ -232,6 +233,7 @@ class Daemon:
         self._endpoint.restore()
         stack.callback(self._endpoint.close)
         self._files.start()
+        self._files.post(ProcessProfiles(configuration, self._environ).keep)
         stack.callback(self._files.stop)
         self._engine.start()
         stack.callback(self._stop)
@@ -295,6 +297,7 @@ class Daemon:
     def _apply(self, configuration: Configuration) -> None:
         self._observers.configure(configuration)
         self._engine.configure(configuration)
+        ProcessProfiles(configuration, self._environ).keep()
 
     def _on_heartbeat(self) -> None:
         """Check what no event reports; the scheduler calls this from its own thread.

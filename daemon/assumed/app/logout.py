@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assumed.app.factory import credentials_file, load_configuration, mfa_directory
+from assumed.app.process_profiles import ProcessProfiles
 from assumed.credential_sources.base import SourceProfiles
 from assumed.errors import AlreadyRunningError
 from assumed.models import Configuration, ProfileState, Status
@@ -20,7 +21,7 @@ def log_out(
     *,
     daemon_status: Status | None,
 ) -> tuple[str, ...]:
-    """Remove the managed credentials of profiles from the credentials file.
+    """Remove the managed credentials of profiles, and their NAME-live profiles.
 
     Without profiles, remove those of all managed profiles and the MFA sessions.
 
@@ -47,6 +48,7 @@ def log_out(
     if daemon_status is not None:
         _require_not_refreshed(daemon_status, profiles)
     removed = credentials_file(configuration, environ).remove(profiles or None)
+    removed += ProcessProfiles(configuration, environ).remove(profiles or None)
     if not profiles:
         # A process that was killed while it wrote one has left a file that begins with a dot.
         for pattern in ("*.json", ".*"):

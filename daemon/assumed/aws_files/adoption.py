@@ -6,18 +6,21 @@ Pure: bytes in, bytes out. Each commented line is the original line behind a mar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, unique
 
 from assumed.aws_files.ini import DEFAULTS, IniDocument, Section
 from assumed.aws_files.ownership import ADOPTED_MARK
 from assumed.aws_files.profiles import profile_name
-from assumed.aws_files.sdk_dialects import read_like_javascript
+from assumed.aws_files.sdk_dialects import (
+    Sections,
+    SharedReader,
+    read_like_javascript,
+    read_like_shared_sdks,
+)
 from assumed.aws_files.sdk_precedence import precedes_stored_keys
 from assumed.errors import CredentialsFileMalformedError, ProfileAmbiguousError
-
-_Sections = Mapping[str, Mapping[str, tuple[str, int]]]
 
 
 @unique
@@ -72,13 +75,14 @@ def comment_out_keys(data: bytes, profile: str, kind: AwsFileKind, *, path: str)
     if not marked:
         return data
     marked |= {index for index in place.indices if _is_marked(document.lines[index])}
+    marked |= set(_comments_that_continue(document, place, marked))
     lines = [
         f"{ADOPTED_MARK}{line}" if index in marked else line
         for index, line in enumerate(document.lines)
     ]
     result = "\n".join(lines).encode()
     _check_botocore(document, IniDocument(result, path), profile, place)
-    _check_javascript(document, lines, marked, place, profile)
+    _check_other_sdks(document, lines, marked, place, profile)
     return result
 
 
@@ -155,6 +159,22 @@ def _is_content(line: str) -> bool:
     return bool(text) and text[0] not in "#;"
 
 
+def _comments_that_continue(
+    document: IniDocument, place: _Place, marked: set[int]
+) -> Iterator[int]:
+    """Yield the indented comments below marked keys.
+
+    Some SDKs read them as part of these keys, and otherwise would of the keys above.
+    """
+    is_below = False
+    for index in place.indices:
+        line = document.lines[index]
+        if _is_content(line) or _is_marked(line):
+            is_below = index in marked
+        elif is_below and line[:1] in {" ", "\t"} and line.strip():
+            yield index
+
+
 def _is_marked(line: str) -> bool:
     return line.startswith(ADOPTED_MARK)
 
@@ -192,32 +212,48 @@ def _check_botocore(
         raise _ambiguous(active.path, place.section.line, profile)
 
 
-def _check_javascript(
+def _check_other_sdks(
     document: IniDocument, lines: list[str], marked: set[int], place: _Place, profile: str
 ) -> None:
-    """Check that the JavaScript SDK too loses the keys that took precedence, and no other.
+    """Check that the other SDKs too lose the keys that took precedence, and no other.
 
     Raises:
-        ProfileAmbiguousError: it would lose another key, or still read one of them.
+        ProfileAmbiguousError: one would lose another key, still read one of them, or no longer
+            read the file.
     """
-    before, after = _as_javascript(document.lines), _as_javascript(lines)
+    readings = [(_as_javascript(document.lines), _as_javascript(lines))]
+    before, after = (read_like_shared_sdks(each, None) for each in (document.lines, lines))
+    for kind, line in after.rejected.items():
+        if kind not in before.rejected:
+            raise _ambiguous(document.path, line.index, profile)
+    if len(before.rejected) < len(SharedReader):
+        readings.append((before.sections, after.sections))
+    for reading in readings:
+        if (divergent := _first_divergent_line(*reading, marked, place)) is not None:
+            raise _ambiguous(document.path, divergent, profile)
+
+
+def _first_divergent_line(
+    before: Sections, after: Sections, marked: set[int], place: _Place
+) -> int | None:
     for section, key, index in _entries(before):
         if index in marked and not precedes_stored_keys(key.lower()):
-            raise _ambiguous(document.path, index, profile)
+            return index
         if index not in marked and after.get(section, {}).get(key) != before[section][key]:
-            raise _ambiguous(document.path, index, profile)
+            return index
     for section, key, index in _entries(after):
         if before.get(section, {}).get(key, ("", -1))[1] != index:
-            raise _ambiguous(document.path, index, profile)
+            return index
         if index in place.indices and precedes_stored_keys(key):
-            raise _ambiguous(document.path, index, profile)
+            return index
+    return None
 
 
-def _as_javascript(lines: list[str]) -> _Sections:
+def _as_javascript(lines: list[str]) -> Sections:
     return read_like_javascript(lines, read_like_javascript(lines, ()).keys())
 
 
-def _entries(sections: _Sections) -> Iterator[tuple[str, str, int]]:
+def _entries(sections: Sections) -> Iterator[tuple[str, str, int]]:
     for name, section in sections.items():
         for key, (_, index) in section.items():
             yield name, key, index

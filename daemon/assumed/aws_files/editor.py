@@ -23,7 +23,12 @@ from assumed.aws_files.ownership import (
     is_managed,
     other_manager,
 )
-from assumed.aws_files.sdk_dialects import first_divergent_key, read_like_javascript
+from assumed.aws_files.sdk_dialects import (
+    first_divergent_key,
+    first_misread_key,
+    read_like_javascript,
+    read_like_shared_sdks,
+)
 from assumed.errors import (
     CredentialsFileError,
     ProfileAmbiguousError,
@@ -37,6 +42,7 @@ _CREDENTIAL_KEYS = frozenset((*LONG_TERM_KEYS, "aws_session_token", LEGACY_TOKEN
 
 # The first of `=` and `:` ends the key; the rest of the line is the value, including comments.
 _OPTION = re.compile(r"(?P<indent>\s*)(?P<key>[^:=]*?)(?P<delimiter>\s*[:=]\s*)(?P<value>.*)", re.S)
+_EQUALS = re.compile(r"[ \t]*=[ \t]*")
 _UNWRITABLE_VALUE = re.compile(r"[^!-~]|^$")
 
 
@@ -126,9 +132,13 @@ class Editor:
                 hint="the file is unchanged; please report this as a bug",
             )
         read_by_javascript = read_like_javascript(after.lines, self._set)
+        reading = read_like_shared_sdks(after.lines, self._set)
         ambiguous: dict[str, CredentialsFileError] = {}
         for profile in self._set:
-            key = first_divergent_key(profile, expected[profile], read_by_javascript)
+            values = expected[profile]
+            key = first_divergent_key(profile, values, read_by_javascript) or first_misread_key(
+                profile, values, reading
+            )
             if key is not None:
                 ambiguous[profile] = self._ambiguous(profile, key)
         return ambiguous
@@ -167,27 +177,34 @@ class Editor:
         return frozenset(name.strip() for name in read_like_javascript(self._document.lines, ()))
 
     def _replace(self, section: Section, values: Mapping[str, str]) -> None:
-        anchor = section.line
+        anchor: int | None = None
         for key, option in section.options.items():
             if key == LEGACY_TOKEN:
                 self._lines[option.line] = None
             elif key in values:
                 anchor = option.line
-                line = self._document.lines[anchor]
-                self._lines[anchor] = _with_value(line, key, option.value, values[key])
+                self._lines[anchor] = _with_value(self._document.lines[anchor], key, values[key])
         missing = [key for key in values if key not in section.options]
         if missing:
-            indent = self._indent_after(anchor, section)
+            if anchor is None:
+                anchor, indent = self._place_below(section.line)
+            else:
+                indent = _indent(self._document.lines[anchor])
             self._insert(anchor, [f"{indent}{key} = {values[key]}" for key in missing])
 
-    def _indent_after(self, anchor: int, section: Section) -> str:
-        """Return an indentation that keeps the new line apart from the lines around it."""
-        if anchor != section.line:
-            return _indent(self._document.lines[anchor])
-        for line in self._document.lines[anchor + 1 :]:
-            if line.strip() and line.lstrip()[0] not in "#;":
-                return _indent(line)
-        return ""
+    def _place_below(self, header: int) -> tuple[int, str]:
+        """Return the line after which a section's first keys go, and their indentation.
+
+        No line around them continues a value then.
+        """
+        anchor = header
+        for index in range(header + 1, len(self._document.lines)):
+            line = self._document.lines[index]
+            if _is_indented_comment(line):
+                anchor = index
+            elif line.strip() and line.lstrip()[0] not in "#;":
+                return anchor, _indent(line)
+        return anchor, ""
 
     def _insert(self, index: int, added: list[str]) -> None:
         line = self._lines[index]
@@ -201,6 +218,9 @@ class Editor:
 
     def _apply_remove(self, profile: str, section: Section) -> None:
         self._reject_continued(profile, section)
+        self._reject_header_inside(profile, section)
+        if not _is_header_for_javascript(self._document.lines[section.line]):
+            raise self._ambiguous(profile, "section")
         values = section.values()
         kept = set(LONG_TERM_KEYS) if is_long_term(values) else set()
         removed = EDITED_KEYS - kept
@@ -227,11 +247,12 @@ class Editor:
             if line.startswith(ADOPTED_MARK):
                 # `release` restores it below this header.
                 return False
-            if line.strip() and line.strip()[0] not in "#;":
+            if _is_indented_comment(line) or (line.strip() and line.strip()[0] not in "#;"):
                 following = line
                 break
-        # Without the header, an indented line could continue the value above it.
-        return not _indent(following)
+        # Without the header, an indented line could continue the value above it, and what follows a
+        # header that only botocore sees would belong to the section above.
+        return not following or (not _indent(following) and _is_header_for_javascript(following))
 
     def _reject_inherited_token(self, profile: str) -> None:
         defaults = self._document.sections.get(DEFAULTS)
@@ -252,12 +273,33 @@ class Editor:
                     f"continues the value of {key} on line {option.line + 1}",
                     hint="remove its indentation, or remove the line",
                 )
+            comment = self._comment_that_continues(option.line)
+            if comment is not None:
+                raise ProfileAmbiguousError(
+                    f"{self._document.path}:{comment + 1}: profile {profile}: for the AWS SDKs for "
+                    "Rust, Java, Kotlin and C, this indented comment is part of the value of "
+                    f"{key} on line {option.line + 1}",
+                    hint="remove its indentation, or remove the line",
+                )
+
+    def _comment_that_continues(self, index: int) -> int | None:
+        """Return the index of the indented comment below a key; None if there is none."""
+        if _indent(self._document.lines[index]):
+            # These SDKs do not see a key in that line.
+            return None
+        for following in range(index + 1, len(self._document.lines)):
+            line = self._document.lines[following]
+            if _is_indented_comment(line):
+                return following
+            if line.strip() and line[0] not in "#;":
+                return None
+        return None
 
     def _reject_header_inside(self, profile: str, section: Section) -> None:
         # For botocore an indented header continues a value; for other SDKs it begins a section.
         end = max((option.end for option in section.options.values()), default=0)
         for index in range(section.line + 1, end):
-            if read_like_javascript(self._document.lines[index : index + 1], ()):
+            if _is_header_for_javascript(self._document.lines[index]):
                 raise ProfileAmbiguousError(
                     f"{self._document.path}:{index + 1}: profile {profile}: the AWS SDKs interpret "
                     "the end of its section differently",
@@ -345,19 +387,25 @@ def _values_of(credentials: Credentials) -> dict[str, str]:
     return values
 
 
-def _with_value(line: str, key: str, old: str, new: str) -> str:
-    """Return the line of a managed key with another value.
+def _with_value(line: str, key: str, new: str) -> str:
+    """Return the line of a managed key with another value, and without blanks behind it.
 
-    The spacing stays. A key with capitals or a colon is rewritten: only botocore reads that form.
+    The other spacing stays. A key with capitals, a colon or other blanks than space and tab before
+    its value is rewritten: only botocore reads that form.
     """
-    found = _OPTION.match(line)
     end = "\r" if line.endswith("\r") else ""
-    if found is None or found["key"] != key or found["delimiter"].strip() != "=":
+    found = _OPTION.match(line.removesuffix(end))
+    if found is None or found["key"] != key or not _EQUALS.fullmatch(found["delimiter"]):
         return f"{_indent(line)}{key} = {new}{end}"
-    if old == new:
-        return line
-    tail = found["value"][len(found["value"].rstrip()) :]
-    return f"{found['indent']}{key}{found['delimiter'].removesuffix(end)}{new}{tail or end}"
+    return f"{found['indent']}{key}{found['delimiter']}{new}{end}"
+
+
+def _is_header_for_javascript(line: str) -> bool:
+    return bool(read_like_javascript([line], ()))
+
+
+def _is_indented_comment(line: str) -> bool:
+    return line[:1] in {" ", "\t"} and line.lstrip()[:1] in {"#", ";"}
 
 
 def _indent(line: str) -> str:

@@ -7,14 +7,16 @@ up to botocore: see `credential_sources`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from assumed.aws_files.ini import IniDocument
 from assumed.aws_files.ownership import is_managed
+from assumed.aws_files.sdk_dialects import RejectedLine, SharedReader, read_like_shared_sdks
 from assumed.errors import SourceUnavailableError
 from assumed.fsutil import MAX_AWS_FILE_BYTES, foreign_owner_hint, read_file
+from assumed.text import join_words
 
 _KINDS = ("profile", "sso-session", "services")
 # Read by the AWS CLI: features in preview, plugins.
@@ -83,6 +85,29 @@ class AwsProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file of which some AWS SDKs read nothing, and botocore reads everything.
+
+    Args:
+        location: the first line that they reject.
+        sdks: their languages, such as `Rust, Java and Kotlin`.
+        problem: what is wrong with the line for them.
+        fix: what to do with it.
+    """
+
+    location: SourceLocation
+    sdks: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return (
+            f"the AWS SDKs for {self.sdks} cannot read this file, because of this line: "
+            f"{self.problem}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class IgnoredHeader:
     """A section that AWS tools ignore.
 
@@ -108,6 +133,7 @@ class AwsFiles:
         misplaced: headers `[profile NAME]` in the credentials file, which define no profile NAME.
         sso_sessions: the entries below each `[sso-session NAME]` of the config file.
         ignored: headers of the config file that AWS tools ignore, with the reason.
+        unreadable: the lines because of which some SDKs cannot read a file.
     """
 
     config: Path
@@ -116,6 +142,7 @@ class AwsFiles:
     misplaced: Mapping[str, SourceLocation]
     sso_sessions: Mapping[str, Mapping[str, ConfigValue]] = field(default_factory=dict)
     ignored: Sequence[IgnoredHeader] = ()
+    unreadable: tuple[UnreadableFile, ...] = ()
 
 
 def read_aws_files(config: Path, credentials: Path) -> AwsFiles:
@@ -135,9 +162,10 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
         CredentialsFileMalformedError: botocore cannot read one either; names the line.
     """
     profiles: dict[str, AwsProfile] = {}
+    documents = [(path, IniDocument(data, str(path))) for path, data in (config, credentials)]
     sso_sessions: dict[str, Mapping[str, ConfigValue]] = {}
     ignored: list[IgnoredHeader] = []
-    for header, location, entries in _sections(*config):
+    for header, location, entries in _sections(*documents[0]):
         name = profile_name(header)
         if name is not None:
             # For botocore [default] and [profile default] are one profile: the later one wins.
@@ -150,7 +178,7 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
         elif (reason := _why_ignored(header)) is not None:
             ignored.append(IgnoredHeader(header, location, reason))
     misplaced: dict[str, SourceLocation] = {}
-    for header, location, entries in _sections(*credentials):
+    for header, location, entries in _sections(*documents[1]):
         known = profiles.get(header)
         if known is not None:
             profiles[header] = AwsProfile(header, known.location, known.config, entries)
@@ -158,7 +186,15 @@ def parse_aws_files(config: tuple[Path, bytes], credentials: tuple[Path, bytes])
             misplaced[name] = location
         else:
             profiles[header] = AwsProfile(header, location, credentials=entries)
-    return AwsFiles(config[0], credentials[0], profiles, misplaced, sso_sessions, tuple(ignored))
+    return AwsFiles(
+        config[0],
+        credentials[0],
+        profiles,
+        misplaced,
+        sso_sessions,
+        ignored=tuple(ignored),
+        unreadable=tuple(found for document in documents for found in _unreadable(*document)),
+    )
 
 
 def _read(path: Path) -> bytes:
@@ -177,9 +213,8 @@ def _read(path: Path) -> bytes:
 
 
 def _sections(
-    path: Path, data: bytes
+    path: Path, document: IniDocument
 ) -> list[tuple[str, SourceLocation, Mapping[str, ConfigValue]]]:
-    document = IniDocument(data, str(path))
     return [
         (
             name,
@@ -191,6 +226,20 @@ def _sections(
         )
         for name, options in document.inherited_options().items()
     ]
+
+
+def _unreadable(path: Path, document: IniDocument) -> Iterator[UnreadableFile]:
+    """Yield the lines because of which some SDKs cannot read a file."""
+    lines: dict[RejectedLine, list[SharedReader]] = {}
+    for kind, line in read_like_shared_sdks(document.lines, ()).rejected.items():
+        lines.setdefault(line, []).append(kind)
+    for line, kinds in lines.items():
+        yield UnreadableFile(
+            location=SourceLocation(path, line.index + 1),
+            sdks=join_words([language for kind in kinds for language in kind.value]),
+            problem=line.problem,
+            fix=line.fix,
+        )
 
 
 def profile_name(header: str) -> str | None:

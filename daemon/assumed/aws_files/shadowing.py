@@ -117,7 +117,20 @@ def find_clashes(
         *_in_files(files, configuration),
         *_in_loops(files, configuration),
         *_in_environment(environ, files, configuration),
+        *_unreadable(files),
     )
+
+
+def _unreadable(files: AwsFiles) -> Iterator[Finding]:
+    """Note the files that botocore can read and other SDKs cannot."""
+    for found in files.unreadable:
+        yield Finding(
+            str(found.location),
+            str(found),
+            f"these SDKs find no profile of {found.location.file}; the AWS CLI and boto3 do",
+            found.fix,
+            is_note=True,
+        )
 
 
 def _in_files(files: AwsFiles, configuration: Configuration) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,12 +16,15 @@ from assumed.cli.other_user import show_as, system_option, typed_arguments
 from assumed.cli.output import format_finding, format_live_check
 from assumed.cli.profile_completion import complete_profile
 from assumed.cli.progress import progress
-from assumed.errors import ConfigurationError, InvalidConfigurationError
+from assumed.config import loader
+from assumed.errors import ConfigurationError, InvalidConfigurationError, UsageError
+from assumed.paths import user_name
 from assumed.text import printable
 
 if TYPE_CHECKING:
     from assumed.app.check import CheckReport
     from assumed.app.standalone import Standalone
+    from assumed.models import Configuration
 
 
 @click.command(
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete_profile)
 @click.option("--live", is_flag=True, help="Also assume each role once, and store nothing.")
 @system_option("As root: check what this user has, as this user.")
+@click.option("--syntax", is_flag=True, help="Read only the configuration, not the AWS files.")
 @retry_timeout_option
 @common_options(has_json=True)
 @click.pass_context
@@ -41,6 +46,7 @@ def command(  # noqa: PLR0913 - click passes each option
     user: str | None,
     *,
     live: bool,
+    syntax: bool,
     timeout: timedelta,
 ) -> None:
     """Report every problem with its location and a fix.
@@ -48,14 +54,23 @@ def command(  # noqa: PLR0913 - click passes each option
     Finds what makes a refresh certain to fail, and what makes AWS tools ignore its result. Without
     --live, sends no request to AWS. With --live, also shows for each role which identity assumes it
     and for how long the session is valid, or why the call failed. Exits with 1 if you have to act.
+    With --syntax, accepts every source profile, for a file that another user or machine will use.
     """
     if user is not None:
         context.exit(show_as(user, ["check", *typed_arguments(context, without="user")]))
-    from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
-
+    if syntax and (live or options.as_json or profiles):
+        raise UsageError(
+            "--syntax checks the whole file, without --live, --json and PROFILE",
+            hint="leave the others out",
+        )
     options.configure_log()
     path = options.config_path()
     try:
+        if syntax:
+            _print_syntax(loader.load(path, user=user_name(), host=socket.gethostname()))
+            return
+        from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
+
         standalone = Standalone(path, os.environ)
     except InvalidConfigurationError as error:
         if options.as_json:
@@ -70,6 +85,12 @@ def command(  # noqa: PLR0913 - click passes each option
     else:
         _print(report)
     context.exit(1 if report.has_problems else 0)
+
+
+def _print_syntax(configuration: Configuration) -> None:
+    count = len(configuration.profiles)
+    profiles = "1 profile" if count == 1 else f"{count} profiles"
+    click.echo(f"{configuration.path}: {profiles}, no problems in this file")
 
 
 def _report(

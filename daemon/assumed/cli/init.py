@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assumed import paths
+from assumed.aws_files.process_profiles import SUFFIX
 from assumed.aws_files.shadowing import FRESH_SUFFIX
 from assumed.cli.adopt import carry_out, confirm_changes
 from assumed.cli.daemon_client import connect_to_daemon
@@ -50,6 +51,11 @@ if TYPE_CHECKING:
 @click.option(
     "--write-aws-config", is_flag=True, help="Append the settings of the new profiles to it."
 )
+@click.option(
+    "--credential-process",
+    is_flag=True,
+    help="Also a profile NAME-live that SDKs refresh, for each.",
+)
 @click.option("--yes", is_flag=True, help="With --adopt: do not ask for confirmation.")
 @common_options(config_help="Same as --output, which takes precedence.")
 def command(options: Options, output: str | None, suffix: str, **flags: bool) -> None:
@@ -63,8 +69,13 @@ def command(options: Options, output: str | None, suffix: str, **flags: bool) ->
 
     options.configure_log()
     path = default_path(Path(output) if output not in {None, "-"} else options.config, os.environ)
-    write = flags["write_aws_config"]
+    write, live = flags["write_aws_config"], flags["credential_process"]
     if flags["adopt"]:
+        if live:
+            raise UsageError(
+                "--adopt writes each definition by itself, without --credential-process",
+                hint="add `credential_process: true` under `defaults` of the configuration later",
+            )
         if output == "-":
             raise UsageError(
                 "--adopt changes files, and --output - prints the configuration",
@@ -78,20 +89,21 @@ def command(options: Options, output: str | None, suffix: str, **flags: bool) ->
             )
         click.get_current_context().exit(_adopt_all(options, path, yes=flags["yes"]))
     if output == "-":
-        _print(suffix, write=write)
+        _print(suffix, write=write, live=live)
         return
-    profiles = _write_configuration(path, suffix, or_keep=write)
+    profiles = _write_configuration(path, suffix, or_keep=write, live=live)
     if profiles:
         again = "" if suffix == FRESH_SUFFIX else f" --suffix {shlex.quote(suffix)}"
         chosen = "" if path == default_path(None, os.environ) else f" --config {path}"
         _settle_blocks(profiles, f"{again}{chosen}", write=write)
 
 
-def _print(suffix: str, *, write: bool) -> None:
+def _print(suffix: str, *, write: bool, live: bool) -> None:
     """Print the configuration on standard output, and everything else on standard error."""
     from assumed.app.init.command import (  # noqa: PLC0415 - botocore is slow to import
         generate_from_aws_files,
         generate_skeleton,
+        with_process_profiles,
     )
 
     try:
@@ -101,11 +113,13 @@ def _print(suffix: str, *, write: bool) -> None:
         click.echo(generate_skeleton(os.environ), nl=False)
         return
     _report_skipped(generated)
-    click.echo(generated.text, nl=False)
+    click.echo((with_process_profiles(generated) if live else generated).text, nl=False)
     _settle_blocks(generated.profiles, "", write=write, is_printed=True)
 
 
-def _write_configuration(path: Path, suffix: str, *, or_keep: bool) -> Mapping[str, str]:
+def _write_configuration(
+    path: Path, suffix: str, *, or_keep: bool, live: bool
+) -> Mapping[str, str]:
     """Write the configuration; return the names of its definitions, and their profiles.
 
     Args:
@@ -113,11 +127,13 @@ def _write_configuration(path: Path, suffix: str, *, or_keep: bool) -> Mapping[s
         suffix: of the names.
         or_keep: keep a configuration that exists, and return those of its definitions that this
             command would propose.
+        live: with a profile NAME-live for each.
     """
     from assumed.app.init.command import (  # noqa: PLC0415 - botocore is slow to import
         default_path,
         defined_profiles,
         generate_from_aws_files,
+        with_process_profiles,
         write_new_config,
     )
 
@@ -127,6 +143,8 @@ def _write_configuration(path: Path, suffix: str, *, or_keep: bool) -> Mapping[s
         _offer_skeleton(path, error)
         return {}
     _report_skipped(generated)
+    if live:
+        generated = with_process_profiles(generated)
     profiles = generated.profiles
     if or_keep and path.exists():
         defined = defined_profiles(path)
@@ -134,7 +152,8 @@ def _write_configuration(path: Path, suffix: str, *, or_keep: bool) -> Mapping[s
         return {name: profile for name, profile in profiles.items() if name in defined}
     insecure = write_new_config(path, generated.text)
     for name, profile in profiles.items():
-        click.echo(printable_lines(f"profile {profile}: use --profile {name} instead"))
+        longer = f", or {name}{SUFFIX} for programs that run longer" if live else ""
+        click.echo(printable_lines(f"profile {profile}: use --profile {name} instead{longer}"))
     if insecure is not None:
         click.echo(f"{path}: not safe to read: {insecure}", err=True)
     chosen = f" --config {path}" if path != default_path(None, os.environ) else ""

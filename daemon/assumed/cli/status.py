@@ -76,21 +76,10 @@ def command(
         # The fast path has answered every valid use of --format.
         raise click.UsageError("--format takes a text, and excludes --json and --watch")
     options.configure_log()
-
-    def read_status() -> Status:
-        return _status(options, profiles)
-
     if watch:
-        from assumed.cli import status_watch  # noqa: PLC0415 - rich is slow to import
-
-        if options.as_json:
-            status_watch.stream(read_status)
-        elif not sys.stdout.isatty():
-            raise click.UsageError("--watch needs a terminal; without one, use --watch --json")
-        else:
-            status_watch.watch(read_status)
+        _watch(options, profiles)
         return 0
-    status = read_status()
+    status = _status(options, profiles)
     if options.as_json:
         click.echo(json.dumps(status_to_json(status), indent=2))
     else:
@@ -98,11 +87,25 @@ def command(
             status,
             now=utc_now(),
             show_all=bool(profiles),
-            notes=_shadowing_notes(status),
+            notes=[*_shadowing_notes(status), *_unreadable_notes()],
         )
     # Without a daemon, no one gets the session of a pending profile.
     unhealthy = UNHEALTHY if status.daemon is not None else UNHEALTHY | {ProfileState.PENDING}
     return int(any(profile.state in unhealthy for profile in status.profiles))
+
+
+def _watch(options: Options, profiles: tuple[str, ...]) -> None:
+    from assumed.cli import status_watch  # noqa: PLC0415 - rich is slow to import
+
+    def read_status() -> Status:
+        return _status(options, profiles)
+
+    if options.as_json:
+        status_watch.stream(read_status)
+    elif not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal; without one, use --watch --json")
+    else:
+        status_watch.watch(read_status)
 
 
 def _show_all_users(arguments: Sequence[str]) -> int:
@@ -143,6 +146,12 @@ def _status(options: Options, profiles: tuple[str, ...]) -> Status:
     from assumed.app.standalone import Standalone  # noqa: PLC0415 - boto3 is slow to import
 
     return Standalone(options.config_path(), os.environ).status(profiles)
+
+
+def _unreadable_notes() -> list[str]:
+    from assumed.app.sdk_readability import unreadable_notes  # noqa: PLC0415 - as _shadowing_notes
+
+    return unreadable_notes(os.environ)
 
 
 def _shadowing_notes(status: Status) -> list[str]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from assumed.arn import partition_of
-from assumed.config.fields import NO_MFA_SESSION
+from assumed.config.fields import NO_MFA_SESSION, USER
 from assumed.config.schema import SOURCE_KEYS, ConfigurationModel, ProfileModel
 from assumed.models import (
     DEFAULT_REFRESH_BEFORE,
@@ -54,7 +54,8 @@ def build_configuration(
     profiles: Mapping[str, ProfileModel],
     *,
     path: Path,
-    session_name: str,
+    user: str,
+    host: str,
 ) -> Configuration:
     """Return the configuration that a valid file describes.
 
@@ -62,9 +63,11 @@ def build_configuration(
         model: the keys of the file.
         profiles: those of the model, with the defaults filled in.
         path: of the file.
-        session_name: of profiles without a `role_session_name`.
+        user: for the role session name of profiles without one, and for `{user}`.
+        host: likewise for the role session name.
     """
     file, metrics = model.credentials_file, model.metrics
+    session_name = default_session_name(user, host)
     return Configuration(
         path=path,
         profiles=MappingProxyType(
@@ -77,7 +80,7 @@ def build_configuration(
         write=file.write,
         hooks=MappingProxyType({name: command for name, command in model.hooks if command}),
         metrics_port=metrics.port,
-        metrics_textfile=_expanded(metrics.textfile),
+        metrics_textfile=_expanded(metrics.textfile.replace(USER, user)),
     )
 
 

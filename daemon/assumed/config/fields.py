@@ -30,6 +30,8 @@ NO_MFA_SESSION = timedelta(0)
 """`mfa_session: none`: the code goes with AssumeRole itself."""
 MAX_POLICY_CHARACTERS = 2_048
 SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
+USER = "{user}"
+"""What stands for the name of the user in the path of the metrics file."""
 REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+){1,3}-\d{1,2}")
 
 _PARTITION = r"aws(?:-[a-z]+){0,3}"
@@ -41,6 +43,7 @@ _POLICY_ARN = re.compile(
     re.ASCII,
 )
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
+_PLACEHOLDER = re.compile(r"\{.*?\}")
 _PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s?%", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/\\-]{2,1224}", re.ASCII)
 _TAG = re.compile(r"[^\W_]|[\s_.:/=+\-@]")
@@ -202,6 +205,8 @@ def _textfile(value: object) -> str:
         raise field_error(
             "the node exporter ignores files that do not end in .prom: write DIRECTORY/assumed.prom"
         )
+    if (unknown := _PLACEHOLDER.search(text.replace(USER, ""))) is not None:
+        raise field_error(f"{_quoted(unknown[0])} is unknown: only {USER} can be replaced")
     return text
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from assumed.config.definitions import build_configuration, default_session_name, merge_defaults
+from assumed.config.definitions import build_configuration, merge_defaults
 from assumed.config.fields import truncate_for_display
 from assumed.config.permissions import insecure_reason
 from assumed.config.schema import (
@@ -122,8 +122,8 @@ def load(
 
     Args:
         path: of the file.
-        user: for the default role session name, `assumed-USER@HOST`.
-        host: likewise.
+        user: for the default role session name, `assumed-USER@HOST`, and for `{user}`.
+        host: for the default role session name.
         source_exists: whether the AWS files have a profile; None to accept every name.
         source_names: the profiles of the AWS files, to propose one for a misspelled name.
 
@@ -186,8 +186,7 @@ def parse(  # noqa: PLR0913 - as `load`, and the bytes
             if problem.where not in reported
         ]
         if model is not None and not problems:
-            session_name = default_session_name(user, host)
-            return build_configuration(model, profiles, path=path, session_name=session_name)
+            return build_configuration(model, profiles, path=path, user=user, host=host)
     raise _invalid(path, problems)
 
 

@@ -179,6 +179,14 @@ class ProfileModel(_StrictModel):
             "too; long-term keys are backed up first."
         ),
     ] = False
+    credential_process: Annotated[
+        Boolean,
+        Field(
+            description="Also keep a profile NAME-live in both AWS files, whose credential_process "
+            "prints this session, for SDKs that would otherwise keep the keys that they have read. "
+            "`assumed logout` removes it."
+        ),
+    ] = False
     enabled: Annotated[
         Boolean, Field(description="Whether the profile is refreshed; false leaves it as it is.")
     ] = True
@@ -230,7 +238,8 @@ class MetricsModel(_StrictModel):
     textfile: Annotated[
         MetricsTextfile,
         Field(
-            description="A file for the textfile collector of the node exporter; it ends in .prom."
+            description="A file for the textfile collector of the node exporter; it ends in .prom. "
+            "`{user}` stands for the name of the user."
         ),
     ] = ""
 

@@ -30,9 +30,14 @@ _FAILURES = {EventType.FAILED, EventType.NEEDS_LOGIN}
 
 
 class Metrics:
-    """Counts failures, lateness and STS requests; thread-safe."""
+    """Counts failures, lateness and STS requests; thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        user: a label of every series, so that the daemons of a machine have different ones.
+    """
+
+    def __init__(self, user: str) -> None:
+        self._user = user
         self._lock = threading.Lock()
         self._failures: Counter[str] = Counter()
         self._sts_requests = _Histogram(_STS_SECONDS)
@@ -72,7 +77,8 @@ class Metrics:
                     *self._counters(file_writes, internal_errors),
                     *_daemon_metrics(status),
                     *_profile_metrics(status),
-                ]
+                ],
+                self._user,
             )
         )
         return generate_latest(registry)
@@ -142,10 +148,14 @@ class _Histogram:
 
 
 class _Collector:
-    """A collector of metrics that are computed already."""
+    """A collector of metrics that are computed already; adds the label `user` to each series."""
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
+    def __init__(self, metrics: Sequence[Metric], user: str) -> None:
         self._metrics = metrics
+        for metric in metrics:
+            metric.samples = [
+                sample._replace(labels={**sample.labels, "user": user}) for sample in metric.samples
+            ]
 
     def collect(self) -> Sequence[Metric]:
         return self._metrics

@@ -11,6 +11,7 @@ from assumed.aws_files.editor import RemoveCredentials, SetCredentials, edit
 from assumed.aws_files.ini import IniDocument
 from assumed.aws_files.ownership import ADOPTED_MARK
 from assumed.aws_files.profiles import parse_aws_files
+from assumed.aws_files.sdk_dialects import read_like_shared_sdks
 from assumed.aws_files.sdk_precedence import precedes_stored_keys
 from assumed.aws_files.shadowing import choices_before_keys
 from assumed.errors import (
@@ -198,3 +199,17 @@ def test_adopt_and_release_of_every_profile_of_the_corpus(path: Path) -> None:
 def test_a_malformed_file_is_rejected() -> None:
     with pytest.raises(CredentialsFileMalformedError, match="x:1: "):
         comment_out_keys(b"role_arn\n", "dev", CONFIG, path="x")
+
+
+@pytest.mark.parametrize("above", ["", "region = x\n"])
+def test_adopt_includes_indented_comments_that_would_continue_the_key_above(above: str) -> None:
+    # For the SDKs for Rust, Java, Kotlin and C, an indented comment is part of a value.
+    text = f"[profile dev]\n{above}{ROLE}  # two\n\n\t; three\noutput = json\n"
+
+    adopted = adopt(text.encode()).decode()
+    reading = read_like_shared_sdks(adopted.split("\n"), None)
+
+    assert not reading.rejected
+    values = {key: value for key, (value, _) in reading.sections["profile dev"].items()}
+    assert values == {**({"region": "x"} if above else {}), "output": "json"}
+    assert release(adopted.encode()) == text.encode()

@@ -17,7 +17,7 @@ from botocore.exceptions import ConfigParseError, PartialCredentialsError
 
 from assumed.aws_files import read
 from assumed.aws_files.ownership import MANAGED_KEYS
-from assumed.aws_files.sdk_dialects import read_like_javascript
+from assumed.aws_files.sdk_dialects import read_like_javascript, read_like_shared_sdks
 from assumed.errors import (
     CredentialsFileError,
     CredentialsFileMalformedError,
@@ -175,6 +175,39 @@ def test_edit_rejects_credentials_that_assumed_does_not_manage(name: str) -> Non
         set_profile(FILES[name].read_bytes(), "deploy", credentials(), path=name)
 
 
+# The files of which the SDKs for Rust, Java, Kotlin and C read nothing, before and after an edit.
+UNREADABLE_LINES = {
+    "colons": 2,
+    "colons-in-deploy": 6,
+    "deploy-indented-comment-below-the-header": 6,
+    "form-feed-between-sections": 4,
+    "here-document-indented-throughout": 1,
+    "keys-indented-with-spaces": 2,
+    "keys-indented-with-tabs": 2,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rust_java_and_c_read_the_new_credentials_and_all_others_as_before(name: str) -> None:
+    def reading(data: bytes) -> tuple[dict[str, dict[str, str]], set[int]]:
+        read = read_like_shared_sdks(data.decode().split("\n"), None)
+        sections = {
+            section: {key: value for key, (value, _line) in keys.items()}
+            for section, keys in read.sections.items()
+        }
+        return sections, {line.index + 1 for line in read.rejected.values()}
+
+    before, lines_before = reading(FILES[name].read_bytes())
+    after, lines_after = reading(edited(name))
+
+    assert min(lines_before, default=None) == UNREADABLE_LINES.get(name)
+    assert without_deploy(after) == without_deploy(before)
+    assert foreign(after.get("deploy", {})) == foreign(before.get("deploy", {}))
+    if not lines_after:
+        assert after["deploy"].items() >= written().items()
+        assert STALE not in after["deploy"]
+
+
 # Files and profiles that are rejected: the line and the text of the error
 
 
@@ -207,6 +240,7 @@ LINES = {
 AMBIGUOUS_LINES = {
     "deploy-header-with-spaces": 5,
     "deploy-header-with-text-behind": 5,
+    "deploy-indented-comment-below-a-key": 8,
     "deploy-indented-with-a-control-character": 5,
     "deploy-key-below-an-empty-one": 5,
     "deploy-key-continued-below": 9,

@@ -99,7 +99,7 @@ def test_edit_replaces_values_in_place_and_adds_keys_after_the_last_managed_one(
     assert put(data) == (
         b"# mine\n\n[deploy]  # the role\nregion=eu-west-1\n"
         b"aws_secret_access_key=new/secret+access/key\n\n"
-        b"aws_session_token\t=  new/token+of/session==  \n; a note\noutput = json\n"
+        b"aws_session_token\t=  new/token+of/session==\n; a note\noutput = json\n"
         b"aws_access_key_id = ASIANEWNEWNEWNEWNEWN\n"
         b"aws_account_id = 222222222222\n"
         b"x_security_token_expires = 2026-11-24T13:05:00Z\n"

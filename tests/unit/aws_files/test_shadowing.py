@@ -438,3 +438,42 @@ def test_read_aws_files_accepts_missing_files_and_locates_errors(home: Home) -> 
         SourceUnavailableError, match="config cannot be read: it is not a regular file"
     ):
         home.files()
+
+
+def test_find_clashes_notes_a_file_that_other_sdks_cannot_read(home: Home) -> None:
+    home.write("[default]\nregion = eu-west-1\n", "[default]\nx : y\n[a b]\nk = v\n  # w\n")
+
+    findings = home.findings(
+        "{dev: {role_arn: 'arn:aws:iam::111122223333:role/r', source_profile: default}}"
+    )
+
+    notes = [found for found in findings if "cannot read this file" in found.problem]
+    assert [(found.where, found.problem) for found in notes] == [
+        (
+            f"{home.credentials}:2",
+            "the AWS SDKs for Rust, Java and Kotlin cannot read this file, because of this line: "
+            "a line that is not `key = value`",
+        ),
+        (
+            f"{home.credentials}:5",
+            "the AWS SDKs for C (CRT) cannot read this file, because of this line: "
+            "an indented comment below a name that is not only letters, digits and -_./%@:+",
+        ),
+    ]
+    assert all(found.is_note for found in notes)
+
+
+def test_find_clashes_names_all_sdks_that_one_line_stops(home: Home) -> None:
+    home.write("[profile dev]\n  region = eu-west-1\n[services s]\ns3 =\n  a = b\n", "")
+
+    assert [str(found) for found in home.files().unreadable] == [
+        "the AWS SDKs for Rust, Java, Kotlin and C (CRT) cannot read this file, because of this "
+        "line: an indented line with no key above it"
+    ]
+    assert home.files().unreadable[0].location == SourceLocation(home.config, 2)
+
+
+def test_nested_blocks_of_services_and_sso_sessions_are_readable(home: Home) -> None:
+    home.write("[services s]\ns3 =\n  a = b\n[sso-session t]\nk =\n  a = b\n", "")
+
+    assert home.files().unreadable == ()

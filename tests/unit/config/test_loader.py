@@ -245,9 +245,9 @@ def test_hooks_are_lists_with_the_home_directory_expanded(monkeypatch: pytest.Mo
 
 def test_metrics_are_off_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/jane")
-    configuration = parse(f"{DEPLOY}metrics: {{port: 9464, textfile: ~/assumed.prom}}\n")
+    configuration = parse(f"{DEPLOY}metrics: {{port: 9464, textfile: '~/{{user}}.prom'}}\n")
     assert configuration.metrics_port == 9464
-    assert configuration.metrics_textfile == Path("/home/jane/assumed.prom")
+    assert configuration.metrics_textfile == Path("/home/jane/me.prom")
     silent = parse(DEPLOY)
     assert (silent.metrics_port, silent.metrics_textfile) == (None, None)
 

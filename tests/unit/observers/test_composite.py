@@ -36,7 +36,7 @@ class RecordingHooks(Hooks):
 
 class RecordingMetrics(Metrics):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("jane")
         self.events: list[ProfileEvent] = []
 
     def on_event(self, profile_event: ProfileEvent) -> None:
@@ -64,7 +64,7 @@ def test_composite_observer_applies_the_configuration(
     textfile: MetricsTextfile, tmp_path: Path
 ) -> None:
     listener, path = FakeListener(), tmp_path / "assumed.prom"
-    observer = CompositeObserver(Metrics(), Hooks({}), listener, textfile)
+    observer = CompositeObserver(Metrics("jane"), Hooks({}), listener, textfile)
     configured = Configuration(path=Path(), profiles={}, metrics_port=9464, metrics_textfile=path)
     observer.configure(configured)
     textfile.write()

@@ -43,12 +43,15 @@ STATUS = Status(
 
 
 def samples(metrics: Metrics, status: Status = STATUS) -> dict[str, float]:
-    """Return the samples, by name and label values."""
+    """Return the samples of the user, by name and the values of the other labels."""
     text = metrics.text(status, file_writes=7, internal_errors={"schedule": 3}).decode()
     return {
-        " ".join([sample.name, *sample.labels.values()]): sample.value
+        " ".join(
+            [sample.name, *(value for key, value in sample.labels.items() if key != "user")]
+        ): (sample.value)
         for family in text_string_to_metric_families(text)
         for sample in family.samples
+        if sample.labels["user"] == "jane"
     }
 
 
@@ -60,7 +63,7 @@ def failed(event_type: EventType, code: str) -> ProfileEvent:
 
 
 def test_text_has_the_status_of_the_daemon_and_its_profiles() -> None:
-    shown = samples(Metrics())
+    shown = samples(Metrics("jane"))
     noon = NOON.timestamp()
     assert shown["assumed_build_info 0.1.0"] == 1
     assert shown["assumed_start_time_seconds"] == noon
@@ -80,7 +83,7 @@ def test_text_has_the_status_of_the_daemon_and_its_profiles() -> None:
 
 
 def test_text_has_no_expiration_without_a_session_and_only_the_state_if_disabled() -> None:
-    shown = samples(Metrics())
+    shown = samples(Metrics("jane"))
     ends = {name for name in shown if name.startswith("assumed_profile_expiration")}
     assert ends == {"assumed_profile_expiration_timestamp_seconds deploy"}
     off = {name: value for name, value in shown.items() if " off" in name and value}
@@ -96,13 +99,13 @@ def test_text_has_the_rejected_configuration_and_the_clock_skew() -> None:
         config_error="wrong",
         clock_skew_seconds=-300,
     )
-    shown = samples(Metrics(), Status(daemon=daemon, profiles=()))
+    shown = samples(Metrics("jane"), Status(daemon=daemon, profiles=()))
     assert shown["assumed_config_rejected"] == 1
     assert shown["assumed_clock_skew_seconds"] == -300
 
 
 def test_on_event_counts_failures_by_code_including_repeats() -> None:
-    metrics = Metrics()
+    metrics = Metrics("jane")
     for _ in range(3):
         metrics.on_event(failed(EventType.FAILED, "AccessDenied"))
     metrics.on_event(failed(EventType.NEEDS_LOGIN, "MfaCodeNeeded"))
@@ -115,7 +118,7 @@ def test_on_event_counts_failures_by_code_including_repeats() -> None:
 
 
 def test_record_sts_request_fills_a_histogram() -> None:
-    metrics = Metrics()
+    metrics = Metrics("jane")
     for seconds in (0.04, 0.05, 0.06, 3, 100):
         metrics.record_sts_request(seconds)
     shown = samples(metrics)
@@ -128,7 +131,7 @@ def test_record_sts_request_fills_a_histogram() -> None:
 
 
 def test_on_event_records_the_lateness_of_a_session() -> None:
-    metrics = Metrics()
+    metrics = Metrics("jane")
     late = ProfileEvent(
         event_type=EventType.REFRESHED,
         profile="p",
@@ -144,7 +147,7 @@ def test_on_event_records_the_lateness_of_a_session() -> None:
 
 
 def test_every_metric_of_the_alert_rules_exists() -> None:
-    shown = {name.partition(" ")[0] for name in samples(Metrics())}
+    shown = {name.partition(" ")[0] for name in samples(Metrics("jane"))}
     expressions = re.findall(r"expr: (?:>-\n)?(.*?)\n +for:", ALERTS.read_text(), re.S)
     named = set(re.findall(r"\bassumed_\w+", "\n".join(expressions)))
     assert len(named) >= 5
@@ -152,7 +155,7 @@ def test_every_metric_of_the_alert_rules_exists() -> None:
 
 
 def test_the_page_of_operations_explains_every_series() -> None:
-    text = Metrics().text(STATUS, file_writes=0, internal_errors={"schedule": 0}).decode()
+    text = Metrics("jane").text(STATUS, file_writes=0, internal_errors={"schedule": 0}).decode()
     families = re.findall(r"^# TYPE (\w+) ", text, re.M)
     assert len(families) > 10
     assert [name for name in families if f"`{name}" not in OPERATIONS] == []

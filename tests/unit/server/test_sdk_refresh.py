@@ -1,22 +1,19 @@
 """`tests.sdk_refresh` refreshes as the AWS SDKs do.
 
-It is checked by cases of our own, and by the suite that the SDKs share, if that is on this machine:
-`ASSUMED_AWS_SUITES` names the directory of the suites. `tests/slow/test_sdk_clients.py` uses it.
+It is checked by cases of our own, and by the suite that the SDKs share, if that is on this machine.
+`tests/slow/test_sdk_clients.py` uses it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.aws_suites import suite
 from tests.fakes import NOON
-from tests.repository import REPOSITORY
 from tests.sdk_refresh import (
     Fetched,
     FetchFailedError,
@@ -28,7 +25,6 @@ from tests.sdk_refresh import (
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 PAUSES = (5 * MINUTE, 10 * MINUTE)
-SUITE = Path("smithy-rs", "credential-refresh-tests.json")
 
 
 class Source:
@@ -86,17 +82,10 @@ def test_a_final_error_is_raised_and_asked_for_again_after_five_seconds() -> Non
     assert client.get(NOON + 10 * SECOND) is source.answer
 
 
-def suites() -> Path:
-    """Return the directory of the suites of AWS."""
-    found = os.environ.get("ASSUMED_AWS_SUITES")
-    return Path(found) if found else REPOSITORY.parent / "shared" / "aws-suites"
-
-
 def test_the_client_passes_the_suite_of_the_sdks() -> None:
-    file = suites() / SUITE
-    if not file.exists():
-        pytest.skip(f"NOT TESTED: the refresh rule of the SDKs by their suite: no {SUITE}")
-    cases = json.loads(file.read_text())
+    cases = suite(
+        "smithy-rs/credential-refresh-tests.json", "the refresh rule of the SDKs by their suite"
+    )
     assert len(cases) >= 24
     for case in cases:
         run_case(case)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from assumed import paths
@@ -125,6 +126,12 @@ def _require_valid(generated: GeneratedConfig, files: AwsFiles) -> None:
             f"the generated configuration is not valid: {error.message}",
             hint="nothing was written; please report this",
         ) from error
+
+
+def with_process_profiles(generated: GeneratedConfig) -> GeneratedConfig:
+    """Return a configuration in which every definition has `credential_process: true`."""
+    defaults = "defaults:\n  credential_process: true\n\nprofiles:\n"
+    return replace(generated, text=generated.text.replace("profiles:\n", defaults, 1))
 
 
 def find_problem(name: str, definitions: Mapping[str, Definition]) -> str | None:

@@ -15,7 +15,7 @@ from assumed.app.init.aws_vault import EQUALS
 from assumed.app.init.config_blocks import is_block
 from assumed.app.init.definition_text import configuration_text, ignored_headers, location
 from assumed.app.init.draft import Definition, DefinitionValue, DraftDefinition
-from assumed.app.init.sources import limit_duration, login_problem
+from assumed.app.init.sources import limit_duration, source_problem
 from assumed.aws_files.ownership import other_manager
 from assumed.aws_files.profiles import AwsFiles, AwsProfile, SourceLocation
 from assumed.aws_files.sdk_precedence import CredentialKind, exported_profile, used_by_botocore
@@ -201,7 +201,7 @@ class _Generator:
         if draft.profile.value("role_arn") is None:
             draft.keys = {"source_profile": draft.profile.name}
             self._add_source_notes(draft, draft.profile)
-            return login_problem(draft.profile, self._files)
+            return source_problem(draft.profile, self._files)
         sources = [key for key in SOURCE_KEYS if key in draft.keys]
         if not sources:
             return "it has a role_arn, but no source_profile to assume the role with"
@@ -231,7 +231,7 @@ class _Generator:
             return f"its role chain is a loop: {' -> '.join(loop)}"
         if source not in self._names:
             self._add_source_notes(draft, found)
-            problem = login_problem(found, self._files)
+            problem = source_problem(found, self._files)
             return None if problem is None else f"its source, profile {source}: {problem}"
         parent = self._draft(source, children)
         if parent.reason is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assumed.app.init.draft import DraftDefinition
+from assumed.aws_files.ownership import LONG_TERM_KEYS
 from assumed.aws_files.profiles import AwsFiles, AwsProfile
 from assumed.aws_files.sdk_precedence import CredentialKind, used_by_botocore
 from assumed.config.fields import MAX_CHAINED_SECONDS, truncate_for_display
@@ -17,13 +18,31 @@ _TEMPORARY_KINDS = {
 }
 
 
-def login_problem(profile: AwsProfile, files: AwsFiles) -> str | None:
-    """Return why no tool can use the SSO login of a profile; None if it has none, or one that can.
+def source_problem(profile: AwsProfile, files: AwsFiles) -> str | None:
+    """Return why no AWS tool finds credentials with a profile; None if it can have some.
+
+    A login that has expired, and a process that fails, are no such reason.
+    """
+    kind = used_by_botocore(profile).kind
+    if kind is CredentialKind.SSO:
+        return _login_problem(profile, files)
+    if kind is CredentialKind.BROKEN:
+        return (
+            "a role_arn requires exactly one of source_profile, credential_source and "
+            "web_identity_token_file, and a token file requires a role_arn"
+        )
+    entries = profile.credentials if profile.has_stored_keys else profile.entries
+    has_one = [key in entries for key in LONG_TERM_KEYS]
+    if kind in {CredentialKind.KEYS, CredentialKind.NOTHING} and any(has_one) and not all(has_one):
+        return f"it has only one of {join_words(LONG_TERM_KEYS)}"
+    return "it has no credentials" if kind is CredentialKind.NOTHING else None
+
+
+def _login_problem(profile: AwsProfile, files: AwsFiles) -> str | None:
+    """Return why no tool can use the SSO login of a profile; None if one can.
 
     Source: botocore/credentials.py, `SSOProvider._load_sso_config`.
     """
-    if used_by_botocore(profile).kind is not CredentialKind.SSO:
-        return None
     found = {key: entry.value for key, entry in profile.entries.items()}
     name = found.get("sso_session")
     if name is not None:

@@ -199,7 +199,7 @@ def test_a_profile_name_cannot_inject_a_key(home: Home, line_end: str) -> None:
         f'[profile "{lender}"]\nsource_profile = keys\n'
         "[profile victim]\nrole_arn = arn:aws:iam::123456789012:role/x\n"
         f"include_profile = {lender}\n"
-        "[profile keys]\nregion = eu-west-1\n"
+        "[profile keys]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = no\n"
     )
     document = YamlDocument(generate_from_aws_files({}, suffix="-fresh").text)
     assert document.problems == []
@@ -279,6 +279,38 @@ def test_a_login_that_no_tool_can_use_is_skipped_with_the_reason(
     (skipped,) = generated(home).skipped
     assert reason in skipped.reason
     assert skipped.profile == ("deploy" if is_source else "people")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("region = eu-west-1\n", "it has no credentials"),
+        ("aws_access_key_id = AKIAEXAMPLE\n", "only one of aws_access_key_id and aws_secret"),
+        ("aws_secret_access_key = no\n", "only one of aws_access_key_id and aws_secret"),
+        ("web_identity_token_file = /run/token\n", "a token file requires a role_arn"),
+    ],
+)
+def test_a_source_in_which_no_tool_finds_credentials_is_skipped_with_the_reason(
+    home: Home, source: str, reason: str
+) -> None:
+    (home.aws / "config").write_text(
+        "[profile deploy]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = people\n"
+        f"[profile people]\n{source}"
+    )
+    (skipped,) = generated(home).skipped
+    assert skipped.reason.startswith("its source, profile people: ")
+    assert reason in skipped.reason
+
+
+def test_half_a_key_pair_in_the_credentials_file_is_not_completed_from_the_config_file(
+    home: Home,
+) -> None:
+    (home.aws / "config").write_text(
+        "[profile deploy]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = people\n"
+        "[profile people]\naws_secret_access_key = no\n"
+    )
+    (home.aws / "credentials").write_text("[people]\naws_access_key_id = AKIAEXAMPLE\n")
+    assert "it has only one of" in generated(home).skipped[0].reason
 
 
 def test_init_run_twice_proposes_the_same_names_and_no_section_twice(home: Home) -> None:

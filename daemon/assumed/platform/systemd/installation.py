@@ -134,7 +134,9 @@ class SystemdService:
         return f"{self.manager.command} restart {self.unit}"
 
     def _enabling_links(self) -> list[Path]:
-        return list(self.file.parent.glob(f"*.wants/{self.unit}"))
+        # Not a pattern with the name of the unit: Python 3.11 takes a dangling link for none.
+        links = (directory / self.unit for directory in self.file.parent.glob("*.wants"))
+        return [link for link in links if link.is_symlink()]
 
     def _packaged_file(self, text: str) -> Path | None:
         """Return the unit file of a package, if it starts the same command as `text`."""

@@ -69,7 +69,7 @@ class TargetUser:
             said = checked.stderr.strip()
             raise ConfigurationError(
                 [said.removeprefix(f"assumed: {ConfigurationError.code}: ")],
-                hint=f"{self.name} would use this configuration; nothing was installed",
+                hint=f"{self.name} would use this configuration; nothing was changed",
             )
 
     def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -114,9 +114,13 @@ def test_uninstall_stops_a_unit_whose_file_is_gone(
 ) -> None:
     service.install(TEXT)
     service.start()
+    link = service.file.parent / "default.target.wants" / service.unit
+    link.parent.mkdir()
+    link.symlink_to(service.file)
     service.file.unlink()
     systemd.commands.clear()
     assert service.uninstall()
+    assert not link.is_symlink()
     assert systemd.changes() == [
         "systemctl --user stop assumed.service",
         "systemctl --user daemon-reload",

@@ -7,6 +7,7 @@ after some seconds. `hanging_files` says what does not answer.
 from __future__ import annotations
 
 import errno
+import os
 import queue
 import threading
 import time
@@ -24,6 +25,9 @@ ResultT = TypeVar("ResultT")
 _lock = threading.Lock()
 _running: dict[int, tuple[str, float]] = {}
 """The calls that have not returned: what they are made on, and since when, by `time.monotonic`."""
+
+# A forked process has none of the threads that made them.
+os.register_at_fork(after_in_child=_running.clear)
 
 
 def hanging_files() -> list[tuple[str, int]]:
@@ -72,7 +76,7 @@ class FileCalls:
         self._what = what
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._has_thread = False
+        self._thread: threading.Thread | None = None
         self._began_at: float | None = None
 
     def run(self, call: Callable[[], ResultT]) -> ResultT:
@@ -84,10 +88,13 @@ class FileCalls:
         """
         future: Future[ResultT] = Future()
         with self._lock:
+            if self._thread is not None and not self._thread.is_alive():
+                # This process was forked, and the thread is not in it.
+                self._thread, self._began_at = None, None
             began_at = self._began_at
             if began_at is not None and time.monotonic() >= began_at + MAX_SECONDS:
                 raise HangingFileError(self._what)
-            has_thread = self._has_thread or self._start()
+            has_thread = self._thread is not None or self._start()
             if has_thread:
                 self._calls.put((future, call))
         if not has_thread:
@@ -101,11 +108,12 @@ class FileCalls:
             raise HangingFileError(self._what) from None
 
     def _start(self) -> bool:
+        thread = threading.Thread(target=self._work, name="files", daemon=True)
         try:
-            threading.Thread(target=self._work, name="files", daemon=True).start()
+            thread.start()
         except RuntimeError:
             return False
-        self._has_thread = True
+        self._thread = thread
         return True
 
     def _work(self) -> None:
@@ -115,7 +123,7 @@ class FileCalls:
             except queue.Empty:
                 with self._lock:
                     if self._calls.empty():
-                        self._has_thread = False
+                        self._thread = None
                         return
                 continue
             if not future.set_running_or_notify_cancel():

@@ -509,7 +509,7 @@ def test_write_rejects_another_users_link_or_directory() -> None:
     ("found", "hint"),
     [
         (0o644, "run assumed as the owner of the file"),
-        (0o600, "make the directory writable"),
+        (0o600, "it belongs to root"),
     ],
 )
 def test_write_rejects_the_file_of_another_user(

@@ -42,8 +42,8 @@ TARGETS: dict[str, tuple[Find, list[str]]] = {
     "sessions": (
         lambda it: it.refresher.sessions,
         [
-            "add", "apply_server_time", "due_in", "get", "is_stored_correctly",
-            "load_stored_sessions", "mark_stored", "mark_unstored", "pop_corrected", "remaining",
+            "add", "due_in", "get", "is_stored_correctly",
+            "load_stored_sessions", "mark_stored", "mark_unstored", "remaining",
             "set_definitions", "unstored", "visible",
         ],
     ),

@@ -29,7 +29,12 @@ ELSEWHERE = {
     "make test": ".ci/run",
     "assumed init": "tests/integration/test_init.py",
     "assumed login": "tests/integration/test_mfa.py",
+    "packaging/packages.sh python": "packaging/packages.sh",
+    "ansible-playbook --inventory hosts.ini config/ansible.yml": (
+        "tests/integration/test_ansible.py"
+    ),
     "assumed service install": "tests/integration/test_real_systemd.py",
+    "assumed service logs deploy": "tests/integration/test_real_systemd.py",
     "assumed service install --system buildkite-agent": "tests/integration/test_real_systemd.py",
     'eval "$(assumed completion zsh)"': "tests/integration/test_completion.py",
     "assumed completion fish | source": "tests/integration/test_completion.py",

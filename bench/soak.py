@@ -304,7 +304,7 @@ def soak(minutes: float, seed: int, output: Path) -> bool:
         "soak", _figures(findings, internal_errors), directory=output, minutes=minutes, seed=seed,
         faults=dict(sorted(findings.faults.items())),
         recovered_after={kind: max(took) for kind, took in findings.recovered_after.items()},
-        lost=findings.lost, lies=findings.lies,
+        lost=findings.lost[:20], lies=findings.lies[:20],
         looks=[astuple(sample) for sample in findings.samples],
     )  # fmt: skip
     plot(output / "soak.svg", lambda axes: _draw(axes, findings.samples), rows=3, height=6)

@@ -38,7 +38,7 @@ def running(world: World, parts: str, **environ: str) -> Iterator[Daemon]:
 
 def internal_errors(world: World) -> dict[str, float]:
     text = scrape_socket(world)[2]
-    found = re.findall(r'assumed_internal_errors_total{part="([^"]+)"} (\S+)', text)
+    found = re.findall(r'assumed_internal_errors_total{part="([^"]+)".*?} (\S+)', text)
     return {part: float(count) for part, count in found}
 
 

@@ -371,7 +371,7 @@ def test_only_the_daemon_runs_the_hooks_of_the_configuration(
         return output.exists() and sorted(output.read_text().splitlines()) == sorted(lines)
 
     configure(on_refresh=write, on_failure=write, on_recovered=write)
-    world.run("refresh")
+    world.run("refresh", "--timeout", "2s")
     assert not output.exists()
     world.run("logout")
     with world.running() as daemon:

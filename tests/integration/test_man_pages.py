@@ -73,7 +73,7 @@ def test_man_shows_the_pages_without_a_warning(pages: dict[str, Path]) -> None:
         shown = rendered(page)
         assert "NAME" in shown
     text = rendered(pages["assumed-exec.1"])
-    assert "assumed exec [OPTIONS] PROFILE -- CMD [ARGUMENT]..." in text
+    assert "assumed exec [OPTIONS] [PROFILE] [-- CMD [ARGUMENT]...]" in text
     text = rendered(pages["assumed.yaml.5"])
     assert "role_arn" in text
     assert "](" not in text

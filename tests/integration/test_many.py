@@ -46,7 +46,7 @@ def test_each_role_is_one_call_and_many_roles_share_a_rewrite(
     assert OLD_KEY not in written
     assert 1 <= rewrites.count <= 30
     # Each worker thread keeps its connection.
-    assert stub.connections <= 32
+    assert stub.connections <= 34, "one that was closed is replaced"
 
 
 def test_one_role_is_one_rewrite(home: Home, stub: StubSts) -> None:

@@ -62,7 +62,7 @@ def test_check_live_shows_the_identity_and_the_remaining_lifetime(world: World) 
     checked = world.run("check", "--live")
     assert checked.returncode == 1
     own = f"{session_arn(role).removesuffix('assumed-')}mine"
-    kept, source, _ = checked.stdout.splitlines()
+    kept, source, *_ = checked.stdout.splitlines()
     assert re.fullmatch(rf"plain: {own}, valid for (59m|1h00m), answered in \d+ ms", kept)
     assert source == f"  from profile process: {own}"
     assert "keys: LongTermKeys: " in checked.stderr

@@ -170,8 +170,8 @@ COMMANDS = [
     ["status", "--format", "{profile} {state}"],
     ["check"],
     ["check", "--json"],
-    ["refresh", "--force"],
-    ["refresh", "--force", "--json"],
+    ["refresh", "--force", "--timeout", "2s"],
+    ["refresh", "--force", "--json", "--timeout", "2s"],
     ["wait", "keys"],
     ["exec", "keys", "--", "true"],
     ["exec", "nowhere", "--", "true"],
@@ -233,7 +233,7 @@ def test_no_secret_of_any_source_is_in_any_output(world: World) -> None:
             daemon.signal(signal.SIGABRT)
             daemon.process.wait()
         with world.running("--log-format", "json"):
-            world.run("refresh", "--force")
+            world.run("refresh", "--force", "--timeout", "2s")
         for command in [*COMMANDS, ["check", "--live"], ["logout"]]:
             world.run(*command)
     kept = {*everything.files, world.credentials, world.config}

@@ -6,7 +6,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from threading import Event, Semaphore, Thread, current_thread
+from threading import Barrier, Event, Semaphore, Thread, current_thread
 from typing import Any
 
 import pytest
@@ -257,11 +257,10 @@ def test_the_job_with_the_smallest_argument_is_taken_first(start: Callable[..., 
 def test_threads_without_a_job_end_but_for_one_that_takes_the_next(
     start: Callable[[int], OnePass],
 ) -> None:
-    jobs, gate = start(2), Event()
+    jobs, both = start(2), Barrier(2)
     jobs.threads.max_idle_seconds = 0.01
     for _ in range(2):
-        jobs.submit(lambda: gate.wait(TIMEOUT) and current_thread())
-    gate.set()
+        jobs.submit(lambda: both.wait(TIMEOUT) is not None and current_thread())
     threads = {jobs.outcome().retval for _ in range(2)}
     assert len(threads) == 2
     ends_at = time.monotonic() + TIMEOUT

@@ -172,9 +172,9 @@ COMMANDS = [
     ["check", "--json"],
     ["refresh", "--force", "--timeout", "2s"],
     ["refresh", "--force", "--json", "--timeout", "2s"],
-    ["wait", "keys"],
+    ["wait", "keys", "--timeout", "5s"],
     ["exec", "keys", "--", "true"],
-    ["exec", "nowhere", "--", "true"],
+    ["exec", "--timeout", "2s", "nowhere", "--", "true"],
     ["login", "sso"],
     ["export-credentials", "--profile", "denied"],
     ["export-credentials", "--profile", "process-broken"],
@@ -234,7 +234,7 @@ def test_no_secret_of_any_source_is_in_any_output(world: World) -> None:
             daemon.process.wait()
         with world.running("--log-format", "json"):
             world.run("refresh", "--force", "--timeout", "2s")
-        for command in [*COMMANDS, ["check", "--live"], ["logout"]]:
+        for command in [*COMMANDS, ["check", "--live", "--timeout", "2s"], ["logout"]]:
             world.run(*command)
     kept = {*everything.files, world.credentials, world.config}
     for path in world.home.rglob("*"):

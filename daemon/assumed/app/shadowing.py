@@ -1,4 +1,4 @@
-"""Which refreshed keys AWS tools ignore, for `status`, `refresh`, `service install` and the log."""
+"""What makes AWS tools ignore refreshed keys, for `status`, `refresh`, `service` and the log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from assumed.app.factory import credentials_path
-from assumed.aws_files.profiles import read_aws_files
+from assumed.aws_files.profiles import AwsFiles, read_aws_files
 from assumed.aws_files.shadowing import shadowing_notes
 from assumed.errors import AssumedError
 from assumed.logs import event
@@ -21,18 +21,31 @@ def notes_about(profiles: Iterable[str], environ: Mapping[str, str]) -> Mapping[
     Returns:
         As `shadowing_notes`; nothing if the AWS files cannot be read.
     """
-    return _notes(profiles, Path(aws_credentials_file(environ)), environ)
+    files = _read(Path(aws_credentials_file(environ)), environ)
+    return {} if files is None else shadowing_notes(files, profiles)
 
 
-def _notes(
-    profiles: Iterable[str], credentials: Path, environ: Mapping[str, str]
-) -> Mapping[str, str]:
+def status_notes(profiles: Iterable[str], environ: Mapping[str, str]) -> list[str]:
+    """Return a line for each such profile, and for each file of which some SDKs read nothing.
+
+    The latter names the line that those SDKs reject. There is no line about a file that botocore
+    cannot read either.
+    """
+    files = _read(Path(aws_credentials_file(environ)), environ)
+    if files is None:
+        return []
+    return [
+        *(f"{profile}: {note}" for profile, note in shadowing_notes(files, profiles).items()),
+        *(f"{found.location}: {found}" for found in files.unreadable),
+    ]
+
+
+def _read(credentials: Path, environ: Mapping[str, str]) -> AwsFiles | None:
     try:
-        files = read_aws_files(Path(aws_config_file(environ)), credentials)
+        return read_aws_files(Path(aws_config_file(environ)), credentials)
     except AssumedError:
         # `check` and each refresh report it.
-        return {}
-    return shadowing_notes(files, profiles)
+        return None
 
 
 class ShadowingLog:
@@ -49,7 +62,8 @@ class ShadowingLog:
             for name, definition in configuration.profiles.items()
             if definition.enabled and definition.store is StorageMode.FILE
         ]
-        notes = _notes(stored, credentials_path(configuration, self._environ), self._environ)
+        files = _read(credentials_path(configuration, self._environ), self._environ)
+        notes = {} if files is None else shadowing_notes(files, stored)
         for name, note in notes.items():
             if self._logged.get(name) != note:
                 event(

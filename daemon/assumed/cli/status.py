@@ -87,7 +87,7 @@ def command(
             status,
             now=utc_now(),
             show_all=bool(profiles),
-            notes=[*_shadowing_notes(status), *_unreadable_notes()],
+            notes=_notes(status),
         )
     # Without a daemon, no one gets the session of a pending profile.
     unhealthy = UNHEALTHY if status.daemon is not None else UNHEALTHY | {ProfileState.PENDING}
@@ -148,19 +148,12 @@ def _status(options: Options, profiles: tuple[str, ...]) -> Status:
     return Standalone(options.config_path(), os.environ).status(profiles)
 
 
-def _unreadable_notes() -> list[str]:
-    from assumed.app.sdk_readability import unreadable_notes  # noqa: PLC0415 - as _shadowing_notes
-
-    return unreadable_notes(os.environ)
-
-
-def _shadowing_notes(status: Status) -> list[str]:
-    from assumed.app.shadowing import notes_about  # noqa: PLC0415 - reads and parses the AWS files
+def _notes(status: Status) -> list[str]:
+    from assumed.app.shadowing import status_notes  # noqa: PLC0415 - reads and parses the AWS files
 
     valid = [
         profile.profile
         for profile in status.profiles
         if profile.state is ProfileState.VALID and profile.store == StorageMode.FILE
     ]
-    notes = notes_about(valid, os.environ)
-    return [f"{profile}: {note}" for profile, note in notes.items()]
+    return status_notes(valid, os.environ)

@@ -21,6 +21,7 @@ from assumed.config.yaml_loader import YamlDocument
 from assumed.logs import redact
 from assumed.models import Status
 from assumed.paths import home_directory
+from assumed.platform.systemd.systemctl import complete_command
 from assumed.server.serialization import status_to_json
 from assumed.text import printable_lines
 
@@ -124,15 +125,7 @@ def _outline(content: object, key: str = "") -> object:
 def _output(*command: str) -> str:
     """Return the output of a program of systemd, or why there is none."""
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed program, and no shell
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
+        done = complete_command(command, timeout_seconds=_TIMEOUT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command[0]}: {error}"
     return done.stdout if done.returncode == 0 else done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assumed.errors import ServiceManagerError
@@ -111,6 +111,26 @@ class Systemctl:
         )
 
 
+def complete_command(
+    command: Sequence[str], *, timeout_seconds: int
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of systemd to its end, whatever its exit status.
+
+    Raises:
+        OSError: it does not exist.
+        subprocess.TimeoutExpired: it was killed after the time-out.
+    """
+    return subprocess.run(  # noqa: S603 - a fixed program, and no shell
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=timeout_seconds,
+        check=False,
+    )
+
+
 def run_command(
     program: str, *arguments: str, hint: str, timeout_seconds: int = _TIMEOUT_SECONDS
 ) -> str:
@@ -121,15 +141,7 @@ def run_command(
     """
     command = " ".join((program, *arguments))
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed program, and no shell
-            [program, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout_seconds,
-            check=False,
-        )
+        done = complete_command([program, *arguments], timeout_seconds=timeout_seconds)
     except subprocess.TimeoutExpired as error:
         raise ServiceManagerError(
             f"`{command}`: no response within {timeout_seconds} s", hint=hint

@@ -150,7 +150,7 @@ def _prepare(world: World) -> str:
     )
     for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
         world.environ.pop(name, None)
-    # STS alone: each client is told where S3 is.
+    # STS alone: each client gets the address of S3 as an argument.
     world.environ["AWS_ENDPOINT_URL_STS"] = world.server.endpoint_url
     return role
 

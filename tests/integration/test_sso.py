@@ -79,7 +79,7 @@ def test_login_offers_the_login_command_and_refreshes_what_waited(
     aws.write_text(f'#!/bin/sh\necho "aws $*"\ncp -r {world.home}/logged-in ~/.aws/sso\n')
     aws.chmod(0o700)
     world.environ["PATH"] = f"{aws.parent}:{world.environ['PATH']}"
-    # Nobody is there to be asked.
+    # Without a terminal, there is no one to ask.
     alone = world.run("login")
     assert alone.returncode == 1
     assert alone.stderr == f"deploy: run `aws sso login --sso-session {SESSION}`\n"

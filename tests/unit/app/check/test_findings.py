@@ -564,7 +564,7 @@ def test_check_finds_a_credentials_file_of_another_user(
 ) -> None:
     home.write(REGION, BASE, DEPLOY)
     monkeypatch.setattr("assumed.app.check.local_files.reject_untrusted_path", lambda _: None)
-    # To another user, the file of whoever runs this test is the file of someone else.
+    # To another user, the file of the user who runs this test is a foreign file.
     monkeypatch.setattr("os.geteuid", lambda: 54321)
     (finding,) = home.findings()
     assert finding.problem == f"it belongs to {home.credentials.owner()}"

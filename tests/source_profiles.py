@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from botocore.tokens import SSOTokenProvider
 from assumed.credential_sources.base import SourceProfiles
 from assumed.errors import AssumedError
 from assumed.models import SourceCredentials
+from tests.aws_environment import clear_aws_environment
 
 KEYS = "aws_access_key_id = AKIAFIRST\naws_secret_access_key = first-secret\n"
 OTHER_KEYS = "aws_access_key_id = AKIAOTHER\naws_secret_access_key = other-secret\n"
@@ -32,9 +32,7 @@ class AwsFiles:
         self.home = home
         self.config_path = home / "config"
         self.credentials_path = home / "credentials"
-        for name in list(os.environ):
-            if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-                monkeypatch.delenv(name)
+        clear_aws_environment(monkeypatch)
         monkeypatch.setenv("HOME", str(home))
         monkeypatch.setenv("AWS_CONFIG_FILE", str(self.config_path))
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(self.credentials_path))

@@ -18,6 +18,7 @@ from assumed.app.standalone import Standalone
 from assumed.clock import SystemClock
 from assumed.sts.client import StsClient
 from assumed.sts.tls_context import SharedTlsSession
+from tests.aws_environment import clear_aws_environment
 from tests.fakes import LONG_TERM, role
 
 ROLES = 100
@@ -52,9 +53,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     home = Home(tmp_path, "")
     home.configure(ROLES)
     home.store(ROLES, remaining=timedelta(hours=-1))
-    for name in [*os.environ]:
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    clear_aws_environment(monkeypatch)
     return home
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 import traceback
@@ -31,6 +30,7 @@ from assumed.errors import (
 )
 from assumed.models import MfaSession, ProfileDefinition, SourceCredentials, SourceProfile
 from assumed.sts.client import AssumedRole, StsClient
+from tests.aws_environment import ignore_aws_files
 from tests.fakes import LONG_TERM, NOON, role
 
 LOADER = create_loader()
@@ -125,11 +125,7 @@ class StsHandler(BaseHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    ignore_aws_files(monkeypatch)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from assumed.models import SourceProfile
 from assumed.sts import tls_context
 from assumed.sts.client import AssumedRole, StsClient
 from assumed.sts.tls_context import SharedTlsSession
+from tests.aws_environment import ignore_aws_files
 from tests.fakes import LONG_TERM, role
 from tests.integration.tls_sts import ConnectProxy, TlsSts
 
@@ -40,12 +40,8 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    ignore_aws_files(monkeypatch)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
 

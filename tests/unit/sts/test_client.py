@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,6 +34,7 @@ from assumed.models import (
 )
 from assumed.sts.client import AssumedRole, StsClient, StsRequest
 from assumed.sts.errors import denial_hint, split_statement
+from tests.aws_environment import ignore_aws_files
 from tests.fakes import LONG_TERM, NOON, FakeClock, issued, role
 
 DEPLOY = role("deploy")
@@ -45,11 +45,7 @@ LOADER = create_loader()
 
 @pytest.fixture(autouse=True)
 def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    ignore_aws_files(monkeypatch)
 
 
 class StubbedSession(BotocoreSession):

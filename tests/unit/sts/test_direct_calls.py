@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +21,7 @@ from assumed.sts.clock_skew import ClockSkewTracker
 from assumed.sts.direct_calls import DirectClient, parse_expiration
 from assumed.sts.error_bodies import unify_error_body
 from assumed.sts.errors import translate_error
+from tests.aws_environment import ignore_aws_files
 from tests.fakes import NOON, role
 
 LOADER = create_loader()
@@ -121,11 +121,7 @@ class Network:
 
 @pytest.fixture(autouse=True)
 def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    ignore_aws_files(monkeypatch)
 
 
 def new_client(

@@ -185,15 +185,17 @@ def silent_addresses(brief_world: World) -> Iterator[list[str]]:
         yield addresses
 
 
+def with_addresses(world: World, addresses: list[str]) -> dict[str, str]:
+    """Return the environment in which the host name of STS has these addresses."""
+    port = urlsplit(world.server.endpoint_url).port
+    return {"AWS_ENDPOINT_URL": f"http://localhost:{port}", "LOCALHOST": " ".join(addresses)}
+
+
 def test_an_endpoint_with_eight_addresses_that_do_not_answer_fails_in_seconds(
     brief_world: World, silent_addresses: list[str]
 ) -> None:
     world = brief_world
-    port = urlsplit(world.server.endpoint_url).port
-    environ = {
-        "AWS_ENDPOINT_URL": f"http://localhost:{port}",
-        "LOCALHOST": " ".join(silent_addresses),
-    }
+    environ = with_addresses(world, silent_addresses)
     world.configure({"reports": world.add_role()})
     began = time.monotonic()
     with world.daemon(**environ) as daemon:
@@ -206,11 +208,7 @@ def test_the_ninth_address_of_an_endpoint_is_used_if_eight_do_not_answer(
     brief_world: World, silent_addresses: list[str]
 ) -> None:
     world = brief_world
-    port = urlsplit(world.server.endpoint_url).port
-    environ = {
-        "AWS_ENDPOINT_URL": f"http://localhost:{port}",
-        "LOCALHOST": " ".join([*silent_addresses, "127.0.0.1"]),
-    }
+    environ = with_addresses(world, [*silent_addresses, "127.0.0.1"])
     world.configure({"reports": world.add_role()})
     with world.running(**environ) as daemon:
         assert world.states() == {"reports": "valid"}

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.integration.raw_server import serve_connections
+
 SKEW = timedelta(hours=2)
 
 _Answer = tuple[int, dict[str, str], bytes]
@@ -77,7 +79,7 @@ class FaultySts:
         self._lifted.set()
 
     def __enter__(self) -> FaultySts:
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_connections(self._listener, self._serve)
         return self
 
     def __exit__(
@@ -89,14 +91,6 @@ class FaultySts:
         self._lifted.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:

@@ -21,6 +21,7 @@ from assumed.models import CredentialSource
 from assumed.sts import response_limits
 from assumed.sts.client import StsClient
 from tests.fakes import LONG_TERM, role
+from tests.integration.raw_server import serve_connections
 from tests.source_profiles import KEYS, AwsFiles
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -63,7 +64,7 @@ class Server:
         self._listener = socket.create_server((host, 0))
         self.netloc = f"{host}:{self._listener.getsockname()[1]}"
         self.url = f"http://{self.netloc}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_connections(self._listener, self._serve)
 
     def close(self) -> None:
         self._stopped.set()
@@ -75,14 +76,6 @@ class Server:
         connection.sendall(head)
         while not self._stopped.wait(0.05):
             connection.sendall(b"x")
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
